@@ -1,0 +1,49 @@
+# make demo    a small network learns to find drawn people, in about two minutes
+# make test    the fast test suite
+# Both set up .venv first (make install) and are quick the second time.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+SOURCES := $(shell find csrc triton_kernels -name '*.*' -type f) setup.py pyproject.toml
+JOBS := $(shell n=$$(nproc); [ $$n -gt 8 ] && echo 8 || echo $$n)
+DEMO_ARGS := $(if $(DATA),--data "$(DATA)")
+
+# On a machine without a GPU the CUDA kernels are only checked: one architecture is enough.
+ifeq ($(shell command -v nvidia-smi),)
+export TORCH_CUDA_ARCH_LIST ?= 9.0
+endif
+export MAX_JOBS ?= $(JOBS)
+
+.PHONY: install demo test test-slow lint bench clean
+
+install: $(STAMP)
+
+$(STAMP): $(SOURCES)
+	$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV)
+	$(BIN)/python -m pip install -q --upgrade pip setuptools wheel ninja pybind11
+	$(BIN)/python -c "import torch" 2>/dev/null || $(BIN)/python -m pip install -q "torch>=2.11"
+	$(BIN)/python -m pip install -q --no-build-isolation -e ".[test,lint]"
+	touch $@
+
+demo: install
+	$(BIN)/softgate demo --out demo $(DEMO_ARGS) $(ARGS)
+
+# One thread a process: the processes already keep the cores busy.
+test: install
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(JOBS) $(ARGS)
+
+test-slow: install
+	$(BIN)/python -m pytest -q -m slow $(ARGS)
+
+lint: install
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: install
+	$(BIN)/python -m benchmarks.run $(ARGS)
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info softgate_ext/_C*.so softgate_ext/_build.json

@@ -1,0 +1,5 @@
+"""Speed of the ops, the block and the training step: fused, eager and compiled, in one race.
+
+``python -m benchmarks.run`` measures, ``python -m benchmarks.report FILE.json`` makes the table and
+the plot.
+"""

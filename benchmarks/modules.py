@@ -1,0 +1,131 @@
+"""The block with its convolutions, and the training step of whole networks."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from benchmarks.cases import LAYOUTS, MAIN, OpInputs
+from benchmarks.ideal import PHASES, Size
+from benchmarks.peers import PEERS
+from benchmarks.race import Competitor
+from softgate_ext.engine.config import Amp, TrainConfig
+from softgate_ext.engine.learner import Learner
+from softgate_ext.models import create_model
+from softgate_ext.models.profile import profile
+from softgate_ext.nn import SoftGatedBlock
+from softgate_ext.pose.codec import HeatmapCodec
+
+JOINTS = 16
+
+
+@dataclass(frozen=True)
+class BlockCase:
+    """SoftGatedBlock in one phase; bfloat16 is autocast over float32 weights."""
+
+    phase: str
+    layout: str = "contiguous"
+    dtype: str = "float32"
+    size: Size = MAIN
+    device: str = "cpu"
+
+    def __str__(self) -> str:
+        size = "x".join(map(str, self.size))
+        return f"block-{self.phase}-{size}-{self.layout}-{self.dtype}-{self.device}"
+
+
+@dataclass(frozen=True)
+class NetworkCase:
+    """A training step of a network: forward, loss, backward, update; `amp` as in training."""
+
+    model: str
+    image_size: int
+    batch_size: int
+    layout: str = "contiguous"
+    amp: Amp = "off"
+    device: str = "cpu"
+
+    def __str__(self) -> str:
+        size = f"{self.batch_size}x{self.image_size}px"
+        return f"step-{self.model}-{size}-{self.layout}-amp_{self.amp}-{self.device}"
+
+
+def block_cases(device: str, quick: bool) -> Iterator[BlockCase]:
+    kinds = list(product(LAYOUTS, ("float32", "bfloat16")))
+    for (layout, dtype), phase in product(kinds[::3] if quick else kinds, PHASES):
+        yield BlockCase(phase, layout, dtype, (2, 16, 8, 8) if quick else MAIN, device)
+
+
+def network_cases(device: str, quick: bool) -> Iterator[NetworkCase]:
+    if quick:
+        yield NetworkCase("hybrid_1x32", 64, 2, device=device)
+        return
+    amps: tuple[Amp, ...] = ("off", "bf16")
+    for layout, amp in product(LAYOUTS, amps):
+        yield NetworkCase("hybrid_2x48", 128, 16, layout, amp, device)
+        yield NetworkCase("hybrid_4x144", 256, 2, layout, amp, device)
+
+
+def make_block(case: BlockCase, sets: int) -> tuple[Callable[..., Any], list[OpInputs]]:
+    """The block as a function of its input, and input sets; the parameters are leaves too."""
+    torch.manual_seed(0)
+    layout, channels = LAYOUTS[case.layout], case.size[1]
+    block = SoftGatedBlock(channels, channels, alpha_init=0.5).to(case.device)
+    block = block.to(memory_format=layout).train(case.phase != "inference")  # type: ignore[call-overload]
+    half = case.dtype != "float32"
+    dtype = getattr(torch, case.dtype)
+
+    def activation() -> torch.Tensor:
+        t = torch.randn(case.size, device=case.device, dtype=dtype)
+        return t.contiguous(memory_format=layout)
+
+    def function(x: torch.Tensor) -> Any:
+        with torch.autocast(case.device, torch.bfloat16, enabled=half):
+            return block(x)
+
+    inputs = []
+    for _ in range(sets):
+        x = activation().requires_grad_(block.training)
+        inputs.append(OpInputs((x,), (x, *block.parameters()), (activation(),)))
+    return function, inputs
+
+
+def training_steps(case: NetworkCase, names: Sequence[str]) -> Iterator[Competitor]:
+    """Whole steps of one learner; its random batch costs what a real one would."""
+    config = TrainConfig(
+        Path(),
+        Path(),
+        model=case.model,
+        image_size=case.image_size,
+        batch_size=case.batch_size,
+        amp=case.amp,
+        channels_last=case.layout == "channels_last",
+        device=case.device,
+    )
+    torch.manual_seed(config.seed)
+    codec = HeatmapCodec(case.image_size, case.image_size // 4, config.sigma)
+    model = create_model(case.model, joints=JOINTS)
+    learner = Learner(model, codec, config, torch.device(case.device))
+    batch = {
+        "image": torch.randint(
+            0, 256, (case.batch_size, 3, case.image_size, case.image_size), dtype=torch.uint8
+        ),
+        "joints": torch.rand(case.batch_size, JOINTS, 2) * case.image_size,
+        "weights": torch.ones(case.batch_size, JOINTS),
+    }
+
+    def step(_: int) -> float:
+        return learner.step(batch, 1e-3)
+
+    for name in names:
+        in_force, _ = PEERS[name]
+        yield Competitor(name, step, backend=in_force, facts={"backend": in_force})
+
+
+def network_cost(case: NetworkCase) -> dict[str, int]:
+    """Parameters, and multiply-accumulates of one image's forward pass."""
+    total = profile(create_model(case.model, joints=JOINTS), case.image_size).total
+    return {"parameters": total.parameters, "macs": total.macs}

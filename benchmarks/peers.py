@@ -1,0 +1,107 @@
+"""The competitors: the fused op or module, the same in eager PyTorch and compiled, and a copy."""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from benchmarks.race import FUSED, Competitor
+from softgate_ext import backend
+
+# name -> (backend in force, mode of torch.compile or None); "compile" is that of the eager code.
+PEERS: dict[str, tuple[str, str | None]] = {
+    FUSED: ("auto", None),
+    "triton": ("triton", None),
+    "eager": ("reference", None),
+    "compile": ("reference", "default"),
+    "compile-max": ("reference", "max-autotune-no-cudagraphs"),
+}
+
+
+def available_peers(device: str) -> list[str]:
+    """Those that can run, and that differ from each other on this device."""
+    if device == "cpu":
+        return [FUSED, "eager", "compile"]
+    distinct = backend.serving(device) != "triton" and backend.unavailable("triton") is None
+    return [name for name in PEERS if name != "triton" or distinct]
+
+
+def peers(
+    names: Sequence[str],
+    function: Callable[..., Any],
+    phase: str,
+    sets: Sequence[Any],
+) -> Iterator[Competitor]:
+    """Competitors that call one function in one phase.
+
+    Args:
+        names: keys of PEERS.
+        function: what is measured; it takes the arguments of an input set.
+        phase: "inference", "forward", "backward" or "both".
+        sets: input sets, each with `arguments`, `leaves` and `gradients`.
+    """
+    torch._dynamo.reset()  # or an earlier case counts towards the limit of recompilations
+    for name in names:
+        in_force, mode = PEERS[name]
+        call: Callable[..., Any] = function
+        facts: dict[str, Any] = {"backend": in_force}
+        if mode is not None:
+            call = torch.compile(function, mode=mode, fullgraph=True, dynamic=False)
+            facts = {"compile": mode, "fullgraph": True}
+        yield _in_phase(name, call, phase, sets, in_force, facts)
+
+
+def _in_phase(
+    name: str,
+    call: Callable[..., Any],
+    phase: str,
+    sets: Sequence[Any],
+    in_force: str,
+    facts: dict[str, Any],
+) -> Competitor:
+    def inputs(index: int) -> Any:
+        return sets[index]
+
+    def forward(inputs: Any) -> Any:
+        return call(*inputs.arguments)
+
+    def forward_unmeasured(index: int) -> Any:
+        return sets[index], forward(sets[index])
+
+    def backward(state: Any) -> Any:
+        inputs, outputs = state
+        return torch.autograd.grad(outputs, inputs.leaves, inputs.gradients)
+
+    def both(inputs: Any) -> Any:
+        return torch.autograd.grad(forward(inputs), inputs.leaves, inputs.gradients)
+
+    if phase == "backward":
+        return Competitor(name, backward, forward_unmeasured, in_force, True, facts)
+    run = both if phase == "both" else forward
+    return Competitor(name, run, inputs, in_force, phase != "inference", facts)
+
+
+def copy_of(total_bytes: int, device: str, sets: int) -> Competitor:
+    """A copy by PyTorch that reads half of the bytes and writes the other half."""
+    buffers = [
+        [torch.full((total_bytes // 8,), float(i), device=device) for i in range(2)]
+        for _ in range(sets)
+    ]
+
+    def prepare(index: int) -> list[Tensor]:
+        return buffers[index]
+
+    def run(pair: list[Tensor]) -> None:
+        pair[0].copy_(pair[1])
+
+    return Competitor("copy", run, prepare, grad=False, facts={"bytes": total_bytes // 8 * 8})
+
+
+def check_agreement(name: str, got: Any, want: Any, tolerance: float) -> None:
+    """Raises AssertionError where results differ by more than a share of their norm."""
+    got, want = ([t] if isinstance(t, Tensor) else t for t in (got, want))
+    for i, (a, b) in enumerate(zip(got, want, strict=True)):
+        a, b = a.detach().double(), b.detach().double()
+        error = float((a - b).norm() / b.norm().clamp(min=1e-30))
+        assert error <= tolerance, f"{name}: result {i} is off by {error:.2g} of its norm"

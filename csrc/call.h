@@ -1,0 +1,113 @@
+// One call of an op: the owner of the tensors behind the pointers of its arguments, and the way to the
+// kernels of the tensors' device.
+#pragma once
+
+#include <ATen/ops/empty.h>
+
+#include <string_view>
+#include <vector>
+
+#include "args.h"
+#include "cpu/kernels.h"
+#include "ops.h"
+#ifdef SOFTGATE_CUDA
+#include "cuda/run.h"
+#endif
+
+namespace softgate {
+
+inline void run(const Forward& args, const Tensor& on) {
+#ifdef SOFTGATE_CUDA
+  if (on.is_cuda()) return cuda::run(args, on);
+#endif
+  TORCH_INTERNAL_ASSERT(on.is_cpu());
+  cpu::forward(args);
+}
+
+inline void run(const Backward& args, const Tensor& on) {
+#ifdef SOFTGATE_CUDA
+  if (on.is_cuda()) return cuda::run(args, on);
+#endif
+  TORCH_INTERNAL_ASSERT(on.is_cpu());
+  cpu::backward(args);
+}
+
+inline DType dtype_of(const Tensor& t) {
+  switch (t.scalar_type()) {
+    case at::kDouble: return DType::f64;
+    case at::kHalf: return DType::f16;
+    case at::kBFloat16: return DType::bf16;
+    default: return DType::f32;
+  }
+}
+
+inline at::ScalarType accumulator(const Tensor& t) {
+  return t.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
+}
+
+// All activations are brought to one layout, which costs a copy only where layouts differ.
+class Call {
+ public:
+  Call(const Tensor& like, at::MemoryFormat layout)
+      : like_(like), layout_(layout), accumulator_(accumulator(like)) {}
+
+  const void* dense(const Tensor& t) { return kept(t.contiguous(layout_)).const_data_ptr(); }
+  const void* dense(const OptionalTensor& t) { return t ? dense(*t) : nullptr; }
+
+  const void* vector(const OptionalTensor& t) {
+    return t ? kept(t->to(accumulator_).contiguous()).const_data_ptr() : nullptr;
+  }
+
+  Tensor activation(at::IntArrayRef size) const {
+    return at::empty(size, like_.options().memory_format(layout_));
+  }
+
+  Tensor statistic(int64_t channels) const {
+    return at::empty({channels}, like_.options().dtype(accumulator_));
+  }
+
+  Dims dims(int64_t channels) const {
+    return {like_.size(0), channels, like_.size(2), like_.size(3),
+            layout_ == at::MemoryFormat::ChannelsLast};
+  }
+
+  Source residual(int64_t channels, const OptionalTensor& alpha) {
+    Source s;
+    s.skip_channels = channels;
+    s.alpha = vector(alpha);
+    s.alpha_shared = alpha && alpha->size(0) == 1;
+    return s;
+  }
+
+  Source residual(const Tensor& skip, at::TensorList branches, const OptionalTensor& alpha) {
+    Source s = residual(skip.size(1), alpha);
+    s.skip = dense(skip);
+    for (const Tensor& b : branches) {
+      if (b.size(1) == 0) continue;
+      s.width[s.branches] = b.size(1);
+      s.branch[s.branches++] = dense(b);
+    }
+    return s;
+  }
+
+  void merge(Source& s, const Tensor& low, std::string_view mode) {
+    s.low = dense(low);
+    s.low_channels = low.size(1);
+    s.concat = mode == "concat";
+  }
+
+  Norm norm(const OptionalTensor& weight, const OptionalTensor& bias, bool training, double eps,
+            bool relu) {
+    return {vector(weight), vector(bias), eps, relu, training};
+  }
+
+ private:
+  const Tensor& kept(Tensor t) { return kept_.emplace_back(std::move(t)); }
+
+  const Tensor& like_;
+  at::MemoryFormat layout_;
+  at::ScalarType accumulator_;
+  std::vector<Tensor> kept_;
+};
+
+}  // namespace softgate

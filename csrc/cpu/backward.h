@@ -1,0 +1,330 @@
+// Backward: sums over each channel, then the gradients. Included like vec.h.
+//
+// Bytes through memory: 6e where the units of a channel stay in the second-level cache between the
+// passes (contiguous layout: dz, y, dy, x read, dx, df written), else 8e.
+
+// Sum of g and of g * (y - mean) for each unit, merged in double in unit order.
+template <class T>
+class BatchSums {
+  using A = Acc<T>;
+  using V = Vec<T>;
+
+ public:
+  BatchSums(const Dims& dims, const Units& units)
+      : dims_(dims), units_(units), width_(dims.channels_last ? dims.c : 1),
+        g_(new A[units.count() * width_]), gy_(new A[units.count() * width_]) {}
+
+  void measure(const Unit& u, const T* dz, const T* y, const A* mean, const NormVectors<A>& norm,
+               bool with_relu) {
+    A* g = g_.get() + u.index * width_;
+    A* gy = gy_.get() + u.index * width_;
+    const auto run = [&](auto rectify) SG_LAMBDA {
+      constexpr bool kRelu = decltype(rectify)::value;
+      if (dims_.channels_last) {
+        const auto p = norm.template at<true>(mean, 0);
+        sweep<T>(u.len, [&](int64_t i, auto m) SG_LAMBDA {
+          V sums[2];
+          add<kRelu>(sums, dz + i, y + i, u.rows, u.len, m, get(p.mean, i, m), get(p.scale, i, m),
+                     get(p.bias, i, m));
+          store(g + i, sums[0], m);
+          store(gy + i, sums[1], m);
+        });
+        return;
+      }
+      const auto p = norm.template at<false>(mean, u.channel);
+      const int64_t whole = u.len / kLanes<T>, rest = u.len % kLanes<T>;
+      V sums[2], last[2] = {};
+      add<kRelu>(sums, dz, y, whole, kLanes<T>, Full{}, p.mean.one, p.scale.one, p.bias.one);
+      if (rest > 0) {  // dz is read as zero beyond the row, so g is zero there
+        add<kRelu>(last, dz + whole * kLanes<T>, y + whole * kLanes<T>, 1, 0, Part{rest},
+                   p.mean.one, p.scale.one, p.bias.one);
+      }
+      *g = horizontal_sum(sums[0] + last[0]);
+      *gy = horizontal_sum(sums[1] + last[1]);
+    };
+    with_relu ? run(std::true_type{}) : run(std::false_type{});
+  }
+
+  std::pair<double, double> merge(int64_t channel) const {
+    const int64_t first = dims_.channels_last ? 0 : channel * units_.per_channel();
+    const int64_t offset = dims_.channels_last ? channel : 0;
+    double g = 0, gy = 0;
+    for (int64_t i = 0; i < units_.per_channel(); ++i) {
+      g += g_[(first + i) * width_ + offset];
+      gy += gy_[(first + i) * width_ + offset];
+    }
+    return {g, gy};
+  }
+
+ private:
+  template <bool kRelu, class M>
+  static SG_FORCE void add(V (&sums)[2], const T* dz, const T* y, int64_t rows, int64_t stride,
+                            M mask, V mean, V scale, V bias) {
+    sum_rows<2>(sums, rows, stride, mask, [&](V(&s)[2], int64_t at, M m) SG_LAMBDA {
+      const V value = load(y + at, m);
+      V g = load(dz + at, m);
+      if constexpr (kRelu) g = relu_grad(g, pre_activation(value, mean, scale, bias));
+      s[0] += g;
+      s[1] += g * (value - mean);
+    });
+  }
+
+  const Dims& dims_;
+  const Units& units_;
+  int64_t width_;
+  std::unique_ptr<A[]> g_, gy_;
+};
+
+// Hands d, the whole gradient of y for one unit, back through the source.
+template <class T>
+class SinkRows {
+  using A = Acc<T>;
+  using V = Vec<T>;
+
+ public:
+  SinkRows(const Backward& args, const SourceRows<T>& source, const Units& units, bool stream)
+      : a_(args), s_(args.source), d_(args.dims), source_(source), units_(units), stream_(stream) {
+    if (args.dalpha != nullptr) {
+      dalpha_.reset(new A[units.count() * (d_.channels_last ? s_.skip_channels : 1)]);
+    }
+  }
+
+  void write(const Unit& u, const A* d) {
+    d_.channels_last ? write_pixels(u, d) : write_plane(u, d);
+  }
+
+  // After all units.
+  void merge_dalpha() const {
+    if (a_.dalpha == nullptr) return;
+    A* out = static_cast<A*>(a_.dalpha);
+    const int64_t step = d_.channels_last ? s_.skip_channels : 1;
+    parallel(s_.skip_channels, units_.per_channel(), [&](int64_t begin, int64_t end) {
+      for (int64_t c = begin; c < end; ++c) {
+        const A* first = dalpha_.get() + (d_.channels_last ? c : c * units_.per_channel());
+        double sum = 0;
+        for (int64_t i = 0; i < units_.per_channel(); ++i) sum += first[i * step];
+        out[c] = static_cast<A>(sum);
+      }
+    });
+  }
+
+ private:
+  void write_plane(const Unit& u, const A* d) {
+    const bool appended = u.channel >= s_.skip_channels && s_.low_channels > 0;
+    if (a_.dlow != nullptr && (appended || !s_.concat)) {
+      const int64_t channel = u.channel - (appended ? s_.skip_channels : 0);
+      T* low = static_cast<T*>(a_.dlow) +
+               (u.image * s_.low_channels + channel) * (d_.plane() / 4) + u.pixel / 4;
+      for (int64_t i = 0; i < u.len; i += 2 * d_.w, low += d_.w / 2) {
+        fold_row(low, d + i, d + i + d_.w, d_.w / 2);
+      }
+    }
+    if (appended) return;
+    if (T* out = at(a_.dskip, s_.skip_channels, u.channel, u)) {
+      put_row<false>(out, d, source_.alpha() + u.channel, u.len);
+    }
+    int64_t first = 0;
+    for (int k = 0; k < s_.branches; first += s_.width[k++]) {
+      if (u.channel >= first + s_.width[k]) continue;
+      static const A kOne = 1;
+      if (T* out = at(a_.dbranch[k], s_.width[k], u.channel - first, u)) {
+        put_row<false>(out, d, &kOne, u.len);
+      }
+      break;
+    }
+    if (a_.dalpha == nullptr) return;
+    const T* x = static_cast<const T*>(s_.skip) +
+                 (u.image * s_.skip_channels + u.channel) * d_.plane() + u.pixel;
+    V sum{};
+    sweep<T>(u.len, [&](int64_t i, auto m) SG_LAMBDA { sum += load(x + i, m) * load(d + i, m); });
+    dalpha_[u.index] = horizontal_sum(sum);
+  }
+
+  void write_pixels(const Unit& u, const A* d) {
+    if (a_.dskip != nullptr) {
+      block(a_.dskip, s_.skip_channels, 0, u, d, source_.alpha());
+    }
+    int64_t c = 0;
+    for (int k = 0; k < s_.branches; c += s_.width[k++]) {
+      if (a_.dbranch[k] != nullptr) block(a_.dbranch[k], s_.width[k], c, u, d, nullptr);
+    }
+    if (a_.dlow != nullptr) fold_pixels(u, d + (s_.concat ? s_.skip_channels : 0));
+    if (a_.dalpha == nullptr) return;
+    const T* x = static_cast<const T*>(s_.skip) + u.pixel * s_.skip_channels;
+    A* out = dalpha_.get() + u.index * s_.skip_channels;
+    sweep<T>(s_.skip_channels, [&](int64_t i, auto m) SG_LAMBDA {
+      V sums[1];
+      sum_rows<1>(sums, u.rows, 1, m, [&](V(&s)[1], int64_t r, auto mask) SG_LAMBDA {
+        s[0] += load(x + r * s_.skip_channels + i, mask) * load(d + r * u.len + i, mask);
+      });
+      store(out + i, sums[0], m);
+    });
+  }
+
+  // Channels [first, first + width) of all pixels of the unit, times alpha where given. Streamed
+  // through a buffer, since one pixel's share seldom ends on a cache line but the unit's does.
+  void block(void* base, int64_t width, int64_t first, const Unit& u, const A* d, const A* alpha) {
+    T* out = static_cast<T*>(base) + u.pixel * width;
+    const bool through = stream_ && aligned(out);
+    T* place = through ? static_cast<T*>(scratch(kBlockSlot, u.rows * width * sizeof(T))) : out;
+    for (int64_t r = 0; r < u.rows; ++r) {
+      const A* from = d + r * u.len + first;
+      T* to = place + r * width;
+      if (alpha != nullptr) {
+        sweep<T>(width, [&](int64_t i, auto m) SG_LAMBDA {
+          store(to + i, load(alpha + i, m) * load(from + i, m), m);
+        });
+      } else {
+        sweep<T>(width, [&](int64_t i, auto m) SG_LAMBDA { store(to + i, load(from + i, m), m); });
+      }
+    }
+    if (through) stream_copy(out, place, u.rows * width);
+  }
+
+  void fold_pixels(const Unit& u, const A* d) {
+    const int64_t low_w = d_.w / 2, row = d_.w * u.len;
+    for (int64_t r = 0; r < u.rows; r += 2 * d_.w) {
+      T* low = static_cast<T*>(a_.dlow) + (u.pixel + r) / 4 * s_.low_channels;
+      for (int64_t j = 0; j < low_w; ++j, low += s_.low_channels) {
+        const A* upper = d + (r + 2 * j) * u.len;
+        sweep<T>(s_.low_channels, [&](int64_t i, auto m) SG_LAMBDA {
+          const A* p = upper + i;
+          store(low + i,
+                (load(p, m) + load(p + u.len, m)) + (load(p + row, m) + load(p + row + u.len, m)),
+                m);
+        });
+      }
+    }
+  }
+
+  template <bool kAlong>
+  void put_row(T* out, const A* d, const A* alpha, int64_t len) {
+    const Parameter<A, kAlong> a(alpha);
+    const bool streamed = stream_ && aligned(out);
+    sweep<T>(len, [&](int64_t i, auto m) SG_LAMBDA {
+      const V v = get(a, i, m) * load(d + i, m);
+      if constexpr (std::is_same_v<decltype(m), Full>) {
+        if (streamed) return stream(out + i, v);
+      }
+      store(out + i, v, m);
+    });
+  }
+
+  T* at(void* base, int64_t channels, int64_t channel, const Unit& u) const {
+    if (base == nullptr) return nullptr;
+    return static_cast<T*>(base) + (u.image * channels + channel) * d_.plane() + u.pixel;
+  }
+
+  static constexpr int kBlockSlot = 1;
+  const Backward& a_;
+  const Source& s_;
+  const Dims& d_;
+  const SourceRows<T>& source_;
+  const Units& units_;
+  bool stream_;
+  std::unique_ptr<A[]> dalpha_;
+};
+
+template <class T>
+class BackwardPass {
+  using A = Acc<T>;
+  using V = Vec<T>;
+
+ public:
+  explicit BackwardPass(const Backward& args)
+      : a_(args), d_(args.dims), source_(args.source, args.dims),
+        units_(args.dims, args.source.low_channels > 0),
+        stream_(exceeds_caches(2 * d_.count() * d_.c * int64_t(sizeof(T)))),
+        sink_(args, source_, units_, stream_), norm_(args.norm, d_.c), mean_g_(d_.c), slope_(d_.c) {}
+
+  void run() {
+    const bool sums = a_.dz != nullptr && (a_.norm.training || a_.dweight || a_.dbias);
+    if (a_.dz != nullptr) {
+      for (int64_t c = 0; c < d_.c; ++c) norm_.set(c, static_cast<const A*>(a_.var)[c]);
+    }
+    const auto apply = [&](const Unit& u) {
+      A* d = static_cast<A*>(scratch(kGradientSlot, units_.capacity() * sizeof(A)));
+      gradient(u, d);
+      sink_.write(u, d);
+    };
+    if (sums) {
+      BatchSums<T> batch(d_, units_);
+      two_passes(
+          d_, units_, by_channel(d_),
+          [&](const Unit& u) {
+            batch.measure(u, data(a_.dz) + u.offset, data(a_.y) + u.offset, mean(), norm_,
+                          a_.norm.relu);
+          },
+          [&](int64_t c) { finish(c, batch.merge(c)); }, apply);
+    } else {
+      parallel(units_.count(), units_.capacity(), [&](int64_t begin, int64_t end) {
+        for (int64_t i = begin; i < end; ++i) apply(units_.in_memory_order(i));
+        stream_fence();
+      });
+    }
+    sink_.merge_dalpha();
+  }
+
+ private:
+  const T* data(const void* p) const { return static_cast<const T*>(p); }
+  const A* mean() const { return static_cast<const A*>(a_.mean); }
+
+  void finish(int64_t c, std::pair<double, double> sums) {
+    const double variance = static_cast<const A*>(a_.var)[c] + a_.norm.eps;
+    if (a_.dbias != nullptr) static_cast<A*>(a_.dbias)[c] = static_cast<A>(sums.first);
+    if (a_.dweight != nullptr) {
+      static_cast<A*>(a_.dweight)[c] = static_cast<A>(sums.second / std::sqrt(variance));
+    }
+    if (!a_.norm.training) return;
+    mean_g_[c] = static_cast<A>(sums.first / d_.count());
+    slope_[c] = static_cast<A>(sums.second / (d_.count() * variance));
+  }
+
+  // d = dy + batch_norm'(relu'(dz)) of one unit.
+  void gradient(const Unit& u, A* d) {
+    const T* dy = a_.dy != nullptr ? data(a_.dy) + u.offset : nullptr;
+    if (a_.dz == nullptr) {
+      sweep<T>(u.size(), [&](int64_t i, auto m) SG_LAMBDA { store(d + i, load(dy + i, m), m); });
+      return;
+    }
+    const T* dz = data(a_.dz) + u.offset;
+    const T* y = data(a_.y) + u.offset;
+    const bool training = a_.norm.training;
+    const auto rows = [&](auto along, auto rectify, auto further) SG_LAMBDA {
+      constexpr bool kAlong = decltype(along)::value;
+      const auto p = norm_.template at<kAlong>(mean(), u.channel);
+      const Parameter<A, kAlong> mean_g(mean_g_.data() + u.channel);
+      const Parameter<A, kAlong> slope(slope_.data() + u.channel);
+      for (int64_t r = 0; r < u.size(); r += u.len) {
+        sweep<T>(u.len, [&](int64_t i, auto m) SG_LAMBDA {
+          const V value = load(y + r + i, m), centre = get(p.mean, i, m), scale = get(p.scale, i, m);
+          V g = load(dz + r + i, m);
+          if constexpr (decltype(rectify)::value) {
+            g = relu_grad(g, pre_activation(value, centre, scale, get(p.bias, i, m)));
+          }
+          V sum = scale * g;  // in evaluation, also where y is infinite
+          if (training) sum = norm_grad(g, value, centre, scale, get(mean_g, i, m), get(slope, i, m));
+          if constexpr (decltype(further)::value) sum += load(dy + r + i, m);
+          store(d + r + i, sum, m);
+        });
+      }
+    };
+    const auto with_relu = [&](auto along, auto rectify) SG_LAMBDA {
+      dy != nullptr ? rows(along, rectify, std::true_type{}) : rows(along, rectify, std::false_type{});
+    };
+    const auto with_layout = [&](auto along) SG_LAMBDA {
+      a_.norm.relu ? with_relu(along, std::true_type{}) : with_relu(along, std::false_type{});
+    };
+    d_.channels_last ? with_layout(std::true_type{}) : with_layout(std::false_type{});
+  }
+
+  static constexpr int kGradientSlot = 0;
+  const Backward& a_;
+  const Dims& d_;
+  SourceRows<T> source_;
+  Units units_;
+  bool stream_;
+  SinkRows<T> sink_;
+  NormVectors<A> norm_;
+  std::vector<A> mean_g_, slope_;
+};

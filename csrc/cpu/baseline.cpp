@@ -1,0 +1,12 @@
+// The kernels for any processor that the compiler's default target admits.
+#include "isa.h"
+
+namespace softgate::cpu::baseline {
+#define SG_BYTES 16
+#include "vec.h"
+#include "rows.h"
+#include "chain.h"
+#include "forward.h"
+#include "backward.h"
+#include "entry.h"
+}  // namespace softgate::cpu::baseline

@@ -1,0 +1,184 @@
+// One call on the CPU: the parts that forward and backward share. Included like vec.h.
+
+// y of one unit from its source, written to dst (the unit's own offset already applied).
+template <class T>
+class SourceRows {
+  using A = Acc<T>;
+
+ public:
+  SourceRows(const Source& source, const Dims& dims)
+      : s_(source), d_(dims), alpha_(source.skip_channels, A(1)) {
+    if (const A* given = static_cast<const A*>(source.alpha)) {
+      for (size_t c = 0; c < alpha_.size(); ++c) alpha_[c] = given[source.alpha_shared ? 0 : c];
+    }
+  }
+
+  // The source is one tensor, which is y itself.
+  bool plain() const { return s_.skip == nullptr && s_.low == nullptr; }
+  const T* plain_data() const { return static_cast<const T*>(s_.branch[0]); }
+  const A* alpha() const { return alpha_.data(); }
+
+  // Where y of a row is alpha * x + f of one branch, the way to compute it without a buffer: x, f and
+  // alpha at the unit's start; else x is null.
+  struct Direct {
+    const T* x = nullptr;
+    const T* f = nullptr;
+    const A* alpha = nullptr;
+  };
+
+  Direct direct(const Unit& u) const {
+    if (s_.skip == nullptr || s_.low != nullptr) return {};
+    if (!d_.channels_last) {
+      return {at(s_.skip, s_.skip_channels, u.channel, u), branch_at(u), alpha_.data() + u.channel};
+    }
+    if (s_.branches != 1) return {};
+    return {static_cast<const T*>(s_.skip) + u.offset, static_cast<const T*>(s_.branch[0]) + u.offset,
+            alpha_.data()};
+  }
+
+  void write(const Unit& unit, T* dst) const {
+    d_.channels_last ? write_pixels(unit, dst) : write_plane(unit, dst);
+  }
+
+ private:
+  void write_plane(const Unit& u, T* dst) const {
+    if (u.channel >= s_.skip_channels) {  // the appended half of a concatenation
+      const T* low = static_cast<const T*>(s_.low) + low_offset(u, u.channel - s_.skip_channels);
+      for (int64_t i = 0; i < u.len; i += 2 * d_.w, low += d_.w / 2) {
+        expand_row(dst + i, low, d_.w / 2);
+        std::memcpy(dst + i + d_.w, dst + i, d_.w * sizeof(T));
+      }
+      return;
+    }
+    const T* x = at(s_.skip, s_.skip_channels, u.channel, u);
+    const T* f = branch_at(u);
+    const A* a = alpha_.data() + u.channel;
+    if (s_.low == nullptr || s_.concat) return gate_row<false, T>(dst, x, a, f, nullptr, u.len);
+    T* row = static_cast<T*>(scratch(kExpandSlot, d_.w * sizeof(T)));
+    const T* low = static_cast<const T*>(s_.low) + low_offset(u, u.channel);
+    for (int64_t i = 0; i < u.len; i += 2 * d_.w, low += d_.w / 2) {
+      expand_row(row, low, d_.w / 2);
+      for (int64_t j = i; j < i + 2 * d_.w; j += d_.w) {
+        gate_row<false, T>(dst + j, x + j, a, f ? f + j : nullptr, row, d_.w);
+      }
+    }
+  }
+
+  void write_pixels(const Unit& u, T* dst) const {
+    const T* x = static_cast<const T*>(s_.skip) + u.pixel * s_.skip_channels;
+    for (int64_t r = 0; r < u.rows; ++r, dst += u.len, x += s_.skip_channels) {
+      const int64_t pixel = u.pixel + r;
+      const T* low = nullptr;
+      if (s_.low != nullptr) {
+        const int64_t low_pixel = pixel / d_.w / 2 * (d_.w / 2) + pixel % d_.w / 2;
+        low = static_cast<const T*>(s_.low) + low_pixel * s_.low_channels;
+      }
+      const T* extra = s_.concat ? nullptr : low;
+      if (s_.branches == 0) {
+        gate_row<true, T>(dst, x, alpha_.data(), nullptr, extra, s_.skip_channels);
+      }
+      int64_t c = 0;
+      for (int k = 0; k < s_.branches; c += s_.width[k++]) {
+        const T* f = static_cast<const T*>(s_.branch[k]) + pixel * s_.width[k];
+        gate_row<true, T>(dst + c, x + c, alpha_.data() + c, f, extra ? extra + c : nullptr,
+                          s_.width[k]);
+      }
+      if (s_.concat && low != nullptr) {
+        std::memcpy(dst + s_.skip_channels, low, s_.low_channels * sizeof(T));
+      }
+    }
+  }
+
+  // Contiguous layout: the branch that holds the unit's channel, at the unit; null without branches.
+  const T* branch_at(const Unit& u) const {
+    int64_t first = 0;
+    for (int k = 0; k < s_.branches; first += s_.width[k++]) {
+      if (u.channel < first + s_.width[k]) {
+        return at(s_.branch[k], s_.width[k], u.channel - first, u);
+      }
+    }
+    return nullptr;
+  }
+
+  const T* at(const void* base, int64_t channels, int64_t channel, const Unit& u) const {
+    return static_cast<const T*>(base) + (u.image * channels + channel) * d_.plane() + u.pixel;
+  }
+
+  // A unit is whole pairs of image rows: pixel / 4 is where its low-resolution rows start.
+  int64_t low_offset(const Unit& u, int64_t channel) const {
+    return (u.image * s_.low_channels + channel) * (d_.plane() / 4) + u.pixel / 4;
+  }
+
+  static constexpr int kExpandSlot = 2;
+  const Source& s_;
+  const Dims& d_;
+  std::vector<A> alpha_;
+};
+
+// Per-channel values of the norm, ready for the inner loops.
+template <class A>
+struct NormVectors {
+  NormVectors(const Norm& norm, int64_t channels)
+      : scale(channels), bias(channels, A(0)), weight_(static_cast<const A*>(norm.weight)),
+        eps_(norm.eps) {
+    if (norm.bias != nullptr) {
+      std::copy_n(static_cast<const A*>(norm.bias), channels, bias.begin());
+    }
+  }
+
+  void set(int64_t c, A variance) {
+    scale[c] = reciprocal_std(variance, eps_) * (weight_ != nullptr ? weight_[c] : A(1));
+  }
+
+  template <bool kAlong>
+  NormParameters<A, kAlong> at(const A* mean, int64_t c) const {
+    return {Parameter<A, kAlong>(mean + c), Parameter<A, kAlong>(scale.data() + c),
+            Parameter<A, kAlong>(bias.data() + c)};
+  }
+
+  std::vector<A> scale, bias;
+
+ private:
+  const A* weight_;
+  A eps_;
+};
+
+// Runs two passes over the units with one merge per channel between them. The units of one channel are
+// taken together, so that the second pass finds them in the cache, where the layout has such units and
+// the channels keep every core busy.
+template <class First, class Merge, class Second>
+SG_INLINE void two_passes(const Dims& dims, const Units& units, bool by_channel, const First& first,
+                          const Merge& merge, const Second& second) {
+  const auto all = [&](const auto& pass) {
+    parallel(units.count(), units.capacity(), [&](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; ++i) pass(units.in_memory_order(i));
+      stream_fence();
+    });
+  };
+  if (!by_channel) {
+    all(first);
+    parallel(dims.c, units.per_channel(), [&](int64_t begin, int64_t end) {
+      for (int64_t c = begin; c < end; ++c) merge(c);
+    });
+    all(second);
+    return;
+  }
+  parallel(dims.c, dims.count(), [&](int64_t begin, int64_t end) {
+    for (int64_t c = begin; c < end; ++c) {
+      const int64_t from = c * units.per_channel(), to = from + units.per_channel();
+      for (int64_t i = from; i < to; ++i) first(units[i]);
+      merge(c);
+      for (int64_t i = from; i < to; ++i) second(units[i]);
+    }
+    stream_fence();
+  });
+}
+
+inline bool by_channel(const Dims& dims) {
+  return !dims.channels_last && dims.c >= 4 * at::get_num_threads();
+}
+
+template <class T>
+bool aligned(const T* p) {
+  return reinterpret_cast<uintptr_t>(p) % 64 == 0;
+}

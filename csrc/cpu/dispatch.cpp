@@ -1,0 +1,103 @@
+// Picks the instruction set once, when the first call comes, and holds what needs no vectors.
+#include <cstdlib>
+#include <fstream>
+#include <new>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+
+#include "isa.h"
+#include "kernels.h"
+
+namespace softgate::cpu {
+
+#define SOFTGATE_DECLARE(set)           \
+  namespace set {                       \
+  void forward(const Forward& args);    \
+  void backward(const Backward& args);  \
+  }
+SOFTGATE_DECLARE(baseline)
+#if SOFTGATE_X86
+SOFTGATE_DECLARE(avx2)
+SOFTGATE_DECLARE(avx512)
+#endif
+#undef SOFTGATE_DECLARE
+
+namespace {
+
+struct InstructionSet {
+  const char* name;
+  void (*forward)(const Forward&);
+  void (*backward)(const Backward&);
+};
+
+// SOFTGATE_ISA=avx2 or baseline asks for narrower vectors than the processor has (for tests).
+InstructionSet choose() {
+#if SOFTGATE_X86
+  const char* asked = std::getenv("SOFTGATE_ISA");
+  const std::string_view limit = asked != nullptr ? asked : "avx512";
+  if (limit != "avx512" && limit != "avx2" && limit != "baseline") {
+    throw std::invalid_argument("SOFTGATE_ISA must be avx512, avx2 or baseline, got '" +
+                                std::string(limit) + "'");
+  }
+  __builtin_cpu_init();
+  if (limit == "avx512" && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+      __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl")) {
+    return {"avx512", &avx512::forward, &avx512::backward};
+  }
+  if (limit != "baseline" && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
+      __builtin_cpu_supports("f16c")) {
+    return {"avx2", &avx2::forward, &avx2::backward};
+  }
+#endif
+  return {"baseline", &baseline::forward, &baseline::backward};
+}
+
+const InstructionSet& chosen() {
+  static const InstructionSet set = choose();
+  return set;
+}
+
+constexpr size_t kLine = 64;
+
+struct Buffer {
+  void* data = nullptr;
+  size_t bytes = 0;
+  ~Buffer() { std::free(data); }
+};
+
+}  // namespace
+
+void forward(const Forward& args) { chosen().forward(args); }
+void backward(const Backward& args) { chosen().backward(args); }
+const char* instruction_set() { return chosen().name; }
+
+void* scratch(int slot, size_t bytes) {
+  static thread_local Buffer buffers[3];
+  Buffer& buffer = buffers[slot];
+  if (buffer.bytes < bytes) {
+    std::free(buffer.data);
+    buffer.bytes = (bytes + kLine - 1) / kLine * kLine;
+    buffer.data = std::aligned_alloc(kLine, buffer.bytes);
+    if (buffer.data == nullptr) {
+      buffer.bytes = 0;
+      throw std::bad_alloc();
+    }
+  }
+  return buffer.data;
+}
+
+// The size of one last-level cache. The kernel's own record, since sysconf may add up those of a whole
+// host where a virtual machine sees one.
+static int64_t last_level_cache() {
+  int64_t kibibytes = 0;
+  std::ifstream("/sys/devices/system/cpu/cpu0/cache/index3/size") >> kibibytes;
+  return kibibytes > 0 ? kibibytes << 10 : int64_t(32) << 20;
+}
+
+bool exceeds_caches(int64_t bytes) {
+  static const int64_t cache = last_level_cache();
+  return bytes > cache / 2;
+}
+
+}  // namespace softgate::cpu

@@ -1,0 +1,19 @@
+// The two entries of one instruction set. Included like vec.h.
+
+template <class F>
+SG_INLINE void by_dtype(DType dtype, const F& f) {
+  switch (dtype) {
+    case DType::f32: return f(float{});
+    case DType::f64: return f(double{});
+    case DType::f16: return f(c10::Half{});
+    case DType::bf16: return f(c10::BFloat16{});
+  }
+}
+
+void forward(const Forward& args) {
+  by_dtype(args.dtype, [&](auto type) { ForwardPass<decltype(type)>(args).run(); });
+}
+
+void backward(const Backward& args) {
+  by_dtype(args.dtype, [&](auto type) { BackwardPass<decltype(type)>(args).run(); });
+}

@@ -1,0 +1,14 @@
+// The CPU kernels: one entry a direction. The widest vectors of the processor are chosen at run time.
+#pragma once
+
+#include "../args.h"
+
+namespace softgate::cpu {
+
+void forward(const Forward& args);
+void backward(const Backward& args);
+
+// The instruction set in use: "avx512", "avx2" or "baseline".
+const char* instruction_set();
+
+}  // namespace softgate::cpu

@@ -1,0 +1,180 @@
+// Vectors of one register, for one instruction set: included inside the namespace of each set.
+//
+// GCC's vector types give the arithmetic; only conversions from half types, partial and non-temporal
+// accesses need intrinsics. No include guard and no #include here: isa.h brings the headers before the
+// instruction set is switched on. SG_BYTES, the register's width, stands for the set: the compiler's own
+// macros (__AVX512F__ and the like) do not follow a set that is switched on inside a file.
+
+#define SG_FORCE inline __attribute__((always_inline))
+#define SG_INLINE static SG_FORCE
+
+typedef float F32 __attribute__((vector_size(SG_BYTES)));
+typedef double F64 __attribute__((vector_size(SG_BYTES)));
+typedef uint32_t U32 __attribute__((vector_size(SG_BYTES)));
+typedef uint16_t U16 __attribute__((vector_size(SG_BYTES / 2)));
+
+// T: the stored type. A: the accumulator. V: a vector of kLanes accumulators.
+template <class T>
+struct Traits {
+  using A = float;
+  using V = F32;
+};
+template <>
+struct Traits<double> {
+  using A = double;
+  using V = F64;
+};
+template <class T>
+using Acc = typename Traits<T>::A;
+template <class T>
+using Vec = typename Traits<T>::V;
+template <class T>
+constexpr int64_t kLanes = sizeof(Vec<T>) / sizeof(Acc<T>);
+
+template <class V, class A>
+SG_INLINE V splat(A value) {
+  return V{} + value;
+}
+
+template <class V>
+SG_INLINE auto horizontal_sum(V v) {
+  auto sum = v[0] - v[0];
+  for (size_t i = 0; i < sizeof(V) / sizeof(v[0]); ++i) sum += v[i];
+  return sum;
+}
+
+// Conversions
+
+// bfloat16 is the upper half of a float.
+SG_INLINE F32 from_bfloat16(U16 bits) {
+  return (F32)(__builtin_convertvector(bits, U32) << 16);
+}
+
+// Round to nearest even; a NaN keeps its sign and becomes quiet, as in torch.
+SG_INLINE U16 to_bfloat16(F32 v) {
+  const U32 bits = (U32)v;
+  const U32 rounded = (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16;
+  const U32 nan = U32{} + 0x7fc0u;
+  return __builtin_convertvector(v != v ? nan : rounded, U16);
+}
+
+SG_INLINE F32 from_half(U16 bits) {
+#if SG_BYTES == 64
+  return (F32)_mm512_cvtph_ps((__m256i)bits);
+#elif SG_BYTES == 32
+  return (F32)_mm256_cvtph_ps((__m128i)bits);
+#else
+  F32 out;
+  for (int i = 0; i < kLanes<float>; ++i) out[i] = c10::detail::fp16_ieee_to_fp32_value(bits[i]);
+  return out;
+#endif
+}
+
+SG_INLINE U16 to_half(F32 v) {
+#if SG_BYTES == 64
+  return (U16)_mm512_cvtps_ph((__m512)v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+#elif SG_BYTES == 32
+  return (U16)_mm256_cvtps_ph((__m256)v, _MM_FROUND_TO_NEAREST_INT);
+#else
+  U16 out;
+  for (int i = 0; i < kLanes<float>; ++i) out[i] = c10::detail::fp16_ieee_from_fp32_value(v[i]);
+  return out;
+#endif
+}
+
+// Whole vectors
+
+SG_INLINE F32 load(const float* p) {
+  F32 v;
+  __builtin_memcpy(&v, p, sizeof v);
+  return v;
+}
+SG_INLINE F64 load(const double* p) {
+  F64 v;
+  __builtin_memcpy(&v, p, sizeof v);
+  return v;
+}
+SG_INLINE U16 load_bits(const void* p) {
+  U16 v;
+  __builtin_memcpy(&v, p, sizeof v);
+  return v;
+}
+SG_INLINE F32 widened(U16 bits, const c10::BFloat16*) { return from_bfloat16(bits); }
+SG_INLINE F32 widened(U16 bits, const c10::Half*) { return from_half(bits); }
+SG_INLINE F32 load(const c10::BFloat16* p) { return widened(load_bits(p), p); }
+SG_INLINE F32 load(const c10::Half* p) { return widened(load_bits(p), p); }
+
+SG_INLINE F32 narrow(F32 v, const float*) { return v; }
+SG_INLINE F64 narrow(F64 v, const double*) { return v; }
+SG_INLINE U16 narrow(F32 v, const c10::BFloat16*) { return to_bfloat16(v); }
+SG_INLINE U16 narrow(F32 v, const c10::Half*) { return to_half(v); }
+
+// The value that a T keeps of v: what a later load of it gives.
+SG_INLINE F32 rounded(F32 v, const float*) { return v; }
+SG_INLINE F64 rounded(F64 v, const double*) { return v; }
+SG_INLINE F32 rounded(F32 v, const c10::BFloat16*) { return from_bfloat16(to_bfloat16(v)); }
+SG_INLINE F32 rounded(F32 v, const c10::Half*) { return from_half(to_half(v)); }
+
+template <class T, class V>
+SG_INLINE void store(T* p, V v) {
+  const auto bits = narrow(v, p);
+  __builtin_memcpy(p, &bits, sizeof bits);
+}
+
+// Past the caches: for results larger than they are, which would otherwise be read before each write.
+// The address must be aligned to the access.
+template <class T, class V>
+SG_INLINE void stream(T* p, V v) {
+  const auto bits = narrow(v, p);
+#if SG_BYTES == 64
+  if constexpr (sizeof bits == 64) return _mm512_stream_si512((__m512i*)p, (__m512i)bits);
+#endif
+#if SG_BYTES >= 32
+  if constexpr (sizeof bits == 32) return _mm256_stream_si256((__m256i*)p, (__m256i)bits);
+#endif
+#if defined(__SSE2__)
+  if constexpr (sizeof bits == 16) return _mm_stream_si128((__m128i*)p, (__m128i)bits);
+#endif
+  __builtin_memcpy(p, &bits, sizeof bits);
+}
+
+// Makes streamed stores visible before other threads are told of them.
+SG_INLINE void stream_fence() {
+#if defined(__SSE2__)
+  _mm_sfence();
+#endif
+}
+
+// The first n lanes, 0 < n < kLanes: the others are read as zero and not written.
+
+template <class T>
+SG_INLINE Vec<T> load(const T* p, int64_t n) {
+#if SG_BYTES == 64
+  if constexpr (sizeof(T) == 4) {
+    return (Vec<T>)_mm512_maskz_loadu_ps((__mmask16)((1u << n) - 1), p);
+  } else if constexpr (sizeof(T) == 8) {
+    return (Vec<T>)_mm512_maskz_loadu_pd((__mmask8)((1u << n) - 1), p);
+  } else {
+    return widened((U16)_mm256_maskz_loadu_epi16((__mmask16)((1u << n) - 1), p), p);
+  }
+#endif
+  T buffer[kLanes<T>] = {};
+  for (int64_t i = 0; i < n; ++i) buffer[i] = p[i];
+  return load(buffer);
+}
+
+template <class T, class V>
+SG_INLINE void store(T* p, V v, int64_t n) {
+#if SG_BYTES == 64
+  if constexpr (sizeof(T) == 4) {
+    return _mm512_mask_storeu_ps(p, (__mmask16)((1u << n) - 1), (__m512)v);
+  } else if constexpr (sizeof(T) == 8) {
+    return _mm512_mask_storeu_pd(p, (__mmask8)((1u << n) - 1), (__m512d)v);
+  } else {
+    return _mm256_mask_storeu_epi16(p, (__mmask16)((1u << n) - 1), (__m256i)narrow(v, p));
+  }
+#endif
+  T buffer[kLanes<T>];
+  store(buffer, v);
+  for (int64_t i = 0; i < n; ++i) p[i] = buffer[i];
+}

@@ -1,0 +1,177 @@
+// y = alpha * skip + cat(branches) (+ low), its batch statistics, and z = relu(batch_norm(y)).
+//
+// Two passes, bytes in units of one activation e: `reduce` reads the source and writes y (3e for one
+// branch tensor and a skip) while it sums the moments of what it wrote; `map` reads y and writes z
+// (2e). Where the statistics are known beforehand, `map` does everything in one pass (4e).
+#pragma once
+
+#include "reduce.cuh"
+#include "source.cuh"
+
+namespace softgate::cuda {
+
+// Keeps nothing: the packs of y are read again from memory.
+struct KeepNothing {
+  template <class... P>
+  __device__ void operator()(int, const P&...) const {}
+};
+
+// Calls use(number, n, pixel, y) for the packs of y of a chunk, and after every kAtOnce or fewer of
+// them done(packs), with the packs of y beside each other. That many packs of each tensor of the
+// source are in flight before the first is used.
+template <class K, class Use, class Done>
+__device__ void for_packs_of_y(const Forward& a, const Cut& cut, int split, const Place<K>& place,
+                               const Table<K>& table, Use use, Done done) {
+  constexpr int kItems = K::kPacks < K::kAtOnce ? K::kAtOnce / K::kPacks : 1;
+  constexpr int kPart = K::kPacks < K::kAtOnce ? K::kPacks : K::kAtOnce;  // of an item at once
+  const SourceReader<K> source(a.source, a.dims, place.channel);
+  Walk<K> walk(a.dims, cut, split, place.row);
+#pragma unroll 1
+  for (int first = 0; walk.left > 0; first += kItems) {
+    const int items = walk.left < kItems ? walk.left : kItems;
+    Spot<K> spot[kItems];
+    typename K::LowValues low[kItems];
+#pragma unroll
+    for (int i = 0; i < kItems; ++i) {
+      if (i < items) {
+        spot[i] = walk.next();
+        low[i] = source.load_low(spot[i]);
+      }
+    }
+#pragma unroll 1
+    for (int begin = 0; begin < K::kPacks; begin += kPart) {
+      typename SourceReader<K>::Loaded loaded[kItems][kPart];
+      typename K::Values y[kItems * kPart];
+#pragma unroll
+      for (int i = 0; i < kItems; ++i) {
+#pragma unroll
+        for (int p = 0; p < kPart; ++p) {
+          if (i < items) loaded[i][p] = source.load_pack(walk, spot[i], begin + p);
+        }
+      }
+#pragma unroll
+      for (int i = 0; i < kItems; ++i) {
+#pragma unroll
+        for (int p = 0; p < kPart; ++p) {
+          if (i >= items) continue;
+          forget_registers();
+          y[i * kPart + p] = source.value(loaded[i][p], low[i], table, place.lane);
+          use((first + i) * K::kPacks + begin + p, spot[i].n,
+              spot[i].first + walk.offset(begin + p), y[i * kPart + p]);
+        }
+      }
+      done(y, items * kPart);
+    }
+  }
+}
+
+// Writes y and adds this thread's share of it to the moments. Pack number i of the thread is shown to
+// keep(i, pack).
+template <class K, class Keep>
+__device__ void forward_reduce_chunk(const Forward& a, const Cut& cut, int group, int split,
+                                     Moments<typename K::A> (&moments)[K::kChannels], Keep keep) {
+  const Place<K> place(a.dims, cut, group);
+  const Table<K> table(cut, group, a.dims, &a.source, nullptr, nullptr, nullptr, nullptr);
+  if (!place.active) return;
+  const Output<K> y = output<K>(a.y, a.dims, place.channel);
+  for_packs_of_y(
+      a, cut, split, place, table,
+      [&](int i, int n, typename K::Pixel pixel, const typename K::Values& pack) {
+        if (y) store(y.at(n, pixel), pack);
+        keep(i, pack);
+      },
+      [&](const auto& packs, int count) { accumulate<K>(moments, packs, count); });
+}
+
+// z of one pack of y.
+template <class K>
+__device__ typename K::Values normalise(const typename K::Values& y, const Table<K>& table, int lane,
+                                        bool with_relu) {
+  using A = typename K::A;
+  A z[K::kLanes];
+#pragma unroll
+  for (int first = 0; first < K::kLanes; first += K::kGroup) {
+    A mean[K::kGroupChannels], scale[K::kGroupChannels], bias[K::kGroupChannels];
+    table.read(kMean, lane, first, mean);
+    table.read(kScale, lane, first, scale);
+    table.read(kBias, lane, first, bias);
+#pragma unroll
+    for (int i = 0; i < K::kGroup; ++i) {
+      const int v = first + i, c = K::channel_of(i);
+      z[v] = pre_activation(y.get(v), mean[c], scale[c], bias[c]);
+      if (with_relu) z[v] = relu(z[v]);
+    }
+  }
+  typename K::Values pack;
+  pack.set(z);
+  return pack;
+}
+
+// Writes y and z of a chunk, each where it is wanted; the statistics are known.
+template <class K>
+__device__ void forward_map_chunk(const Forward& a, const Cut& cut, int group, int split) {
+  const Place<K> place(a.dims, cut, group);
+  const Table<K> table(cut, group, a.dims, &a.source, a.z ? &a.norm : nullptr, a.mean, a.var,
+                       nullptr);
+  if (!place.active) return;
+  const Output<K> y = output<K>(a.y, a.dims, place.channel);
+  const Output<K> z = output<K>(a.z, a.dims, place.channel);
+  for_packs_of_y(
+      a, cut, split, place, table,
+      [&](int, int n, typename K::Pixel pixel, const typename K::Values& pack) {
+        if (y) store_cs(y.at(n, pixel), pack);
+        if (z) store_cs(z.at(n, pixel), normalise(pack, table, place.lane, a.norm.relu));
+      },
+      [](const auto&, int) {});
+}
+
+// The second pass: batch_norm and ReLU of y as it was stored.
+__host__ __device__ inline Forward second_pass(const Forward& a) {
+  if (a.y == nullptr) return a;
+  Forward map = a;
+  map.source = Source{};
+  map.source.branches = 1;
+  map.source.branch[0] = a.y;
+  map.source.width[0] = a.dims.c;
+  map.y = nullptr;
+  return map;
+}
+
+template <class K>
+__global__ void __launch_bounds__(kThreads, kBlocksPerProcessor)
+    forward_reduce(const __grid_constant__ Forward a, const __grid_constant__ Cut cut,
+                   Moments<typename K::A>* partials) {
+  const int group = blockIdx.x % cut.groups, split = blockIdx.x / cut.groups;
+  Moments<typename K::A> moments[K::kChannels] = {};
+  forward_reduce_chunk<K>(a, cut, group, split, moments, KeepNothing{});
+  write_partials<K>(a.dims, cut, group, split, moments, partials);
+}
+
+template <class A>
+__device__ void write_statistics(const Forward& a, int64_t channel, const Moments<A>& total) {
+  set_channel_value(a.mean, channel, total.mean);
+  set_channel_value(a.var, channel, total.m2 / total.count);
+}
+
+template <class A>
+__device__ void finish_moments(const Forward& a, int splits, const Moments<A>* partials,
+                               int64_t first, int64_t end) {
+  finish(partials, splits, a.dims.c, first, end, reinterpret_cast<Moments<A>*>(shared_memory()),
+         [&](int64_t channel, const Moments<A>& total) { write_statistics(a, channel, total); });
+}
+
+template <class A>
+__global__ void __launch_bounds__(kThreads)
+    forward_finish(const __grid_constant__ Forward a, int splits, const Moments<A>* partials) {
+  finish_moments(a, splits, partials, int64_t(blockIdx.x) * kFinishLanes, a.dims.c);
+}
+
+// Blocks run backwards: the y that reduce wrote last is still in L2.
+template <class K>
+__global__ void __launch_bounds__(kThreads, kBlocksPerProcessor)
+    forward_map(const __grid_constant__ Forward a, const __grid_constant__ Cut cut) {
+  const int work = gridDim.x - 1 - blockIdx.x;
+  forward_map_chunk<K>(a, cut, work % cut.groups, work / cut.groups);
+}
+
+}  // namespace softgate::cuda

@@ -1,0 +1,130 @@
+// What the launchers share: from the run-time shape of a call to the kernel compiled for it, and a
+// launch that is checked.
+#pragma once
+
+#include <stdexcept>
+#include <string>
+
+#include "launch.h"
+#include "reduce.cuh"
+
+namespace softgate::cuda {
+
+template <class T, bool kLast, class F>
+void with_packing(const Packing& packing, F f) {
+  constexpr int kWidth = kPackBytes / sizeof(T);
+  if constexpr (sizeof(T) < 8) {
+    if (packing.vector) {
+      if constexpr (kLast) {
+        if (packing.pairs && packing.quads) return f(Tiling<T, kLast, kWidth, true, true>{});
+        if (packing.pairs) return f(Tiling<T, kLast, kWidth, false, true>{});
+      }
+      if (packing.quads) return f(Tiling<T, kLast, kWidth, true>{});
+      return f(Tiling<T, kLast, kWidth, false>{});
+    }
+  }
+  if (packing.quads) return f(Tiling<T, kLast, 1, true>{});
+  return f(Tiling<T, kLast, 1, false>{});
+}
+
+template <class F>
+void with_dtype(DType dtype, F f) {
+  switch (dtype) {
+    case DType::f32: return f(float{});
+    case DType::f64: return f(double{});
+    case DType::f16: return f(__half{});
+    case DType::bf16: return f(__nv_bfloat16{});
+  }
+}
+
+// Calls f with the Tiling of a call.
+template <class F>
+void with_tiling(DType dtype, const Dims& dims, const Packing& packing, F f) {
+  with_dtype(dtype, [&](auto value) {
+    using T = decltype(value);
+    if (dims.channels_last) return with_packing<T, true>(packing, f);
+    return with_packing<T, false>(packing, f);
+  });
+}
+
+// The same for kernels of whole packs only, such as the one-read variants.
+template <class F>
+void with_vector_tiling(DType dtype, const Dims& dims, const Packing& packing, F f) {
+  with_tiling(dtype, dims, packing, [&](auto tiling) {
+    if constexpr (decltype(tiling)::kLanes > 1) f(tiling);
+  });
+}
+
+inline void check_dims(const Dims& d) {
+  constexpr int64_t kMost = int64_t(1) << 31;
+  if (d.n >= kMost || d.c >= kMost || d.plane() >= kMost) {
+    throw std::invalid_argument(
+        "softgate: the CUDA kernels take up to 2^31 - 1 samples, channels and pixels of an image, "
+        "got (" + std::to_string(d.n) + ", " + std::to_string(d.c) + ", " + std::to_string(d.h) +
+        ", " + std::to_string(d.w) + ")");
+  }
+}
+
+struct Grid {
+  int64_t blocks;
+  int threads;
+  size_t shared = 0;
+  int cluster = 1;
+  bool cooperative = false;
+};
+
+inline Grid grid_of(DType dtype, const Dims& dims, const Plan& plan) {
+  return {int64_t(plan.cut.groups) * plan.cut.splits, plan.cut.threads(),
+          work_bytes(dtype, dims, plan)};
+}
+
+// For the kernels that merge partial sums.
+inline Grid finish_grid(int64_t channels) {
+  return {(channels + kFinishLanes - 1) / kFinishLanes, kThreads, 3 * 8 * kThreads};
+}
+
+#ifdef SOFTGATE_EMULATOR
+template <class... P, class... Args>
+void launch(const char* name, void (*kernel)(P...), const Grid& grid, Stream, const Args&... args) {
+  emulator::run({name, grid.blocks, grid.threads, grid.shared, grid.cluster, grid.cooperative},
+                [&] { kernel(static_cast<P>(args)...); });
+}
+#else
+inline void check(const char* kernel, cudaError_t error) {
+  if (error == cudaSuccess) return;
+  throw std::runtime_error(std::string("softgate: launching ") + kernel +
+                           " failed: " + cudaGetErrorString(error));
+}
+
+template <class... P, class... Args>
+void launch(const char* name, void (*kernel)(P...), const Grid& grid, Stream stream,
+            const Args&... args) {
+  if (grid.blocks > 0x7fffffff) {
+    throw std::invalid_argument(std::string("softgate: ") + name + " would need " +
+                                std::to_string(grid.blocks) + " blocks, a grid has 2^31 - 1");
+  }
+  if (grid.shared > 48 * 1024) {
+    check(name, cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
+                                     static_cast<int>(grid.shared)));
+  }
+  cudaLaunchConfig_t config = {};
+  config.gridDim = dim3(static_cast<unsigned>(grid.blocks));
+  config.blockDim = dim3(grid.threads);
+  config.dynamicSmemBytes = grid.shared;
+  config.stream = stream;
+  cudaLaunchAttribute attribute = {};
+  config.attrs = &attribute;
+  if (grid.cluster > 1) {
+    attribute.id = cudaLaunchAttributeClusterDimension;
+    attribute.val.clusterDim = {static_cast<unsigned>(grid.cluster), 1, 1};
+    config.numAttrs = 1;
+  } else if (grid.cooperative) {
+    attribute.id = cudaLaunchAttributeCooperative;
+    attribute.val.cooperative = 1;
+    config.numAttrs = 1;
+  }
+  check(name, cudaLaunchKernelEx(&config, kernel, static_cast<P>(args)...));
+}
+#endif
+
+}  // namespace softgate::cuda

@@ -1,0 +1,146 @@
+// The one way to global memory: packs of up to 16 bytes, the widest access a thread can make and the
+// one that keeps most bytes in flight per instruction. Where alignment or a channel count forbids it,
+// the same code runs on packs of one value.
+//
+// A name without a suffix leaves the line in L2 for the next reader; _cs (streaming, evict first)
+// marks the last touch of a line, so that it makes room for lines that will be read again.
+#pragma once
+
+#include <cstring>
+#include <type_traits>
+
+#include "device.cuh"
+
+namespace softgate::cuda {
+
+template <class T>
+using Accumulator = std::conditional_t<std::is_same_v<T, double>, double, float>;
+
+constexpr int kPackBytes = 16;
+
+template <class To, class From>
+__device__ __forceinline__ To bits_as(From from) {
+  static_assert(sizeof(To) == sizeof(From));
+  To to;
+  memcpy(static_cast<void*>(&to), &from, sizeof(To));
+  return to;
+}
+
+__device__ __forceinline__ float widen(float v) { return v; }
+__device__ __forceinline__ double widen(double v) { return v; }
+__device__ __forceinline__ float widen(__half v) { return __half2float(v); }
+__device__ __forceinline__ float widen(__nv_bfloat16 v) { return __bfloat162float(v); }
+
+template <class T>
+__device__ __forceinline__ T narrow(Accumulator<T> v) {
+  if constexpr (std::is_same_v<T, __half>) return __float2half_rn(v);
+  if constexpr (std::is_same_v<T, __nv_bfloat16>) return __float2bfloat16_rn(v);
+  if constexpr (sizeof(T) > 2) return v;
+}
+
+// Two at once: one instruction, where two single ones need three.
+template <class T>
+__device__ __forceinline__ unsigned narrow_pair(float a, float b) {
+  if constexpr (std::is_same_v<T, __half>) {
+    return bits_as<unsigned>(__float22half2_rn(make_float2(a, b)));
+  } else {
+    return bits_as<unsigned>(__float22bfloat162_rn(make_float2(a, b)));
+  }
+}
+
+// V values of T as they travel. They stay in words of the registers' width until they are used: held
+// one by one, values of two bytes would take a register each.
+template <class T, int V>
+struct alignas(sizeof(T) * V) Pack {
+  static constexpr bool kHalves = sizeof(T) == 2 && V > 1;
+  using Unit = std::conditional_t<kHalves, unsigned, T>;
+  static constexpr int kUnits = sizeof(T) * V / sizeof(Unit);
+  Unit unit[kUnits];
+
+  __device__ __forceinline__ Accumulator<T> get(int v) const {
+    if constexpr (kHalves) {
+      const unsigned bits = v % 2 ? unit[v / 2] >> 16 : unit[v / 2] & 0xffff;
+      return widen(bits_as<T>(static_cast<unsigned short>(bits)));
+    } else {
+      return widen(unit[v]);
+    }
+  }
+
+  __device__ __forceinline__ void set(const Accumulator<T> (&value)[V]) {
+#pragma unroll
+    for (int i = 0; i < kUnits; ++i) {
+      if constexpr (kHalves) {
+        unit[i] = narrow_pair<T>(value[2 * i], value[2 * i + 1]);
+      } else {
+        unit[i] = narrow<T>(value[i]);
+      }
+    }
+  }
+};
+
+template <int kBytes>
+struct WordOf;
+template <>
+struct WordOf<16> {
+  using type = uint4;
+};
+template <>
+struct WordOf<8> {
+  using type = uint2;
+};
+template <>
+struct WordOf<4> {
+  using type = unsigned;
+};
+template <>
+struct WordOf<2> {
+  using type = unsigned short;
+};
+
+// The machine word a pack is loaded and stored as.
+template <class P>
+using Word = typename WordOf<sizeof(P)>::type;
+
+template <class P, class T>
+__device__ __forceinline__ P load(const T* place) {
+  trace_read(place, sizeof(P));
+  const Word<P> word = *reinterpret_cast<const Word<P>*>(place);
+  return bits_as<P>(word);
+}
+
+template <class P, class T>
+__device__ __forceinline__ P load_cs(const T* place) {
+  trace_read(place, sizeof(P), true);
+  return bits_as<P>(__ldcs(reinterpret_cast<const Word<P>*>(place)));
+}
+
+template <class P, class T>
+__device__ __forceinline__ void store(T* place, const P& pack) {
+  trace_write(place, sizeof(P));
+  *reinterpret_cast<Word<P>*>(place) = bits_as<Word<P>>(pack);
+}
+
+template <class P, class T>
+__device__ __forceinline__ void store_cs(T* place, const P& pack) {
+  trace_write(place, sizeof(P), true);
+  __stcs(reinterpret_cast<Word<P>*>(place), bits_as<Word<P>>(pack));
+}
+
+// Value i of a per-channel vector, or other where there is no vector.
+template <class A>
+__device__ __forceinline__ A channel_value(const void* vector, long long i, A other) {
+  if (vector == nullptr) return other;
+  const A* place = static_cast<const A*>(vector) + i;
+  trace_read(place, sizeof(A));
+  return *place;
+}
+
+template <class A>
+__device__ __forceinline__ void set_channel_value(void* vector, long long i, A value) {
+  if (vector == nullptr) return;
+  A* place = static_cast<A*>(vector) + i;
+  trace_write(place, sizeof(A));
+  *place = value;
+}
+
+}  // namespace softgate::cuda

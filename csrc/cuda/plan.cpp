@@ -1,0 +1,245 @@
+#include "plan.h"
+
+#include <algorithm>
+#include <stdexcept>
+#include <string>
+
+namespace softgate::cuda {
+namespace {
+
+constexpr int kPackBytes = 16;
+constexpr int kMaxLanes = 32;          // 512 bytes of a pixel side by side
+constexpr int kMinThreads = 64;
+constexpr int kBlocks = 8;             // of a pass per processor: each reads its channels' constants
+constexpr int kItemsEach = 4;          // of a thread, at least, before a group is split
+constexpr int kSlicesUnderWay = 3;     // see sliced.cuh
+constexpr int64_t kSmallBytes = 4 << 20;  // an activation this small is all latency
+
+int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
+int bytes_of(DType dtype) {
+  return dtype == DType::f64 ? 8 : dtype == DType::f32 ? 4 : 2;
+}
+
+bool aligned(const void* tensor, int bytes) {
+  return reinterpret_cast<uintptr_t>(tensor) % bytes == 0;
+}
+
+int lanes_of(DType dtype, const Packing& packing) {
+  return packing.vector ? kPackBytes / bytes_of(dtype) : 1;
+}
+
+// Whether whole packs fit the tensors, and if so, whether they fit the branches too.
+Packing packing_of(const Dims& dims, DType dtype, const Source& source, bool quads,
+                   std::initializer_list<const void*> tensors, const void* const* branches) {
+  Packing packing;
+  packing.quads = quads;
+  const int size = bytes_of(dtype), lanes = kPackBytes / size;
+  if (dtype == DType::f64) return packing;
+  for (const void* tensor : tensors) {
+    if (!aligned(tensor, kPackBytes)) return packing;
+  }
+  bool whole = true, even = true;
+  for (int i = 0; i < source.branches; ++i) {
+    whole = whole && aligned(branches[i], kPackBytes);
+    even = even && aligned(branches[i], 2 * size);
+    if (dims.channels_last) {
+      whole = whole && source.width[i] % lanes == 0;
+      even = even && source.width[i] % 2 == 0;
+    }
+  }
+  if (dims.channels_last) {
+    packing.vector = dims.c % lanes == 0 && source.skip_channels % lanes == 0 &&
+                     (!quads || source.low_channels % lanes == 0) && (whole || even);
+    packing.pairs = packing.vector && !whole;
+  } else {
+    packing.vector = (quads ? dims.w : dims.plane()) % lanes == 0 && whole;
+  }
+  return packing;
+}
+
+Packing packing_of(const Forward& a) {
+  const Source& s = a.source;
+  return packing_of(a.dims, a.dtype, s, s.low != nullptr, {s.skip, s.low, a.y, a.z}, s.branch);
+}
+
+Packing packing_of(const Backward& a) {
+  const void* skip = a.dalpha != nullptr ? a.source.skip : nullptr;
+  return packing_of(a.dims, a.dtype, a.source, a.dlow != nullptr,
+                    {skip, a.dy, a.dz, a.dz != nullptr ? a.y : nullptr, a.dskip, a.dlow}, a.dbranch);
+}
+
+// Items of a line and lines of a sample, and how far `rows` items go.
+void set_items(Cut& cut, const Dims& dims, int lanes, bool quads) {
+  const int pixels = dims.channels_last ? 1 : lanes;
+  const int across = quads && pixels == 1 ? 2 : 1;
+  cut.cols = static_cast<int>((quads ? dims.w : dims.plane()) / (across * pixels));
+  cut.lines = quads ? static_cast<int>(dims.h / 2) : 1;
+  cut.items = dims.n * cut.lines * cut.cols;
+  const int line = cut.rows / cut.cols;
+  cut.step_col = cut.rows % cut.cols;
+  cut.step_line = quads ? line % cut.lines : 0;
+  cut.step_n = quads ? line / cut.lines : line;
+}
+
+void set_splits(Cut& cut, int64_t splits) {
+  cut.chunk = ceil_div(ceil_div(cut.items, splits), cut.rows) * cut.rows;
+  cut.splits = static_cast<int>(ceil_div(cut.items, cut.chunk));
+}
+
+// Lanes and rows of a block; one split.
+Cut block_shape(const Dims& dims, DType dtype, const Packing& packing, int max_lanes) {
+  Cut cut;
+  const int lanes = lanes_of(dtype, packing);
+  if (dims.channels_last) {
+    const int64_t packs = dims.c / lanes;
+    cut.groups = static_cast<int>(ceil_div(packs, max_lanes));
+    cut.lanes = static_cast<int>(ceil_div(packs, cut.groups));
+  } else {
+    cut.groups = static_cast<int>(dims.c);
+  }
+  cut.rows = kThreads / cut.lanes;
+  set_items(cut, dims, lanes, packing.quads);
+  while (cut.lanes * cut.rows > kMinThreads && cut.rows / 2 >= cut.items) cut.rows /= 2;
+  set_items(cut, dims, lanes, packing.quads);
+  set_splits(cut, 1);
+  return cut;
+}
+
+// Enough splits for `blocks` blocks over `groups` groups, each with a tile of work for every thread.
+int64_t splits_for(const Cut& cut, int64_t blocks, int64_t groups, int items_each) {
+  const int64_t most = ceil_div(cut.items, int64_t(cut.rows) * items_each);
+  return std::clamp<int64_t>(blocks / groups, 1, std::max<int64_t>(most, 1));
+}
+
+int packs_of_item(const Dims& dims, const Plan& plan) {
+  if (!plan.packing.quads) return 1;
+  return dims.channels_last || !plan.packing.vector ? 4 : 2;
+}
+
+bool plan_sliced(const Dims& dims, DType dtype, const Device& device, int tensors, Plan& plan) {
+  const int64_t slice_bytes = device.l2_bytes / 2 / kSlicesUnderWay / tensors;
+  for (int lanes = dims.channels_last ? 8 : 1; lanes > 0; lanes /= 2) {
+    Cut cut = block_shape(dims, dtype, plan.packing, lanes);
+    const int64_t group_bytes = cut.items * cut.lanes * packs_of_item(dims, plan) * kPackBytes;
+    if (lanes == 1 && dims.channels_last) break;  // less than a sector of 32 bytes
+    if (group_bytes > slice_bytes) continue;
+    const int64_t blocks = int64_t(device.processors) * kBlocksPerProcessor;
+    const int64_t most = std::clamp<int64_t>(slice_bytes / group_bytes, 1, cut.groups);
+    plan.slices = static_cast<int>(ceil_div(cut.groups, most));
+    plan.slice_groups = static_cast<int>(ceil_div(cut.groups, plan.slices));
+    set_splits(cut, splits_for(cut, blocks, plan.slice_groups, 1));
+    plan.blocks = static_cast<int>(
+        std::min<int64_t>(blocks, int64_t(plan.slice_groups) * cut.splits));
+    plan.cut = cut;
+    plan.variant = Variant::sliced;
+    return true;
+  }
+  return false;
+}
+
+bool plan_resident(const Dims& dims, DType dtype, const Device& device, int tensors, Plan& plan) {
+  Plan trial = plan;
+  trial.cut = block_shape(dims, dtype, plan.packing, 4);
+  trial.variant = Variant::resident;
+  Cut& cut = trial.cut;
+  const int64_t items = cut.items;
+  // Two blocks a processor, so that one loads while the other waits; one where it must be.
+  for (const int blocks : {2, 1}) {
+    for (int cluster = 1; cluster <= device.cluster; cluster *= 2) {
+      cut.chunk = ceil_div(ceil_div(items, cluster), cut.rows) * cut.rows;
+      cut.splits = cluster;
+      const size_t bytes = work_bytes(dtype, dims, trial) + kept_bytes(dims, trial, tensors);
+      if (bytes > static_cast<size_t>(device.shared_bytes / blocks - (blocks - 1) * 1024)) continue;
+      const bool wider = cluster * 2 <= device.cluster && items > cut.chunk / 2 && cut.chunk > cut.rows;
+      if (wider && int64_t(cut.groups) * cluster < device.processors) continue;
+      plan = trial;
+      return true;
+    }
+  }
+  return false;
+}
+
+[[noreturn]] void refuse(const char* variant) {
+  throw std::invalid_argument(std::string("softgate: the variant '") + variant +
+                              "' of the CUDA kernels cannot serve a call of this shape, dtype and "
+                              "alignment on this device; 'automatic' can");
+}
+
+// The choice. One read of every tensor beats two, where the channels can wait close by:
+//   on chip, where a cluster holds a channel: in a contiguous layout whatever the number of channels,
+//   in channels_last, whose clusters are few and far between, only where latency is all that counts;
+//   in L2, where three slices of channels fit at once.
+// Packs of one value and float64 are served by two passes, whatever the shape.
+Plan choose(const Dims& dims, DType dtype, Plan plan, const Device& device, int tensors,
+            Variant forced) {
+  const int64_t bytes = dims.c * dims.count() * bytes_of(dtype);
+  Plan resident = plan, sliced = plan;
+  const bool can_stay = plan.packing.vector && plan_resident(dims, dtype, device, tensors, resident);
+  const bool can_slice = plan.packing.vector && plan_sliced(dims, dtype, device, tensors, sliced);
+  if (forced == Variant::resident && !can_stay) refuse("resident");
+  if (forced == Variant::sliced && !can_slice) refuse("sliced");
+  if (forced == Variant::resident) return resident;
+  if (forced == Variant::sliced) return sliced;
+  if (forced == Variant::two_pass) return plan;
+  if (can_stay && (!dims.channels_last || bytes <= kSmallBytes)) return resident;
+  if (can_slice) return sliced;
+  return plan;
+}
+
+template <class Call>
+Plan plan_passes(const Call& a, const Device& device) {
+  Plan plan;
+  plan.packing = packing_of(a);
+  plan.cut = block_shape(a.dims, a.dtype, plan.packing, kMaxLanes);
+  const int64_t total = int64_t(device.processors) * kBlocks;
+  set_splits(plan.cut, splits_for(plan.cut, total, plan.cut.groups, kItemsEach));
+  return plan;
+}
+
+}  // namespace
+
+Plan plan_map(const Forward& a, const Device& device) {
+  return plan_passes(a, device);
+}
+
+Plan plan_map(const Backward& a, const Device& device) {
+  return plan_passes(a, device);
+}
+
+Plan plan_statistics(const Forward& a, const Device& device, Variant forced) {
+  return choose(a.dims, a.dtype, plan_passes(a, device), device, 1, forced);
+}
+
+Plan plan_statistics(const Backward& a, const Device& device, Variant forced) {
+  const Plan plan = choose(a.dims, a.dtype, plan_passes(a, device), device, 2, forced);
+  if (plan.variant != Variant::two_pass) return plan;
+  // The sums need dz and y only: no quads, no branches.
+  Backward sums = a;
+  sums.source = Source{};
+  sums.dy = sums.dskip = sums.dlow = nullptr;
+  sums.dalpha = nullptr;
+  return plan_passes(sums, device);
+}
+
+Cut without_quads(const Dims& dims, DType dtype, const Plan& plan) {
+  Cut cut = plan.cut;
+  set_items(cut, dims, lanes_of(dtype, plan.packing), false);
+  cut.chunk = ceil_div(ceil_div(cut.items, plan.cut.splits), cut.rows) * cut.rows;
+  return cut;
+}
+
+size_t work_bytes(DType dtype, const Dims& dims, const Plan& plan) {
+  const size_t accumulator = dtype == DType::f64 ? 8 : 4;
+  const size_t channels = dims.channels_last ? lanes_of(dtype, plan.packing) : 1;
+  const size_t merge = 3 * accumulator * channels * std::max(plan.cut.threads(), kMinThreads);
+  const size_t table = 6 * accumulator * channels * plan.cut.lanes;
+  return (std::max(merge, table) + kPackBytes - 1) / kPackBytes * kPackBytes;
+}
+
+size_t kept_bytes(const Dims& dims, const Plan& plan, int tensors) {
+  const size_t steps = ceil_div(plan.cut.chunk, plan.cut.rows);
+  return steps * packs_of_item(dims, plan) * plan.cut.threads() * tensors * kPackBytes;
+}
+
+}  // namespace softgate::cuda

@@ -1,0 +1,163 @@
+// Sums and moments merged across a block in a fixed tree: the same input gives the same bits.
+//
+// S is anything with `S merged(const S&) const`: Moments of math.h, or the sums below. Every merge starts with
+// a barrier, because the shared memory may still be read by whoever used it last.
+#pragma once
+
+#include <cstring>
+
+#include "tile.cuh"
+
+#include "../math.h"
+
+namespace softgate::cuda {
+
+// What backward sums over a channel for batch statistics: the gradient behind the ReLU, and the same
+// times (y - mean).
+template <class A>
+struct NormSums {
+  A g, gy;
+  __device__ NormSums merged(const NormSums& other) const { return {g + other.g, gy + other.gy}; }
+};
+
+// And for alpha: skip times the gradient of y.
+template <class A>
+struct GateSum {
+  A value;
+  __device__ GateSum merged(const GateSum& other) const { return {value + other.value}; }
+};
+
+constexpr int kWarp = 32;
+
+template <class S>
+__device__ S shuffle_xor(const S& value, int mask) {
+  constexpr int kWords = sizeof(S) / sizeof(unsigned);
+  unsigned word[kWords];
+  memcpy(word, &value, sizeof(S));
+#pragma unroll
+  for (int i = 0; i < kWords; ++i) word[i] = __shfl_xor_sync(0xffffffffu, word[i], mask);
+  S other;
+  memcpy(&other, word, sizeof(S));
+  return other;
+}
+
+template <class S>
+__device__ S merge_warp(S value) {
+#pragma unroll
+  for (int mask = kWarp / 2; mask > 0; mask /= 2) value = value.merged(shuffle_xor(value, mask));
+  return value;
+}
+
+// Bytes of shared memory that merge_rows needs.
+template <class S>
+constexpr size_t merge_bytes(int channels, int threads) {
+  return sizeof(S) * channels * threads;
+}
+
+// Merges the values of all rows of a block, lane by lane; the threads of row 0 hold the result.
+// Contiguous: one lane, whole warps, so the first five levels go through registers.
+template <int kCount, class S>
+__device__ void merge_rows(S (&value)[kCount], int lanes, int rows, int lane, int row, S* shared) {
+  if (lanes == 1 && kCount == 1 && rows % kWarp == 0) {
+    const int warps = rows / kWarp;
+    value[0] = merge_warp(value[0]);
+    __syncthreads();
+    if (row % kWarp == 0) shared[row / kWarp] = value[0];
+    __syncthreads();
+    if (row < kWarp) value[0] = merge_warp(row < warps ? shared[row] : S{});
+    return;
+  }
+  const int stride = lanes * rows;
+  const int at = row * lanes + lane;
+  __syncthreads();
+#pragma unroll
+  for (int c = 0; c < kCount; ++c) shared[c * stride + at] = value[c];
+  int half = 1;
+  while (half * 2 < rows) half *= 2;
+  for (; rows > 1 && half > 0; half /= 2) {
+    __syncthreads();
+    if (row < half && row + half < rows) {
+#pragma unroll
+      for (int c = 0; c < kCount; ++c) {
+        value[c] = value[c].merged(shared[c * stride + at + half * lanes]);
+        shared[c * stride + at] = value[c];
+      }
+    }
+  }
+}
+
+// Adds up to kCount packs to the moments of a thread's channels: the mean of the tile, then the
+// squared deviations from it, then one merge. No division per value, and exact whatever the mean.
+// `packs` of them are there.
+template <class K, int kCount>
+__device__ void accumulate(Moments<typename K::A> (&moments)[K::kChannels],
+                           const typename K::Values (&pack)[kCount], int packs) {
+  using A = typename K::A;
+  A mean[K::kChannels] = {}, squares[K::kChannels] = {};
+#pragma unroll
+  for (int k = 0; k < kCount; ++k) {
+    if (k < packs) {
+#pragma unroll
+      for (int v = 0; v < K::kLanes; ++v) mean[K::channel_of(v)] += pack[k].get(v);
+    }
+  }
+  const A count = A(packs * (K::kLanes / K::kChannels));
+  const A share = A(1) / count;
+#pragma unroll
+  for (int c = 0; c < K::kChannels; ++c) mean[c] *= share;
+#pragma unroll
+  for (int k = 0; k < kCount; ++k) {
+    if (k < packs) {
+#pragma unroll
+      for (int v = 0; v < K::kLanes; ++v) {
+        const A deviation = pack[k].get(v) - mean[K::channel_of(v)];
+        squares[K::channel_of(v)] += deviation * deviation;
+      }
+    }
+  }
+#pragma unroll
+  for (int c = 0; c < K::kChannels; ++c) {
+    moments[c] = moments[c].merged({count, mean[c], squares[c]});
+  }
+}
+
+// Puts down the merged values of a block's channels as the partial results of one split.
+template <class K, class S>
+__device__ void write_partials(const Dims& dims, const Cut& cut, int group, int split,
+                               S (&value)[K::kChannels], S* partials) {
+  const Place<K> place(dims, cut, group);
+  merge_rows(value, cut.lanes, cut.rows, place.lane, place.row,
+             reinterpret_cast<S*>(shared_memory()));
+  if (place.row == 0 && place.active) {
+#pragma unroll
+    for (int c = 0; c < K::kChannels; ++c) {
+      S* out = partials + split * dims.c + place.channel + c;
+      trace_write(out, sizeof(S));
+      *out = value[c];
+    }
+  }
+}
+
+constexpr int kFinishLanes = 8;  // channels that a block finishes: 96 bytes side by side
+
+// Merges the partial results of all splits for kFinishLanes channels from `first`, and hands each
+// total to emit(channel, total). Called by whole blocks.
+template <class S, class Emit>
+__device__ void finish(const S* partials, int splits, int64_t channels, int64_t first, int64_t end,
+                       S* shared, Emit emit) {
+  const int rows = blockDim.x / kFinishLanes;
+  const int lane = threadIdx.x % kFinishLanes;
+  const int row = threadIdx.x / kFinishLanes;
+  const int64_t channel = first + lane;
+  const bool there = channel < end && row < rows;
+  S total[1] = {};
+  for (int split = row; there && split < splits; split += rows) {
+    const S* place = partials + split * channels + channel;
+    trace_read(place, sizeof(S));
+    total[0] = total[0].merged(*place);
+  }
+  merge_rows(total, kFinishLanes, rows, lane, row, shared);
+  if (there && row == 0) emit(channel, total[0]);
+}
+
+}  // namespace softgate::cuda

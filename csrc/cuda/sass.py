@@ -1,0 +1,257 @@
+"""Compiles the CUDA kernels for every architecture and reads what the compiler made of them.
+
+    python csrc/cuda/sass.py [--arch 90 ...] [--write docs/kernels.md]
+
+Prints a table and exits with 1 where a kernel of whole packs spills, uses local memory, or does
+not move its tensors by 128 bits. Needs nvcc and a disassembler (cuobjdump: the toolkit's, or the
+copy in triton's wheel); no GPU.
+"""
+
+import argparse
+import importlib.util
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+SOURCES = ("forward.cu", "backward.cu")
+# Shared memory (KiB) and threads of a multiprocessor.
+PROCESSORS = {
+    80: (164, 2048),
+    86: (100, 1536),
+    89: (100, 1536),
+    90: (228, 2048),
+    100: (228, 2048),
+    120: (100, 1536),
+}
+THREADS = 256
+PROMISED_BLOCKS = 2  # kBlocksPerProcessor of plan.h
+DTYPES = {"f": ("float32", 4), "d": ("float64", 8), "__half": ("float16", 2)}
+BFLOAT16 = ("bfloat16", 2)
+
+
+@dataclass
+class Kernel:
+    """One compiled instance: its template arguments and what the compiler says of it."""
+
+    name: str
+    dtype: str
+    itemsize: int
+    channels_last: bool
+    lanes: int
+    quads: bool
+    pairs: bool
+    registers: int = 0
+    stack: int = 0
+    spills: int = 0
+    widths: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def whole_packs(self) -> bool:
+        return self.lanes > 1
+
+    @property
+    def shared(self) -> int:
+        """Bytes for merges, by a block of THREADS; resident kernels ask for more."""
+        sums = 3 if self.name.startswith("forward") else 2
+        channels = self.lanes if self.channels_last else 1
+        return sums * max(self.itemsize, 4) * channels * THREADS
+
+    def blocks(self, arch: int) -> int:
+        """Blocks of THREADS that a multiprocessor holds."""
+        shared, threads = PROCESSORS[arch]
+        registers = -(-self.registers // 8) * 8 * THREADS
+        return min(65536 // registers, threads // THREADS, shared * 1024 // (self.shared + 1024))
+
+    def faults(self, arch: int) -> Iterator[str]:
+        if not self.whole_packs:
+            return
+        if self.spills or self.stack:
+            yield f"{self.spills} bytes of spills, {self.stack} of stack"
+        if any(self.widths.get(f"{way} local") for way in ("load", "store")):
+            yield "accesses to local memory"
+        if not self.widths.get("load 128"):
+            yield "no 128-bit load"
+        if not self.widths.get("store 128") and not self.name.endswith("_reduce"):
+            yield "no 128-bit store"
+        if any(self.widths.get(f"{way} {bits}") for way in ("load", "store") for bits in (8, 16)):
+            yield "accesses of 8 or 16 bits"
+        if self.blocks(arch) < PROMISED_BLOCKS:
+            yield f"only {self.blocks(arch)} block on a multiprocessor"
+
+    def title(self) -> str:
+        layout = "channels_last" if self.channels_last else "contiguous"
+        shape = [f"{self.lanes * self.itemsize * 8} bits", *["quads"] * self.quads]
+        return " | ".join(
+            [self.name, self.dtype, layout, ", ".join([*shape, *["pairs"] * self.pairs])]
+        )
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--arch", type=int, nargs="+", choices=PROCESSORS, default=list(PROCESSORS))
+    parser.add_argument("--write", type=Path, help="keep the table in this Markdown file")
+    options = parser.parse_args()
+    nvcc, cuobjdump = find_tool("nvcc"), find_tool("cuobjdump")
+    missing = [name for name, tool in (("nvcc", nvcc), ("cuobjdump", cuobjdump)) if tool is None]
+    if nvcc is None or cuobjdump is None:
+        print(
+            f"sass.py needs {' and '.join(missing)}: set CUDA_HOME, or install triton",
+            file=sys.stderr,
+        )
+        return 2
+    found = {arch: compile_for(arch, nvcc, cuobjdump) for arch in options.arch}
+    text = table(found)
+    print(text)
+    if options.write:
+        partial = options.write.with_suffix(".partial")
+        partial.write_text(page(text))
+        os.replace(partial, options.write)
+    faults = [
+        f"sm_{arch} {kernel.title()}: {fault}"
+        for arch, kernels in found.items()
+        for kernel in kernels
+        for fault in kernel.faults(arch)
+    ]
+    print(
+        "\n".join(faults) or f"{sum(map(len, found.values()))} kernels: no spills, 128-bit accesses"
+    )
+    return 1 if faults else 0
+
+
+def find_tool(name: str) -> str | None:
+    """A program of the toolkit; cuobjdump also as triton carries it."""
+    homes = [os.environ[v] for v in ("CUDA_HOME", "CUDA_PATH") if os.environ.get(v)]
+    places = [Path(home, "bin") for home in [*homes, "/usr/local/cuda", "/opt/cuda"]]
+    spec = importlib.util.find_spec("triton")
+    places += [
+        Path(p, "backends/nvidia/bin") for p in (spec and spec.submodule_search_locations) or ()
+    ]
+    on_path = shutil.which(name)
+    inside = [p / name for p in places if (p / name).is_file()]
+    return str(inside[0]) if inside else on_path
+
+
+def compile_for(arch: int, nvcc: str, cuobjdump: str) -> list[Kernel]:
+    kernels: dict[str, Kernel] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        for source in SOURCES:
+            cubin = Path(folder, source).with_suffix(".cubin")
+            log = run([nvcc, "-std=c++17", "-O3", f"-arch=sm_{arch}", "-Xptxas", "-v", "-cubin",
+                       str(HERE / source), "-o", str(cubin)])  # fmt: skip
+            read_log(log, kernels)
+            read_sass(run([cuobjdump, "-sass", str(cubin)]), kernels)
+    return sorted(
+        kernels.values(), key=lambda k: (k.name, k.dtype, k.channels_last, -k.lanes, k.quads)
+    )
+
+
+def run(command: list[str]) -> str:
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    if done.returncode != 0:
+        raise SystemExit(f"{' '.join(command)}\n{done.stdout}")
+    return done.stdout
+
+
+def parse(symbol: str) -> Kernel | None:
+    """The kernel behind a mangled name with a Tiling; the small finishing kernels have none."""
+    name = re.match(r"_ZN8softgate4cuda(\d+)", symbol)
+    tiling = re.search(
+        r"TilingI(f|d|\d+__half|\d+__nv_bfloat16)Lb([01])ELi(\d+)ELb([01])ELb([01])", symbol
+    )
+    if name is None or tiling is None:
+        return None
+    begin = name.end()
+    dtype, itemsize = DTYPES.get(tiling[1].lstrip("0123456789"), BFLOAT16)
+    return Kernel(
+        symbol[begin : begin + int(name[1])],
+        dtype,
+        itemsize,
+        channels_last=tiling[2] == "1",
+        lanes=int(tiling[3]),
+        quads=tiling[4] == "1",
+        pairs=tiling[5] == "1",
+    )
+
+
+def read_log(log: str, kernels: dict[str, Kernel]) -> None:
+    """Registers, stack and spills from ptxas -v."""
+    current = None
+    for line in log.splitlines():
+        if entry := re.search(r"Compiling entry function '(\w+)'", line):
+            current = parse(entry[1])
+            if current:
+                kernels[entry[1]] = current
+        elif current and (sizes := re.search(r"(\d+) bytes stack frame, (\d+) .*?, (\d+) ", line)):
+            current.stack, current.spills = int(sizes[1]), int(sizes[2]) + int(sizes[3])
+        elif current and (used := re.search(r"Used (\d+) registers", line)):
+            current.registers = int(used[1])
+
+
+def read_sass(sass: str, kernels: dict[str, Kernel]) -> None:
+    """Global and local accesses by width, from the disassembly."""
+    current = None
+    for line in sass.splitlines():
+        if function := re.search(r"Function : (\w+)", line):
+            current = kernels.get(function[1])
+        elif current and (access := re.search(r"\b(LD|ST)(G|L|)((?:\.\w+)*) ", line)):
+            if "/*" not in line.split(access[0])[0]:
+                continue
+            way = "load" if access[1] == "LD" else "store"
+            key = f"{way} local" if access[2] == "L" else f"{way} {width(access[3])}"
+            current.widths[key] = current.widths.get(key, 0) + 1
+
+
+def width(suffix: str) -> int:
+    found = re.search(r"\b[US]?(8|16|64|128)\b", suffix.replace(".", " "))
+    return int(found[1]) if found else 32
+
+
+def table(found: dict[int, list[Kernel]]) -> str:
+    """A row an instance: registers / blocks a multiprocessor, for each architecture."""
+    archs = list(found)
+    head = [
+        "kernel",
+        "dtype",
+        "layout",
+        "packs",
+        "shared",
+        *[f"sm_{a}" for a in archs],
+        "spills",
+        "widest",
+    ]
+    rows = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
+    for same in zip(*found.values(), strict=True):
+        cells = [f"{k.registers} / {k.blocks(a)}" for a, k in zip(archs, same, strict=True)]
+        spills = sum(k.spills + k.stack for k in same)
+        widest = min(max(widths_of(k), default=0) for k in same)
+        rows.append(
+            "| "
+            + " | ".join([same[0].title(), str(same[0].shared), *cells, str(spills), str(widest)])
+            + " |"
+        )
+    return "\n".join(rows)
+
+
+def widths_of(kernel: Kernel) -> Iterable[int]:
+    return [int(key.split()[1]) for key in kernel.widths if not key.endswith("local")]
+
+
+def page(text: str) -> str:
+    return (
+        "# CUDA kernels as compiled\n\nPrinted by `make sass`. Registers of a thread / blocks of "
+        f"{THREADS} threads that a multiprocessor holds; `shared`: bytes a block merges sums in; "
+        "`spills`: bytes of spills and stack, over all architectures; `widest`: the widest access "
+        "to global memory, in bits. `quads`: a low resolution takes part; `pairs`: a branch ends "
+        f"within a pack.\n\n{text}\n"
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

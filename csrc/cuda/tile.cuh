@@ -1,0 +1,158 @@
+// Where a thread works: its channels, which stay the same for the whole kernel, and its items, which
+// it walks without a division. Both layouts and both item shapes differ in these few numbers only, so
+// that every kernel is written once.
+#pragma once
+
+#include "../args.h"
+#include "pack.cuh"
+#include "plan.h"
+
+namespace softgate::cuda {
+
+template <class T_, bool kLast, int kWidth, bool kQuads_, bool kPairs_ = false>
+struct Tiling {
+  using T = T_;
+  using A = Accumulator<T>;
+  static constexpr bool kChannelsLast = kLast;
+  static constexpr bool kQuads = kQuads_;
+  static constexpr bool kPairs = kPairs_;
+  static constexpr int kLanes = kWidth;                         // values of a pack
+  static constexpr int kChannels = kLast ? kWidth : 1;          // channels of a pack
+  static constexpr int kPixels = kLast ? 1 : kWidth;            // pixels of a pack
+  static constexpr int kRows = kQuads ? 2 : 1;                  // image rows of an item
+  static constexpr int kCols = kQuads && kPixels == 1 ? 2 : 1;  // packs of an item side by side
+  static constexpr int kPacks = kRows * kCols;
+  static constexpr int kAtOnce = kPairs ? 1 : 2;  // packs of each tensor of the source in flight
+  static constexpr int kLowLanes = kPixels > 1 ? kWidth / 2 : kWidth;
+  // Values of a pack whose channels' constants are in registers at a time, and those channels.
+  static constexpr int kGroup = kLast && kWidth > 4 ? 4 : kWidth;
+  static constexpr int kGroupChannels = kLast ? kGroup : 1;
+  using Values = Pack<T, kWidth>;
+  using LowValues = Pack<T, kLowLanes>;
+
+  // Counts pixels over the batch (channels last: its plane is one run of them) or within a sample.
+  using Pixel = std::conditional_t<kLast, int64_t, int>;
+
+  // Which of the thread's channels, and which value of the low pack, value v belongs to.
+  static constexpr __host__ __device__ int channel_of(int v) { return kLast ? v : 0; }
+  static constexpr __host__ __device__ int low_of(int v) { return kPixels > 1 ? v / 2 : v; }
+};
+
+__host__ __device__ inline int64_t plane_of(const Dims& dims) { return dims.h * dims.w; }
+
+// The channels of a thread. A group at the end of the channels may have idle lanes.
+template <class K>
+struct Place {
+  int lane, row;
+  int64_t channel;
+  bool active;
+
+  __device__ Place(const Dims& dims, const Cut& cut, int group)
+      : lane(cut.lanes == 1 ? 0 : threadIdx.x % cut.lanes),
+        row(cut.lanes == 1 ? threadIdx.x : threadIdx.x / cut.lanes),
+        channel((int64_t(group) * cut.lanes + lane) * K::kChannels),
+        active(channel < dims.c) {}
+};
+
+// The first pixel of an item, and of its pack of the low resolution.
+template <class K>
+struct Spot {
+  int n;
+  typename K::Pixel first, low;
+};
+
+// The items of a thread, `rows` apart, as (n, row, col) digits: one addition with carries per step.
+template <class K>
+class Walk {
+ public:
+  int left;  // items still to come
+
+  __device__ Walk(const Dims& dims, const Cut& cut, int split, int row)
+      : cut_(cut), width_(static_cast<int>(K::kQuads ? dims.w : plane_of(dims))) {
+    const int64_t begin = split * cut.chunk;
+    const int64_t end = begin + cut.chunk < cut.items ? begin + cut.chunk : cut.items;
+    const int64_t mine = end - begin - row;
+    left = mine > 0 ? static_cast<int>((mine + cut.rows - 1) / cut.rows) : 0;
+    const int64_t item = begin + row;
+    const int64_t line = item >> 31 ? item / cut.cols : unsigned(item) / unsigned(cut.cols);
+    col_ = static_cast<int>(item - line * cut.cols);
+    n_ = static_cast<int>(K::kQuads ? line / cut.lines : line);
+    line_ = static_cast<int>(line - int64_t(n_) * cut.lines);
+  }
+
+  __device__ Spot<K> next() {
+    const int col = col_ * (K::kCols * K::kPixels);
+    Spot<K> spot{n_, typename K::Pixel(line_ * K::kRows) * width_ + col, 0};
+    if constexpr (K::kQuads) {
+      spot.low = typename K::Pixel(line_) * (width_ / 2) + col / 2;
+      if constexpr (K::kChannelsLast) {
+        const int64_t low_plane = int64_t(cut_.lines) * (width_ / 2);
+        spot.first += n_ * low_plane * 4;
+        spot.low += n_ * low_plane;
+      }
+      line_ += cut_.step_line;
+    } else if constexpr (K::kChannelsLast) {
+      spot.first += int64_t(n_) * width_;
+    }
+    n_ += cut_.step_n;
+    col_ += cut_.step_col;
+    if (col_ >= cut_.cols) {
+      col_ -= cut_.cols;
+      ++(K::kQuads ? line_ : n_);
+    }
+    if (K::kQuads && line_ >= cut_.lines) {
+      line_ -= cut_.lines;
+      ++n_;
+    }
+    --left;
+    return spot;
+  }
+
+  // From the first pixel of an item to the first pixel of its pack q.
+  __device__ int offset(int q) const {
+    return (q / K::kCols) * width_ + (q % K::kCols) * K::kPixels;
+  }
+
+ private:
+  const Cut& cut_;
+  int width_;
+  int n_, line_, col_;
+};
+
+// A tensor seen from a thread: where its channel lies at a pixel. Empty where the tensor is absent or
+// does not have the channel. Offsets are 64-bit at the price of one wide multiply-add.
+template <class K, class T>
+struct View {
+  T* base = nullptr;
+  std::conditional_t<K::kChannelsLast, int, int64_t> stride = 0;  // between pixels, or samples
+
+  __device__ View() {}
+  __device__ View(T* tensor, int64_t channels, int64_t plane, int64_t channel)
+      : base(tensor + (K::kChannelsLast ? channel : channel * plane)),
+        stride(K::kChannelsLast ? channels : channels * plane) {}
+
+  __device__ explicit operator bool() const { return base != nullptr; }
+  __device__ T* at(int n, typename K::Pixel pixel) const {
+    if constexpr (K::kChannelsLast) return base + pixel * stride;
+    return base + n * stride + pixel;
+  }
+};
+
+template <class K>
+using Input = View<K, const typename K::T>;
+template <class K>
+using Output = View<K, typename K::T>;
+
+template <class K>
+__device__ Input<K> input(const void* tensor, const Dims& dims, int64_t channel) {
+  if (tensor == nullptr) return {};
+  return {static_cast<const typename K::T*>(tensor), dims.c, plane_of(dims), channel};
+}
+
+template <class K>
+__device__ Output<K> output(void* tensor, const Dims& dims, int64_t channel) {
+  if (tensor == nullptr) return {};
+  return {static_cast<typename K::T*>(tensor), dims.c, plane_of(dims), channel};
+}
+
+}  // namespace softgate::cuda

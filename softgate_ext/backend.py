@@ -1,0 +1,176 @@
+"""Which implementation serves a call: ``cuda``, ``triton``, ``cpu`` or ``reference``.
+
+``auto`` picks by the tensors' device and by what was built. ``use_backend`` (a context manager) and
+the environment variable ``SOFTGATE_BACKEND`` force one; a forced backend that cannot serve raises
+and says why. The choice is a plain module variable, so that ``torch.compile`` guards on it; it
+holds for the whole process.
+"""
+
+import importlib
+import importlib.metadata
+import importlib.util
+import json
+import os
+import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from softgate_ext.errors import InputError
+
+NAMES = ("auto", "cuda", "triton", "cpu", "reference")
+
+_BUILD_FILE = Path(__file__).with_name("_build.json")
+
+
+def _load_extension() -> tuple[Any, str]:
+    """The compiled module, or None and the reason why there is none."""
+    if os.environ.get("SOFTGATE_EXTENSION") == "0":
+        return None, "SOFTGATE_EXTENSION=0 is set"
+    try:
+        return importlib.import_module("softgate_ext._C"), ""
+    except ModuleNotFoundError:
+        return None, _build_record().get("reason", "the C++ extension was not built")
+    except ImportError as error:
+        built_for = _build_record().get("torch", "another version")
+        return None, (
+            f"the C++ extension was built for torch {built_for}, this is {torch.__version__}: "
+            f"reinstall softgate_ext ({str(error).splitlines()[0]})"
+        )
+
+
+def _build_record() -> dict[str, Any]:
+    try:
+        return json.loads(_BUILD_FILE.read_text())
+    except (OSError, ValueError):
+        return {}
+
+
+_extension, _reason = _load_extension()
+_has_cuda_kernels = bool(_extension is not None and _extension.build_info()["cuda"])
+_has_triton = importlib.util.find_spec("triton") is not None
+_interpreting = _has_triton and os.environ.get("TRITON_INTERPRET") == "1"
+
+# The devices that a backend serves.
+_DEVICES = {
+    "cpu": ("cpu",),
+    "cuda": ("cuda",),
+    "triton": ("cuda", "xpu", "cpu") if _interpreting else ("cuda", "xpu"),
+}
+# What "auto" picks; other devices get the reference.
+_AUTO = {
+    "cpu": "cpu" if _extension is not None else "reference",
+    "cuda": "cuda" if _has_cuda_kernels else "triton" if _has_triton else "reference",
+    "xpu": "triton" if _has_triton else "reference",
+}
+
+
+def unavailable(name: str) -> str | None:
+    """Why the backend cannot serve anything in this process, or None when it can."""
+    if name in ("auto", "reference"):
+        return None
+    if name == "cpu":
+        return None if _extension is not None else _reason
+    if name == "cuda":
+        if _extension is None:
+            return _reason
+        if not _has_cuda_kernels:
+            return "the extension was built without CUDA sources"
+        return None if torch.cuda.is_available() else "torch sees no CUDA device"
+    if name == "triton":
+        if not _has_triton:
+            return "Triton is not installed"
+        if _interpreting or torch.cuda.is_available() or torch.xpu.is_available():
+            return None
+        return "torch sees no GPU (TRITON_INTERPRET=1 runs the Triton kernels on the CPU, slowly)"
+    raise InputError(f"backend must be one of {', '.join(NAMES)}, got '{name}'")
+
+
+def _checked(name: str, source: str) -> str:
+    reason = unavailable(name)
+    if reason is not None:
+        raise InputError(f"{source} asks for backend '{name}', which cannot serve here: {reason}")
+    return name
+
+
+_forced = "auto"
+
+
+def current() -> str:
+    """The backend in force, ``auto`` unless one was forced."""
+    return _forced
+
+
+@contextmanager
+def use_backend(name: str) -> Iterator[None]:
+    """Force one backend inside a ``with`` block.
+
+    Args:
+        name: "auto", "cuda", "triton", "cpu" or "reference".
+
+    Raises:
+        InputError: The name is unknown, or that backend cannot serve in this process.
+    """
+    global _forced
+    before = _forced
+    _forced = _checked(name, "use_backend")
+    try:
+        yield
+    finally:
+        _forced = before
+
+
+def serving(device_type: str) -> str:
+    """The backend that serves tensors of this device.
+
+    Raises:
+        InputError: One is forced that does not serve them.
+    """
+    if _forced == "auto":
+        return _AUTO.get(device_type, "reference")
+    if _forced != "reference" and device_type not in _DEVICES[_forced]:
+        raise InputError(
+            f"backend '{_forced}' is forced and serves {' or '.join(_DEVICES[_forced])} tensors, "
+            f"got one on {device_type}"
+        )
+    return _forced
+
+
+def interpreting() -> bool:
+    """Whether Triton's interpreter runs the kernels, on the CPU."""
+    return _interpreting
+
+
+def falls_to_triton() -> bool:
+    """Whether the Triton kernels stand in for CUDA kernels that were not built."""
+    return _has_triton and not _has_cuda_kernels
+
+
+def info() -> dict[str, Any]:
+    """What was built, against what, and what ``auto`` picks."""
+    build: dict[str, Any] = dict(_extension.build_info()) if _extension is not None else {}
+    backends = {n: unavailable(n) or "available" for n in NAMES if n != "auto"}
+    there = {"cpu": True, "cuda": torch.cuda.is_available(), "xpu": torch.xpu.is_available()}
+    auto = {device: _AUTO[device] for device, found in there.items() if found}
+    return {
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "torch_cuda": torch.version.cuda,
+        "triton": importlib.metadata.version("triton") if _has_triton else None,
+        "build": {**_build_record(), **build},
+        "backends": backends,
+        "auto": auto,
+        "forced": _forced,
+        "threads": torch.get_num_threads(),
+    }
+
+
+def is_available(name: str) -> bool:
+    """Whether the backend can serve in this process."""
+    return unavailable(name) is None
+
+
+_forced = _checked(os.environ.get("SOFTGATE_BACKEND", "auto"), "SOFTGATE_BACKEND")

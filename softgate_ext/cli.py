@@ -1,0 +1,202 @@
+"""`softgate train | evaluate | predict | info | profile | synth | demo`.
+
+The dataclasses of `engine.config` are the commands; what needs PyTorch is imported by the command
+that runs, so that `--help` is quick.
+"""
+
+import json
+import os
+import shlex
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Union
+
+import tyro
+
+from softgate_ext.engine.config import (
+    DemoConfig,
+    EvalConfig,
+    InfoConfig,
+    PredictConfig,
+    ProfileConfig,
+    RunConfig,
+    SynthConfig,
+    TrainConfig,
+    from_json,
+)
+from softgate_ext.engine.files import read_json
+from softgate_ext.errors import InputError
+
+
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C; its message says how to go on."""
+
+
+def _train(config: TrainConfig) -> None:
+    from softgate_ext.engine.train import train
+
+    try:
+        train(config)
+    except KeyboardInterrupt:
+        resumable = (config.out / "training.pt").is_file()
+        advice = shlex.join(
+            ["softgate", "train", str(config.data), "--out", str(config.out), "--resume"]
+        )
+        raise Interrupted(
+            f"continue from the last whole epoch with: {advice}"
+            if resumable
+            else "no epoch was finished, so there is nothing to continue"
+        ) from None
+
+
+def _evaluate(config: EvalConfig) -> None:
+    from rich.console import Console
+
+    from softgate_ext.engine.evaluate import evaluate
+
+    result = evaluate(config)
+    Console().print(result.table())
+
+
+def _predict(config: PredictConfig) -> None:
+    from softgate_ext.engine.predict import predict
+
+    overlays = predict(config)
+    for overlay in overlays:
+        print(overlay)
+    print(config.out / "predictions.json")
+
+
+def _synth(config: SynthConfig) -> None:
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from softgate_ext.data.synthetic import draw_people
+
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task("drawing people", total=config.count)
+        draw_people(
+            config.folder,
+            config.count,
+            config.seed,
+            progress=lambda n: bar.update(task, completed=n),
+        )
+    print(f"{config.folder}: {config.count} people, the first half to train")
+
+
+def _profile(config: ProfileConfig) -> None:
+    from softgate_ext.models.profile import print_profile
+
+    print_profile(config.models, config.image_size)
+
+
+def _info(config: InfoConfig) -> None:
+    from softgate_ext.backend import info
+    from softgate_ext.models import list_models
+
+    facts = {**info(), "models": list_models()}
+    if config.json:
+        print(json.dumps(facts, indent=2))
+        return
+    for name, value in facts.items():
+        print(f"{name}:{_words(value)}")
+
+
+def _words(value: Any) -> str:
+    if isinstance(value, dict):
+        return "".join(f"\n  {key}:{_words(item)}" for key, item in value.items())
+    return " " + (", ".join(map(str, value)) if isinstance(value, list) else str(value))
+
+
+def _demo(config: DemoConfig) -> None:
+    from softgate_ext.engine.demo import demo
+
+    demo(config)
+
+
+COMMANDS: dict[str, tuple[type, Callable[[Any], None]]] = {
+    "train": (TrainConfig, _train),
+    "evaluate": (EvalConfig, _evaluate),
+    "predict": (PredictConfig, _predict),
+    "info": (InfoConfig, _info),
+    "profile": (ProfileConfig, _profile),
+    "synth": (SynthConfig, _synth),
+    "demo": (DemoConfig, _demo),
+}
+
+
+def parse(arguments: Sequence[str]) -> Any:
+    """The configuration that a command line stands for.
+
+    With `train --resume` the stored configuration of the run takes the place of the defaults.
+
+    Raises:
+        InputError: the run to resume has no valid configuration.
+        SystemExit: the command line is wrong, or asked for help.
+    """
+    kinds = []
+    for name, (kind, _) in COMMANDS.items():
+        about: dict[str, Any] = {}
+        if name == "train" and list(arguments[:1]) == ["train"] and "--resume" in arguments:
+            stored = _stored(arguments)
+            if stored is not None:
+                about = {"default": stored}
+        kinds.append(Annotated[kind, tyro.conf.subcommand(name, **about)])
+    commands: Any = Union[tuple(kinds)]  # noqa: UP007
+    return tyro.cli(
+        commands,
+        prog="softgate",
+        description="Soft-gated pose networks: train, evaluate, predict.",
+        args=list(arguments),
+    )
+
+
+def _stored(arguments: Sequence[str]) -> TrainConfig | None:
+    """The training configuration of the run that `--out` names, or None where it names none."""
+    for index, word in enumerate(arguments):
+        if word == "--out" and index + 1 < len(arguments):
+            out = Path(arguments[index + 1])
+        elif word.startswith("--out="):
+            out = Path(word.removeprefix("--out="))
+        else:
+            continue
+        path = out / "config.json"
+        if not path.is_file():
+            raise InputError(f"resume: {out} holds no run; train without --resume")
+        stored = from_json(RunConfig, read_json(path), str(path)).training
+        stored.out = out
+        return stored
+    return None
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs a command.
+
+    Returns:
+        The exit code: 0, 1 when nobody reads the output any more, 2 for wrong input, 130 when
+        interrupted.
+    """
+    try:
+        config = parse(sys.argv[1:] if arguments is None else arguments)
+        for kind, run in COMMANDS.values():
+            if type(config) is kind:
+                run(config)
+        sys.stdout.flush()
+        return 0
+    except BrokenPipeError:
+        # What is still buffered would fail again, with a traceback, when Python closes stdout.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except InputError as error:
+        print(f"softgate: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt as error:
+        advice = str(error) or "every file written is complete"
+        print(f"softgate: interrupted; {advice}", file=sys.stderr)
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Pose datasets: Leeds Sports Pose, drawn people, augmentation, crops for the network."""

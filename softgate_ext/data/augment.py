@@ -1,0 +1,92 @@
+"""Random scale, rotation, mirror image and colours, as one affine of space and one of colour."""
+
+import dataclasses
+import math
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from softgate_ext.errors import InputError
+from softgate_ext.pose.geometry import crop_affine
+
+_GREY = np.array([0.299, 0.587, 0.114])  # luma of ITU-R BT.601
+
+
+@dataclasses.dataclass(frozen=True)
+class Augmentation:
+    """Ranges of the random changes to a training crop.
+
+    Attributes:
+        scale: The person is magnified by a factor from [1 - scale, 1 + scale].
+        rotation: Turned by an angle from [-rotation, rotation], degrees.
+        flip: Probability of the mirror image.
+        colour: Strength of brightness, contrast, saturation and white balance: factors from
+            [1 - colour, 1 + colour]; white balance gets a quarter of it.
+    """
+
+    scale: float = 0.25
+    rotation: float = 30.0
+    flip: float = 0.5
+    colour: float = 0.2
+
+    def __post_init__(self) -> None:
+        for name, highest in (("scale", 0.9), ("rotation", 180.0), ("flip", 1.0), ("colour", 0.9)):
+            value = getattr(self, name)
+            if not (math.isfinite(value) and 0 <= value <= highest):
+                raise InputError(f"{name} must be between 0 and {highest}, got {value}")
+
+    def sample(self, rng: np.random.Generator) -> "Change":
+        """Draw one change; always the same number of draws, so ranges do not shift each other."""
+        scale, rotation, brightness, contrast, saturation = rng.uniform(-1, 1, 5)
+        balance = rng.uniform(-1, 1, 3)
+        return Change(
+            magnification=1 + self.scale * scale,
+            rotation=self.rotation * rotation,
+            flip=bool(rng.random() < self.flip),
+            colour=_colour_affine(
+                1 + self.colour * brightness,
+                1 + self.colour * contrast,
+                1 + self.colour * saturation,
+                1 + self.colour / 4 * balance,
+            )
+            if self.colour
+            else None,
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class Change:
+    """One draw of an `Augmentation`.
+
+    Attributes:
+        magnification: Factor on the size of the person in the crop.
+        rotation: Degrees, counter-clockwise.
+        flip: Mirror image; the joints then change names as well.
+        colour: (3, 4) affine of RGB, or None.
+    """
+
+    magnification: float = 1.0
+    rotation: float = 0.0
+    flip: bool = False
+    colour: npt.NDArray[np.float64] | None = None
+
+    def matrix(
+        self, center: npt.NDArray[np.floating], size: float, output: int
+    ) -> npt.NDArray[np.float64]:
+        """The (2, 3) affine from source to crop pixels, changes included."""
+        return crop_affine(center, size / self.magnification, output, self.rotation, self.flip)
+
+    def recolour(self, image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+        """The (H, W, 3) uint8 RGB image with its colours changed, saturating at 0 and 255."""
+        if self.colour is None:
+            return image
+        return cv2.transform(image, self.colour)  # type: ignore[return-value]
+
+
+def _colour_affine(
+    brightness: float, contrast: float, saturation: float, balance: npt.NDArray[np.float64]
+) -> npt.NDArray[np.float64]:
+    linear = saturation * np.eye(3) + (1 - saturation) * _GREY  # towards or away from grey
+    linear = brightness * contrast * balance[:, None] * linear
+    return np.column_stack([linear, np.full(3, 127.5 * (1 - contrast))])

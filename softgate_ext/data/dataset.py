@@ -1,0 +1,87 @@
+"""Network crops of a pose set, for `torch.utils.data.DataLoader`."""
+
+import cv2
+import numpy as np
+import torch
+from torch.utils.data import Dataset, get_worker_info
+
+from softgate_ext.data.augment import Augmentation, Change
+from softgate_ext.data.images import read_image
+from softgate_ext.data.poseset import PoseSet
+from softgate_ext.errors import InputError
+from softgate_ext.pose.geometry import apply_affine, warp
+
+
+class PoseDataset(Dataset[dict[str, torch.Tensor]]):
+    """Crops with their joints.
+
+    Each item is a dict:
+        image: (3, S, S) uint8 RGB.
+        joints: (J, 2) float32, crop pixels.
+        weights: (J,) float32, 1 where the joint is labelled and inside the crop, else 0.
+        matrix: (2, 3) float64, source pixels -> crop pixels.
+        index: int64 scalar, the person's place in the pose set.
+
+    The random change of an item follows from (seed, epoch, index) alone, so a run repeats
+    whatever the number of workers. The epoch lives in shared memory: `set_epoch`, called between
+    two passes, reaches persistent workers too.
+
+    Args:
+        pose_set: Whom to crop.
+        image_size: Side of the crop in pixels.
+        augment: Random changes, or None for the plain crop.
+        seed: First of the three numbers the randomness comes from.
+    """
+
+    def __init__(
+        self,
+        pose_set: PoseSet,
+        image_size: int = 256,
+        augment: Augmentation | None = None,
+        seed: int = 0,
+    ) -> None:
+        if image_size < 1:
+            raise InputError(f"image_size must be at least 1 pixel, got {image_size}")
+        if seed < 0:
+            raise InputError(f"seed must not be negative, got {seed}")
+        self.pose_set = pose_set
+        self.image_size = image_size
+        self.augment = augment
+        self.seed = seed
+        self._epoch = torch.zeros(1, dtype=torch.int64).share_memory_()
+        self._flipped = list(pose_set.skeleton.flip_permutation)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the random changes of the next pass."""
+        if epoch < 0:
+            raise InputError(f"epoch must not be negative, got {epoch}")
+        self._epoch[0] = epoch
+
+    def __len__(self) -> int:
+        return len(self.pose_set)
+
+    def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
+        if not 0 <= index < len(self):
+            raise IndexError(f"index {index} of {len(self)}")
+        if get_worker_info() is not None:
+            # The workers are the parallelism, and OpenCV's thread pool does not survive a fork.
+            cv2.setNumThreads(0)
+        people, size = self.pose_set, self.image_size
+        change = Change()
+        if self.augment is not None:
+            rng = np.random.default_rng((self.seed, int(self._epoch[0]), index))
+            change = self.augment.sample(rng)
+        matrix = change.matrix(people.centers[index], float(people.sizes[index]), size)
+        image = change.recolour(warp(read_image(people.image_paths[index]), matrix, size))
+        joints = apply_affine(matrix, people.joints[index])
+        labelled = people.labelled[index]
+        if change.flip:
+            joints, labelled = joints[self._flipped], labelled[self._flipped]
+        inside = ((joints >= -0.5) & (joints < size - 0.5)).all(-1)
+        return {
+            "image": torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1))),
+            "joints": torch.from_numpy(joints.astype(np.float32)),
+            "weights": torch.from_numpy((labelled & inside).astype(np.float32)),
+            "matrix": torch.from_numpy(matrix),
+            "index": torch.tensor(index),
+        }

@@ -1,0 +1,68 @@
+"""Reading picture files, with one clear error where a file is not a whole picture."""
+
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from softgate_ext.errors import InputError
+
+_ORIENTATION = 0x0112  # EXIF tag; values from 5 on exchange width and height
+
+
+def read_image(path: Path | str) -> npt.NDArray[np.uint8]:
+    """Picture as (H, W, 3) uint8 RGB, turned upright by its EXIF orientation.
+
+    Pillow, not `cv2.imread`: the latter fills the missing part of a truncated JPEG with grey and
+    says nothing. Grey of 16 bits is scaled by 1/257, which takes 65535 to 255.
+
+    Raises:
+        InputError: The file is missing, not a picture, cut short, or of numbers without a known
+            range (32-bit integers or floats).
+    """
+    try:
+        with Image.open(path) as image:
+            image.load()
+            upright = ImageOps.exif_transpose(image)
+            if upright.mode in ("I", "F") or upright.mode.startswith("I;16"):
+                upright = _to_eight_bits(upright, path)
+            return np.array(upright.convert("RGB"))
+    except FileNotFoundError:
+        raise InputError(f"image {path} does not exist") from None
+    except UnidentifiedImageError:
+        raise InputError(f"image {path} is not a picture that can be read") from None
+    except InputError:
+        raise
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise InputError(f"image {path} is damaged or cut short ({error})") from None
+
+
+def _to_eight_bits(image: Image.Image, path: Path | str) -> Image.Image:
+    """Grey of 16 bits as grey of 8 (Pillow's own conversion clips everything above 255)."""
+    values = np.asarray(image)
+    # Pillow before 11.3 opens 16-bit PNG as mode I.
+    sixteen = image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PNG")
+    if not sixteen:
+        raise InputError(
+            f"image {path} holds 32-bit numbers of unknown range (mode {image.mode}); "
+            "give one of 8 or 16 bits"
+        )
+    return Image.fromarray(((values.astype(np.uint32) + 128) // 257).astype(np.uint8))
+
+
+def image_size(path: Path | str) -> tuple[int, int]:
+    """(width, height) that `read_image` will give, from the picture's header alone.
+
+    Raises:
+        InputError: The file is missing or not a picture.
+    """
+    try:
+        with Image.open(path) as image:
+            width, height = image.size
+            sideways = image.getexif().get(_ORIENTATION, 1) >= 5
+            return (height, width) if sideways else (width, height)
+    except FileNotFoundError:
+        raise InputError(f"image {path} does not exist") from None
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+        raise InputError(f"image {path} is not a picture that can be read") from None

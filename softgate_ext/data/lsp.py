@@ -1,0 +1,124 @@
+"""Leeds Sports Pose and LSP-extended in their official files."""
+
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import numpy as np
+import numpy.typing as npt
+import scipy.io
+
+from softgate_ext.data.images import image_size
+from softgate_ext.data.poseset import PoseSet
+from softgate_ext.errors import InputError
+from softgate_ext.pose.skeleton import LSP
+
+Split = Literal["train", "test", "all"]
+
+
+def read_lsp(root: Path | str, split: Split = "train") -> PoseSet:
+    """Read a folder with `joints.mat` and `images/im0001.jpg`, `im0002.jpg`, ...
+
+    The layouts of the two releases are told apart by shape, since their flags mean opposite
+    things: LSP is (3, 14, N) with third row 1 = occluded (the position is given all the same and
+    counts), LSP-extended is (14, 3, N) with third column 1 = labelled (elsewhere the position
+    means nothing). Coordinates are 1-based in the files and 0-based in the result.
+
+    The crop is the smallest square about the whole image: centre and size come from the image
+    alone, because a box taken from the joints would leak the truth into a test.
+
+    Args:
+        root: Folder of the dataset.
+        split: "train" is the first half and "test" the last half of the people, for the official
+            2000 therefore the official 1000 and 1000; "all" is everybody. LSP-extended has no
+            test part of its own: take "all".
+
+    Raises:
+        InputError: The folder, a file or an image is missing, `joints.mat` has another shape or
+            holds values that are not finite, or the split is empty.
+    """
+    root = Path(root)
+    if split not in get_args(Split):
+        raise InputError(f"split must be one of {', '.join(get_args(Split))}, got {split!r}")
+    if not root.is_dir():
+        raise InputError(f"dataset folder {root} does not exist")
+    positions, labelled, visible = _read_joints(root / "joints.mat")
+    count = len(positions)
+    chosen = {
+        "train": range(count // 2),
+        "test": range(count // 2, count),
+        "all": range(count),
+    }[split]
+    if not chosen:
+        raise InputError(f"split {split!r} of {root} is empty, since it has {count} people in all")
+    paths = _image_paths(root / "images", count)
+    chosen_paths = [paths[i] for i in chosen]
+    extent = np.array([image_size(path) for path in chosen_paths], np.float32)
+    part = slice(chosen.start, chosen.stop)
+    return PoseSet(
+        name=f"{root.name}-{split}",
+        skeleton=LSP,
+        image_paths=chosen_paths,
+        joints=positions[part],
+        labelled=labelled[part],
+        visible=visible[part],
+        centers=(extent - np.float32(1)) / np.float32(2),
+        sizes=extent.max(1),
+    )
+
+
+def _read_joints(
+    path: Path,
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
+    """Positions (N, 14, 2) 0-based, labelled (N, 14), visible (N, 14)."""
+    if not path.is_file():
+        raise InputError(f"dataset file {path} does not exist")
+    try:
+        contents: dict[str, Any] = scipy.io.loadmat(path, variable_names=["joints"])
+    except Exception as error:  # scipy raises a dozen unrelated types for damaged files
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise InputError(f"{path} is not a readable MATLAB file ({reason})") from None
+    if "joints" not in contents:
+        raise InputError(f"{path} must hold a variable named joints and has none")
+    joints = np.asarray(contents["joints"])
+    extended = joints.ndim == 3 and joints.shape[:2] == (14, 3)
+    if not (extended or (joints.ndim == 3 and joints.shape[:2] == (3, 14))):
+        raise InputError(
+            f"joints in {path} must have shape (3, 14, N) as in LSP or (14, 3, N) as in "
+            f"LSP-extended, got {joints.shape}"
+        )
+    if not np.issubdtype(joints.dtype, np.number):
+        raise InputError(f"joints in {path} must be numbers, got {joints.dtype}")
+    if np.iscomplexobj(joints):
+        raise InputError(f"joints in {path} must be real numbers, got {joints.dtype}")
+    if not np.isfinite(joints).all():
+        raise InputError(f"joints in {path} must be finite, got NaN or infinity")
+    joints = joints.astype(np.float64)  # unsigned zeros would wrap round below
+    people = joints.transpose(2, 0, 1) if extended else joints.transpose(2, 1, 0)
+    flag = people[..., 2]
+    if not np.isin(flag, (0, 1)).all():
+        raise InputError(f"the third value of each joint in {path} must be 0 or 1, got others")
+    positions = np.ascontiguousarray(people[..., :2] - 1, np.float32)
+    if extended:
+        return positions, flag == 1, flag == 1
+    return positions, np.ones(flag.shape, bool), flag == 0
+
+
+def _image_paths(folder: Path, count: int) -> list[Path]:
+    """The N image files, numbered from 1 with four digits (LSP) or five (LSP-extended)."""
+    if not folder.is_dir():
+        raise InputError(f"dataset folder {folder} does not exist")
+    found = {path.name for path in folder.glob("im*.jpg")}
+    digits = 5 if f"im{1:05d}.jpg" in found else 4
+    names = [f"im{i:0{digits}d}.jpg" for i in range(1, count + 1)]
+    missing = [name for name in names if name not in found]
+    if missing:
+        raise InputError(
+            f"{folder} must hold one image for each of the {count} people in joints.mat, "
+            f"missing {len(missing)}, first {missing[0]}"
+        )
+    if len(found) != count:
+        raise InputError(
+            f"{folder} must hold one image for each of the {count} people in joints.mat, "
+            f"got {len(found)} images"
+        )
+    return [folder / name for name in names]

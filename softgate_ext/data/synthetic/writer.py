@@ -1,0 +1,121 @@
+"""A folder of drawn people in the official layout of Leeds Sports Pose."""
+
+import io
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import scipy.io
+
+from softgate_ext.data.synthetic.scene import draw_person
+from softgate_ext.errors import InputError
+
+_VERSION = 1  # raised whenever the same request draws different people
+_REQUEST = "drawn.json"
+
+
+def draw_people(
+    folder: Path | str,
+    count: int,
+    seed: int = 0,
+    image_size: int = 180,
+    progress: Callable[[int], None] | None = None,
+) -> Path:
+    """Write `images/im0001.jpg`, ... and `joints.mat`, (3, 14, count), third row 1 = occluded.
+
+    The same request draws the same people; person i depends on the seed and i alone, so a larger
+    count begins with the people of a smaller one. The folder appears at once when it is whole. A
+    folder that the same request wrote before is left as it is.
+
+    Args:
+        folder: Folder to create; `read_lsp` reads it.
+        count: How many people, 2 to 9999 (half are for training, half for testing).
+        seed: Not negative.
+        image_size: Longer side of an average image in pixels.
+        progress: Called with the number of images drawn so far, after each.
+
+    Returns:
+        `folder` as a path.
+
+    Raises:
+        InputError: A value is out of range, or `folder` holds something else already, is the
+            working folder or cannot be written.
+    """
+    folder = Path(folder)
+    if not 2 <= count <= 9999:
+        raise InputError(f"count must be between 2 and 9999 people, got {count}")
+    if seed < 0:
+        raise InputError(f"seed must not be negative, got {seed}")
+    if not 64 <= image_size <= 2048:
+        raise InputError(f"image_size must be between 64 and 2048 pixels, got {image_size}")
+    request = {"count": count, "seed": seed, "image_size": image_size, "version": _VERSION}
+    try:
+        # A link to a folder stays: what it points to is filled.
+        target = folder.resolve()
+        if not _is_written(target, request):
+            # The finished folder takes the place of the target: whoever works there would lose it.
+            if target == Path.cwd():
+                raise InputError(f"folder must not be the working folder, got {folder}")
+            target.parent.mkdir(parents=True, exist_ok=True)
+            _write(target, request, progress)
+    except OSError as error:
+        raise InputError(
+            f"folder {folder} cannot be written ({error.strerror or error}); give a new folder"
+        ) from None
+    return folder
+
+
+def _write(target: Path, request: dict[str, int], progress: Callable[[int], None] | None) -> None:
+    """Draws beside `target`, which then appears at once; nothing stays behind on failure."""
+    count = request["count"]
+    scratch = Path(tempfile.mkdtemp(prefix=f".{target.name[:64]}.", dir=target.parent))
+    try:
+        (scratch / "images").mkdir()
+        joints = np.empty((3, 14, count))
+        for i in range(count):
+            random = np.random.default_rng((request["seed"], i))
+            image, positions, hidden = draw_person(random, request["image_size"])
+            joints[:2, :, i] = positions.T + 1
+            joints[2, :, i] = hidden
+            _write_jpeg(scratch / "images" / f"im{i + 1:04d}.jpg", image)
+            if progress is not None:
+                progress(i + 1)
+        (scratch / _REQUEST).write_text(json.dumps(request) + "\n")
+        (scratch / "joints.mat").write_bytes(_mat_file(joints))
+        scratch.chmod(0o755)  # mkdtemp makes private folders
+        os.replace(scratch, target)
+    except BaseException:
+        shutil.rmtree(scratch, ignore_errors=True)
+        raise
+
+
+def _is_written(folder: Path, request: dict[str, int]) -> bool:
+    """Whether the folder holds this very request; `InputError` if it holds anything else."""
+    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+        return False
+    try:
+        if json.loads((folder / _REQUEST).read_text()) == request:
+            return True
+    except (OSError, ValueError):
+        pass
+    wanted = ", ".join(f"{name} {value}" for name, value in request.items())
+    raise InputError(f"folder must be new or hold the people of {wanted}, got {folder}")
+
+
+def _write_jpeg(path: Path, image: np.ndarray) -> None:
+    _, encoded = cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 92])
+    path.write_bytes(encoded.tobytes())
+
+
+def _mat_file(joints: np.ndarray) -> bytes:
+    buffer = io.BytesIO()
+    scipy.io.savemat(buffer, {"joints": joints})
+    contents = buffer.getvalue()
+    # The first 116 bytes are free text, in which scipy writes the date: the only part of the
+    # folder that would differ from run to run.
+    return b"MATLAB 5.0 MAT-file".ljust(116) + contents[116:]

@@ -1,0 +1,130 @@
+"""Files that are there complete or not at all."""
+
+import fcntl
+import json
+import os
+import weakref
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from softgate_ext.errors import InputError
+
+
+def make_folder(folder: Path, argument: str = "out") -> Path:
+    """Creates `folder` and its parents and makes sure that files can be written there.
+
+    Raises:
+        InputError: `folder` is a file, or cannot be created or written to.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / f".probe.{os.getpid()}.tmp"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise InputError(
+            f"{argument}: cannot write to the folder {folder} ({error.strerror}); "
+            "give a folder that can be created and written to"
+        ) from error
+    return folder
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Yields a temporary path beside `path`, which takes its place when the block ends well.
+
+    The bytes are on the disk before the name changes, so a reader, or a process that starts after
+    this one was killed, sees the old file or the new one. When the block raises, `path` stays as
+    it was and the temporary file is removed.
+
+    Raises:
+        InputError: the folder cannot be written to.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        yield temporary
+        with open(temporary, "rb+") as file:
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except OSError as error:
+        raise InputError(
+            f"cannot write {path} ({error.strerror or error}); give a place that can be written to"
+        ) from error
+    finally:
+        with suppress(OSError):
+            temporary.unlink()
+
+
+def remove_leftovers(folder: Path, names: Iterable[str]) -> None:
+    """Removes what killed processes left in `folder` while they wrote the files called `names`."""
+    for name in (*names, "probe"):
+        stem = "." + name
+        for leftover in folder.glob(".*.tmp"):
+            number = leftover.name.removesuffix(".tmp").removeprefix(f"{stem}.")
+            if leftover.name == f"{stem}.{number}.tmp" and number.isdigit():
+                leftover.unlink(missing_ok=True)
+
+
+class FolderLock:
+    """Keeps other processes from working in a folder; ends with `release` or with the process.
+
+    The lock is on the folder itself, so it leaves no file behind. File systems that cannot lock a
+    folder (some network ones) go without.
+
+    Raises:
+        InputError: another process works in the folder.
+    """
+
+    def __init__(self, folder: Path, argument: str = "out") -> None:
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(descriptor)
+            raise InputError(
+                f"{argument}: another process is training into {folder}; wait for its end, or give "
+                "another folder"
+            ) from None
+        except OSError:
+            pass
+        self.release = weakref.finalize(self, _unlock, descriptor)
+
+
+def _unlock(descriptor: int) -> None:
+    # Not by closing alone: processes that were forked meanwhile hold the same lock.
+    with suppress(OSError):
+        fcntl.flock(descriptor, fcntl.LOCK_UN)
+    os.close(descriptor)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes `text` (UTF-8) to `path`, at once."""
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Writes `value` as indented JSON to `path`, at once."""
+    write_text(path, json.dumps(value, indent=2) + "\n")
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Writes `data` to `path`, at once."""
+    with replacing(path) as temporary:
+        temporary.write_bytes(data)
+
+
+def read_json(path: Path) -> Any:
+    """The value stored as JSON in `path`.
+
+    Raises:
+        InputError: the file is missing, unreadable, or not JSON.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"cannot read {path} ({error.strerror}); give a JSON file") from error
+    except ValueError as error:  # also UnicodeDecodeError
+        raise InputError(f"{path} is not valid JSON ({error}); give a JSON file") from error

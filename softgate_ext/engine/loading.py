@@ -1,0 +1,101 @@
+"""Batches of people, in an order that repeats."""
+
+import os
+import signal
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+from torch import Tensor
+from torch.utils.data import DataLoader, Sampler
+
+from softgate_ext.data.images import read_image
+from softgate_ext.data.lsp import read_lsp
+from softgate_ext.data.poseset import PoseSet
+from softgate_ext.engine.config import TrainConfig
+from softgate_ext.errors import InputError
+
+Batch = dict[str, Tensor]
+
+
+class EpochOrder(Sampler[int]):
+    """A permutation of the people that follows from the seed and the epoch alone."""
+
+    def __init__(self, count: int, seed: int) -> None:
+        self.count, self.seed, self.epoch = count, seed, 0
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __iter__(self) -> Iterator[int]:
+        order = np.random.default_rng((self.seed, self.epoch)).permutation(self.count)
+        return iter(order.tolist())
+
+
+def batches(loader: DataLoader[Batch]) -> Iterator[Batch]:
+    """The batches of `loader`; an InputError of a worker process keeps its one sentence.
+
+    PyTorch hands on a worker's exception with the whole traceback in its message, whose last line
+    is the type and the sentence.
+    """
+    try:
+        yield from loader
+    except InputError as error:
+        sentence = str(error).strip().splitlines()[-1].removeprefix(f"{_name(InputError)}: ")
+        raise InputError(sentence) from None
+
+
+def leave_ctrl_c(worker: int) -> None:
+    """For a worker process: a terminal sends Ctrl-C to it too, but the training answers it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _name(kind: type) -> str:
+    return f"{kind.__module__}.{kind.__qualname__}"
+
+
+def split_people(config: TrainConfig) -> tuple[PoseSet, PoseSet]:
+    """The people to train on and the people to watch."""
+    train = read_lsp(config.data, "train")
+    if config.holdout == 0:
+        watched = read_lsp(config.data, "test")
+    elif config.holdout < len(train):
+        kept = len(train) - config.holdout
+        train, watched = train.subset(range(kept)), train.subset(range(kept, len(train)))
+    else:
+        raise InputError(f"holdout: got {config.holdout}; takes fewer than {len(train)} people")
+    if 0 < config.watch < len(watched):
+        watched = watched.subset(np.linspace(0, len(watched) - 1, config.watch).astype(int))
+    return train, watched
+
+
+def check_pictures(paths: Iterable[Path]) -> None:
+    """Reads every picture once, since one that is damaged would cost the epoch that comes upon it.
+
+    Raises:
+        InputError: a picture is missing or damaged.
+    """
+
+    def read(path: Path) -> None:
+        read_image(path)
+
+    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+        try:
+            for _ in pool.map(read, dict.fromkeys(paths)):
+                pass
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+
+
+def box_margin(people: PoseSet) -> float:
+    """Median of the side of the crop over the longer side of the box around the joints."""
+    seen = people.labelled[..., None]
+    low = np.where(seen, people.joints, np.inf).min(1)
+    high = np.where(seen, people.joints, -np.inf).max(1)
+    longer = (high - low).max(1)
+    usable = np.isfinite(longer) & (longer > 0)
+    if not usable.any():
+        raise InputError(f"data: nobody of {people.name} has two labelled joints to train on")
+    return round(float(np.median(people.sizes[usable] / longer[usable])), 4)

@@ -1,0 +1,106 @@
+"""Pictures of a run: learning curve, gates by depth, sheets of drawn people."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from softgate_ext.engine.files import replacing, write_bytes
+from softgate_ext.engine.log import Entry
+from softgate_ext.errors import InputError
+from softgate_ext.pose.draw import contact_sheet
+
+BLUE, ORANGE, GREY = "#2563a8", "#d9730d", "#8a8a8a"
+
+
+def _save(figure: Figure, path: Path) -> None:
+    with replacing(path) as temporary:
+        figure.savefig(temporary, format="png", dpi=120)
+
+
+def learning_curve(entries: Sequence[Entry], path: Path, baseline: float | None = None) -> None:
+    """Loss and PCK@0.2 by epoch, as PNG.
+
+    Args:
+        entries: the log of a run.
+        path: the picture.
+        baseline: PCK@0.2 (pooled, percent) of the constant mean pose, drawn as a line.
+    """
+    if not entries:
+        raise InputError("entries: the log is empty; train at least one epoch")
+    figure = Figure(figsize=(9, 3.6), layout="constrained")
+    loss, accuracy = figure.subplots(1, 2)
+    loss.plot([e["epoch"] for e in entries], [e["loss"] for e in entries], color=BLUE)
+    loss.set(xlabel="epoch", ylabel="training loss")
+    seen = [e for e in entries if e.get("pck")]
+    # Dashes, because the two means are one where every joint is labelled equally often.
+    for key, colour, dashes, name in (
+        ("pooled", BLUE, "-", "all joints pooled"),
+        ("mean", ORANGE, "--", "plain mean of joints"),
+    ):
+        values = [e["pck"][key] for e in seen]
+        accuracy.plot([e["epoch"] for e in seen], values, dashes, color=colour, label=name)
+    if baseline is not None:
+        accuracy.axhline(baseline, color=GREY, linestyle=":", label="constant mean pose")
+    accuracy.set(xlabel="epoch", ylabel="PCK@0.2, watched people (%)", ylim=(0, 100))
+    accuracy.legend(frameon=False, loc="upper left")
+    for axes in (loss, accuracy):
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.grid(alpha=0.3)
+    _save(figure, path)
+
+
+def gate_histograms(gates: Mapping[str, Tensor], path: Path, bins: int = 41) -> None:
+    """Where the gates of each block lie: a row a block in order of depth, shade by share, as PNG.
+
+    Args:
+        gates: block name -> the values of its gates, from the image to the heatmaps.
+        path: the picture.
+        bins: columns of the histogram.
+    """
+    values = {name: alpha.detach().float().cpu().numpy().ravel() for name, alpha in gates.items()}
+    values = {name: alpha for name, alpha in values.items() if alpha.size}
+    if not values:
+        raise InputError("gates: the network has none; use gate='channel' or gate='block'")
+    everything = np.concatenate(list(values.values()))
+    low, high = min(0.0, float(everything.min())), max(0.0, float(everything.max()))
+    margin = 0.05 * (high - low) + 1e-3
+    low, high = low - margin, high + margin
+    edges = np.linspace(low, high, bins + 1)
+    shares = np.stack([np.histogram(alpha, edges)[0] / alpha.size for alpha in values.values()])
+
+    height = 1.6 + 0.16 * len(values)
+    figure = Figure(figsize=(9, height), layout="constrained")
+    rows, total = figure.subplots(1, 2, width_ratios=[2, 1])
+    image = rows.imshow(
+        shares, aspect="auto", cmap="Blues", vmin=0, extent=(low, high, len(values) - 0.5, -0.5)
+    )
+    rows.plot(
+        [np.median(alpha) for alpha in values.values()], range(len(values)), ".", color=ORANGE
+    )
+    rows.set_yticks(range(len(values)), list(values), fontsize=6)
+    rows.set(xlabel="gate (dot: median of the block)", ylabel="block, from input to output")
+    figure.colorbar(image, ax=rows, label="share of the block's gates")
+    total.hist(everything, edges.tolist(), color=BLUE)
+    total.set(xlabel="gate", ylabel="gates", title=f"all {everything.size} gates")
+    for axes in (rows, total):
+        for at in (0.0, 1.0):  # closed, and a plain residual connection
+            if low < at < high:
+                axes.axvline(at, color=GREY, linewidth=0.8, linestyle=":")
+    total.spines[["top", "right"]].set_visible(False)
+    _save(figure, path)
+
+
+def overlay_sheet(pictures: Sequence[np.ndarray], path: Path, columns: int = 6) -> None:
+    """Drawn people (uint8, H x W x 3, RGB) side by side, as PNG."""
+    write_png(path, contact_sheet(list(pictures), columns))
+
+
+def write_png(path: Path, picture: np.ndarray) -> None:
+    """Writes a uint8 H x W x 3 RGB picture as PNG, at once."""
+    done, data = cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
+    assert done, "OpenCV encodes any uint8 picture as PNG"
+    write_bytes(path, data.tobytes())

@@ -1,0 +1,48 @@
+"""What a training tells the person who waits: a bar on a terminal, plain lines elsewhere."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn
+
+
+def clock(seconds: float) -> str:
+    """Seconds as m:ss or h:mm:ss."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def say(console: Console, text: str) -> None:
+    """Prints a line as it is: not wrapped, not coloured."""
+    console.print(text, highlight=False, soft_wrap=True, markup=False)
+
+
+class TrainingProgress:
+    """A bar over the whole training; `line` prints a lasting line above it."""
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        columns = (BarColumn(), TextColumn("{task.percentage:>3.0f} %  {task.description}"))
+        self._bar = Progress(*columns, console=console, transient=True)
+        self._task = self._bar.add_task("", total=1.0)
+
+    @contextmanager
+    def running(self) -> Iterator["TrainingProgress"]:
+        """Shows the bar while the block runs."""
+        if not self.console.is_terminal:
+            yield self
+            return
+        with self._bar:
+            yield self
+
+    def update(self, done: float, epoch: int, images_per_second: float, left: float) -> None:
+        """Moves the bar to the share `done`; `left` is in seconds."""
+        if self.console.is_terminal:
+            words = f"epoch {epoch}  {images_per_second:.0f} images/s  {clock(left)} left"
+            self._bar.update(self._task, completed=done, description=words)
+
+    def line(self, text: str) -> None:
+        """Prints a line that stays."""
+        say(self.console, text)

@@ -1,0 +1,54 @@
+"""The pre-activation bottleneck of the original hourglass, the baseline's block."""
+
+from torch import Tensor, nn
+
+from softgate_ext.nn import Gate, Pending, bn_relu, make_gate
+
+
+class Bottleneck(nn.Module):
+    """`y = x + f(x)` with f = BN-ReLU-conv1x1, BN-ReLU-conv3x3 (both C/2), BN-ReLU-conv1x1.
+
+    As in Newell et al., "Stacked hourglass networks for human pose estimation", ECCV 2016 (their
+    Torch code): convolutions have a bias, and where the channels change the skip is a plain
+    conv1x1. A gate on the skip may be asked for, to compare.
+
+    Args:
+        in_channels: channels of the input.
+        out_channels: channels of the output.
+        gate: one alpha per "channel", one per "block", or "none".
+        alpha_init: initial value of alpha; ignored without a gate.
+    """
+
+    alpha: nn.Parameter | None
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        gate: Gate = "none",
+        alpha_init: float = 1.0,
+    ):
+        super().__init__()
+        half = out_channels // 2
+        self.bn1 = nn.BatchNorm2d(in_channels)
+        self.conv1 = nn.Conv2d(in_channels, half, 1)
+        self.bn2 = nn.BatchNorm2d(half)
+        self.conv2 = nn.Conv2d(half, half, 3, padding=1)
+        self.bn3 = nn.BatchNorm2d(half)
+        self.conv3 = nn.Conv2d(half, out_channels, 1)
+        self.skip_conv = (
+            nn.Conv2d(in_channels, out_channels, 1) if in_channels != out_channels else None
+        )
+        self.gate = gate
+        self.alpha = make_gate(gate, out_channels, alpha_init)
+
+    def forward(self, x: Tensor | Pending, complete: bool = True) -> Tensor | Pending:
+        """Applies the block; the contract is that of `softgate_ext.nn.SoftGatedBlock`."""
+        y, z = Pending.of(x).complete_bn_relu(self.bn1)
+        f = self.conv1(z)
+        f = self.conv2(bn_relu(f, self.bn2))
+        f = self.conv3(bn_relu(f, self.bn3))
+        if self.skip_conv is not None:
+            y = self.skip_conv(y)
+        result = Pending(y, (f,), self.alpha)
+        return result.complete() if complete else result

@@ -1,0 +1,89 @@
+"""One encoder-decoder: the recursion of an hourglass, written as a way down and a way up."""
+
+from collections.abc import Callable
+from typing import Literal
+
+from torch import nn
+from torch.nn import functional as F
+
+from softgate_ext.nn import Pending
+
+Fusion = Literal["concat", "add"]
+MakeBlock = Callable[[int, int], nn.Module]
+
+
+class Down(nn.Module):
+    """A level of the way down: a block on the skip connection, 2x2 max pooling, a block."""
+
+    def __init__(self, width: int, make_block: MakeBlock):
+        super().__init__()
+        self.skip = make_block(width, width)
+        self.encoder = make_block(width, width)
+
+    def forward(self, x: Pending) -> tuple[Pending, Pending]:
+        """(N, W, H, H) to the skip connection, same size, and (N, W, H/2, H/2)."""
+        skip = self.skip(x, complete=False)
+        return skip, self.encoder(F.max_pool2d(x.complete(), 2), complete=False)
+
+
+class Up(nn.Module):
+    """A level of the way up: a block, nearest 2x upsampling, fusion with the skip connection.
+
+    "concat" joins the two to 2W channels and takes them back to W by a grouped 3x3 convolution;
+    "add" sums them, as the original hourglass does.
+    """
+
+    def __init__(self, width: int, groups: int, fusion: Fusion, make_block: MakeBlock):
+        super().__init__()
+        self.fusion: Fusion = fusion
+        self.decoder = make_block(width, width)
+        self.conv = (
+            nn.Conv2d(2 * width, width, 3, padding=1, groups=groups, bias=False)
+            if fusion == "concat"
+            else None
+        )
+
+    def forward(self, x: Pending, skip: Pending) -> Pending:
+        """(N, W, H/2, H/2) and its skip connection (N, W, H, H) to (N, W, H, H)."""
+        low = self.decoder(x, complete=True)
+        merged = skip.merge(low, self.fusion)
+        return merged if self.conv is None else Pending.of(self.conv(merged.complete()))
+
+
+class Hourglass(nn.Module):
+    """`depth` levels down and up again, at constant width.
+
+    Args:
+        width: W, channels everywhere.
+        depth: number of levels.
+        groups: groups of the fusing convolution ("concat" only).
+        fusion: how a skip connection joins the decoder, "concat" or "add".
+        inner_block: whether one more block sits at the lowest resolution.
+        make_block: called with input and output channels.
+    """
+
+    def __init__(
+        self,
+        width: int,
+        depth: int,
+        groups: int,
+        fusion: Fusion,
+        inner_block: bool,
+        make_block: MakeBlock,
+    ):
+        super().__init__()
+        self.down = nn.ModuleList(Down(width, make_block) for _ in range(depth))
+        self.inner = make_block(width, width) if inner_block else None
+        self.up = nn.ModuleList(Up(width, groups, fusion, make_block) for _ in range(depth))
+
+    def forward(self, x: Pending) -> Pending:
+        """(N, W, H, H) to (N, W, H, H), H divisible by `2 ** depth`."""
+        skips = []
+        for down in self.down:
+            skip, x = down(x)
+            skips.append(skip)
+        if self.inner is not None:
+            x = self.inner(x, complete=False)
+        for up in self.up:
+            x = up(x, skips.pop())
+        return x

@@ -1,0 +1,220 @@
+"""The stacked network: stem, hourglasses, heatmaps after each, fed back into the next."""
+
+import math
+from collections.abc import Sequence
+from functools import partial
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from softgate_ext.errors import InputError
+from softgate_ext.models.base import PoseModel
+from softgate_ext.models.bottleneck import Bottleneck
+from softgate_ext.models.hourglass import Fusion, Hourglass, MakeBlock
+from softgate_ext.nn import Gate, Pending, SoftGatedBlock, bn_relu
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+Block = Literal["gated", "bottleneck"]
+_BLOCKS = {"gated": SoftGatedBlock, "bottleneck": Bottleneck}
+
+
+class Stem(nn.Module):
+    """Image to features at a quarter of its size; widths W/4, W/2, W/2, W."""
+
+    def __init__(self, width: int, make_block: MakeBlock):
+        super().__init__()
+        self.conv = nn.Conv2d(3, width // 4, 7, stride=2, padding=3, bias=False)
+        self.bn = nn.BatchNorm2d(width // 4)
+        self.block1 = make_block(width // 4, width // 2)
+        self.block2 = make_block(width // 2, width // 2)
+        self.block3 = make_block(width // 2, width)
+
+    def forward(self, images: Tensor) -> Pending:
+        """(N, 3, H, H) to (N, W, H/4, H/4)."""
+        x = self.block1(bn_relu(self.conv(images), self.bn), complete=True)
+        x = self.block2(F.max_pool2d(x, 2), complete=False)
+        return self.block3(x, complete=False)
+
+
+class Stack(nn.Module):
+    """An hourglass, the features and heatmaps read from it, and the input of the next stack."""
+
+    def __init__(self, width: int, joints: int, hourglass: Hourglass, last: bool, block: nn.Module):
+        super().__init__()
+        self.hourglass = hourglass
+        self.block = block
+        self.conv = nn.Conv2d(width, width, 1, bias=False)
+        self.bn = nn.BatchNorm2d(width)
+        self.heatmaps = nn.Conv2d(width, joints, 1)
+        self.feedback_features = None if last else nn.Conv2d(width, width, 1)
+        self.feedback_heatmaps = None if last else nn.Conv2d(joints, width, 1)
+
+    def forward(self, x: Pending) -> tuple[Tensor, Pending | None]:
+        """(N, W, H, H) to heatmaps (N, J, H, H) and the next input; None from the last stack."""
+        y = self.block(self.hourglass(x), complete=True)
+        features = bn_relu(self.conv(y), self.bn)
+        heatmaps = self.heatmaps(features)
+        if self.feedback_features is None or self.feedback_heatmaps is None:
+            return heatmaps, None
+        feedback = self.feedback_features(features) + self.feedback_heatmaps(heatmaps)
+        return heatmaps, Pending(x.complete(), (feedback,))
+
+
+class HybridNet(PoseModel):
+    """Stacked hourglasses with soft-gated blocks and concatenated skip connections.
+
+    Bulat et al., FG 2020. With `block="bottleneck"`, `fusion="add"`, `inner_block=True`, width 256
+    and 8 stacks it is the hourglass of Newell et al., ECCV 2016, the baseline.
+
+    Args:
+        width: channels W of the features, a multiple of 8.
+        stacks: number of hourglasses, each with its own heatmaps.
+        depth: levels of an hourglass; images must be divisible by `4 * 2 ** depth`.
+        groups: groups of the 3x3 convolution that fuses 2W channels to W; a divisor of `width`.
+        fusion: skip connections are joined by "concat" (and that convolution) or by "add".
+        joints: number of heatmaps J.
+        gate: one alpha per "channel", one per "block", or "none".
+        alpha_init: initial value of the gates.
+        block: "gated" (`SoftGatedBlock`) or "bottleneck".
+        inner_block: whether one more block sits at the lowest resolution.
+        mean, std: of the images' red, green and blue in [0, 1]; the network normalises.
+
+    Raises:
+        InputError: for a value out of range.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(
+        self,
+        width: int = 144,
+        stacks: int = 4,
+        depth: int = 4,
+        groups: int = 4,
+        fusion: Fusion = "concat",
+        joints: int = 16,
+        gate: Gate = "channel",
+        alpha_init: float = 0.0,
+        block: Block = "gated",
+        inner_block: bool = False,
+        mean: Sequence[float] = IMAGENET_MEAN,
+        std: Sequence[float] = IMAGENET_STD,
+    ):
+        super().__init__()
+        _check_counts(width=width, stacks=stacks, depth=depth, groups=groups, joints=joints)
+        if width % 8:
+            raise InputError(f"width must be a multiple of 8, got {width}")
+        if fusion == "concat" and width % groups:
+            raise InputError(f"groups must divide width ({width}), got {groups}")
+        _check_choice("fusion", fusion, get_args(Fusion))
+        _check_choice("block", block, get_args(Block))
+        _check_colours(mean, std)
+        self.depth = depth
+        self.config = {
+            "name": "hybrid_4x144",
+            "kwargs": {
+                "width": width,
+                "stacks": stacks,
+                "depth": depth,
+                "groups": groups,
+                "fusion": fusion,
+                "joints": joints,
+                "gate": gate,
+                "alpha_init": alpha_init,
+                "block": block,
+                "inner_block": inner_block,
+                "mean": list(mean),
+                "std": list(std),
+            },
+        }
+        make_block = partial(_BLOCKS[block], gate=gate, alpha_init=alpha_init)
+        self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1), persistent=False)
+        self.stem = Stem(width, make_block)
+        self.stacks = nn.ModuleList(
+            Stack(
+                width,
+                joints,
+                Hourglass(width, depth, groups, fusion, inner_block, make_block),
+                last=index == stacks - 1,
+                block=make_block(width, width),
+            )
+            for index in range(stacks)
+        )
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """He initialisation; heatmaps start near zero, where the targets' mean is.
+
+        Batch norms and gates keep the values that their modules gave them.
+        """
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
+        for module in self.modules():
+            if isinstance(module, Stack):
+                nn.init.normal_(module.heatmaps.weight, std=0.001)
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        """Heatmaps of every stack; the last is the prediction.
+
+        Args:
+            images: (N, 3, H, W), floating point, RGB in [0, 1]; the network normalises them.
+
+        Returns:
+            One (N, J, H/4, W/4) tensor per stack.
+
+        Raises:
+            InputError: for images of another type, shape or of a size that cannot be halved
+                often enough.
+        """
+        self._check_images(images)
+        # Half models take float images, as autocast ones do.
+        x = ((images - self.mean) / self.std).to(self.stem.conv.weight.dtype)
+        pending = self.stem(x)
+        outputs = []
+        for stack in self.stacks:
+            heatmaps, pending = stack(pending)
+            outputs.append(heatmaps)
+        return outputs
+
+    def _check_images(self, images: Tensor) -> None:
+        if not images.is_floating_point():
+            raise InputError(
+                f"images must be floating point in [0, 1], got {str(images.dtype)[6:]}"
+            )
+        if images.dim() != 4 or images.shape[1] != 3:
+            raise InputError(f"images must have shape (N, 3, H, W), got {tuple(images.shape)}")
+        step = 4 * 2**self.depth
+        height, width = images.shape[2:]
+        if height % step or width % step or not height or not width:
+            raise InputError(
+                f"images must have a height and width divisible by {step}, such as {step}, "
+                f"{2 * step} or {4 * step}, got {height} x {width}"
+            )
+
+
+def _check_counts(**counts: int) -> None:
+    for name, value in counts.items():
+        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+            raise InputError(f"{name} must be a whole number of at least 1, got {value!r}")
+
+
+def _check_choice(name: str, value: str, choices: Sequence[str]) -> None:
+    if value not in choices:
+        raise InputError(f"{name} must be {' or '.join(map(repr, choices))}, got {value!r}")
+
+
+def _check_colours(mean: Sequence[float], std: Sequence[float]) -> None:
+    for name, values in (("mean", mean), ("std", std)):
+        if len(values) != 3 or not all(math.isfinite(v) for v in values):
+            raise InputError(f"{name} must be three numbers, got {values!r}")
+    if not all(v > 0 for v in std):
+        raise InputError(f"std must be three positive numbers, got {std!r}")

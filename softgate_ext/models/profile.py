@@ -1,0 +1,163 @@
+"""Parameters and multiply-accumulates of the models: `python -m softgate_ext.models.profile`.
+
+A MAC is one multiplication and addition of a convolution; norms, gates and additions are not
+counted, as is usual. Nothing is computed: shapes are propagated on the meta device.
+"""
+
+import copy
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from rich.console import Console
+from rich.table import Table
+from torch import Tensor, nn
+
+from softgate_ext.backend import use_backend
+from softgate_ext.errors import InputError
+from softgate_ext.models.registry import create_model, list_models
+
+BASELINE = "hourglass_8x256"
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Size of a model or a part of it.
+
+    Attributes:
+        parameters: number of learnable values.
+        macs: multiply-accumulates for one image.
+    """
+
+    parameters: int
+    macs: int
+
+
+@dataclass(frozen=True)
+class Profile:
+    """Cost of a model, and of its parts by name, which add up to the total."""
+
+    total: Cost
+    parts: dict[str, Cost]
+
+
+def profile(model: nn.Module, image_size: int = 256) -> Profile:
+    """Counts parameters and MACs of a model for one square image.
+
+    Args:
+        model: maps images (N, 3, S, S) to anything; it is left untouched.
+        image_size: S in pixels.
+
+    Raises:
+        InputError: if the model does not take images of that size.
+    """
+    if image_size < 1:
+        raise InputError(f"image_size must be at least 1, got {image_size}")
+    # One value per channel, as at the bottom of a small image, has no batch statistics.
+    model = copy.deepcopy(model).to("meta").eval()
+    macs: dict[str, int] = {}
+
+    def count_into(name: str):
+        def count(module: nn.Conv2d, _inputs: tuple[Tensor], output: Tensor) -> None:
+            macs[name] = macs.get(name, 0) + output.numel() * module.weight[0].numel()
+
+        return count
+
+    for name, module in model.named_modules():
+        if isinstance(module, nn.Conv2d):
+            module.register_forward_hook(count_into(name))
+    with torch.no_grad(), use_backend("reference"):
+        model(torch.empty(1, 3, image_size, image_size, device="meta"))
+
+    parts = {
+        name: Cost(
+            sum(p.numel() for p in part.parameters()),
+            sum(n for conv, n in macs.items() if f"{conv}.".startswith(f"{name}.")),
+        )
+        for name, part in _parts(model)
+    }
+    total = Cost(sum(p.numel() for p in model.parameters()), sum(macs.values()))
+    return Profile(total, parts)
+
+
+def print_profile(
+    names: Sequence[str] = (), image_size: int = 256, console: Console | None = None
+) -> None:
+    """Prints a table of models beside the hourglass baseline, and each named model by its parts.
+
+    Args:
+        names: models to print; all registered ones by default, without their parts.
+        image_size: side of the square image in pixels.
+        console: where to print; standard output by default.
+
+    Raises:
+        InputError: for an unknown name or an impossible size, before anything is printed.
+    """
+    console = console or Console()
+    profiles = {
+        name: profile(_on_meta(name), image_size)
+        for name in dict.fromkeys([*(names or list_models()), BASELINE])
+    }
+    baseline = profiles[BASELINE].total
+    table = Table(
+        "model",
+        title=f"Models, one {image_size} x {image_size} image",
+        caption=f"x fewer: than {BASELINE}",
+    )
+    for heading in ("parameters", "x fewer", "GMAC", "x fewer"):
+        table.add_column(heading, justify="right")
+    for name, result in profiles.items():
+        total = result.total
+        table.add_row(
+            name,
+            f"{total.parameters:,}",
+            f"{baseline.parameters / total.parameters:.2f}",
+            f"{total.macs / 1e9:.3f}",
+            f"{baseline.macs / total.macs:.2f}",
+        )
+    console.print(table)
+    for name in names:
+        console.print(_parts_table(name, profiles[name]))
+
+
+def _parts_table(name: str, result: Profile) -> Table:
+    table = Table("part", title=name)
+    table.add_column("parameters", justify="right")
+    table.add_column("GMAC", justify="right")
+    for part, cost in result.parts.items():
+        table.add_row(part, f"{cost.parameters:,}", f"{cost.macs / 1e9:.3f}")
+    table.add_section()
+    table.add_row("total", f"{result.total.parameters:,}", f"{result.total.macs / 1e9:.3f}")
+    return table
+
+
+def _parts(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+    for name, child in model.named_children():
+        if isinstance(child, nn.ModuleList):
+            yield from ((f"{name}.{index}", part) for index, part in enumerate(child))
+        else:
+            yield name, child
+
+
+def _on_meta(name: str) -> nn.Module:
+    with torch.device("meta"):
+        return create_model(name)
+
+
+def _main(names: tuple[str, ...] = (), image_size: int = 256) -> None:
+    """Parameters and MACs of the models.
+
+    Args:
+        names: models to print by their parts; a table of all models by default.
+        image_size: side of the square image in pixels.
+    """
+    try:
+        print_profile(names, image_size)
+    except InputError as error:
+        raise SystemExit(f"profile: {error}") from None
+
+
+if __name__ == "__main__":
+    import tyro
+
+    tyro.cli(_main)

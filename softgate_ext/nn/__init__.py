@@ -1,0 +1,19 @@
+"""Drop-in modules over the fused ops."""
+
+from softgate_ext.nn.block import Gate, SoftGatedBlock, make_gate
+from softgate_ext.nn.layers import GatedResidualBNReLU, MergeMode, SkipMerge
+from softgate_ext.nn.norm import bn_relu, with_batch_norm
+from softgate_ext.nn.pending import Pending, PendingMerge
+
+__all__ = [
+    "Gate",
+    "GatedResidualBNReLU",
+    "MergeMode",
+    "Pending",
+    "PendingMerge",
+    "SkipMerge",
+    "SoftGatedBlock",
+    "bn_relu",
+    "make_gate",
+    "with_batch_norm",
+]

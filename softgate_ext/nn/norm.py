@@ -1,0 +1,75 @@
+"""How a `torch.nn.BatchNorm2d` is handed to the fused ops, with the module's exact semantics."""
+
+from collections.abc import Callable
+from typing import TypeGuard, TypeVar
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from softgate_ext import ops
+
+Result = TypeVar("Result")
+
+
+def is_fusable(norm: nn.Module) -> TypeGuard[nn.BatchNorm2d]:
+    """Whether the fused ops compute what `norm` computes.
+
+    True for `nn.BatchNorm2d` and subclasses that leave its forward alone. Whatever a user may have
+    put in its place (`SyncBatchNorm`, `GroupNorm`, `Identity`) is called as it is, unfused; so is a
+    batch norm with hooks, which only a call of the module runs.
+    """
+    if type(norm).forward is not nn.BatchNorm2d.forward:
+        return False
+    hooks = (norm._forward_hooks, norm._forward_pre_hooks, norm._backward_hooks)
+    return not any(hooks) and not norm._backward_pre_hooks
+
+
+def with_batch_norm(
+    op: Callable[..., Result],
+    *inputs: object,
+    bn: nn.BatchNorm2d,
+    relu: bool = True,
+    **options: object,
+) -> Result:
+    """Calls `op` with the statistics, parameters and mode of a BatchNorm2d, and keeps its buffers.
+
+    Follows `torch.nn.modules.batchnorm._BatchNorm.forward`: batch statistics are used in training
+    and wherever there are no running ones; `num_batches_tracked` counts training calls;
+    `momentum=None` is the cumulative average over them.
+
+    Args:
+        op: an op of `softgate_ext.ops` whose arguments after `inputs` are those of a batch norm.
+        inputs: the op's leading arguments.
+        bn: the module; `is_fusable(bn)` holds.
+        relu: whether the op ends with a ReLU.
+        options: further keyword arguments of the op.
+    """
+    mean, var = bn.running_mean, bn.running_var
+    batch_statistics = bn.training or (mean is None and var is None)
+    momentum = 0.0 if bn.momentum is None else bn.momentum
+    averages: list[tuple[Tensor, Tensor, Tensor]] = []
+    count = bn.num_batches_tracked
+    if bn.training and not bn.track_running_stats:
+        mean = var = None
+    elif bn.training and count is not None:
+        count.add_(1)
+        if bn.momentum is None and mean is not None and var is not None:
+            # The weight of a cumulative average is a number in a tensor. Reading it out would
+            # stop the device and break the graph under torch.compile, so the op is asked for the
+            # batch's own statistics (momentum 1), and they are averaged below.
+            averages = [(mean, mean.clone(), count), (var, var.clone(), count)]
+            mean, var, momentum = averages[0][1], averages[1][1], 1.0
+
+    affine = (bn.weight, bn.bias)
+    result = op(*inputs, mean, var, *affine, batch_statistics, momentum, bn.eps, relu, **options)
+    for average, batch, calls in averages:
+        average.add_((batch - average) / calls)
+    return result
+
+
+def bn_relu(x: Tensor, norm: nn.Module, relu: bool = True) -> Tensor:
+    """`relu(norm(x))`; one op where `norm` is a BatchNorm2d."""
+    if is_fusable(norm):
+        return with_batch_norm(ops.bn_relu, x, bn=norm, relu=relu)
+    z = norm(x)
+    return F.relu(z) if relu else z

@@ -1,0 +1,113 @@
+"""Unfinished sums: what a block hands on so that the next block can finish it within its own op."""
+
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+
+from softgate_ext import ops
+from softgate_ext.nn.norm import bn_relu, is_fusable, with_batch_norm
+
+
+class Pending:
+    """The unfinished residual `y = alpha * x + cat(branches)`.
+
+    The add that ends a block and the BN-ReLU that opens the next are one op, so a block returns a
+    Pending and its consumer completes it with its own batch norm. It is completed once: where
+    several consumers read one `y`, the first completes it and the others find it done.
+
+    Args:
+        x: (N, C, H, W), the skip connection.
+        branches: tensors of (N, C_i, H, W) whose channels add up to C; none leaves `alpha * x`
+            to `merge`, or marks an `x` that is complete already.
+        alpha: gate of shape (C,) or (1,), or None for 1.
+    """
+
+    def __init__(self, x: Tensor, branches: Sequence[Tensor] = (), alpha: Tensor | None = None):
+        self.x = x
+        self.branches = tuple(branches)
+        self.alpha = alpha
+
+    @staticmethod
+    def of(x: "Tensor | Pending") -> "Pending":
+        """A tensor as a residual with nothing left to do; a Pending as it is."""
+        return x if isinstance(x, Pending) else Pending(x)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether `x` is the sum itself."""
+        return len(self.branches) == 0 and self.alpha is None
+
+    def complete(self) -> Tensor:
+        """The sum `y`, (N, C, H, W)."""
+        if not self.is_complete:
+            self._settle(self._sum())
+        return self.x
+
+    def complete_bn_relu(self, norm: nn.Module, relu: bool = True) -> tuple[Tensor, Tensor]:
+        """The sum and its normalised activation, in one op where `norm` is a BatchNorm2d.
+
+        Returns:
+            `(y, z)`, both (N, C, H, W), with `z = relu(norm(y))`.
+        """
+        if self.is_complete or not is_fusable(norm):
+            y = self.complete()
+            return y, bn_relu(y, norm, relu)
+        y, z = self._sum_bn_relu(norm, relu)
+        self._settle(y)
+        return y, z
+
+    def merge(self, low: Tensor, mode: str) -> "PendingMerge":
+        """This residual as the skip half of a merge with a decoder's half-size features `low`."""
+        return PendingMerge(self, low, mode)
+
+    def _settle(self, y: Tensor) -> None:
+        self.x, self.branches, self.alpha = y, (), None
+
+    def _sum(self) -> Tensor:
+        return ops.gated_residual(self.x, self.branches, self.alpha)
+
+    def _sum_bn_relu(self, bn: nn.BatchNorm2d, relu: bool) -> tuple[Tensor, Tensor]:
+        return with_batch_norm(
+            ops.gated_residual_bn_relu, self.x, self.branches, self.alpha, bn=bn, relu=relu
+        )
+
+
+class PendingMerge(Pending):
+    """The unfinished merge of a skip connection with nearest 2x upsampled features.
+
+    The skip's own residual is completed straight into its half of the merge buffer.
+
+    Args:
+        skip: (N, C, H, W), complete or not; it is used up here and must not be read elsewhere.
+        low: (N, C2, H/2, W/2).
+        mode: "concat" (C + C2 channels) or "add" (C channels).
+    """
+
+    def __init__(self, skip: Pending, low: Tensor, mode: str):
+        super().__init__(skip.x, skip.branches, skip.alpha)
+        self.low: Tensor | None = low
+        self.mode = mode
+
+    @property
+    def is_complete(self) -> bool:
+        return self.low is None
+
+    def _settle(self, y: Tensor) -> None:
+        super()._settle(y)
+        self.low = None
+
+    def _sum(self) -> Tensor:
+        assert self.low is not None  # an incomplete merge has both halves
+        return ops.skip_merge(self.x, self.low, self.alpha, self.mode, self.branches)
+
+    def _sum_bn_relu(self, bn: nn.BatchNorm2d, relu: bool) -> tuple[Tensor, Tensor]:
+        return with_batch_norm(
+            ops.skip_merge_bn_relu,
+            self.x,
+            self.low,
+            self.alpha,
+            bn=bn,
+            relu=relu,
+            mode=self.mode,
+            branches=self.branches,
+        )

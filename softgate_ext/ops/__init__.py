@@ -1,0 +1,17 @@
+"""Fused ops for soft-gated residual networks; see :mod:`softgate_ext.ops.functional`."""
+
+from softgate_ext.ops.functional import (
+    bn_relu,
+    gated_residual,
+    gated_residual_bn_relu,
+    skip_merge,
+    skip_merge_bn_relu,
+)
+
+__all__ = [
+    "bn_relu",
+    "gated_residual",
+    "gated_residual_bn_relu",
+    "skip_merge",
+    "skip_merge_bn_relu",
+]

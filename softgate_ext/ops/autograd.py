@@ -1,0 +1,229 @@
+"""What each op saves for its backward, and which backward op serves it.
+
+Saved: ``y`` (an output anyway), the batch statistics and, only where alpha wants a gradient, ``x``;
+no mask, no concatenation, no upsampled copy. A gradient that nobody wants is not computed, and an
+output that takes part in no loss arrives as None and costs nothing.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from softgate_ext.backend import is_available
+from softgate_ext.errors import InputError
+from softgate_ext.ops.schema import LIBRARIES, NAMESPACE, SCHEMAS, layout_of
+
+
+def _register(name: str, backward, setup_context) -> None:
+    """For the op of every namespace; its backward calls the ops of the same one.
+
+    The compiled extension brings its own, ``csrc/autograd.cpp``: a call costs a tenth there.
+    """
+    for namespace, library in LIBRARIES.items():
+        if namespace == NAMESPACE and is_available("cpu"):
+            continue
+        ops = getattr(torch.ops, namespace)
+
+        def setup(ctx, inputs, output, ops=ops):
+            ctx.ops = ops
+            setup_context(ctx, inputs, output)
+
+        torch.library.register_autograd(
+            f"{namespace}::{name}", backward, setup_context=setup, lib=library
+        )
+
+
+def _dense(ctx, gradient: Tensor | None) -> Tensor | None:
+    """The incoming gradient in the output's layout: expanded and transposed ones are copied."""
+    return None if gradient is None else gradient.contiguous(memory_format=ctx.layout)
+
+
+def _wanted(*needs) -> list[bool]:
+    return [any(n) if isinstance(n, Sequence) else bool(n) for n in needs]
+
+
+def _spread(grads: list[Tensor], needs: Sequence[bool], branches: int, at: int) -> list:
+    """The list of a backward op as one entry per input, None where nothing was wanted."""
+    rest = iter(grads)
+    return [
+        [next(rest) if need else None for _ in range(branches)]
+        if i == at
+        else (next(rest) if need else None)
+        for i, need in enumerate(needs)
+    ]
+
+
+def _statistics(ctx, batch: list[Tensor], running: list[Tensor], training: bool) -> list[Tensor]:
+    """Mean and variance that normalised: saved as they are, so that a later update is noticed."""
+    ctx.mark_non_differentiable(*batch)
+    return batch if training else running
+
+
+def _save_gate(ctx, x: Tensor, branches: Sequence[Tensor], alpha: Tensor | None):
+    """Notes what the gated sum needs; x itself only for the gradient of alpha."""
+    ctx.set_materialize_grads(False)
+    ctx.split = [b.shape[1] for b in branches]
+    ctx.layout = layout_of(x)
+    return (x if alpha is not None and alpha.requires_grad else None), alpha
+
+
+# gated_residual
+
+
+def _gated_residual_setup(ctx, inputs, output):
+    x, branches, alpha = inputs
+    ctx.save_for_backward(*_save_gate(ctx, x, branches, alpha))
+
+
+def _gated_residual_backward(ctx, dy):
+    if dy is None:
+        return None, [None] * len(ctx.split), None
+    x, alpha = ctx.saved_tensors
+    needs = _wanted(*ctx.needs_input_grad)
+    grads = ctx.ops.gated_residual_backward(_dense(ctx, dy), x, alpha, ctx.split, needs)
+    return tuple(_spread(grads, needs, len(ctx.split), 1))
+
+
+_register("gated_residual", _gated_residual_backward, _gated_residual_setup)
+
+
+# gated_residual_bn_relu
+
+
+def _gated_residual_bn_relu_setup(ctx, inputs, output):
+    x, branches, alpha, *running, weight, bias, training, eps, relu = inputs
+    y, _, *batch = output
+    mean, var = _statistics(ctx, batch, running, training)
+    x, alpha = _save_gate(ctx, x, branches, alpha)
+    ctx.save_for_backward(y, x, alpha, mean, var, weight, bias)
+    ctx.norm = (training, eps, relu)
+
+
+def _gated_residual_bn_relu_backward(ctx, dy, dz, dmean, dvar):
+    y, x, alpha, mean, var, weight, bias = ctx.saved_tensors
+    branches = len(ctx.split)
+    needs = _wanted(*ctx.needs_input_grad[:3], *ctx.needs_input_grad[5:7])
+    if dz is None:
+        if dy is None:
+            return None, [None] * branches, *[None] * 8
+        grads = ctx.ops.gated_residual_backward(_dense(ctx, dy), x, alpha, ctx.split, needs[:3])
+        return *_spread(grads, needs[:3], branches, 1), *[None] * 7
+    grads = ctx.ops.gated_residual_bn_relu_backward(
+        _dense(ctx, dy), _dense(ctx, dz), y, x, alpha, mean, var, weight, bias, *ctx.norm,
+        ctx.split, needs,
+    )  # fmt: skip
+    *source, dweight, dbias = _spread(grads, needs, branches, 1)
+    return *source, None, None, dweight, dbias, None, None, None
+
+
+_register("gated_residual_bn_relu", _gated_residual_bn_relu_backward, _gated_residual_bn_relu_setup)
+
+
+# bn_relu
+
+
+def _bn_relu_setup(ctx, inputs, output):
+    x, *running, weight, bias, training, eps, relu = inputs
+    _, *batch = output
+    mean, var = _statistics(ctx, batch, running, training)
+    ctx.set_materialize_grads(False)
+    ctx.save_for_backward(x, mean, var, weight, bias)
+    ctx.layout = layout_of(x)
+    ctx.norm = (training, eps, relu)
+
+
+def _bn_relu_backward(ctx, dz, dmean, dvar):
+    if dz is None:
+        return (None,) * 8
+    x, mean, var, weight, bias = ctx.saved_tensors
+    needs = _wanted(ctx.needs_input_grad[0], *ctx.needs_input_grad[3:5])
+    grads = ctx.ops.bn_relu_backward(_dense(ctx, dz), x, mean, var, weight, bias, *ctx.norm, needs)
+    dx, dweight, dbias = _spread(grads, needs, 0, -1)
+    return dx, None, None, dweight, dbias, None, None, None
+
+
+_register("bn_relu", _bn_relu_backward, _bn_relu_setup)
+
+
+# skip_merge
+
+
+def _save_merge(ctx, skip, alpha, mode, branches):
+    ctx.mode = mode
+    ctx.channels = skip.shape[1]
+    return _save_gate(ctx, skip, branches, alpha)
+
+
+def _skip_merge_setup(ctx, inputs, output):
+    skip, branches, _, alpha, mode = inputs
+    ctx.save_for_backward(*_save_merge(ctx, skip, alpha, mode, branches))
+
+
+def _skip_merge_backward(ctx, dmerged):
+    branches = len(ctx.split)
+    if dmerged is None:
+        return None, [None] * branches, None, None, None
+    skip, alpha = ctx.saved_tensors
+    needs = _wanted(*ctx.needs_input_grad[:4])
+    grads = ctx.ops.skip_merge_backward(
+        _dense(ctx, dmerged), skip, alpha, ctx.channels, ctx.mode, ctx.split, needs
+    )
+    return *_spread(grads, needs, branches, 1), None
+
+
+_register("skip_merge", _skip_merge_backward, _skip_merge_setup)
+
+
+# skip_merge_bn_relu
+
+
+def _skip_merge_bn_relu_setup(ctx, inputs, output):
+    skip, branches, _, alpha, *running, weight, bias, training, eps, relu, mode = inputs
+    merged, _, *batch = output
+    mean, var = _statistics(ctx, batch, running, training)
+    skip, alpha = _save_merge(ctx, skip, alpha, mode, branches)
+    ctx.save_for_backward(merged, skip, alpha, mean, var, weight, bias)
+    ctx.norm = (training, eps, relu)
+
+
+def _skip_merge_bn_relu_backward(ctx, dmerged, dz, dmean, dvar):
+    merged, skip, alpha, mean, var, weight, bias = ctx.saved_tensors
+    branches = len(ctx.split)
+    needs = _wanted(*ctx.needs_input_grad[:4], *ctx.needs_input_grad[6:8])
+    if dz is None:
+        if dmerged is None:
+            return None, [None] * branches, *[None] * 10
+        grads = ctx.ops.skip_merge_backward(
+            _dense(ctx, dmerged), skip, alpha, ctx.channels, ctx.mode, ctx.split, needs[:4]
+        )
+        return *_spread(grads, needs[:4], branches, 1), *[None] * 8
+    grads = ctx.ops.skip_merge_bn_relu_backward(
+        _dense(ctx, dmerged), _dense(ctx, dz), merged, skip, alpha, mean, var, weight, bias,
+        *ctx.norm, ctx.channels, ctx.mode, ctx.split, needs,
+    )  # fmt: skip
+    *source, dweight, dbias = _spread(grads, needs, branches, 1)
+    return *source, None, None, dweight, dbias, *[None] * 4
+
+
+_register("skip_merge_bn_relu", _skip_merge_bn_relu_backward, _skip_merge_bn_relu_setup)
+
+
+# second derivatives
+
+
+def _refuse_second_derivative(name: str) -> None:
+    op = name.removesuffix("_backward")
+
+    def backward(ctx, *_):
+        raise InputError(
+            f"softgate::{op} has no second derivative: compute it under "
+            "softgate_ext.use_backend('reference')"
+        )
+
+    _register(name, backward, lambda ctx, inputs, output: None)
+
+
+for _name in SCHEMAS:
+    if _name.endswith("_backward"):
+        _refuse_second_derivative(_name)

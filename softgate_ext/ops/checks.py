@@ -1,0 +1,181 @@
+"""What the ops accept, said in one sentence per refusal.
+
+``csrc/checks.h`` says the same in C++ for the compiled kernels; these serve the fake kernels, the
+fallback and the reference. ``tests/ops/test_bad_input.py`` holds the two to the same words.
+"""
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from softgate_ext.errors import InputError
+
+_DTYPES = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
+_MODES = ("concat", "add")
+
+
+def _require(condition: bool, message: Callable[[], str]) -> None:
+    """The message is made where it is needed only: a traced size has no text."""
+    if not condition:
+        raise InputError(message())
+
+
+def _name(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
+
+
+def _shape(t: Tensor) -> str:
+    return "(" + ", ".join(str(s) for s in t.shape) + ("," if t.dim() == 1 else "") + ")"
+
+
+def activation(name: str, t: Tensor) -> None:
+    _require(t.dim() == 4, lambda: f"{name} must be 4-D (N, C, H, W), got shape {_shape(t)}")
+    _require(
+        t.dtype in _DTYPES,
+        lambda: f"{name} must be float32, float64, float16 or bfloat16, got {_name(t.dtype)}",
+    )
+
+
+def like(name: str, t: Tensor, owner_name: str, owner: Tensor) -> None:
+    _require(
+        t.dtype == owner.dtype,
+        lambda: (
+            f"{name} must have the dtype of {owner_name}, {_name(owner.dtype)}, "
+            f"got {_name(t.dtype)}"
+        ),
+    )
+    _require(
+        t.device == owner.device,
+        lambda: f"{name} must be on the device of {owner_name}, {owner.device}, got {t.device}",
+    )
+
+
+def vector(name: str, t: Tensor | None, channels: int, owner_name: str, owner: Tensor) -> None:
+    """A per-channel parameter: floating point of any width, on the owner's device."""
+    if t is None:
+        return
+    _require(t.dtype in _DTYPES, lambda: f"{name} must be floating point, got {_name(t.dtype)}")
+    _require(
+        t.device == owner.device,
+        lambda: f"{name} must be on the device of {owner_name}, {owner.device}, got {t.device}",
+    )
+    _require(
+        t.dim() == 1 and t.shape[0] == channels,
+        lambda: f"{name} must have shape ({channels},), one value per channel, got {_shape(t)}",
+    )
+
+
+def gate(alpha: Tensor | None, channels: int, owner_name: str, owner: Tensor) -> None:
+    if alpha is None:
+        return
+    _require(
+        alpha.dtype in _DTYPES, lambda: f"alpha must be floating point, got {_name(alpha.dtype)}"
+    )
+    _require(
+        alpha.device == owner.device,
+        lambda: f"alpha must be on the device of {owner_name}, {owner.device}, got {alpha.device}",
+    )
+    _require(
+        alpha.dim() == 1 and (alpha.shape[0] == channels or alpha.shape[0] == 1),
+        lambda: f"alpha must have shape ({channels},) or (1,), got {_shape(alpha)}",
+    )
+
+
+def residual(
+    x: Tensor,
+    branches: Sequence[Tensor],
+    alpha: Tensor | None,
+    name: str = "x",
+    least: int = 1,
+) -> None:
+    """``alpha * x + cat(branches)``: 1 to 4 branches of x's size whose channels add up to x's."""
+    activation(name, x)
+    n, c, h, w = x.shape
+    _require(
+        least <= len(branches) <= 4,
+        lambda: f"branches must be {least} to 4 tensors, got {len(branches)}",
+    )
+    total = 0
+    for i, b in enumerate(branches):
+        who = f"branches[{i}]"
+        activation(who, b)
+        like(who, b, name, x)
+        if not (b.shape[0] == n and b.shape[2] == h and b.shape[3] == w):
+            raise InputError(f"{who} must have shape ({n}, *, {h}, {w}) as {name}, got {_shape(b)}")
+        total += b.shape[1]
+    _require(
+        not branches or total == c,
+        lambda: f"branches must have {c} channels in all, as {name}, got {total}",
+    )
+    gate(alpha, c, name, x)
+
+
+def merge(
+    skip: Tensor, low: Tensor, alpha: Tensor | None, mode: str, branches: Sequence[Tensor]
+) -> int:
+    """A skip and the half-size ``low``; returns the channels of the merged tensor."""
+    _require(mode in _MODES, lambda: f"mode must be 'concat' or 'add', got '{mode}'")
+    residual(skip, branches, alpha, "skip", 0)
+    activation("low", low)
+    like("low", low, "skip", skip)
+    n, c, h, w = skip.shape
+    _require(
+        low.shape[0] == n and low.shape[2] * 2 == h and low.shape[3] * 2 == w,
+        lambda: f"low must be half as high and wide as skip {_shape(skip)}, got {_shape(low)}",
+    )
+    if mode == "concat":
+        return c + low.shape[1]
+    _require(
+        low.shape[1] == c,
+        lambda: f"low must have the {c} channels of skip in mode 'add', got {low.shape[1]}",
+    )
+    return c
+
+
+def even(merged: Tensor) -> None:
+    """The gradient of a merge: two rows and two columns for each of the half-size ones."""
+    _require(
+        merged.shape[2] % 2 == 0 and merged.shape[3] % 2 == 0,
+        lambda: f"merged must have an even height and width, got shape {_shape(merged)}",
+    )
+
+
+def norm(
+    channels: int,
+    running_mean: Tensor | None,
+    running_var: Tensor | None,
+    weight: Tensor | None,
+    bias: Tensor | None,
+    training: bool,
+    eps: float,
+    owner_name: str,
+    owner: Tensor,
+) -> None:
+    """The arguments of ``torch.nn.functional.batch_norm`` for ``owner``."""
+    vectors = dict(running_mean=running_mean, running_var=running_var, weight=weight, bias=bias)
+    for name, t in vectors.items():
+        vector(name, t, channels, owner_name, owner)
+    _require(
+        (running_mean is None) == (running_var is None),
+        lambda: (
+            "running_mean and running_var must be given together or both be None, got one of them"
+        ),
+    )
+    _require(
+        training or running_mean is not None,
+        lambda: "running_mean and running_var must be given when training=False, got None",
+    )
+    _require(
+        eps > 0 if training else eps >= 0,
+        lambda: (
+            f"eps must be {'positive during training' if training else 'non-negative'}, got {eps:g}"
+        ),
+    )
+    if training:
+        n, _, h, w = owner.shape
+        size = f"torch.Size([{n}, {channels}, {h}, {w}])"
+        _require(
+            n * h * w != 1,
+            lambda: f"Expected more than 1 value per channel when training, got input size {size}",
+        )

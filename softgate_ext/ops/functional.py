@@ -1,0 +1,255 @@
+"""The five public ops: pick the backend, call it, update the running statistics.
+
+Shapes: activations are (N, C, H, W), float32, float64, float16 or bfloat16, contiguous or
+channels_last (other strides are copied); results have the layout of the first argument. Per-channel
+vectors may stay float32 beside half activations. Wrong input raises
+:class:`softgate_ext.errors.InputError` (a ValueError) from Python and ValueError from the compiled
+kernels, with the same sentence.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from softgate_ext import reference
+from softgate_ext.backend import serving
+from softgate_ext.ops import autograd, checks, fallback, triton  # noqa: F401  (they register)
+from softgate_ext.ops.schema import NAMESPACE, TRITON_NAMESPACE
+
+Branches = Tensor | Sequence[Tensor]
+
+_AUTOCAST_DEVICES = ("cpu", "cuda", "xpu", "mps")
+
+_compiled, _triton = getattr(torch.ops, NAMESPACE), getattr(torch.ops, TRITON_NAMESPACE)
+
+
+def gated_residual(x: Tensor, branches: Branches, alpha: Tensor | None = None) -> Tensor:
+    """``y = alpha[c] * x + cat(branches)``, the gated skip of arXiv 2002.11098, in one pass.
+
+    Args:
+        x: (N, C, H, W), the skip.
+        branches: One tensor of x's shape, or 1 to 4 whose channels add up to C.
+        alpha: (C,) one gate per channel, (1,) one for all, or None (= 1).
+
+    Returns:
+        y, (N, C, H, W), dtype and layout of x.
+
+    Raises:
+        ValueError: A shape, dtype or device does not fit.
+    """
+    x, parts = _match(x, branches)
+    ops = _ops_for(x)
+    if ops is not None:
+        return ops.gated_residual(x, parts, alpha)
+    checks.residual(x, parts, alpha)
+    return reference.gated_residual(x, parts, alpha)
+
+
+def gated_residual_bn_relu(
+    x: Tensor,
+    branches: Branches,
+    alpha: Tensor | None,
+    running_mean: Tensor | None,
+    running_var: Tensor | None,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    training: bool = False,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+    relu: bool = True,
+) -> tuple[Tensor, Tensor]:
+    """``y = alpha[c] * x + cat(branches)`` and ``z = relu(batch_norm(y))``.
+
+    The add that ends one residual block and the BN-ReLU that opens the next. Arguments from
+    ``running_mean`` on are those of :func:`torch.nn.functional.batch_norm`; in training the running
+    statistics are updated in place.
+
+    Args:
+        x: (N, C, H, W), the skip.
+        branches: One tensor of x's shape, or 1 to 4 whose channels add up to C.
+        alpha: (C,) one gate per channel, (1,) one for all, or None (= 1).
+        running_mean, running_var: (C,), both or neither; needed unless ``training``.
+        weight, bias: (C,), the affine part of the norm, or None.
+        training: Normalise with the statistics of this batch.
+        momentum: Weight of this batch in the running statistics.
+        eps: Added to the variance.
+        relu: False leaves the ReLU out.
+
+    Returns:
+        (y, z), each (N, C, H, W) with dtype and layout of x; z is computed from y as stored.
+
+    Raises:
+        ValueError: A shape, dtype or device does not fit.
+    """
+    x, parts = _match(x, branches)
+    ops = _ops_for(x)
+    if ops is not None:
+        y, z, mean, var = ops.gated_residual_bn_relu(
+            x, parts, alpha, running_mean, running_var, weight, bias, training, eps, relu
+        )
+        _update_running(y, mean, var, running_mean, running_var, training, momentum)
+        return y, z
+    checks.residual(x, parts, alpha)
+    checks.norm(x.shape[1], running_mean, running_var, weight, bias, training, eps, "x", x)
+    norm = (running_mean, running_var, weight, bias, training, momentum, eps, relu)
+    return reference.gated_residual_bn_relu(x, parts, alpha, *norm)
+
+
+def bn_relu(
+    x: Tensor,
+    running_mean: Tensor | None,
+    running_var: Tensor | None,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    training: bool = False,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+    relu: bool = True,
+) -> Tensor:
+    """``z = relu(batch_norm(x))``; arguments as in :func:`gated_residual_bn_relu`.
+
+    Args:
+        x: (N, C, H, W).
+
+    Returns:
+        z, (N, C, H, W), dtype and layout of x.
+
+    Raises:
+        ValueError: A shape, dtype or device does not fit.
+    """
+    ops = _ops_for(x)
+    if ops is not None:
+        z, mean, var = ops.bn_relu(x, running_mean, running_var, weight, bias, training, eps, relu)
+        _update_running(x, mean, var, running_mean, running_var, training, momentum)
+        return z
+    checks.activation("x", x)
+    checks.norm(x.shape[1], running_mean, running_var, weight, bias, training, eps, "x", x)
+    return reference.bn_relu(
+        x, running_mean, running_var, weight, bias, training, momentum, eps, relu
+    )
+
+
+def skip_merge(
+    skip: Tensor,
+    low: Tensor,
+    alpha: Tensor | None = None,
+    mode: str = "concat",
+    branches: Branches = (),
+) -> Tensor:
+    """Nearest 2x upsampling of ``low`` merged with the gated ``skip``, without the upsampled copy.
+
+    Args:
+        skip: (N, C, H, W), H and W even.
+        low: (N, C2, H/2, W/2).
+        alpha: (C,), (1,) or None (= 1), the gate on ``skip``.
+        mode: "concat" gives C + C2 channels, skip first; "add" gives C and takes C2 == C.
+        branches: None, or 1 to 4 tensors whose channels add up to C: the skip side is then the
+            unfinished residual ``alpha * skip + cat(branches)``, completed in the merge buffer.
+
+    Returns:
+        merged, dtype and layout of skip.
+
+    Raises:
+        ValueError: A shape, dtype, device or the mode does not fit.
+    """
+    skip, (low, *parts) = _match(skip, [low, *_sequence(branches)])
+    ops = _ops_for(skip)
+    if ops is not None:
+        return ops.skip_merge(skip, parts, low, alpha, mode)
+    checks.merge(skip, low, alpha, mode, parts)
+    return reference.skip_merge(skip, low, alpha, mode, parts)
+
+
+def skip_merge_bn_relu(
+    skip: Tensor,
+    low: Tensor,
+    alpha: Tensor | None,
+    running_mean: Tensor | None,
+    running_var: Tensor | None,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    training: bool = False,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+    relu: bool = True,
+    mode: str = "concat",
+    branches: Branches = (),
+) -> tuple[Tensor, Tensor]:
+    """``merged = skip_merge(...)`` and ``z = relu(batch_norm(merged))``.
+
+    Arguments as in :func:`skip_merge` and :func:`gated_residual_bn_relu`; the vectors of the norm
+    have one value per channel of ``merged``.
+
+    Returns:
+        (merged, z), dtype and layout of skip.
+
+    Raises:
+        ValueError: A shape, dtype, device or the mode does not fit.
+    """
+    skip, (low, *parts) = _match(skip, [low, *_sequence(branches)])
+    ops = _ops_for(skip)
+    if ops is not None:
+        merged, z, mean, var = ops.skip_merge_bn_relu(
+            skip, parts, low, alpha, running_mean, running_var, weight, bias, training, eps, relu,
+            mode,
+        )  # fmt: skip
+        _update_running(merged, mean, var, running_mean, running_var, training, momentum)
+        return merged, z
+    channels = checks.merge(skip, low, alpha, mode, parts)
+    checks.norm(channels, running_mean, running_var, weight, bias, training, eps, "skip", skip)
+    norm = (running_mean, running_var, weight, bias, training, momentum, eps, relu)
+    return reference.skip_merge_bn_relu(skip, low, alpha, *norm, mode, parts)
+
+
+def _ops_for(t: Tensor) -> Any:
+    """The ops of the backend that serves a tensor; None is the reference.
+
+    It serves the transforms of ``torch.func`` too, which differentiate and batch its plain code.
+    """
+    backend = serving(t.device.type)
+    transformed = not torch.compiler.is_compiling() and torch._C._are_functorch_transforms_active()
+    if backend == "reference" or transformed:
+        return None
+    return _triton if backend == "triton" else _compiled
+
+
+def _sequence(branches: Branches | None) -> list[Tensor]:
+    if branches is None:
+        return []
+    return [branches] if isinstance(branches, Tensor) else list(branches)
+
+
+def _match(first: Tensor, others: Branches) -> tuple[Tensor, list[Tensor]]:
+    """The branches as a list; under autocast all in one dtype, as PyTorch's own ops would have it.
+
+    Convolutions hand over half tensors there, while a skip that no autocast op has touched is still
+    float32: it takes the dtype of the others instead of widening the whole residual stream.
+    """
+    rest = _sequence(others)
+    device = first.device.type
+    if rest and device in _AUTOCAST_DEVICES and torch.is_autocast_enabled(device):
+        dtype = torch.get_autocast_dtype(device)
+        tensors = [first, *rest]
+        if any(t.dtype == dtype for t in tensors):
+            first, *rest = [t.to(dtype) if t.dtype == torch.float32 else t for t in tensors]
+    return first, rest
+
+
+def _update_running(
+    y: Tensor,
+    mean: Tensor,
+    var: Tensor,
+    running_mean: Tensor | None,
+    running_var: Tensor | None,
+    training: bool,
+    momentum: float,
+) -> None:
+    """In place, with the unbiased variance, as ``batch_norm``; an empty batch changes nothing."""
+    if not training or running_mean is None or running_var is None or y.numel() == 0:
+        return
+    count = y.numel() // y.shape[1]
+    with torch.no_grad():
+        running_mean.lerp_(mean.to(running_mean.dtype), momentum)
+        running_var.lerp_((var * (count / (count - 1))).to(running_var.dtype), momentum)

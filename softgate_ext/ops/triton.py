@@ -1,0 +1,77 @@
+"""The Triton kernels behind the ops of ``softgate_triton``, loaded at their first call.
+
+A plain ``torch.library`` implementation is the shortest way from the dispatcher to a launch;
+``torch.library.triton_op`` would add a Python custom op in front of it. What that one gives besides
+is two registrations, made here: while a graph is traced, the op dissolves into its launches, so
+that the compiler schedules around them, and the kernels' sources are part of the key of a cached
+graph.
+
+Where the extension has no CUDA kernels the ops of ``softgate`` have these on a GPU too, for graphs
+that were exported with them.
+"""
+
+import importlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch._subclasses.functional_tensor import FunctionalTensorMode
+
+import softgate_ext
+from softgate_ext import backend
+from softgate_ext.ops import fallback
+from softgate_ext.ops.schema import SCHEMAS, TRITON_NAMESPACE, library, triton_library
+
+# In a source checkout the kernels lie beside the package, not in it.
+_root = Path(__file__).resolve().parents[2]
+if (_root / "triton_kernels" / "residual.py").is_file():
+    softgate_ext.__path__.append(str(_root))
+
+
+def _kernels() -> Any:
+    return importlib.import_module("softgate_ext.triton_kernels")
+
+
+def _implementation(name: str) -> Callable:
+    """The op; its module is imported by the first call, as Triton is with it."""
+    prepared: Callable | None = None
+
+    def call(*args: Any) -> Any:
+        nonlocal prepared
+        if prepared is None:
+            prepared = _kernels().prepared(name, getattr(fallback, name))
+        return prepared(*args)
+
+    return call
+
+
+def _dissolve(name: str, implementation: Callable) -> Callable:
+    def rule(mode: Any, op: Any, types: Any, args: tuple, kwargs: dict | None = None) -> Any:
+        if backend.interpreting() or torch.compiler.is_exporting():
+            return mode.__torch_dispatch__(op, types, args, kwargs)
+        with mode, _kernels().tracing():
+            return implementation(*args, **(kwargs or {}))
+
+    return rule
+
+
+class _Sources:
+    """All kernels, for the key of a cached graph."""
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(_kernels().KERNELS)
+
+
+_keys = getattr(torch._library.triton, "triton_ops_to_kernels", {})
+for _name in SCHEMAS:
+    _call = _implementation(_name)
+    triton_library.impl(_name, _call, "CompositeExplicitAutograd")
+    _op = f"{TRITON_NAMESPACE}::{_name}"
+    torch.library.register_torch_dispatch(
+        _op, FunctionalTensorMode, _dissolve(_name, _call), lib=triton_library
+    )
+    _keys[_op] = _Sources()
+    if backend.falls_to_triton():
+        for _device in ("CUDA", "XPU"):
+            library.impl(_name, _call, _device)

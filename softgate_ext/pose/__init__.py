@@ -1,0 +1,1 @@
+"""Skeletons, crop geometry, heatmaps, metrics and drawing of single-person poses."""

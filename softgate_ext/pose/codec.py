@@ -1,0 +1,193 @@
+"""Joint positions to heatmaps and back, in torch, on the device of the input."""
+
+import math
+from collections.abc import Callable
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor
+
+from softgate_ext.errors import InputError
+
+Decoder = Literal["argmax", "quarter", "dark", "softargmax"]
+
+
+class HeatmapCodec:
+    """Gaussian heatmaps of joint positions.
+
+    Positions are crop pixels with centres at integers; cell coordinates are
+    `(x + 0.5) / stride - 0.5`, so an image and its mirror image have mirrored heatmaps.
+
+    Decoders, each starting from the highest cell:
+        argmax: the cell itself.
+        quarter: a quarter cell towards the larger neighbour, per axis (Newell et al. 2016).
+        dark: Newton step on the logarithm of the blurred map (Zhang et al. 2020, arXiv
+            1910.06278); exact on a Gaussian, at the border too.
+        softargmax: centre of mass within 4 sigma; biased inwards within 4 sigma of the border.
+
+    Args:
+        image_size: Side of the crop in pixels.
+        heatmap_size: Side of the heatmap in cells.
+        sigma: Standard deviation of the Gaussian in cells.
+        decoder: One of the above.
+
+    Raises:
+        InputError: A size or sigma is not positive, or the decoder is unknown.
+    """
+
+    def __init__(
+        self,
+        image_size: int,
+        heatmap_size: int,
+        sigma: float = 1.0,
+        decoder: Decoder = "dark",
+    ) -> None:
+        if image_size < 1:
+            raise InputError(f"image_size must be at least 1 pixel, got {image_size}")
+        if heatmap_size < 3:
+            raise InputError(f"heatmap_size must be at least 3 cells, got {heatmap_size}")
+        if not (math.isfinite(sigma) and sigma > 0):
+            raise InputError(f"sigma must be a positive number of cells, got {sigma}")
+        if decoder not in get_args(Decoder):
+            raise InputError(
+                f"decoder must be one of {', '.join(get_args(Decoder))}, got {decoder!r}"
+            )
+        self.image_size = image_size
+        self.heatmap_size = heatmap_size
+        self.sigma = sigma
+        self.decoder = decoder
+
+    @property
+    def stride(self) -> float:
+        """Crop pixels per heatmap cell."""
+        return self.image_size / self.heatmap_size
+
+    def encode(self, joints: Tensor, weights: Tensor) -> Tensor:
+        """Heatmaps with peak 1 at the real-valued position of each joint.
+
+        Args:
+            joints: (B, J, 2) crop pixels.
+            weights: (B, J); a joint of weight 0 gets an empty map.
+
+        Returns:
+            (B, J, heatmap_size, heatmap_size) float32 on the device of `joints`; all zero where
+            the weight is 0 or the joint is not finite or lies outside the crop.
+        """
+        if joints.ndim != 3 or joints.shape[-1] != 2:
+            raise InputError(f"joints must have shape (B, J, 2), got {tuple(joints.shape)}")
+        if weights.shape != joints.shape[:2]:
+            raise InputError(
+                f"weights must have shape {tuple(joints.shape[:2])}, got {tuple(weights.shape)}"
+            )
+        joints = joints.float()
+        inside = ((joints >= -0.5) & (joints < self.image_size - 0.5)).all(-1)
+        present = inside & (weights.to(joints.device) > 0)
+        cells = (joints + 0.5) / self.stride - 0.5
+        grid = torch.arange(self.heatmap_size, device=joints.device, dtype=torch.float32)
+        # A Gaussian is separable: two vectors per joint and one outer product.
+        profile = torch.exp(-0.5 * ((grid - cells[..., None]) / self.sigma) ** 2)
+        profile = torch.where(present[..., None, None], profile, 0.0)
+        return profile[:, :, 1, :, None] * profile[:, :, 0, None, :]
+
+    def decode(self, heatmaps: Tensor) -> tuple[Tensor, Tensor]:
+        """Joint positions and their scores; non-finite cells count as no evidence (0).
+
+        Args:
+            heatmaps: (B, J, heatmap_size, heatmap_size), any floating dtype.
+
+        Returns:
+            Joints (B, J, 2) float32 in crop pixels and scores (B, J) float32, the highest value
+            of each map.
+        """
+        side = self.heatmap_size
+        if heatmaps.ndim != 4 or heatmaps.shape[-2:] != (side, side):
+            raise InputError(
+                f"heatmaps must have shape (B, J, {side}, {side}), got {tuple(heatmaps.shape)}"
+            )
+        if not heatmaps.is_floating_point():
+            raise InputError(f"heatmaps must be of a floating dtype, got {heatmaps.dtype}")
+        maps = torch.nan_to_num(heatmaps.detach().float(), nan=0.0, posinf=0.0, neginf=0.0)
+        scores, flat = maps.flatten(2).max(-1)
+        peak = torch.stack([flat % side, flat // side], -1)
+        cells = _DECODERS[self.decoder](maps, peak, self.sigma)
+        return (cells + 0.5) * self.stride - 0.5, scores
+
+
+def _cells(maps: Tensor, at: Tensor, dx: int, dy: int) -> Tensor:
+    """Values (B, J) of the maps at integer positions (B, J, 2) plus an offset inside the map."""
+    flat = (at[..., 1] + dy) * maps.shape[-1] + (at[..., 0] + dx)
+    return maps.flatten(2).gather(-1, flat[..., None])[..., 0]
+
+
+def _argmax(maps: Tensor, peak: Tensor, sigma: float) -> Tensor:
+    return peak.float()
+
+
+def _quarter(maps: Tensor, peak: Tensor, sigma: float) -> Tensor:
+    last = maps.shape[-1] - 1
+    inner = peak.clamp(1, last - 1)
+    slope = torch.stack(
+        [
+            _cells(maps, inner, 1, 0) - _cells(maps, inner, -1, 0),
+            _cells(maps, inner, 0, 1) - _cells(maps, inner, 0, -1),
+        ],
+        -1,
+    )
+    # On the border one neighbour is missing, so there is no difference to follow.
+    return peak + 0.25 * torch.where(inner == peak, slope.sign(), 0.0)
+
+
+def _dark(maps: Tensor, peak: Tensor, sigma: float) -> Tensor:
+    last = maps.shape[-1] - 1
+    radius = math.ceil(4 * sigma)
+    # The blur lacks the mass beyond the border, so next to it the map is used as it is.
+    near_border = ((peak <= radius) | (peak >= last - radius)).any(-1)
+    smooth = torch.where(near_border[..., None, None], maps, _blur(maps, sigma, radius))
+    log = smooth.clamp_min(1e-10).log()
+    # A parabola is the same from every point: on the border it is taken from one cell inside.
+    at = peak.clamp(1, last - 1)
+    middle = _cells(log, at, 0, 0)
+    east, west = _cells(log, at, 1, 0), _cells(log, at, -1, 0)
+    south, north = _cells(log, at, 0, 1), _cells(log, at, 0, -1)
+    gx, gy = (east - west) / 2, (south - north) / 2
+    hxx, hyy = east - 2 * middle + west, south - 2 * middle + north
+    hxy = (
+        _cells(log, at, 1, 1) - _cells(log, at, -1, 1)
+        - _cells(log, at, 1, -1) + _cells(log, at, -1, -1)
+    ) / 4  # fmt: skip
+    det = hxx * hyy - hxy * hxy
+    concave = (hxx < -1e-6) & (det > 1e-9)
+    safe = torch.where(concave, det, 1.0)
+    step = torch.stack([hxy * gy - hyy * gx, hxy * gx - hxx * gy], -1) / safe[..., None]
+    # Further than a cell from the highest one, the parabola no longer describes this peak.
+    refined = torch.minimum(torch.maximum(at + step, peak - 1.0), peak + 1.0)
+    return torch.where(concave[..., None], refined, peak.float())
+
+
+def _blur(maps: Tensor, sigma: float, radius: int) -> Tensor:
+    offset = torch.arange(-radius, radius + 1, device=maps.device, dtype=maps.dtype)
+    kernel = torch.exp(-0.5 * (offset / sigma) ** 2)
+    kernel = kernel / kernel.sum()
+    planes = maps.flatten(0, 1)[:, None]
+    planes = torch.nn.functional.conv2d(planes, kernel.view(1, 1, 1, -1), padding=(0, radius))
+    planes = torch.nn.functional.conv2d(planes, kernel.view(1, 1, -1, 1), padding=(radius, 0))
+    return planes.view_as(maps)
+
+
+def _softargmax(maps: Tensor, peak: Tensor, sigma: float) -> Tensor:
+    grid = torch.arange(maps.shape[-1], device=maps.device)
+    window = ((grid - peak[..., None]).abs() <= math.ceil(4 * sigma)).float()  # (B, J, 2, side)
+    mass = maps.clamp_min(0) * window[:, :, 1, :, None] * window[:, :, 0, None, :]
+    total = mass.sum((-1, -2))
+    center = torch.stack([mass.sum(-2) @ grid.float(), mass.sum(-1) @ grid.float()], -1)
+    return torch.where(
+        total[..., None] > 0, center / total.clamp_min(1e-30)[..., None], peak.float()
+    )
+
+
+_DECODERS: dict[str, Callable[[Tensor, Tensor, float], Tensor]] = {
+    "argmax": _argmax,
+    "quarter": _quarter,
+    "dark": _dark,
+    "softargmax": _softargmax,
+}

@@ -1,0 +1,139 @@
+"""One affine from source image to network crop; everything else follows from it.
+
+Pixel centres lie at integer coordinates in every image, so pixel (0, 0) covers [-0.5, 0.5) in
+both axes, and a map of stride s over an image has x_map = (x + 0.5) / s - 0.5. With this
+convention a mirror image is x -> width - 1 - x at every resolution, and nothing has to be
+shifted or rounded.
+"""
+
+import math
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from softgate_ext.errors import InputError
+
+Array = npt.NDArray[np.float64]
+
+BORDER = 127
+"""Grey level outside the source. Constant, because a replicated border draws every limb that the
+image cuts off out into a long false limb; mid-grey, because it is near zero once normalised."""
+
+
+def crop_affine(
+    center: Sequence[float] | npt.NDArray[np.floating],
+    size: float,
+    output: int,
+    rotation: float = 0.0,
+    flip: bool = False,
+) -> Array:
+    """Affine that takes a square of the source to a square crop.
+
+    Args:
+        center: (x, y) of the square's centre in source pixels.
+        size: Side of the square in source pixels.
+        output: Side of the crop in pixels.
+        rotation: Degrees by which the picture turns counter-clockwise, as seen on a screen.
+        flip: Mirror left and right, after the rotation.
+
+    Returns:
+        (2, 3) float64 matrix from source pixels to crop pixels.
+
+    Raises:
+        InputError: `size` or `output` is not positive or a value is not finite.
+    """
+    cx, cy = (float(value) for value in center)
+    size, rotation = float(size), float(rotation)
+    if not (math.isfinite(cx) and math.isfinite(cy)):
+        raise InputError(f"center must be two finite numbers, got ({cx}, {cy})")
+    if not (math.isfinite(size) and size > 0):
+        raise InputError(f"size must be a positive finite number of pixels, got {size}")
+    if output < 1:
+        raise InputError(f"output must be at least 1 pixel, got {output}")
+    if not math.isfinite(rotation):
+        raise InputError(f"rotation must be a finite number of degrees, got {rotation}")
+    scale = output / size
+    cos, sin = (scale * f(math.radians(rotation)) for f in (math.cos, math.sin))
+    linear = np.array([[cos, sin], [-sin, cos]])  # y points down: this is counter-clockwise
+    if flip:
+        linear[0] *= -1
+    middle = (output - 1) / 2
+    return np.column_stack([linear, middle - linear @ (cx, cy)])
+
+
+def apply_affine(matrix: npt.ArrayLike, points: npt.ArrayLike) -> Array:
+    """Points (..., 2) moved by a (2, 3) matrix, in float64."""
+    matrix = np.asarray(matrix, np.float64)
+    return np.asarray(points, np.float64) @ matrix[:, :2].T + matrix[:, 2]
+
+
+def invert_affine(matrix: npt.ArrayLike) -> Array:
+    """The (2, 3) matrix that undoes another; `InputError` where it is singular."""
+    matrix = np.asarray(matrix, np.float64)
+    linear = matrix[:, :2]
+    if not abs(np.linalg.det(linear)) > 0:
+        raise InputError(f"matrix must be invertible, got linear part {linear.tolist()}")
+    inverse = np.linalg.inv(linear)
+    return np.column_stack([inverse, -inverse @ matrix[:, 2]])
+
+
+def warp(image: npt.NDArray[np.uint8], matrix: npt.ArrayLike, output: int) -> npt.NDArray[np.uint8]:
+    """Resample an image through an affine, bilinear, without aliasing when it shrinks.
+
+    Where the affine shrinks, the part of the source that the crop covers is first averaged down
+    by area to the crop's resolution: bilinear sampling alone reads four source pixels and lets
+    the others alias.
+
+    Args:
+        image: (H, W, 3) uint8.
+        matrix: (2, 3) source pixels -> crop pixels.
+        output: Side of the square crop in pixels.
+
+    Returns:
+        (output, output, 3) uint8, grey (`BORDER`) outside the source.
+
+    Raises:
+        InputError: The image is not (H, W, 3) uint8 or is empty.
+    """
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
+        raise InputError(
+            f"image must be a non-empty (H, W, 3) uint8 array, got {image.shape} {image.dtype}"
+        )
+    matrix = np.asarray(matrix, np.float64)
+    shrink = math.sqrt(abs(np.linalg.det(matrix[:, :2])))
+    if shrink < 0.8:
+        image, matrix = _reduce(image, matrix, output, shrink)
+    return cv2.warpAffine(  # type: ignore[return-value]
+        image,
+        matrix,
+        (output, output),
+        flags=cv2.INTER_LINEAR,
+        borderMode=cv2.BORDER_CONSTANT,
+        borderValue=(BORDER, BORDER, BORDER),
+    )
+
+
+def _reduce(
+    image: npt.NDArray[np.uint8], matrix: Array, output: int, shrink: float
+) -> tuple[npt.NDArray[np.uint8], Array]:
+    """Area-average the covered part of the source; returns it with its own affine to the crop."""
+    height, width = image.shape[:2]
+    corners = np.array([[-1, -1], [output, -1], [output, output], [-1, output]], np.float64)
+    covered = apply_affine(invert_affine(matrix), corners)
+    margin = 2 / shrink  # two reduced pixels, so that the interpolation sees true neighbours
+    x0, y0 = np.clip(np.floor(covered.min(0) - margin), 0, (width - 1, height - 1)).astype(int)
+    x1, y1 = np.clip(np.ceil(covered.max(0) + margin), 0, (width - 1, height - 1)).astype(int)
+    part = image[y0 : y1 + 1, x0 : x1 + 1]
+    reduced_size = (
+        max(1, round(part.shape[1] * shrink)),
+        max(1, round(part.shape[0] * shrink)),
+    )
+    factor = np.array(reduced_size) / (part.shape[1], part.shape[0])
+    reduced = cv2.resize(part, reduced_size, interpolation=cv2.INTER_AREA)
+    # reduced = (source - origin + 0.5) * factor - 0.5, solved for source and put into `matrix`
+    linear = matrix[:, :2] / factor
+    origin = np.array([x0, y0]) - 0.5 + 0.5 / factor
+    shift = matrix[:, :2] @ origin + matrix[:, 2]
+    return reduced, np.column_stack([linear, shift])  # type: ignore[return-value]

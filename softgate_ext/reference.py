@@ -1,0 +1,94 @@
+"""The five ops in plain eager PyTorch: unfused baseline, fallback and oracle of the tests.
+
+Signatures and results are those of :mod:`softgate_ext.ops`; nothing here needs a compiler, and
+autograd differentiates it any number of times. Running the same code in float64 gives the values
+that every kernel is compared with.
+"""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+Branches = Tensor | Sequence[Tensor]
+
+
+def gated_residual(x: Tensor, branches: Branches, alpha: Tensor | None = None) -> Tensor:
+    """``alpha[c] * x + cat(branches)``; alpha is cast, so that a half stream stays half."""
+    f = branches if isinstance(branches, Tensor) else torch.cat(list(branches), dim=1)
+    return f + _gate(x, alpha)
+
+
+def bn_relu(
+    x: Tensor,
+    running_mean: Tensor | None,
+    running_var: Tensor | None,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    training: bool = False,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+    relu: bool = True,
+) -> Tensor:
+    """``relu(batch_norm(x))``."""
+    z = F.batch_norm(x, running_mean, running_var, weight, bias, training, momentum, eps)
+    return F.relu(z) if relu else z
+
+
+def gated_residual_bn_relu(
+    x: Tensor,
+    branches: Branches,
+    alpha: Tensor | None,
+    running_mean: Tensor | None,
+    running_var: Tensor | None,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    training: bool = False,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+    relu: bool = True,
+) -> tuple[Tensor, Tensor]:
+    """``y = gated_residual(...)`` and ``z = relu(batch_norm(y))``."""
+    y = gated_residual(x, branches, alpha)
+    norm = (running_mean, running_var, weight, bias, training, momentum, eps, relu)
+    return y, bn_relu(y, *norm)
+
+
+def skip_merge(
+    skip: Tensor,
+    low: Tensor,
+    alpha: Tensor | None = None,
+    mode: str = "concat",
+    branches: Branches = (),
+) -> Tensor:
+    """Nearest 2x upsampling of ``low``, joined to the gated ``skip``: concatenated or added."""
+    empty = not isinstance(branches, Tensor) and len(branches) == 0
+    left = _gate(skip, alpha) if empty else gated_residual(skip, branches, alpha)
+    up = F.interpolate(low, scale_factor=2, mode="nearest")
+    return left + up if mode == "add" else torch.cat([left, up], dim=1)
+
+
+def skip_merge_bn_relu(
+    skip: Tensor,
+    low: Tensor,
+    alpha: Tensor | None,
+    running_mean: Tensor | None,
+    running_var: Tensor | None,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    training: bool = False,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+    relu: bool = True,
+    mode: str = "concat",
+    branches: Branches = (),
+) -> tuple[Tensor, Tensor]:
+    """``merged = skip_merge(...)`` and ``z = relu(batch_norm(merged))``."""
+    merged = skip_merge(skip, low, alpha, mode, branches)
+    norm = (running_mean, running_var, weight, bias, training, momentum, eps, relu)
+    return merged, bn_relu(merged, *norm)
+
+
+def _gate(x: Tensor, alpha: Tensor | None) -> Tensor:
+    return x if alpha is None else alpha.to(x.dtype).view(1, -1, 1, 1) * x

@@ -1,0 +1,69 @@
+"""Every benchmark runs, and its result file becomes a table and a plot."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from benchmarks import report
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def bench(*arguments: str) -> subprocess.CompletedProcess[str]:
+    # Under xdist pytest-benchmark would not measure; the inner run is a session of its own.
+    env = {k: v for k, v in os.environ.items() if not k.startswith(("PYTEST_", "TRITON_INTERPRET"))}
+    command = [sys.executable, "-m", "benchmarks.run", *arguments]
+    return subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=600)
+
+
+def test_quick_run(tmp_path: Path) -> None:
+    file = tmp_path / "quick.json"
+    run = bench("--quick", "--device", "cpu", "--json", str(file), "-p", "no:cacheprovider")
+    assert run.returncode == 0, run.stdout + run.stderr
+    stored = json.loads(file.read_text())
+    assert {entry["group"] for entry in stored["benchmarks"]} == {
+        "OpCase",
+        "BlockCase",
+        "NetworkCase",
+    }
+    for entry in stored["benchmarks"]:
+        sides = entry["extra_info"]["competitors"]
+        assert {"fused", "eager"} <= sides.keys()
+        assert all(0 < s["p20"] <= s["median"] <= s["p80"] for s in sides.values())
+        # pytest-benchmark saw the fused competitor and nothing else.
+        assert entry["stats"]["median"] == pytest.approx(sides["fused"]["median"], rel=1e-3)
+    machine = stored["machine_info"]
+    assert machine["cores"] >= 1 and machine["torch"] and "node" not in machine
+
+    table = file.with_suffix(".md").read_text()
+    assert table.strip() in run.stdout
+    assert "| op | phase | shape |" in table and "copy share" in table
+    assert file.with_suffix(".png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("text", [None, "[]", '{"benchmarks": []}'])
+def test_other_files(tmp_path: Path, text: str | None) -> None:
+    file = tmp_path / "other.json"
+    if text is not None:
+        file.write_text(text)
+    with pytest.raises(SystemExit, match="^benchmarks.report: [^\n]*$"):
+        report.main([str(file)])
+    assert list(tmp_path.glob("*.md")) == []
+
+
+@pytest.mark.slow
+def test_compiled_competitor(tmp_path: Path) -> None:
+    file = tmp_path / "compiled.json"
+    chosen = "gated_residual_bn_relu-both and float32 or block-forward and float32"
+    run = bench(
+        "--quick", "--device", "cpu", "--peers", "compile", "-k", chosen,
+        "--json", str(file), "-p", "no:cacheprovider",
+    )  # fmt: skip
+    assert run.returncode == 0, run.stdout + run.stderr
+    entries = json.loads(file.read_text())["benchmarks"]
+    assert len(entries) == 2
+    assert all(e["extra_info"]["competitors"]["compile"]["fullgraph"] for e in entries)

@@ -1,0 +1,241 @@
+"""The command line, run as a user runs it."""
+
+import json
+import os
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from softgate_ext.cli import COMMANDS, main, parse
+from softgate_ext.data.synthetic import draw_people
+from softgate_ext.engine.config import PredictConfig, TrainConfig
+
+SMALL = shlex.split(
+    "--model hybrid_1x32 --model-options width 8 depth 2 groups 1 --image-size 64 --batch-size 4 "
+    "--workers 0 --threads 1 --device cpu"
+)
+
+
+def softgate(*words: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "softgate_ext.cli", *map(str, words)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=240)
+
+
+def refused(capsys: pytest.CaptureFixture[str], *words: object) -> str:
+    """The one line on stderr of a command that ends with exit code 2."""
+    assert main([str(word) for word in words]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    (line,) = captured.err.splitlines()
+    assert line.startswith("softgate: ")
+    return line
+
+
+@pytest.fixture(scope="module")
+def people(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return draw_people(tmp_path_factory.mktemp("drawn") / "people", 12, seed=5, image_size=80)
+
+
+@pytest.fixture(scope="module")
+def run(people: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run trained from the command line."""
+    out = tmp_path_factory.mktemp("trained") / "run"
+    done = softgate("train", people, "--out", out, "--epochs", 1, *SMALL)
+    assert done.returncode == 0, done.stderr
+    assert "epoch   1" in done.stdout and "PCK@0.2" in done.stdout
+    assert "constant mean pose" in done.stdout
+    return out
+
+
+def test_evaluate(
+    run: Path, people: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    figures = tmp_path / "figures.json"
+    assert main(["evaluate", str(run), str(people), "--workers", "0", "--json", str(figures)]) == 0
+    table = capsys.readouterr().out
+    for words in ("left ankle", "plain mean of joints", "pooled over joints", "constant mean pose"):
+        assert words in table
+    assert 0 <= json.loads(figures.read_text())["network"]["pooled"] <= 100
+
+
+def test_predict(run: Path, people: Path, tmp_path: Path) -> None:
+    image = people / "images" / "im0001.jpg"
+    done = softgate("predict", run, image, "--box", 2, 3, 40, 50, "--out", tmp_path / "out")
+    assert done.returncode == 0, done.stderr
+    assert sorted(os.listdir(tmp_path / "out")) == ["im0001.png", "predictions.json"]
+    assert all(Path(line).is_file() for line in done.stdout.splitlines())
+
+
+@pytest.mark.parametrize("named", ["--out {}", "--out={}"])
+def test_resume_takes_the_stored_options(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], named: str
+) -> None:
+    out = Path(shutil.copytree(run, tmp_path / "run"))
+    assert main(["train", *named.format(out).split(), "--resume", "--epochs", "2"]) == 0
+    text = capsys.readouterr().out
+    assert "epoch   2" in text and "epoch   1 " not in text
+    assert json.loads((out / "config.json").read_text())["training"]["batch_size"] == 4
+
+
+def test_synth(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["synth", str(tmp_path / "people"), "--count", "4", "--seed", "2"]) == 0
+    assert len(os.listdir(tmp_path / "people" / "images")) == 4
+    assert "4 people" in capsys.readouterr().out
+
+
+def test_info(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["info"]) == 0
+    text = capsys.readouterr().out
+    assert "torch" in text and "hybrid_4x144" in text and "reference" in text
+    assert main(["info", "--json"]) == 0
+    assert "hybrid_2x48" in json.loads(capsys.readouterr().out)["models"]
+
+
+def test_a_reader_that_leaves_early_sees_no_traceback() -> None:
+    command = [sys.executable, "-m", "softgate_ext.cli", "info"]
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, text=True, timeout=120)
+    os.close(writer)
+    assert done.returncode == 1 and done.stderr == ""
+
+
+def test_synth_names_its_argument(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "file").write_text("")
+    assert "folder" in refused(capsys, "synth", tmp_path / "file" / "people", "--count", 2)
+
+
+def test_profile(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["profile", "hybrid_1x32", "--image-size", "128"]) == 0
+    text = capsys.readouterr().out
+    assert "hybrid_1x32" in text and "GMAC" in text
+    assert "resnet" in refused(capsys, "profile", "resnet")
+
+
+@pytest.mark.parametrize("command", ["", *COMMANDS])
+def test_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main([*command.split(), "--help"])
+    assert ended.value.code == 0
+    assert "usage: softgate" in capsys.readouterr().out
+
+
+def test_the_command_line_and_the_dataclasses_agree() -> None:
+    words = "train data --out run --model-options gate block alpha_init 1.0 width 16 --clip 2"
+    expected = TrainConfig(
+        Path("data"),
+        Path("run"),
+        model_options={"gate": "block", "alpha_init": 1.0, "width": 16},
+        clip=2.0,
+    )
+    assert parse(words.split()) == expected
+    words = "predict run a.jpg b.jpg --out out --box 1 2.5 3 4"
+    expected_too = PredictConfig(
+        Path("run"), ("a.jpg", "b.jpg"), Path("out"), box=(1.0, 2.5, 3.0, 4.0)
+    )
+    assert parse(words.split()) == expected_too
+
+
+def test_bad_input_is_one_line_and_exit_code_2(run: Path, people: Path, tmp_path: Path) -> None:
+    """By subprocess, where warnings and tracebacks would show."""
+    done = softgate("train", tmp_path / "absent", "--out", tmp_path / "run", *SMALL)
+    assert done.returncode == 2
+    assert len(done.stderr.splitlines()) == 1 and done.stderr.startswith("softgate: ")
+    image = tmp_path / "cut.jpg"
+    image.write_bytes((people / "images" / "im0001.jpg").read_bytes()[:800])
+    done = softgate("predict", run, image, "--out", tmp_path / "out")
+    assert done.returncode == 2
+    assert len(done.stderr.splitlines()) == 1 and "cut.jpg" in done.stderr
+    assert sorted(os.listdir(tmp_path)) == ["cut.jpg"]
+
+
+def test_bad_input(
+    run: Path, people: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    image, out = people / "images" / "im0001.jpg", tmp_path / "out"
+    absent = tmp_path / "absent"
+    assert "hybrid_4x144" in refused(capsys, "train", people, "--out", out, "--model", "resnet")
+    assert "holds a run already" in refused(capsys, "train", people, "--out", run, *SMALL)
+    assert "holds no run" in refused(capsys, "train", people, "--out", out, "--resume")
+    assert "there is no folder" in refused(capsys, "evaluate", absent, people)
+    assert "absent" in refused(capsys, "evaluate", run, absent)
+    assert "stands for no image" in refused(capsys, "predict", run, absent, "--out", out)
+    box = ["--box", 900, 0, 5, 5]
+    assert "outside the picture" in refused(capsys, "predict", run, image, "--out", out, *box)
+    assert "boxes" in refused(
+        capsys, "predict", run, image, "--out", out, "--boxes", run / "config.json"
+    )
+    assert "cuda" in refused(capsys, "evaluate", run, people, "--device", "cuda:77")
+    assert "cannot write" in refused(
+        capsys, "predict", run, image, "--out", image / "out", "--device", "cpu"
+    )
+    assert not out.exists()
+
+
+def test_a_checkpoint_of_another_architecture(
+    run: Path, people: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = Path(shutil.copytree(run, tmp_path / "run"))
+    config = json.loads((other / "config.json").read_text())
+    config["model"]["kwargs"]["width"] = 16
+    (other / "config.json").write_text(json.dumps(config))
+    assert "another architecture" in refused(capsys, "evaluate", other, people)
+
+
+@pytest.mark.parametrize(
+    "words", [[], ["fly"], ["train"], ["train", "data", "--out", "r", "--lr", "x"]]
+)
+def test_a_wrong_command_line_ends_with_exit_code_2(words: list[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(words)
+    assert ended.value.code == 2
+
+
+def start_training(people: Path, out: Path) -> "subprocess.Popen[str]":
+    words = ["train", people, "--out", out, "--epochs", 100_000, *SMALL, "--workers", 1]
+    command = [sys.executable, "-m", "softgate_ext.cli", *map(str, words)]
+    pipe = subprocess.PIPE
+    process = subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, start_new_session=True)
+    deadline = time.monotonic() + 120
+    while not (out / "training.pt").exists() and time.monotonic() < deadline:
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.05)
+    return process
+
+
+def test_ctrl_c_says_how_to_go_on(people: Path, tmp_path: Path) -> None:
+    process = start_training(people, tmp_path / "run")
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: the whole group
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130, errors
+    (line,) = errors.splitlines()
+    assert f"softgate train {people} --out {tmp_path / 'run'} --resume" in line
+    assert not list((tmp_path / "run").glob(".*.tmp"))
+
+
+@pytest.mark.slow
+def test_kill_at_any_moment_leaves_a_run_that_predicts_and_resumes(
+    people: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from softgate_ext.engine.checkpoint import load_run
+    from softgate_ext.engine.log import read_log
+
+    for number in range(4):
+        out = tmp_path / f"run{number}"
+        process = start_training(people, out)
+        time.sleep(0.137 * (number + 1))
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate(timeout=60)
+        load_run(out)
+        epochs = read_log(out / "log.jsonl")[-1]["epoch"] + 1
+        words = ["train", "--out", out, "--resume", "--workers", 0, "--epochs", epochs]
+        assert main([str(word) for word in words]) == 0
+        logged = [entry["epoch"] for entry in read_log(out / "log.jsonl")]
+        assert logged == list(range(1, epochs + 1))
+        assert not list(out.glob(".*.tmp"))

@@ -1,0 +1,54 @@
+// What the tests hand to a call of the CUDA launchers and get back, emulated or on a GPU.
+#pragma once
+
+#include "../../csrc/cuda/launch.h"
+
+struct Tensor {
+  const char* name;
+  void* begin;
+  int64_t bytes;
+  int32_t written;  // 1: an input; on return 1 where every byte was written
+  int64_t read_bytes, write_bytes;
+};
+
+struct Options {
+  softgate::cuda::Device device;
+  int32_t variant;
+  uint32_t order_seed;
+  int64_t cache_bytes;  // 0: no cache
+};
+
+struct Report {
+  int64_t read_bytes, write_bytes;  // of all tensors and the workspace
+  int64_t device_bytes;             // behind the cache
+  int64_t workspace_bytes;
+  int32_t launches;
+  char error[512];
+};
+
+template <class Call>
+using Run = void (*)(const Call&, const softgate::cuda::Device&, void*, softgate::cuda::Stream);
+
+template <class Call>
+int run_call(const Call& call, const Options& options, Tensor* tensors, int count, Report& report,
+             Run<Call> run);
+
+extern "C" {
+
+int run_forward(const softgate::Forward* call, const Options* options, Tensor* tensors, int count,
+                Report* report) {
+  return run_call(*call, *options, tensors, count, *report, softgate::cuda::forward);
+}
+
+int run_backward(const softgate::Backward* call, const Options* options, Tensor* tensors, int count,
+                 Report* report) {
+  return run_call(*call, *options, tensors, count, *report, softgate::cuda::backward);
+}
+
+// So that the tests notice where their copies of the structs have drifted.
+int64_t size_of_forward() { return sizeof(softgate::Forward); }
+int64_t size_of_backward() { return sizeof(softgate::Backward); }
+int64_t size_of_options() { return sizeof(Options); }
+int64_t size_of_report() { return sizeof(Report); }
+
+}  // extern "C"

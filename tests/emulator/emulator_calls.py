@@ -1,0 +1,275 @@
+"""Calls of the CUDA launchers in the emulator: torch tensors in, results and counts out."""
+
+import ctypes
+from collections.abc import Sequence
+from ctypes import (
+    POINTER,
+    Structure,
+    byref,
+    c_bool,
+    c_char,
+    c_char_p,
+    c_double,
+    c_int,
+    c_int32,
+    c_int64,
+    c_uint32,
+    c_void_p,
+)
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+DTYPES = {torch.float32: 0, torch.float64: 1, torch.float16: 2, torch.bfloat16: 3}
+VARIANTS = {"automatic": 0, "two_pass": 1, "sliced": 2, "resident": 3}
+MAX_BRANCHES = 4
+
+
+class EmulatorError(RuntimeError):
+    """The emulator caught a kernel breaking a rule, or the launchers refused a call."""
+
+
+class _Dims(Structure):
+    _fields_ = [*[(name, c_int64) for name in "nchw"], ("channels_last", c_bool)]
+
+
+class _Source(Structure):
+    _fields_ = [
+        ("skip", c_void_p),
+        ("skip_channels", c_int64),
+        ("alpha", c_void_p),
+        ("alpha_shared", c_bool),
+        ("branches", c_int),
+        ("branch", c_void_p * MAX_BRANCHES),
+        ("width", c_int64 * MAX_BRANCHES),
+        ("low", c_void_p),
+        ("low_channels", c_int64),
+        ("concat", c_bool),
+    ]
+
+
+class _Norm(Structure):
+    _fields_ = [
+        ("weight", c_void_p),
+        ("bias", c_void_p),
+        ("eps", c_double),
+        ("relu", c_bool),
+        ("training", c_bool),
+    ]
+
+
+class _Forward(Structure):
+    _fields_ = [
+        ("dtype", c_int),
+        ("dims", _Dims),
+        ("source", _Source),
+        ("norm", _Norm),
+        *[(name, c_void_p) for name in ("y", "z", "mean", "var")],
+    ]
+
+
+class _Backward(Structure):
+    _fields_ = [
+        ("dtype", c_int),
+        ("dims", _Dims),
+        ("source", _Source),
+        ("norm", _Norm),
+        *[(name, c_void_p) for name in ("dy", "dz", "y", "mean", "var", "dskip")],
+        ("dbranch", c_void_p * MAX_BRANCHES),
+        *[(name, c_void_p) for name in ("dlow", "dalpha", "dweight", "dbias")],
+    ]
+
+
+class _Tensor(Structure):
+    _fields_ = [
+        ("name", c_char_p),
+        ("begin", c_void_p),
+        ("bytes", c_int64),
+        ("written", c_int32),
+        ("read_bytes", c_int64),
+        ("write_bytes", c_int64),
+    ]
+
+
+class Device(Structure):
+    """The numbers of a device that the launchers decide by."""
+
+    _fields_ = [
+        ("processors", c_int),
+        ("l2_bytes", c_int64),
+        ("shared_bytes", c_int),
+        ("cluster", c_int),
+    ]
+
+
+class _Options(Structure):
+    _fields_ = [
+        ("device", Device),
+        ("variant", c_int32),
+        ("order_seed", c_uint32),
+        ("cache_bytes", c_int64),
+    ]
+
+
+class _Report(Structure):
+    _fields_ = [
+        ("read_bytes", c_int64),
+        ("write_bytes", c_int64),
+        ("device_bytes", c_int64),
+        ("workspace_bytes", c_int64),
+        ("launches", c_int32),
+        ("error", c_char * 512),
+    ]
+
+
+SMALL_GPU = Device(4, 1 << 20, 99 << 10, 1)
+CLUSTER_GPU = Device(4, 1 << 20, 227 << 10, 8)
+
+
+@dataclass(frozen=True)
+class Machine:
+    """How a call is run.
+
+    Attributes:
+        variant: One of ``VARIANTS``.
+        device: What the launchers believe to run on.
+        order_seed: 0 runs threads in order, another number shuffles them.
+        cache_bytes: Of the least-recently-used cache behind which device bytes are counted.
+    """
+
+    variant: str = "automatic"
+    device: Device = SMALL_GPU
+    order_seed: int = 0
+    cache_bytes: int = 0
+
+
+@dataclass
+class Result:
+    """What a call wrote, by name, and what it moved (bytes)."""
+
+    values: dict[str, Tensor] = field(default_factory=dict)
+    read: dict[str, int] = field(default_factory=dict)
+    written: dict[str, int] = field(default_factory=dict)
+    bytes: int = 0
+    device_bytes: int = 0
+    workspace_bytes: int = 0
+    launches: int = 0
+
+
+@cache
+def load(path: Path) -> ctypes.CDLL:
+    library = ctypes.CDLL(str(path))
+    for name, struct in (("forward", _Forward), ("backward", _Backward)):
+        run = getattr(library, f"emulate_{name}")
+        run.argtypes = [
+            POINTER(struct),
+            POINTER(_Options),
+            POINTER(_Tensor),
+            c_int,
+            POINTER(_Report),
+        ]
+        _check_size(library, name, struct)
+    _check_size(library, "options", _Options)
+    _check_size(library, "report", _Report)
+    return library
+
+
+def _check_size(library: ctypes.CDLL, name: str, struct: type[Structure]) -> None:
+    size = getattr(library, f"size_of_{name}")
+    size.restype = c_int64
+    assert size() == ctypes.sizeof(struct), f"{struct.__name__} has drifted from its C++ twin"
+
+
+class Call:
+    """The tensors of one call. Outputs start as garbage that must be overwritten."""
+
+    def __init__(self, library: Path, like: Tensor, channels: int, layout: torch.memory_format):
+        n, _, h, w = like.shape
+        self.like, self.layout = like, layout
+        self.accumulator = torch.float64 if like.dtype == torch.float64 else torch.float32
+        self.dims = _Dims(n, channels, h, w, layout == torch.channels_last)
+        self._library = load(library)
+        self._tensors: list[tuple[str, Tensor, bool]] = []
+
+    def input(self, name: str, t: Tensor | None) -> int | None:
+        return None if t is None else self._keep(name, t, True)
+
+    def vector(self, name: str, t: Tensor | None) -> int | None:
+        return None if t is None else self._keep(name, t.to(self.accumulator).contiguous(), True)
+
+    def activation(self, name: str, channels: int, shrink: int = 1, shift: int = 0) -> int:
+        """An output; `shift` values off the alignment of its allocation."""
+        d = self.dims
+        size = (d.n, channels, d.h // shrink, d.w // shrink)
+        empty = torch.empty(size, dtype=self.like.dtype, memory_format=self.layout)
+        return self._keep(name, shifted(empty, shift), False)
+
+    def sums(self, name: str, channels: int) -> int:
+        return self._keep(name, torch.empty(channels, dtype=self.accumulator), False)
+
+    def _keep(self, name: str, t: Tensor, written: bool) -> int:
+        if not written:
+            t.fill_(float("nan"))
+        self._tensors.append((name, t, written))
+        return t.data_ptr()
+
+    def source(
+        self,
+        *,
+        skip: Tensor | None,
+        skip_channels: int,
+        alpha: Tensor | None,
+        branches: Sequence[Tensor] = (),
+        widths: Sequence[int] = (),
+        low: Tensor | None = None,
+        low_channels: int = 0,
+        concat: bool = False,
+    ) -> _Source:
+        s = _Source(self.input("skip", skip), skip_channels, self.vector("alpha", alpha))
+        s.alpha_shared = alpha is not None and alpha.numel() == 1
+        s.branches = len(widths)
+        for i, width in enumerate(widths):
+            s.width[i] = width
+            if branches:
+                s.branch[i] = self.input(f"branch{i}", branches[i])
+        s.low, s.low_channels, s.concat = self.input("low", low), low_channels, concat
+        return s
+
+    def run(self, direction: str, call: Structure, machine: Machine) -> Result:
+        tensors = (_Tensor * len(self._tensors))()
+        for slot, (name, t, written) in zip(tensors, self._tensors, strict=True):
+            size = t.numel() * t.element_size()
+            slot.name, slot.begin, slot.bytes = name.encode(), t.data_ptr(), size
+            slot.written = written
+        options = _Options(
+            machine.device, VARIANTS[machine.variant], machine.order_seed, machine.cache_bytes
+        )
+        report = _Report()
+        run = getattr(self._library, f"emulate_{direction}")
+        if run(byref(call), byref(options), tensors, len(tensors), byref(report)):
+            raise EmulatorError(report.error.decode())
+        result = Result(
+            bytes=report.read_bytes + report.write_bytes,
+            device_bytes=report.device_bytes,
+            workspace_bytes=report.workspace_bytes,
+            launches=report.launches,
+        )
+        for slot, (name, t, written) in zip(tensors, self._tensors, strict=True):
+            result.read[name], result.written[name] = slot.read_bytes, slot.write_bytes
+            if not written:
+                if not slot.written and t.numel():
+                    raise EmulatorError(f"{name} was not written everywhere")
+                result.values[name] = t
+        return result
+
+
+def shifted(t: Tensor, values: int) -> Tensor:
+    """The same tensor `values` elements off the alignment of its storage."""
+    if values == 0:
+        return t
+    storage = torch.empty(t.numel() + values, dtype=t.dtype)
+    moved = storage[values:].as_strided(t.shape, t.stride(), values)
+    return moved.copy_(t)

@@ -1,0 +1,121 @@
+"""Bytes that the CUDA kernels move, held to the fewest possible and 2 % for everything else
+(per-channel vectors, partial sums)."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from emulator_calls import CLUSTER_GPU, Device, Machine, Result
+from emulator_ops import LAYOUTS, Case, Tensors
+
+# Sizes that fill tiles; e is one activation of the block.
+BLOCK = Case("residual", (32, 16, 16), (32, 32, 32), dtype=torch.bfloat16)
+PLAIN = replace(BLOCK, op="plain", widths=(64,))
+ADD = replace(BLOCK, op="add", widths=(), skip_channels=64, low=64)
+FORWARD = {"two_pass": 5.0, "resident": 4.0}
+BACKWARD = {"two_pass": 8.0, "resident": 6.0}
+MARGIN = 1.02
+
+
+def elements(case: Case) -> int:
+    n, h, w = case.size
+    return n * case.channels * h * w * case.dtype.itemsize
+
+
+def hold(result: Result, case: Case, ideal: float) -> None:
+    assert ideal <= result.bytes / elements(case) <= ideal * MARGIN
+
+
+def run(library, case: Case, machine: Machine, backward: bool) -> Result:
+    tensors = Tensors(case, library)
+    forward = tensors.forward(machine)
+    if not backward:
+        return forward
+    y = forward.values.get("y", tensors.branches[0] if tensors.branches else None)
+    dy, dz = tensors.gradients()
+    statistics = forward.values.get("mean"), forward.values.get("var")
+    return tensors.backward(machine, y, *statistics, dy, dz)
+
+
+def sized(case: Case, variant: str, layout: str) -> Case:
+    """A cluster of channels_last holds several channels: smaller images."""
+    return replace(case, layout=layout, size=(8 if variant == "resident" else 32, 32, 32))
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("variant", FORWARD)
+class TestTraining:
+    def test_block(self, emulator, variant, layout):
+        case, machine = sized(BLOCK, variant, layout), Machine(variant, CLUSTER_GPU)
+        hold(run(emulator, case, machine, False), case, FORWARD[variant])
+        hold(run(emulator, case, machine, True), case, BACKWARD[variant])
+
+    def test_plain(self, emulator, variant, layout):
+        case, machine = sized(PLAIN, variant, layout), Machine(variant, CLUSTER_GPU)
+        hold(run(emulator, case, machine, False), case, FORWARD[variant] - 2)
+        hold(run(emulator, case, machine, True), case, BACKWARD[variant] - 3)
+
+    def test_merge_by_addition(self, emulator, variant, layout):
+        """A quarter for low, in the place of the branches."""
+        case, machine = sized(ADD, variant, layout), Machine(variant, CLUSTER_GPU)
+        hold(run(emulator, case, machine, False), case, FORWARD[variant] - 0.75)
+        hold(run(emulator, case, machine, True), case, BACKWARD[variant] - 0.75)
+
+    def test_branches_that_end_within_packs(self, emulator, variant, layout):
+        case = sized(replace(BLOCK, widths=(36, 18, 18)), variant, layout)
+        machine = Machine(variant, CLUSTER_GPU)
+        hold(run(emulator, case, machine, False), case, FORWARD[variant])
+        hold(run(emulator, case, machine, True), case, BACKWARD[variant])
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_slices_wait_in_the_cache(emulator, layout):
+    """One read and one write of device memory, where the cache holds a few slices of four tensors;
+    the same cache is far too small for two passes."""
+    case = replace(BLOCK, widths=(128, 64, 64), size=(4, 16, 16), layout=layout)
+    device = Device(4, elements(case) * 3 // 4, 99 << 10, 1)
+    for backward, ideal in ((False, 4), (True, 6)):
+        sliced = Machine("sliced", device, cache_bytes=device.l2_bytes)
+        moved = run(emulator, case, sliced, backward).device_bytes / elements(case)
+        assert ideal <= moved <= ideal * MARGIN
+        twice = Machine("two_pass", device, cache_bytes=device.l2_bytes)
+        assert run(emulator, case, twice, backward).device_bytes / elements(case) > ideal * 1.1
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_one_pass_where_statistics_are_known_or_absent(emulator, layout):
+    machine = Machine()
+    for case, forward in (
+        (replace(BLOCK, norm="evaluation"), 4),
+        (replace(BLOCK, norm="none"), 3),
+        (replace(PLAIN, norm="evaluation"), 2),
+        (replace(ADD, norm="none"), 2.25),
+    ):
+        case = replace(case, layout=layout)
+        hold(run(emulator, case, machine, False), case, forward)
+    # dy and x in, dx and three branches out.
+    case = replace(BLOCK, norm="none", layout=layout)
+    hold(run(emulator, case, machine, True), case, 4)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_what_nobody_wants_is_not_moved(emulator, layout):
+    case = replace(BLOCK, layout=layout, alpha="none")
+    hold(run(emulator, case, Machine("two_pass"), True), case, 7)  # skip is not read
+    tensors = Tensors(case, emulator)
+    forward = tensors.forward(Machine()).values
+    _, dz = tensors.gradients()
+    saved = (forward["y"], forward["mean"], forward["var"])
+    result = tensors.backward(Machine("two_pass"), *saved, None, dz, lambda name: name == "dskip")
+    hold(result, case, 5)  # dz and y twice, dskip
+
+
+@pytest.mark.parametrize("variant", ["sliced", "resident"])
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_small_tensors_take_one_launch(emulator, layout, variant):
+    for side in (4, 8, 16):
+        case = Case("residual", (16, 8, 8), (4, side, side), layout=layout, dtype=torch.bfloat16)
+        for chosen in (variant, "automatic"):
+            machine = Machine(chosen, CLUSTER_GPU)
+            assert run(emulator, case, machine, False).launches == 1
+            assert run(emulator, case, machine, True).launches == 1

@@ -1,0 +1,176 @@
+"""Wrong kernels that the emulator must catch: each is csrc/cuda with one thing changed."""
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import emulator_build
+import pytest
+from emulator_calls import CLUSTER_GPU, SMALL_GPU, EmulatorError, Machine
+from emulator_checks import check
+from emulator_ops import Case
+
+BLOCK = Case("residual", (24, 8, 8), (3, 8, 8))
+LAST = Case("residual", (24, 8, 8), (3, 8, 8), layout="channels_last")
+RAGGED = Case("residual", (132,), (2, 4, 4), layout="channels_last")  # a group with idle lanes
+CONCAT = Case("concat", (8, 8), (3, 8, 8), low=16)
+SHIFTED = Case("residual", (8, 8), (2, 8, 8), shift=1)
+TWO_PASS = Machine("two_pass", SMALL_GPU)
+SLICED = Machine("sliced", SMALL_GPU)
+RESIDENT = Machine("resident", CLUSTER_GPU)
+
+
+@dataclass(frozen=True)
+class Wrong:
+    """One thing wrong: `right` in `file` became `wrong`; `says` is in what the emulator says."""
+
+    file: str
+    right: str
+    wrong: str
+    case: Case
+    machine: Machine
+    says: str
+
+
+KERNELS = {
+    "a dropped barrier": Wrong(
+        "reduce.cuh",
+        "  for (; rows > 1 && half > 0; half /= 2) {\n    __syncthreads();\n",
+        "  for (; rows > 1 && half > 0; half /= 2) {\n",
+        LAST,
+        TWO_PASS,
+        "not close",
+    ),
+    "a return before a barrier": Wrong(
+        "forward.cuh",
+        "  const Table<K> table(cut, group, a.dims, &a.source, nullptr,",
+        "  if (!place.active) return;\n  const Table<K> table(cut, group, a.dims, &a.source, nullptr,",
+        RAGGED,
+        TWO_PASS,
+        "divergent barrier",
+    ),
+    "a shuffle that half a warp reaches": Wrong(
+        "reduce.cuh",
+        "if (row < kWarp) value[0] = merge_warp(row < warps ? shared[row] : S{});",
+        "if (row < warps) value[0] = merge_warp(shared[row]);",
+        BLOCK,
+        TWO_PASS,
+        "divergent shuffle",
+    ),
+    "a lane counted twice": Wrong(
+        "reduce.cuh",
+        "row < warps ? shared[row] : S{}",
+        "shared[row % warps]",
+        BLOCK,
+        TWO_PASS,
+        "not close",
+    ),
+    "a tile one item off": Wrong(
+        "tile.cuh",
+        "const int64_t begin = split * cut.chunk;",
+        "const int64_t begin = split * (cut.chunk - 1);",
+        Case("plain", (8,), (40, 16, 16)),
+        TWO_PASS,
+        "not close",
+    ),
+    "a tile one item too long": Wrong(
+        "tile.cuh",
+        "begin + cut.chunk < cut.items ? begin + cut.chunk : cut.items;",
+        "begin + cut.chunk;",
+        BLOCK,
+        TWO_PASS,
+        "outside every tensor",
+    ),
+    "a skipped tail": Wrong(
+        "tile.cuh",
+        "static_cast<int>((mine + cut.rows - 1) / cut.rows)",
+        "static_cast<int>(mine / cut.rows)",
+        BLOCK,
+        TWO_PASS,
+        "not written everywhere",
+    ),
+    "a mask from the wrong tensor": Wrong(
+        "backward.cuh",
+        "relu_grad(g[i], pre_activation(wide, mean[c], scale[c], bias[c]))",
+        "relu_grad(g[i], g[i])",
+        BLOCK,
+        TWO_PASS,
+        "not close",
+    ),
+    "a child that is not gathered": Wrong(
+        "backward.cuh",
+        "low[K::low_of(v)] += d[v];",
+        "low[K::low_of(v)] = d[v];",
+        CONCAT,
+        TWO_PASS,
+        "dlow",
+    ),
+    "a branch one channel off": Wrong(
+        "source.cuh",
+        "plane_, channel - start);",
+        "plane_, channel - start + 1);",
+        BLOCK,
+        TWO_PASS,
+        "outside every tensor",
+    ),
+    "a pack off its alignment": Wrong(
+        "plan.cpp",
+        "    if (!aligned(tensor, kPackBytes)) return packing;\n",
+        "    if (!aligned(tensor, 1)) return packing;\n",
+        SHIFTED,
+        TWO_PASS,
+        "off its alignment",
+    ),
+    "a grid that does not wait": Wrong(
+        "sliced.cuh",
+        "    if (!last) barrier.wait();\n",
+        "",
+        BLOCK,
+        SLICED,
+        "nothing wrote",
+    ),
+    "a cluster that does not wait": Wrong(
+        "resident.cuh",
+        "  cluster_sync();\n  const int width",
+        "  const int width",
+        Case("plain", (2,), (32, 32, 32)),
+        RESIDENT,
+        "not close",
+    ),
+    "kept packs on top of each other": Wrong(
+        "resident.cuh",
+        "packs_[(i * tensors_ + tensor) *",
+        "packs_[(i + tensor) *",
+        Case("plain", (2,), (32, 32, 32)),
+        RESIDENT,
+        "not close",
+    ),
+    "statistics that nothing wrote": Wrong(
+        "forward.cuh",
+        "  set_channel_value(a.mean, channel, total.mean);\n",
+        "",
+        BLOCK,
+        TWO_PASS,
+        "nothing wrote",
+    ),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", KERNELS)
+def test_wrong_kernels_are_caught(emulator, tmp_path, name):
+    kernel = KERNELS[name]
+    assert check(emulator, kernel.case, kernel.machine), "the case serves the right kernel"
+    wrong = emulator_build.build(sources=copy_with(tmp_path, kernel), extra=["-O0"])
+    with pytest.raises((EmulatorError, AssertionError), match=kernel.says):
+        check(wrong, kernel.case, kernel.machine)
+
+
+def copy_with(folder: Path, kernel: Wrong) -> Path:
+    csrc = folder / "csrc"
+    shutil.copytree(emulator_build.CUDA.parent, csrc)
+    path = csrc / "cuda" / kernel.file
+    text = path.read_text()
+    assert text.count(kernel.right) == 1, "the kernel has changed: change its wrong twin too"
+    path.write_text(text.replace(kernel.right, kernel.wrong))
+    return csrc / "cuda"

@@ -1,0 +1,63 @@
+"""Files that are replaced as a whole."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from softgate_ext.engine.files import (
+    make_folder,
+    read_json,
+    remove_leftovers,
+    replacing,
+    write_json,
+    write_text,
+)
+from softgate_ext.errors import InputError
+
+
+def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
+    path = tmp_path / "file.txt"
+    write_text(path, "old")
+    with pytest.raises(RuntimeError), replacing(path) as temporary:
+        temporary.write_text("half")
+        raise RuntimeError
+    assert path.read_text() == "old"
+    assert os.listdir(tmp_path) == ["file.txt"]
+
+
+def test_the_new_file_appears_only_at_the_end(tmp_path: Path) -> None:
+    path = tmp_path / "file.txt"
+    with replacing(path) as temporary:
+        temporary.write_text("new")
+        assert not path.exists()
+    assert path.read_text() == "new"
+
+
+def test_a_folder_that_cannot_be_written_to_is_named(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.write_text("")
+    with pytest.raises(InputError, match="out: cannot write to the folder"):
+        make_folder(file / "run")
+    with pytest.raises(InputError, match="cannot write"):
+        write_text(file / "run" / "log", "text")
+
+
+def test_leftovers_of_a_killed_process_are_removed(tmp_path: Path) -> None:
+    for name in (".model.safetensors.123.tmp", "model.safetensors", ".hidden", ".notes.1.tmp"):
+        (tmp_path / name).write_text("")
+    remove_leftovers(tmp_path, ["model.safetensors"])
+    assert sorted(os.listdir(tmp_path)) == [".hidden", ".notes.1.tmp", "model.safetensors"]
+
+
+def test_json(tmp_path: Path) -> None:
+    write_json(tmp_path / "a.json", {"a": [1, None]})
+    assert read_json(tmp_path / "a.json") == {"a": [1, None]}
+    (tmp_path / "a.json").write_text('{"a": ')
+    with pytest.raises(InputError, match="not valid JSON"):
+        read_json(tmp_path / "a.json")
+    (tmp_path / "a.json").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(InputError, match="not valid JSON"):
+        read_json(tmp_path / "a.json")
+    with pytest.raises(InputError, match="cannot read"):
+        read_json(tmp_path / "absent.json")

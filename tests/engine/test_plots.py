@@ -1,0 +1,59 @@
+"""The pictures of a run."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from softgate_ext.data.images import read_image
+from softgate_ext.engine.plots import gate_histograms, learning_curve, overlay_sheet, write_png
+from softgate_ext.errors import InputError
+
+
+def entries(count: int) -> list[dict[str, Any]]:
+    return [
+        {
+            "epoch": i,
+            "loss": 1e-3 / i,
+            "pck": {"pooled": 5.0 * i, "mean": 4.5 * i} if i % 2 else None,
+        }
+        for i in range(1, count + 1)
+    ]
+
+
+@pytest.mark.parametrize("count", [1, 2, 9])
+def test_a_learning_curve_of_any_length(tmp_path: Path, count: int) -> None:
+    learning_curve(entries(count), tmp_path / "curve.png", baseline=18.0)
+    picture = read_image(tmp_path / "curve.png")
+    assert picture.std() > 5
+
+
+def test_gates_of_any_kind(tmp_path: Path) -> None:
+    gates = {
+        "stem.block1": torch.randn(16),
+        "stacks.0.block": torch.tensor([0.5]),
+        "stacks.0.out": torch.full((8,), 3.0),
+        "without": torch.zeros(0),
+    }
+    gate_histograms(gates, tmp_path / "gates.png")
+    assert read_image(tmp_path / "gates.png").std() > 5
+
+
+def test_what_cannot_be_drawn(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="gates"):
+        gate_histograms({}, tmp_path / "gates.png")
+    with pytest.raises(InputError, match="log is empty"):
+        learning_curve([], tmp_path / "curve.png")
+    with pytest.raises(InputError, match="cannot write"):
+        learning_curve(entries(2), tmp_path / "absent" / "curve.png")
+    assert not list(tmp_path.iterdir())
+
+
+def test_png_keeps_colours(tmp_path: Path) -> None:
+    picture = np.random.default_rng(0).integers(0, 256, (7, 5, 3), dtype=np.uint8)
+    write_png(tmp_path / "a.png", picture)
+    assert np.array_equal(read_image(tmp_path / "a.png"), picture)
+    overlay_sheet([picture] * 5, tmp_path / "sheet.png", columns=2)
+    assert read_image(tmp_path / "sheet.png").shape[1] >= 10

@@ -1,0 +1,293 @@
+"""Whole trainings, interrupted ones above all."""
+
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import scipy.io
+import torch
+from rich.console import Console
+from safetensors.torch import load_file
+
+from softgate_ext.engine import checkpoint, files, schedule
+from softgate_ext.engine.config import TrainConfig
+from softgate_ext.engine.log import read_log
+from softgate_ext.engine.train import Trainer, train
+from softgate_ext.errors import InputError
+
+Make = Callable[..., TrainConfig]
+
+
+def assert_same_weights(first: Path, second: Path) -> None:
+    one, other = (load_file(folder / "model.safetensors") for folder in (first, second))
+    assert one.keys() == other.keys()
+    for name in one:
+        assert torch.equal(one[name], other[name]), name
+
+
+def test_a_run_is_whole(run: Path) -> None:
+    assert sorted(os.listdir(run)) == [
+        "best.safetensors", "config.json", "log.jsonl", "model.safetensors", "training.pt",
+    ]  # fmt: skip
+    entries = read_log(run / "log.jsonl")
+    assert [entry["epoch"] for entry in entries] == [1, 2]
+    assert [entry["step"] for entry in entries] == [2, 4]
+    assert len(entries[-1]["pck"]["per_joint"]) == 14
+    assert entries[-1]["images_per_second"] > 0 and entries[-1]["wait_per_step"] >= 0
+
+
+def test_the_same_seed_gives_the_same_weights_however_many_workers(
+    tiny: Make, run: Path, tmp_path: Path, quiet: Console
+) -> None:
+    train(tiny(workers=2), quiet)
+    assert_same_weights(run, tmp_path / "run")
+
+
+def test_another_seed_gives_other_weights(
+    tiny: Make, run: Path, tmp_path: Path, quiet: Console
+) -> None:
+    train(tiny(seed=1), quiet)
+    with pytest.raises(AssertionError):
+        assert_same_weights(run, tmp_path / "run")
+
+
+class Killed(BaseException):
+    """Ends a process where it stands, as SIGKILL would: nothing catches it."""
+
+
+def test_killed_at_any_file_it_resumes_to_the_same_weights(
+    tiny: Make, run: Path, tmp_path: Path, quiet: Console, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Dies just before and just after each file takes its name, and goes on from there."""
+    genuine = os.replace
+
+    def dying(moment: int, after: bool) -> Callable[[Any, Any], None]:
+        count = 0
+
+        def stand_in(source: Any, target: Any) -> None:
+            nonlocal count
+            count += 1
+            if count == moment and not after:
+                raise Killed
+            genuine(source, target)
+            if count == moment:
+                raise Killed
+
+        return stand_in
+
+    deaths = 0
+    for moment in range(1, 100):
+        out = tmp_path / f"run{moment}"
+        with monkeypatch.context() as patch:
+            patch.setattr(files.os, "replace", dying(moment, after=moment % 2 == 0))
+            try:
+                train(tiny(out=out), quiet)
+                break
+            except Killed:
+                deaths += 1
+        if (out / checkpoint.WEIGHTS["last"]).exists():
+            checkpoint.load_run(out)
+        resume = (out / checkpoint.STATE).exists()
+        if not resume and (out / checkpoint.WEIGHTS["last"]).exists():
+            # Killed within the first epoch's files: nothing is taken away unasked.
+            with pytest.raises(InputError, match="holds weights"):
+                train(tiny(out=out), quiet)
+            shutil.rmtree(out)
+        history = train(tiny(out=out, resume=resume), quiet)
+        assert [entry["epoch"] for entry in history] == [1, 2]
+        assert read_log(out / "log.jsonl") == history
+        assert_same_weights(run, out)
+        shutil.rmtree(out)
+    assert deaths >= 7  # log, configuration, and two or three files for each of two epochs
+
+
+def test_resuming_a_finished_run_changes_nothing(
+    tiny: Make, run: Path, tmp_path: Path, quiet: Console
+) -> None:
+    out = Path(shutil.copytree(run, tmp_path / "run"))
+    history = train(tiny(resume=True), quiet)
+    assert len(history) == 2
+    assert_same_weights(run, out)
+
+
+def test_a_finished_run_can_be_made_longer(
+    tiny: Make, run: Path, tmp_path: Path, quiet: Console
+) -> None:
+    shutil.copytree(run, tmp_path / "run")
+    history = train(tiny(resume=True, epochs=3), quiet)
+    assert [entry["epoch"] for entry in history] == [1, 2, 3]
+    assert checkpoint.load_config(tmp_path / "run").training.epochs == 3
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"image_size": 32},
+        {"sigma": 2.0},
+        {"model": "hybrid_2x48"},
+        {"model_options": {}},
+        {"optimizer": "adamw"},
+    ],
+    ids=str,
+)
+def test_a_resumed_run_keeps_its_network(
+    tiny: Make, run: Path, tmp_path: Path, quiet: Console, change: dict[str, Any]
+) -> None:
+    out = Path(shutil.copytree(run, tmp_path / "run"))
+    with pytest.raises(InputError, match="resume: the run has"):
+        train(replace(tiny(resume=True), **change), quiet)
+    assert (out / "config.json").read_bytes() == (run / "config.json").read_bytes()
+
+
+def test_a_run_is_not_overwritten(tiny: Make, run: Path, quiet: Console) -> None:
+    with pytest.raises(InputError, match="holds a run already; add --resume"):
+        train(tiny(out=run), quiet)
+
+
+def test_minutes_end_a_training_with_the_rate_at_its_end(
+    tiny: Make, quiet: Console, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ticks = iter(range(10**6))
+    clock = SimpleNamespace(monotonic=lambda: 0.01 * next(ticks))
+    monkeypatch.setattr(schedule, "time", clock)
+    history = train(tiny(epochs=None, minutes=0.01), quiet)
+    rates = [entry["lr"] for entry in history]
+    assert rates == sorted(rates, reverse=True)
+    assert rates[-1] < 0.02 * rates[0]
+    assert history[-1]["pck"] is not None
+    assert history[-1]["elapsed"] == pytest.approx(0.6, abs=0.1)
+
+
+def test_evaluations_can_be_rare_but_the_last_epoch_has_one(tiny: Make, quiet: Console) -> None:
+    history = train(tiny(epochs=3, evaluate_every=2, watch=3), quiet)
+    assert [entry["pck"] is not None for entry in history] == [False, True, True]
+
+
+def test_held_out_people_are_not_trained_on(tiny: Make, quiet: Console) -> None:
+    trainer = Trainer(tiny(holdout=3), quiet)
+    assert len(trainer.train_set) == 5 and len(trainer.watched) == 3
+    assert not set(trainer.train_set.image_paths) & set(trainer.watched.image_paths)
+    assert trainer.watched.name.endswith("train")
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"data": Path("absent")}, "absent"),
+        ({"model": "resnet50"}, "resnet50"),
+        ({"model_options": {"depht": 2}}, "depht"),
+        ({"image_size": 60}, "60"),
+        ({"holdout": 8}, "holdout: got 8"),
+        ({"device": "tpu"}, "device: got 'tpu'"),
+        ({"resume": True}, "there is no folder"),
+        ({"lr": -1.0}, "lr: got -1.0"),
+        ({"colour": 5.0}, "colour"),
+    ],
+    ids=str,
+)
+def test_what_cannot_be_trained_is_said_and_nothing_written(
+    tiny: Make, tmp_path: Path, quiet: Console, change: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(InputError, match=words) as caught:
+        train(tiny(**change), quiet)
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_folder_that_cannot_be_written_to(tiny: Make, tmp_path: Path, quiet: Console) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="cannot write to the folder"):
+        train(tiny(out=tmp_path / "file" / "run"), quiet)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_truncated_image_is_one_sentence(
+    tiny: Make, people: Path, tmp_path: Path, quiet: Console, workers: int
+) -> None:
+    data = Path(shutil.copytree(people, tmp_path / "people"))
+    image = data / "images" / "im0002.jpg"
+    image.write_bytes(image.read_bytes()[:600])
+    with pytest.raises(InputError, match="im0002.jpg") as caught:
+        train(tiny(data=data, workers=workers), quiet)
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_epoch_without_a_finite_step_is_an_error(
+    tiny: Make, tmp_path: Path, quiet: Console, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trainer = Trainer(tiny(), quiet)
+    with torch.no_grad():
+        next(trainer.learner.model.parameters()).fill_(float("nan"))
+    with pytest.raises(InputError, match="no step of epoch 1 had a finite loss"):
+        trainer.train()
+    assert not (tmp_path / "run" / "training.pt").exists()
+
+
+def test_weights_without_a_state_are_left_alone(
+    tiny: Make, run: Path, tmp_path: Path, quiet: Console
+) -> None:
+    out = Path(shutil.copytree(run, tmp_path / "run"))
+    (out / checkpoint.STATE).unlink()
+    before = {path.name: path.read_bytes() for path in out.iterdir()}
+    with pytest.raises(InputError, match="holds weights"):
+        train(tiny(), quiet)
+    for name in checkpoint.WEIGHTS.values():
+        (out / name).unlink()
+        del before[name]
+    with pytest.raises(InputError, match="holds the log of a run"):
+        train(tiny(), quiet)
+    assert {path.name: path.read_bytes() for path in out.iterdir()} == before
+
+
+def test_a_resume_may_change_the_weight_decay(
+    tiny: Make, run: Path, tmp_path: Path, quiet: Console
+) -> None:
+    shutil.copytree(run, tmp_path / "run")
+    trainer = Trainer(tiny(resume=True, weight_decay=0.5), quiet)
+    groups = trainer.learner.optimizer.param_groups
+    assert [group["weight_decay"] for group in groups] == [0.5, 0.0]
+
+
+def test_one_training_at_a_time(tiny: Make, tmp_path: Path, quiet: Console) -> None:
+    first = Trainer(tiny(), quiet)
+    with pytest.raises(InputError, match="another process is training into"):
+        Trainer(tiny(), quiet)
+    first.train()
+    Trainer(tiny(resume=True), quiet)
+
+
+def test_a_full_disk_is_one_sentence(
+    tiny: Make, tmp_path: Path, quiet: Console, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    genuine = Path.write_bytes
+
+    def full(path: Path, data: bytes) -> int:
+        if checkpoint.STATE in path.name:
+            raise OSError(28, "No space left on device")
+        return genuine(path, data)
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(InputError, match="training.pt .No space left on device"):
+        train(tiny(), quiet)
+
+
+def test_one_value_per_channel_is_refused(tiny: Make, tmp_path: Path, quiet: Console) -> None:
+    with pytest.raises(InputError, match="batch_size: got 1 .* image_size 16"):
+        train(tiny(batch_size=1, image_size=16), quiet)
+    assert not (tmp_path / "run").exists()
+
+
+def test_nobody_labelled_is_refused(tiny: Make, people: Path, tmp_path: Path) -> None:
+    data = Path(shutil.copytree(people, tmp_path / "people"))
+    joints = scipy.io.loadmat(people / "joints.mat")["joints"].transpose(1, 0, 2).astype(float)
+    joints[:, 2] = 0
+    scipy.io.savemat(data / "joints.mat", {"joints": joints})
+    with pytest.raises(InputError, match="label"):
+        Trainer(tiny(data=data))
+    assert not (tmp_path / "run").exists()

@@ -1,0 +1,73 @@
+"""An unfinished residual is completed once, by whoever needs it first."""
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from softgate_ext import ops
+from softgate_ext.nn import Pending
+
+
+@pytest.fixture
+def calls(monkeypatch):
+    """Names of the ops called, in order."""
+    names: list[str] = []
+    for name in ops.__all__:
+        op = getattr(ops, name)
+
+        def record(*args, _name=name, _op=op, **kwargs):
+            names.append(_name)
+            return _op(*args, **kwargs)
+
+        monkeypatch.setattr(ops, name, record)
+    return names
+
+
+def parts():
+    generator = torch.Generator().manual_seed(1)
+    x, a, b, low = (
+        torch.randn(2, c, s, s, generator=generator) for c, s in ((6, 4), (2, 4), (4, 4), (6, 2))
+    )
+    return x, (a, b), torch.linspace(-1, 1, 6), low
+
+
+def test_first_consumer_completes_and_the_others_find_it(calls):
+    x, branches, alpha, _ = parts()
+    pending = Pending(x, branches, alpha)
+    expected = alpha.view(1, -1, 1, 1) * x + torch.cat(branches, 1)
+    bn1, bn2 = nn.BatchNorm2d(6), nn.BatchNorm2d(6)
+    y, z1 = pending.complete_bn_relu(bn1)
+    again, z2 = pending.complete_bn_relu(bn2)
+    torch.testing.assert_close(y, expected)
+    torch.testing.assert_close(z1, F.relu(nn.BatchNorm2d(6)(expected)))
+    torch.testing.assert_close(z2, z1)
+    assert again is y and pending.complete() is y
+    assert calls == ["gated_residual_bn_relu", "bn_relu"]
+    assert pending.branches == () and pending.alpha is None  # their memory is let go
+
+
+def test_a_tensor_is_complete(calls):
+    x = parts()[0]
+    pending = Pending.of(x)
+    assert pending.complete() is x and calls == []
+    assert Pending.of(pending) is pending
+
+
+@pytest.mark.parametrize("mode", ["concat", "add"])
+@pytest.mark.parametrize("norm", [True, False])
+def test_a_residual_is_completed_inside_the_merge(calls, mode, norm):
+    x, branches, alpha, low = parts()
+    skip = alpha.view(1, -1, 1, 1) * x + torch.cat(branches, 1)
+    up = low.repeat_interleave(2, 2).repeat_interleave(2, 3)
+    expected = torch.cat([skip, up], 1) if mode == "concat" else skip + up
+    merge = Pending(x, branches, alpha).merge(low, mode)
+    if norm:
+        bn = nn.BatchNorm2d(expected.shape[1])
+        merged, z = merge.complete_bn_relu(bn)
+        torch.testing.assert_close(z, F.relu(nn.BatchNorm2d(expected.shape[1])(expected)))
+    else:
+        merged = merge.complete()
+    torch.testing.assert_close(merged, expected)
+    assert merge.complete() is merged
+    assert calls == ["skip_merge_bn_relu" if norm else "skip_merge"]

@@ -1,0 +1,194 @@
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from softgate_ext.errors import InputError
+from softgate_ext.pose.codec import HeatmapCodec
+from softgate_ext.pose.geometry import apply_affine, crop_affine, invert_affine
+
+DECODERS = ["argmax", "quarter", "dark", "softargmax"]
+
+
+def everywhere(size: int, count: int = 400, margin: float = 0.0) -> Tensor:
+    """Joints (1, count, 2) all over the crop, down to half a pixel from its edge."""
+    generator = torch.Generator().manual_seed(0)
+    low, high = margin - 0.49, size - 0.51 - margin
+    return low + (high - low) * torch.rand(1, count, 2, generator=generator)
+
+
+def ones(joints: Tensor) -> Tensor:
+    return torch.ones(joints.shape[:2])
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    x=st.floats(0, 1),
+    y=st.floats(0, 1),
+    rotation=st.floats(-180, 180),
+    flip=st.booleans(),
+    size=st.floats(60, 900),
+    shape=st.sampled_from([(256, 64), (128, 32), (256, 128), (192, 48), (100, 40)]),
+    sigma=st.sampled_from([1.0, 1.5, 2.0, 3.0]),
+)
+def test_encode_decode_inverse_is_the_identity(
+    x: float, y: float, rotation: float, flip: bool, size: float,
+    shape: tuple[int, int], sigma: float,
+) -> None:  # fmt: skip
+    """To 1e-3 px of the crop, wherever the joint is, border included."""
+    image_size, heatmap_size = shape
+    codec = HeatmapCodec(image_size, heatmap_size, sigma, "dark")
+    matrix = crop_affine((210.5, 133.25), size, image_size, rotation, flip)
+    crop = np.array([x, y]) * (image_size - 0.02) - 0.49
+    source = apply_affine(invert_affine(matrix), crop)
+    joints = torch.tensor(apply_affine(matrix, source), dtype=torch.float32)[None, None]
+    decoded, score = codec.decode(codec.encode(joints, ones(joints)))
+    back = apply_affine(invert_affine(matrix), decoded[0, 0].numpy())
+    np.testing.assert_allclose(back, source, atol=1e-3 * size / image_size)
+    assert 0 < score.item() <= 1
+
+
+@pytest.mark.parametrize("sigma", [1.0, 1.5, 2.0])
+def test_softargmax_round_trip_away_from_the_border(sigma: float) -> None:
+    codec = HeatmapCodec(256, 64, sigma, "softargmax")
+    joints = everywhere(256, margin=(4 * sigma + 1) * codec.stride)
+    decoded, _ = codec.decode(codec.encode(joints, ones(joints)))
+    torch.testing.assert_close(decoded, joints, atol=1e-3, rtol=0)
+
+
+@pytest.mark.parametrize(("decoder", "cells"), [("argmax", 0.5), ("quarter", 0.25)])
+def test_coarse_decoders_are_off_by_no_more_than_they_must(decoder: str, cells: float) -> None:
+    codec = HeatmapCodec(256, 64, 2.0, decoder)  # type: ignore[arg-type]
+    joints = everywhere(256, margin=4)
+    error = (codec.decode(codec.encode(joints, ones(joints)))[0] - joints).abs()
+    assert error.max() <= cells * codec.stride + 1e-3
+    assert error.max() > 0.9 * cells * codec.stride
+
+
+def test_targets_are_gaussians_at_the_real_position() -> None:
+    codec = HeatmapCodec(256, 64, sigma=2.0)
+    maps = codec.encode(torch.tensor([[[101.5, 51.0]]]), torch.ones(1, 1))
+    assert maps.dtype == torch.float32
+    cell = (torch.tensor([101.5, 51.0]) + 0.5) / 4 - 0.5  # (25, 12.375)
+    assert maps[0, 0, 12, 25].item() == pytest.approx(np.exp(-((0.375 / 2) ** 2) / 2), abs=1e-6)
+    x, y = 30, 9
+    distance = (cell[0] - x) ** 2 + (cell[1] - y) ** 2
+    assert maps[0, 0, y, x].item() == pytest.approx(np.exp(-distance.item() / 8), abs=1e-6)
+
+
+def test_empty_maps_for_what_cannot_be_learned() -> None:
+    codec = HeatmapCodec(256, 64)
+    joints = torch.tensor([[[50.0, 50], [-0.6, 50], [50, 255.5], [float("nan"), 3], [3, 3]]])
+    maps = codec.encode(joints, torch.tensor([[1.0, 1, 1, 1, 0]]))
+    assert maps[0, 0].max() > 0.9
+    assert (maps[0, 1:] == 0).all()
+
+
+@pytest.mark.parametrize("decoder", DECODERS)
+def test_decoding_a_mirrored_map_mirrors_the_joint(decoder: str) -> None:
+    """Without any shift, for arbitrary maps."""
+    codec = HeatmapCodec(256, 64, decoder=decoder)  # type: ignore[arg-type]
+    maps = torch.rand(3, 14, 64, 64, generator=torch.Generator().manual_seed(0))
+    joints, scores = codec.decode(maps)
+    mirrored, mirrored_scores = codec.decode(maps.flip(-1))
+    torch.testing.assert_close(mirrored[..., 0], 255 - joints[..., 0], atol=2e-3, rtol=0)
+    torch.testing.assert_close(mirrored[..., 1], joints[..., 1], atol=2e-3, rtol=0)
+    torch.testing.assert_close(mirrored_scores, scores, atol=0, rtol=0)
+
+
+def test_target_of_a_mirrored_joint_is_the_mirrored_target() -> None:
+    codec = HeatmapCodec(256, 64)
+    joints = everywhere(256)
+    mirrored = joints * torch.tensor([-1.0, 1.0]) + torch.tensor([255.0, 0.0])
+    torch.testing.assert_close(
+        codec.encode(mirrored, ones(joints)),
+        codec.encode(joints, ones(joints)).flip(-1),
+        atol=1e-4, rtol=0,
+    )  # fmt: skip
+
+
+def test_quarter_follows_the_larger_neighbour_and_stays_between_equal_ones() -> None:
+    codec = HeatmapCodec(64, 64, decoder="quarter")
+    maps = torch.zeros(1, 3, 64, 64)
+    maps[0, 0, 10, 20], maps[0, 0, 10, 21], maps[0, 0, 9, 20] = 1, 0.5, 0.25
+    maps[0, 1, 10, 20], maps[0, 1, 10, 21], maps[0, 1, 10, 19] = 1, 0.5, 0.5
+    maps[0, 1, 40, 40] = 0.9  # the second-highest value anywhere must not matter
+    maps[0, 2, 0, 63], maps[0, 2, 1, 63] = 1, 0.5  # in a corner there is no difference to follow
+    joints, _ = codec.decode(maps)
+    assert joints[0].tolist() == [[20.25, 9.75], [20, 10], [63, 0]]
+
+
+@pytest.mark.parametrize("decoder", DECODERS)
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_dtypes(decoder: str, dtype: torch.dtype) -> None:
+    codec = HeatmapCodec(256, 64, decoder=decoder)  # type: ignore[arg-type]
+    joints = everywhere(256, 20)
+    expected, _ = codec.decode(codec.encode(joints, ones(joints)))
+    got, scores = codec.decode(codec.encode(joints, ones(joints)).to(dtype))
+    assert got.dtype == scores.dtype == torch.float32
+    # Rounding may move the highest cell to its neighbour where both are nearly equal.
+    torch.testing.assert_close(got, expected, atol=4.1, rtol=0)
+
+
+@pytest.mark.parametrize("decoder", DECODERS)
+def test_hostile_maps_give_finite_joints_inside_the_crop(decoder: str) -> None:
+    codec = HeatmapCodec(256, 64, decoder=decoder)  # type: ignore[arg-type]
+    maps = torch.zeros(1, 9, 64, 64)
+    maps[0, 0] = float("nan")
+    maps[0, 1] = float("inf")
+    maps[0, 2, 5, 5], maps[0, 2, 9, 9] = float("nan"), 0.5
+    maps[0, 3] = 1  # flat
+    maps[0, 4] = -1
+    maps[0, 5, 0, 0] = 1  # one cell in a corner
+    maps[0, 6, 63, 31] = 1e30
+    maps[0, 7, 3] = 1  # a ridge
+    maps[0, 8] = torch.linspace(0, 1, 64)  # a slope against the border
+    joints, scores = codec.decode(maps)
+    assert joints.isfinite().all() and scores.isfinite().all()
+    assert (joints >= -4).all() and (joints <= 259).all()
+    assert scores[0, :2].tolist() == [0, 0]
+    torch.testing.assert_close(joints[0, 2], torch.tensor([37.5, 37.5]), atol=1e-3, rtol=0)
+
+
+def test_dark_is_the_best_of_the_fine_decoders_under_noise() -> None:
+    """Maps as a network gives them: too low, with noise. Mean error in cells."""
+    generator = torch.Generator().manual_seed(0)
+    joints = everywhere(256)
+    maps = HeatmapCodec(256, 64).encode(joints, ones(joints)) * 0.6
+    maps = maps + 0.02 * torch.randn(maps.shape, generator=generator)
+    error = {
+        decoder: (HeatmapCodec(256, 64, decoder=decoder).decode(maps)[0] - joints)  # type: ignore[arg-type]
+        .norm(dim=-1).mean().item() / 4
+        for decoder in DECODERS
+    }  # fmt: skip
+    assert error["dark"] < 0.5 * error["quarter"] < error["argmax"]
+
+
+def test_no_people() -> None:
+    codec = HeatmapCodec(256, 64)
+    maps = codec.encode(torch.zeros(0, 14, 2), torch.zeros(0, 14))
+    assert maps.shape == (0, 14, 64, 64)
+    joints, scores = codec.decode(maps)
+    assert joints.shape == (0, 14, 2) and scores.shape == (0, 14)
+
+
+def test_bad_input_is_named() -> None:
+    with pytest.raises(InputError, match="decoder must be one of argmax, .* got 'best'"):
+        HeatmapCodec(256, 64, decoder="best")  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="sigma"):
+        HeatmapCodec(256, 64, sigma=0)
+    with pytest.raises(InputError, match="heatmap_size"):
+        HeatmapCodec(256, 2)
+    with pytest.raises(InputError, match="image_size"):
+        HeatmapCodec(0, 64)
+    codec = HeatmapCodec(256, 64)
+    with pytest.raises(InputError, match=r"joints must have shape \(B, J, 2\), got \(14, 2\)"):
+        codec.encode(torch.zeros(14, 2), torch.zeros(14))
+    with pytest.raises(InputError, match=r"weights must have shape \(1, 14\), got \(14,\)"):
+        codec.encode(torch.zeros(1, 14, 2), torch.zeros(14))
+    with pytest.raises(InputError, match=r"\(B, J, 64, 64\), got \(1, 14, 32, 64\)"):
+        codec.decode(torch.zeros(1, 14, 32, 64))
+    with pytest.raises(InputError, match="floating"):
+        codec.decode(torch.zeros(1, 14, 64, 64, dtype=torch.int32))

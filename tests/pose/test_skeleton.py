@@ -1,0 +1,48 @@
+import pytest
+
+from softgate_ext.errors import InputError
+from softgate_ext.pose.skeleton import LSP, MPII, Skeleton, get_skeleton
+
+BOTH = pytest.mark.parametrize("skeleton", [LSP, MPII], ids=lambda s: s.name)
+
+
+@BOTH
+def test_flip_exchanges_left_and_right_and_nothing_else(skeleton: Skeleton) -> None:
+    flipped = [skeleton.joints[i] for i in skeleton.flip_permutation]
+    swap = {"left": "right", "right": "left"}
+    for before, after in zip(skeleton.joints, flipped, strict=True):
+        side, _, part = before.partition("_")
+        assert after == (f"{swap[side]}_{part}" if side in swap else before)
+
+
+@BOTH
+def test_limbs_connect_all_joints(skeleton: Skeleton) -> None:
+    reached = {0}
+    for _ in skeleton.limbs:
+        reached |= {b for a, b in skeleton.limbs if a in reached}
+        reached |= {a for a, b in skeleton.limbs if b in reached}
+    assert reached == set(range(len(skeleton)))
+
+
+def test_orders_of_the_two_schemes_agree_where_they_overlap() -> None:
+    """LSP 0-5 are MPII 0-5, LSP 6-11 are MPII 10-15, head top is 13 and 9."""
+    assert LSP.joints[:6] == MPII.joints[:6]
+    assert LSP.joints[6:12] == MPII.joints[10:16]
+    assert (LSP.index("head_top"), MPII.index("head_top")) == (13, 9)
+
+
+def test_groups_hold_the_columns_of_the_published_tables() -> None:
+    assert list(LSP.groups) == ["Head", "Shoulder", "Elbow", "Wrist", "Hip", "Knee", "Ankle"]
+    assert LSP.groups["Head"] == (12, 13)
+    assert LSP.groups["Elbow"] == (7, 10)
+    assert MPII.groups["Head"] == (8, 9)
+    assert 6 not in sum(MPII.groups.values(), ())  # the official table leaves out the pelvis
+    assert 7 not in sum(MPII.groups.values(), ())  # and the thorax
+
+
+def test_unknown_names() -> None:
+    assert get_skeleton("mpii") is MPII
+    with pytest.raises(InputError, match=r"skeleton must be one of lsp, mpii, got 'coco'"):
+        get_skeleton("coco")
+    with pytest.raises(InputError, match="tail"):
+        LSP.index("tail")

@@ -1,0 +1,112 @@
+"""Installation: sdist, wheel, no compiler, no torch."""
+
+import os
+import subprocess
+import sys
+import tarfile
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def run(*command: str, cwd: Path = ROOT, check: bool = True, **env: str) -> str:
+    done = subprocess.run(
+        command, cwd=cwd, env={**os.environ, **env}, capture_output=True, text=True
+    )
+    text = done.stdout + done.stderr
+    assert not check or done.returncode == 0, text[-3000:]
+    return text
+
+
+@pytest.fixture(scope="module")
+def sdist(tmp_path_factory) -> Path:
+    """The unpacked source distribution."""
+    folder = tmp_path_factory.mktemp("sdist")
+    checkout = folder / "checkout"
+    run("git", "clone", "-q", str(ROOT), str(checkout))
+    run(sys.executable, "-c", BUILD.format("sdist"), cwd=checkout)
+    (archive,) = checkout.glob("dist/*.tar.gz")
+    with tarfile.open(archive) as tar:
+        tar.extractall(folder, filter="data")
+    return next(folder.glob("softgate_ext-*"))
+
+
+BUILD = "from setuptools import build_meta as b; b.build_{}('dist')"
+
+
+def install(source: Path, target: Path, **env: str) -> str:
+    return run(
+        sys.executable, "-m", "pip", "install", "--no-build-isolation", "--no-deps",
+        "--no-index", "--target", str(target), str(source), **env,
+    )  # fmt: skip
+
+
+TRY = """
+import torch, softgate_ext
+x = torch.ones(1, 4, 2, 2)
+print(softgate_ext.__file__, softgate_ext.info()["auto"]["cpu"])
+print(torch.ops.softgate.gated_residual(x, [x], torch.full((4,), 2.0)).sum().item())
+from softgate_ext.models import create_model
+print(len(create_model("hybrid_1x32").eval()(torch.zeros(1, 3, 64, 64))))
+"""
+
+
+@pytest.mark.slow
+def test_no_compiler(sdist, tmp_path):
+    """The package installs, imports, says why and runs on the reference backend."""
+    install(sdist, tmp_path, CXX="no-such-compiler")
+    assert not list(tmp_path.glob("softgate_ext/_C*.so"))
+    env = dict(PYTHONPATH=str(tmp_path), CUDA_VISIBLE_DEVICES="")
+    out = run(sys.executable, "-c", TRY, cwd=tmp_path, **env)
+    assert str(tmp_path) in out
+    assert "reference\n48.0\n1" in out
+    info = run(sys.executable, "-m", "softgate_ext.cli", "info", cwd=tmp_path, **env)
+    assert "no C++ compiler was found" in info
+    force = "import softgate_ext; softgate_ext.use_backend('cpu').__enter__()"
+    refusal = run(sys.executable, "-c", force, cwd=tmp_path, check=False, **env)
+    assert "asks for backend 'cpu', which cannot serve here: no C++ compiler" in refusal
+
+
+@pytest.mark.slow
+def test_wheel_with_kernels(sdist, tmp_path):
+    """From the sdist alone: it has all that the compiler needs."""
+    install(sdist, tmp_path, SOFTGATE_CUDA="0")
+    assert list(tmp_path.glob("softgate_ext/_C*.so"))
+    assert (tmp_path / "softgate_ext" / "triton_kernels" / "__init__.py").is_file()
+    out = run(sys.executable, "-c", TRY, cwd=tmp_path, PYTHONPATH=str(tmp_path))
+    assert str(tmp_path) in out
+    assert "cpu\n48.0\n1" in out
+
+
+@pytest.mark.slow
+def test_wheel_names_its_licence_and_command(sdist, tmp_path):
+    run(sys.executable, "-c", BUILD.format("wheel"), cwd=sdist, CXX="no-such-compiler")
+    (wheel,) = sdist.glob("dist/*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        names = archive.namelist()
+        metadata = archive.read(next(n for n in names if n.endswith("METADATA"))).decode()
+    assert any(n.endswith("LICENSE") for n in names)
+    assert "License-Expression: Apache-2.0" in metadata
+    assert any(n.endswith("entry_points.txt") for n in names)
+    assert "Requires-Dist: torch>=2.11\n" in metadata
+
+
+def test_torch_missing_at_build_time():
+    """One sentence that names the way out."""
+    hidden = (
+        "import runpy, sys; sys.modules['torch'] = None; sys.argv = ['setup.py', 'build_ext']; "
+        "runpy.run_path('setup.py')"
+    )
+    out = run(sys.executable, "-c", hidden, check=False)
+    last = out.strip().splitlines()[-1]
+    assert "install torch first" in last
+    assert "--no-build-isolation" in last
+
+
+@pytest.mark.parametrize("value", ["yes", "2"])
+def test_wrong_switch(value):
+    out = run(sys.executable, "setup.py", "--version", check=False, SOFTGATE_CUDA=value)
+    assert f"SOFTGATE_CUDA must be 0 or 1, got '{value}'." in out

@@ -1,0 +1,148 @@
+"""How the Triton kernels are reached: backends, the dispatcher, graphs, and launches."""
+
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+from cases import Case, call, make_inputs, outputs_and_gradients
+from processes import lines_of
+from softgate_ext.triton_kernels import launch
+
+import softgate_ext
+from softgate_ext import InputError, backend, use_backend
+
+ROOT = Path(__file__).parents[2]
+
+
+def inputs_on(device: str, **options) -> tuple[Case, object]:
+    case = Case(device=device, **options)
+    return case, make_inputs(case).cast()
+
+
+@pytest.mark.parametrize("case", [Case(), Case(merge="concat"), Case(plain=True)], ids=str)
+def test_opcheck(case, device):
+    i = make_inputs(case).cast()
+    norm = (i.running_mean, i.running_var, i.weight, i.bias, True, 1e-5, True)
+    ops = torch.ops.softgate_triton
+    if case.plain:
+        op, args = ops.bn_relu, (i.x, *norm)
+    elif case.merge:
+        op, args = ops.skip_merge_bn_relu, (i.x, i.branches, i.low, i.alpha, *norm, case.merge)
+    else:
+        op, args = ops.gated_residual_bn_relu, (i.x, i.branches, i.alpha, *norm)
+    args = tuple(a.to(device) if isinstance(a, torch.Tensor) else a for a in args)
+    torch.library.opcheck(op.default, args, rtol=1e-4, atol=1e-4)
+
+
+def test_compiled_graph_calls_the_kernels(device):
+    case, i = inputs_on(device, merge="add")
+    eager = outputs_and_gradients(case, *call(case, i), i)
+    torch._dynamo.reset()
+    compiled = torch.compile(lambda i: call(case, i), fullgraph=True, backend="aot_eager")
+    i = make_inputs(case).cast()
+    got = outputs_and_gradients(case, *compiled(i), i)
+    for name, want in eager.items():
+        torch.testing.assert_close(got[name], want)
+
+
+def test_graph_shows_launches_that_write_their_outputs_only():
+    """On a GPU the op dissolves into launches; none is taken to write one of its inputs."""
+    lines = lines_of("traced.py")
+    assert len(lines) == 4
+    residual = [["y", "partial"], ["mean", "var"], ["z"]]
+    backward = [["partial"], ["mean_g", "slope", "dweight", "dbias"]]
+    backward += [["dx", "b0", "b1", "partial"], ["out"]]
+    for line in lines:
+        assert not line["opaque"]
+        want = [*residual, ["y", "z"]] if line["call"] == "forward" else backward
+        assert line["written"] == want
+
+
+def test_interpreter_or_gpu_is_asked_for(monkeypatch):
+    monkeypatch.setattr(backend, "_interpreting", False)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.xpu, "is_available", lambda: False)
+    with pytest.raises(InputError, match="'triton', which cannot serve here: torch sees no GPU"):
+        use_backend("triton").__enter__()
+    monkeypatch.setattr(backend, "_has_triton", False)
+    assert softgate_ext.info()["backends"]["triton"] == "Triton is not installed"
+
+
+def test_forced_on_a_device_that_it_does_not_serve(monkeypatch):
+    monkeypatch.setattr(backend, "_forced", "triton")
+    monkeypatch.setitem(backend._DEVICES, "triton", ("cuda", "xpu"))
+    with pytest.raises(InputError, match="serves cuda or xpu tensors, got one on cpu"):
+        softgate_ext.bn_relu(torch.ones(1, 1, 2, 2), None, None, training=True)
+
+
+@pytest.mark.parametrize(("cuda_built", "picked"), [(True, "cuda"), (False, "triton")])
+def test_auto_on_a_gpu(cuda_built, picked):
+    """Without CUDA kernels a GPU gets Triton's; read in a process that never had an extension."""
+    flag = "True" if cuda_built else "False"
+    code = (
+        "import sys, types\n"
+        "fake = types.ModuleType('softgate_ext._C')\n"
+        f"fake.build_info = lambda: dict(cuda={flag})\n"
+        "sys.modules['softgate_ext._C'] = fake\n"
+        "from softgate_ext import backend\n"
+        "print(backend.serving('cuda'))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True
+    )
+    assert done.stdout.split() == [picked]
+
+
+def test_import_touches_no_device():
+    code = (
+        "import torch\n"
+        "def touched(*_): raise SystemExit('a device was touched')\n"
+        "torch.cuda._lazy_init = torch.xpu._lazy_init = touched\n"
+        "import softgate_ext, sys\n"
+        "assert 'triton' not in sys.modules, 'Triton is imported before it is needed'\n"
+        "import softgate_ext.triton_kernels\n"
+        "assert not torch.cuda.is_initialized()"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
+
+
+class Kernel:
+    """Stands in for a kernel; notes which device was current at each launch."""
+
+    def __init__(self, log: list):
+        self.log = log
+
+    def __getitem__(self, grid):
+        return lambda *args, **options: self.log.append((grid, torch.cuda.current_device()))
+
+
+def test_launch_makes_the_tensors_device_current(monkeypatch):
+    current = [0]
+
+    class Guard:
+        def __init__(self, device):
+            self.index, self.before = device.index, current[0]
+
+        def __enter__(self):
+            current[0] = self.index
+
+        def __exit__(self, *_):
+            current[0] = self.before
+
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: current[0])
+    monkeypatch.setattr(torch.cuda, "device", Guard)
+    log: list = []
+    for index in (0, 1):
+        tensor = SimpleNamespace(device=torch.device("cuda", index))
+        launch.launch(Kernel(log), (7,), (None, tensor), 4)
+    assert log == [((7,), 0), ((7,), 1)]
+    assert current == [0]
+
+
+def test_wrong_input_is_refused_before_a_launch(device):
+    x = torch.ones(2, 4, 2, 2, device=device)
+    with pytest.raises(InputError, match="branches must have 4 channels in all, as x, got 3"):
+        softgate_ext.gated_residual(x, [x[:, :3]])

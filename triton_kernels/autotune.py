@@ -1,0 +1,150 @@
+"""A search for better tiles than the table's, where SOFTGATE_AUTOTUNE=1 asks for it.
+
+The first call of an op with arguments of a new kind times it with each candidate, one pass at a
+time, and keeps the best; a file remembers it for later processes, by device, version of Triton and
+the kernels' sources. The tile decides in which order a sum is taken: results stay the same from run
+to run as long as the file does, and may differ in the last bit from those of the table's tiles.
+"""
+
+import hashlib
+import json
+import os
+import tempfile
+import threading
+import time
+import warnings
+from collections.abc import Callable, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+import triton
+from torch import Tensor
+
+from .launch import TILES, Tile, is_tracing, use_tiles
+from .replay import kind_of
+
+CANDIDATES = (Tile(1, 4), Tile(2, 4), Tile(4, 4), Tile(1, 8), Tile(2, 8), Tile(1, 2), Tile(2, 2))
+_PASSES = ("reduce", "stream")
+
+Tiles = dict[str, Tile]
+_lock = threading.Lock()
+_known: dict[Path, dict[str, Tiles]] = {}
+
+
+def folder() -> Path:
+    """SOFTGATE_CACHE, else softgate in the user's cache folder."""
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(os.environ.get("SOFTGATE_CACHE") or Path(base) / "softgate")
+
+
+def tuned(name: str, launcher: Callable) -> Callable:
+    """The launcher with the best tiles for each kind of arguments."""
+
+    chosen: dict[tuple, Tiles] = {}
+
+    def call(*args: Any) -> Any:
+        if is_tracing():
+            return launcher(*args)
+        kind = kind_of(args, [])
+        tiles = chosen.get(kind) or best(name, launcher, args)
+        if tiles is None:
+            return launcher(*args)
+        chosen[kind] = tiles
+        with use_tiles(tiles):
+            return launcher(*args)
+
+    return call
+
+
+def best(
+    name: str,
+    launcher: Callable,
+    args: Sequence[Any],
+    measure: Callable[[Callable[[], Any], torch.device], float] | None = None,
+) -> Tiles | None:
+    """The tiles by pass, remembered or searched; None where nothing may be timed just now."""
+    device = next(a for a in args if isinstance(a, Tensor)).device
+    path = _file(device)
+    key = f"{name}({', '.join(map(describe, args))})"
+    with _lock:
+        if path not in _known:
+            _known[path] = _read(path)
+        found = _known[path].get(key)
+        if found is not None:
+            return found
+        if device.type == "cuda" and torch.cuda.is_current_stream_capturing():
+            return None
+        found = _search(launcher, args, device, measure or _measure)
+        _known[path][key] = found
+        _known[path] = {**_read(path), **_known[path]}
+        try:
+            _write(path, _known[path])
+        except OSError as error:
+            warnings.warn(f"tiles are not remembered for later runs: {error}", stacklevel=2)
+        return found
+
+
+def describe(arg: Any) -> str:
+    """What of an argument decides about speed: all but the values of tensors."""
+    if isinstance(arg, Tensor):
+        last = arg.dim() == 4 and not arg.is_contiguous()
+        dtype = str(arg.dtype).removeprefix("torch.")
+        return f"{dtype}[{','.join(map(str, arg.shape))}]{'L' if last else ''}"
+    if isinstance(arg, (list, tuple)):
+        return f"[{', '.join(map(describe, arg))}]"
+    return repr(arg)
+
+
+def _search(launcher: Callable, args: Sequence[Any], device: torch.device, measure: Any) -> Tiles:
+    tiles = {kind: TILES[kind, "large"] for kind in _PASSES}
+    for kind in _PASSES:
+        times = {}
+        for candidate in CANDIDATES:
+            with use_tiles({**tiles, kind: candidate}):
+                times[candidate] = measure(lambda: launcher(*args), device)
+        tiles[kind] = min(times, key=lambda tile: times[tile])
+    return tiles
+
+
+def _measure(call: Callable[[], Any], device: torch.device) -> float:
+    if device.type == "cpu":
+        call()
+        start = time.perf_counter()
+        call()
+        return time.perf_counter() - start
+    module = getattr(torch, device.type)
+    with module.device(device):
+        return triton.testing.do_bench(call, warmup=5, rep=20, return_mode="median")
+
+
+@cache
+def _file(device: torch.device) -> Path:
+    kind = "cpu"
+    if device.type != "cpu":
+        kind = getattr(torch, device.type).get_device_name(device).replace(" ", "-")
+    sources = sorted(Path(__file__).parent.glob("*.py"))
+    digest = hashlib.sha256(b"".join(p.read_bytes() for p in sources)).hexdigest()[:12]
+    return folder() / f"triton-{kind}-{triton.__version__}-{digest}.json"
+
+
+def _read(path: Path) -> dict[str, Tiles]:
+    try:
+        stored = json.loads(path.read_text())
+        return {k: {kind: Tile(*v) for kind, v in tiles.items()} for k, tiles in stored.items()}
+    except (OSError, ValueError, TypeError, AttributeError):
+        return {}  # absent, or written by something else: it is searched anew
+
+
+def _write(path: Path, known: dict[str, Tiles]) -> None:
+    plain = {k: {kind: [t.vectors, t.warps] for kind, t in v.items()} for k, v in known.items()}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile("w", dir=path.parent, delete=False) as file:
+        try:
+            json.dump(plain, file, indent=1)
+            file.flush()
+            os.replace(file.name, path)
+        except BaseException:
+            os.unlink(file.name)
+            raise

@@ -1,0 +1,146 @@
+"""The short way for arguments of a kind seen before: allocate, launch, return.
+
+Checks, choice of tiles and Triton's own look at each argument depend on sizes, strides, dtypes and
+alignment alone. The first call of a kind does all that and is noted; later calls repeat what it
+allocated and launched, with the compiled kernels themselves, on the tensors of the day.
+"""
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor
+
+_LIMIT = 4096  # kinds that are remembered per op
+_PLAIN = (Tensor, torch.nn.Parameter)
+
+Allocation = tuple[torch.Size, tuple[int, ...], torch.dtype]
+
+
+def kind_of(args: Any, tensors: list[Tensor]) -> tuple:
+    """All that the launches of a call depend on; the tensors among the arguments are listed."""
+    kind: list[Any] = []
+    for a in args:
+        if a.__class__ in _PLAIN:
+            tensors.append(a)
+            kind.append((a.shape, a.stride(), a.dtype, a.get_device(), a.data_ptr() & 15))
+        elif a.__class__ is list:
+            kind.append(kind_of(a, tensors))
+        else:
+            kind.append(a)
+    return tuple(kind)
+
+
+class Tape:
+    """Notes one call; its tensors are numbered, those of the caller first."""
+
+    def __init__(self, inputs: list[Tensor]):
+        self.tensors = inputs  # kept while it notes, so that each keeps its identity
+        self.numbers = {id(t): i for i, t in enumerate(inputs)}
+        self.device = inputs[0].device
+        self.as_list = self.alone = False
+        self.allocations: list[Allocation] = []
+        self.launches: list[tuple[Any, tuple, list[tuple[int, int]]]] = []
+        self.result: list[int] = []
+        self.holds = True  # no launch depends on what the tape does not see
+
+    def number(self, t: Tensor) -> int:
+        """Its number; a tensor not seen before was allocated by the call."""
+        if id(t) not in self.numbers:
+            self.numbers[id(t)] = len(self.tensors)
+            self.tensors.append(t)
+            self.allocations.append((t.shape, t.stride(), t.dtype))
+        return self.numbers[id(t)]
+
+    def note(self, compiled: Any, grid: tuple[int], args: tuple) -> None:
+        if compiled is None:  # the interpreter compiles nothing
+            self.holds = False
+            return
+        places = [(i, self.number(a)) for i, a in enumerate(args) if isinstance(a, Tensor)]
+        rest = tuple(None if isinstance(a, Tensor) else a for a in args)
+        self.launches.append((compiled[(*grid, 1, 1)], rest, places))
+
+    def finish(self, result: Any) -> None:
+        self.result = [self.number(t) for t in ([result] if isinstance(result, Tensor) else result)]
+        self.as_list = isinstance(result, list)
+        self.alone = isinstance(result, Tensor)
+        self.tensors = []
+
+    def play(self, inputs: list[Tensor]) -> Any:
+        tensors = inputs
+        for size, stride, dtype in self.allocations:
+            tensors.append(torch.empty_strided(size, stride, dtype=dtype, device=self.device))
+        for run, rest, places in self.launches:
+            args = list(rest)
+            for place, number in places:
+                args[place] = tensors[number]
+            run(*args)
+        if self.alone:
+            return tensors[self.result[0]]
+        found = [tensors[i] for i in self.result]
+        return found if self.as_list else tuple(found)
+
+
+class _State(threading.local):
+    tape: Tape | None = None
+
+
+_state = _State()
+
+
+def tape() -> Tape | None:
+    """The one that notes this thread's launches."""
+    return _state.tape
+
+
+def spoil() -> None:
+    """The call does what a tape does not see, such as a copy or a fill: it is not to be played."""
+    if _state.tape is not None:
+        _state.tape.holds = False
+
+
+@contextmanager
+def _noting(tape: Tape) -> Iterator[None]:
+    _state.tape = tape
+    try:
+        yield
+    finally:
+        _state.tape = None
+
+
+def replayed(op: Callable, guard: Callable, context: Callable[[], Any]) -> Callable:
+    """The op, played from a tape where there is one.
+
+    Args:
+        op: Allocates, launches and returns new tensors, and does nothing else.
+        guard: Takes a device; a context in which it is current.
+        context: What launches depend on besides arguments; None where nothing may be noted.
+    """
+    tapes: dict[tuple, Tape | None] = {}
+
+    def call(*args: Any) -> Any:
+        extra = context()
+        if extra is None:
+            return op(*args)
+        tensors: list[Tensor] = []
+        key = (extra, kind_of(args, tensors))
+        known = tapes.get(key)
+        if known is not None:
+            with guard(known.device):
+                return known.play(tensors)
+        # A tensor that is given twice has one number: such a tape would not fit other tensors.
+        if key in tapes or len({id(t) for t in tensors}) < len(tensors):
+            return op(*args)
+        made = Tape(tensors)
+        with _noting(made):
+            result = op(*args)
+        if made.holds:
+            made.finish(result)
+        if len(tapes) >= _LIMIT:
+            tapes.clear()
+        tapes[key] = made if made.holds else None
+        return result
+
+    return call
