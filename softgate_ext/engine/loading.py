@@ -2,9 +2,12 @@
 
 import os
 import signal
-from collections.abc import Iterable, Iterator
+import threading
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 
 import numpy as np
 from torch import Tensor
@@ -37,13 +40,44 @@ def batches(loader: DataLoader[Batch]) -> Iterator[Batch]:
     """The batches of `loader`; an InputError of a worker process keeps its one sentence.
 
     PyTorch hands on a worker's exception with the whole traceback in its message, whose last line
-    is the type and the sentence.
+    is the type and the sentence. Ctrl-C takes effect between two batches.
     """
     try:
-        yield from loader
+        with ctrl_c_waits() as interrupted:
+            for batch in loader:
+                yield batch
+                if interrupted():
+                    raise KeyboardInterrupt
     except InputError as error:
         sentence = str(error).strip().splitlines()[-1].removeprefix(f"{_name(InputError)}: ")
         raise InputError(sentence) from None
+
+
+@contextmanager
+def ctrl_c_waits() -> Iterator[Callable[[], bool]]:
+    """Holds the first Ctrl-C back and says whether it came; the second one interrupts at once.
+
+    A KeyboardInterrupt at any odd moment would be lost in a destructor, or printed as a traceback
+    by a worker process that has only just begun.
+    """
+    came = False
+
+    def hold(number: int, frame: FrameType | None) -> None:
+        nonlocal came
+        if came:
+            raise KeyboardInterrupt
+        came = True
+
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda: False  # signals are the main thread's
+        return
+    before = signal.signal(signal.SIGINT, hold)
+    try:
+        yield lambda: came
+    finally:
+        signal.signal(signal.SIGINT, before or signal.SIG_DFL)
+    if came:
+        raise KeyboardInterrupt
 
 
 def leave_ctrl_c(worker: int) -> None:
