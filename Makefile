@@ -35,7 +35,7 @@ test: install
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(JOBS) $(ARGS)
 
 test-slow: install
-	$(BIN)/python -m pytest -q -m slow $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m slow -n $(JOBS) $(ARGS)
 
 lint: install
 	$(BIN)/ruff check .

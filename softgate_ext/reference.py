@@ -31,8 +31,17 @@ def bn_relu(
     eps: float = 1e-5,
     relu: bool = True,
 ) -> Tensor:
-    """``relu(batch_norm(x))``."""
-    z = F.batch_norm(x, running_mean, running_var, weight, bias, training, momentum, eps)
+    """``relu(batch_norm(x))``; vectors of several widths meet in the accumulator's."""
+    vectors = (running_mean, running_var, weight, bias)
+    if any(v is not None and v.dtype != x.dtype for v in vectors):
+        wide = torch.float64 if x.dtype == torch.float64 else torch.float32
+        mean, var, weight, bias = (None if v is None else v.to(wide) for v in vectors)
+    else:
+        mean, var = running_mean, running_var
+    z = F.batch_norm(x, mean, var, weight, bias, training, momentum, eps)
+    for kept, updated in ((running_mean, mean), (running_var, var)):
+        if training and kept is not None and kept is not updated:
+            kept.copy_(updated)
     return F.relu(z) if relu else z
 
 

@@ -10,6 +10,7 @@ namespace softgate::cpu::avx512 {
 #include "rows.h"
 #include "chain.h"
 #include "forward.h"
+#include "sink.h"
 #include "backward.h"
 #include "entry.h"
 }  // namespace softgate::cpu::avx512

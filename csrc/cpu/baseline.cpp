@@ -7,6 +7,7 @@ namespace softgate::cpu::baseline {
 #include "rows.h"
 #include "chain.h"
 #include "forward.h"
+#include "sink.h"
 #include "backward.h"
 #include "entry.h"
 }  // namespace softgate::cpu::baseline

@@ -89,7 +89,7 @@ def create_model(name: str, **kwargs: Any) -> PoseModel:
 
 def _find(name: str) -> tuple[Callable[..., PoseModel], ModelDefaults]:
     if name not in _models:
-        raise InputError(f"name must be one of {', '.join(list_models())}, got {name!r}")
+        raise InputError(f"model must be one of {', '.join(list_models())}, got {name!r}")
     return _models[name]
 
 

@@ -15,12 +15,14 @@ from PIL import Image
 from softgate_ext.data.dataset import PoseDataset
 from softgate_ext.data.images import read_image
 from softgate_ext.data.lsp import read_lsp
-from softgate_ext.engine import predict as module
+from softgate_ext.engine import predict as folder_run
+from softgate_ext.engine import predictor as one_picture
 from softgate_ext.engine.checkpoint import load_run
 from softgate_ext.engine.config import PredictConfig
 from softgate_ext.engine.files import write_json
 from softgate_ext.engine.inference import predict_people
-from softgate_ext.engine.predict import PosePredictor, check_box, find_images, predict
+from softgate_ext.engine.predict import find_images, predict
+from softgate_ext.engine.predictor import PosePredictor, check_box
 from softgate_ext.errors import InputError
 
 
@@ -70,7 +72,7 @@ def test_several_people_in_several_passes(
     picture = read_image(people / "images" / "im0001.jpg")
     boxes = [(5.0 * i, 2.0, 30.0, 50.0) for i in range(5)]
     together = predictor(picture, boxes)
-    monkeypatch.setattr(module, "CHUNK", 2)
+    monkeypatch.setattr(one_picture, "CHUNK", 2)
     apart = predictor(picture, boxes)
     assert [person.box for person in apart] == boxes
     for one, other in zip(together, apart, strict=True):
@@ -159,7 +161,7 @@ def test_a_failure_on_the_way_leaves_no_files(
             raise OSError(28, "No space left on device")
         path.write_bytes(b"")
 
-    monkeypatch.setattr(module, "write_png", fail)
+    monkeypatch.setattr(folder_run, "write_png", fail)
     with pytest.raises(InputError, match="out: cannot write .*No space left"):
         predict(config)
     assert os.listdir(config.out) == []

@@ -64,7 +64,7 @@ def test_tables():
 @pytest.mark.parametrize(
     ("names", "size", "words"),
     [
-        (["nothing"], 256, "name must be one of"),
+        (["nothing"], 256, "model must be one of"),
         ([], 100, "images must have a height and width divisible by 64"),
         ([], 0, "image_size must be at least 1, got 0"),
     ],

@@ -61,7 +61,7 @@ def test_a_model_of_ones_own(monkeypatch):
 @pytest.mark.parametrize(
     ("name", "kwargs", "words"),
     [
-        ("hybrid", {}, "name must be one of hourglass_1x48, .* got 'hybrid'"),
+        ("hybrid", {}, "model must be one of hourglass_1x48, .* got 'hybrid'"),
         ("hybrid_1x32", {"depht": 3}, "hybrid_1x32 has no option 'depht'; it takes width, stacks,"),
         ("hybrid_1x32", {"width": 30}, "width must be a multiple of 8, got 30"),
         ("hybrid_1x32", {"width": 0}, "width must be a whole number of at least 1, got 0"),
