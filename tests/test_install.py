@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import sysconfig
 import tarfile
 import zipfile
 from pathlib import Path
@@ -44,6 +45,14 @@ def install(source: Path, target: Path, **env: str) -> str:
     )  # fmt: skip
 
 
+def python(target: Path, *words: str, check: bool = True) -> str:
+    """Runs what was installed: without site, an editable installation stays out of sight."""
+    packages = sysconfig.get_path("purelib")
+    path = os.pathsep.join((str(target), packages))
+    command = (sys.executable, "-S", *words)
+    return run(*command, cwd=target, check=check, PYTHONPATH=path, CUDA_VISIBLE_DEVICES="")
+
+
 TRY = """
 import torch, softgate_ext
 x = torch.ones(1, 4, 2, 2)
@@ -59,14 +68,13 @@ def test_no_compiler(sdist, tmp_path):
     """The package installs, imports, says why and runs on the reference backend."""
     install(sdist, tmp_path, CXX="no-such-compiler")
     assert not list(tmp_path.glob("softgate_ext/_C*.so"))
-    env = dict(PYTHONPATH=str(tmp_path), CUDA_VISIBLE_DEVICES="")
-    out = run(sys.executable, "-c", TRY, cwd=tmp_path, **env)
+    out = python(tmp_path, "-c", TRY)
     assert str(tmp_path) in out
     assert "reference\n48.0\n1" in out
-    info = run(sys.executable, "-m", "softgate_ext.cli", "info", cwd=tmp_path, **env)
+    info = python(tmp_path, "-m", "softgate_ext.cli", "info")
     assert "no C++ compiler was found" in info
     force = "import softgate_ext; softgate_ext.use_backend('cpu').__enter__()"
-    refusal = run(sys.executable, "-c", force, cwd=tmp_path, check=False, **env)
+    refusal = python(tmp_path, "-c", force, check=False)
     assert "asks for backend 'cpu', which cannot serve here: no C++ compiler" in refusal
 
 
@@ -76,7 +84,7 @@ def test_wheel_with_kernels(sdist, tmp_path):
     install(sdist, tmp_path, SOFTGATE_CUDA="0")
     assert list(tmp_path.glob("softgate_ext/_C*.so"))
     assert (tmp_path / "softgate_ext" / "triton_kernels" / "__init__.py").is_file()
-    out = run(sys.executable, "-c", TRY, cwd=tmp_path, PYTHONPATH=str(tmp_path))
+    out = python(tmp_path, "-c", TRY)
     assert str(tmp_path) in out
     assert "cpu\n48.0\n1" in out
 
