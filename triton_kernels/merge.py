@@ -137,27 +137,29 @@ def _backward(
         inside = (q < count) & (c < channels)
         image = q // plane
         sum_d = tl.zeros(sum_xd.shape, ACC)
-        for child in tl.static_range(CHILDREN):
-            p = pixel_of(q, child, width, CHILDREN)
-            at = offset_of(p, image, c, channels, plane * CHILDREN, LAST)
-            d = tl.zeros(sum_xd.shape, ACC)
-            if dy is not None:
-                d += tl.load(dy + at, mask=inside, other=0.0).to(ACC)
-            if dz is not None:
-                g = tl.load(dz + at, mask=inside, other=0.0).to(ACC)
-                value = tl.load(y + at, mask=inside, other=0.0).to(ACC)
-                d += norm_grad(g, value, m, scale, shift, g_mean, g_slope, RELU)
-            at_x = offset_of(p, image, c, side, plane * CHILDREN, LAST)
-            if dx is not None:
-                tl.store(dx + at_x, gate * d, mask=inside & left)
-            store_branches(
-                d, b0, b1, b2, b3, p, image, c, inside, s1 * PART, s2 * PART, s3 * PART, side,
-                    plane * CHILDREN, BRANCHES, LAST,
-            )  # fmt: skip
-            if partial is not None:
-                value = tl.load(x + at_x, mask=inside & left, other=0.0).to(ACC)
-                sum_xd += value * tl.where(inside & left, d, 0.0)
-            sum_d += d
+        for pair in range(CHILDREN // 2):  # unrolled by two only: the values of four would spill
+            for second in tl.static_range(2):
+                child = 2 * pair + second
+                p = pixel_of(q, child, width, CHILDREN)
+                at = offset_of(p, image, c, channels, plane * CHILDREN, LAST)
+                d = tl.zeros(sum_xd.shape, ACC)
+                if dy is not None:
+                    d += tl.load(dy + at, mask=inside, other=0.0).to(ACC)
+                if dz is not None:
+                    g = tl.load(dz + at, mask=inside, other=0.0).to(ACC)
+                    value = tl.load(y + at, mask=inside, other=0.0).to(ACC)
+                    d += norm_grad(g, value, m, scale, shift, g_mean, g_slope, RELU)
+                at_x = offset_of(p, image, c, side, plane * CHILDREN, LAST)
+                if dx is not None:
+                    tl.store(dx + at_x, gate * d, mask=inside & left)
+                store_branches(
+                    d, b0, b1, b2, b3, p, image, c, inside, s1 * PART, s2 * PART, s3 * PART, side,
+                        plane * CHILDREN, BRANCHES, LAST,
+                )  # fmt: skip
+                if partial is not None:
+                    value = tl.load(x + at_x, mask=inside & left, other=0.0).to(ACC)
+                    sum_xd += value * tl.where(inside & left, d, 0.0)
+                sum_d += d
         if low is not None:
             low_at, low_inside = low_tile(
                 index, c, count, side, channels, low_plane * LOW_DIV, CONCAT, LAST, BLOCK_Q

@@ -70,7 +70,7 @@ class Assembly:
     """What the compiler made of a launch."""
 
     registers: int
-    spills: int  # bytes of local memory, or spilled registers
+    spills: int  # bytes of local memory, or vector registers spilled to it
     shared: int  # bytes
     loads: dict[int, int]  # global loads by width in bits
     stores: dict[int, int]
@@ -126,7 +126,8 @@ def _read_hip(compiled: Any) -> Assembly:
 
     return Assembly(
         registers=fields["vgpr_count"],
-        spills=fields["vgpr_spill_count"] + fields["sgpr_spill_count"],
+        # Scalars spill into lanes of a vector register, which costs no memory.
+        spills=fields["vgpr_spill_count"] + fields["private_segment_fixed_size"],
         shared=compiled.metadata.shared,
         loads=widths("load"),
         stores=widths("store"),

@@ -92,7 +92,7 @@ def calls(
 
 
 def vectors_of(launched: Launch) -> int:
-    """128-bit accesses that a thread makes of the launch's activations, if all are of that width."""
+    """128-bit accesses in the code for the launch's activations, at least, if all are that wide."""
     names = launched.kernel.arg_names
     named = dict(zip(names, launched.args, strict=True))
     activations = [
@@ -102,7 +102,8 @@ def vectors_of(launched: Launch) -> int:
         return 0
     values = named["BLOCK_C"] * named["BLOCK_Q"] * activations[0].dtype.itemsize
     per_tensor = values // (16 * launching.WAVE * launched.options["num_warps"])
-    return per_tensor * len(activations) * named.get("CHILDREN", 1)
+    # A loop over children is unrolled by two at least.
+    return per_tensor * len(activations) * min(named.get("CHILDREN", 1), 2)
 
 
 def report(targets: list[str], dtypes: list[str], channels: list[int]) -> None:
