@@ -47,7 +47,15 @@ inline bool floating(at::ScalarType type) {
   return type == at::kFloat || type == at::kDouble || type == at::kHalf || type == at::kBFloat16;
 }
 
+inline std::string layout(const Tensor& t) {
+  std::ostringstream text;
+  text << t.layout();
+  return text.str();
+}
+
 inline void activation(std::string_view who, const Tensor& t) {
+  TORCH_CHECK_VALUE(t.layout() == at::kStrided, who, " must be a dense tensor, got one of layout ",
+                    layout(t));
   TORCH_CHECK_VALUE(t.dim() == 4, who, " must be 4-D (N, C, H, W), got shape ", shape(t));
   TORCH_CHECK_VALUE(floating(t.scalar_type()), who,
                     " must be float32, float64, float16 or bfloat16, got ", name(t.scalar_type()));

@@ -12,6 +12,8 @@ from typing import Any
 
 from torch import Tensor
 
+from softgate_ext.ops.backward_checks import checked
+
 from . import autotune, launch, merge, norm, reduction, replay, residual
 from .launch import tracing
 from .merge import (
@@ -42,7 +44,7 @@ def prepared(name: str, without_values: Callable) -> Callable:
         name: One of the schemas'.
         without_values: Serves tensors that have no values.
     """
-    op = globals()[name]
+    op = checked(globals()[name], name)
 
     def serve(*args: Any) -> Any:
         given = [a for a in args if isinstance(a, Tensor)]

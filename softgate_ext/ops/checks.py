@@ -21,15 +21,26 @@ def _require(condition: bool, message: Callable[[], str]) -> None:
         raise InputError(message())
 
 
-def _name(dtype: torch.dtype) -> str:
-    return str(dtype).removeprefix("torch.")
+def _name(value: torch.dtype | torch.layout) -> str:
+    return str(value).removeprefix("torch.")
 
 
 def _shape(t: Tensor) -> str:
     return "(" + ", ".join(str(s) for s in t.shape) + ("," if t.dim() == 1 else "") + ")"
 
 
+def tensors(first: object, rest: Sequence[object] = ()) -> None:
+    """What no schema has checked yet."""
+    for t in (first, *rest):
+        if not isinstance(t, Tensor):
+            raise InputError(f"activations must be tensors, got {type(t).__name__}")
+
+
 def activation(name: str, t: Tensor) -> None:
+    _require(
+        t.layout == torch.strided,
+        lambda: f"{name} must be a dense tensor, got one of layout {_name(t.layout)}",
+    )
     _require(t.dim() == 4, lambda: f"{name} must be 4-D (N, C, H, W), got shape {_shape(t)}")
     _require(
         t.dtype in _DTYPES,
@@ -111,11 +122,15 @@ def residual(
     gate(alpha, c, name, x)
 
 
+def how(value: str) -> None:
+    _require(value in _MODES, lambda: f"mode must be 'concat' or 'add', got '{value}'")
+
+
 def merge(
     skip: Tensor, low: Tensor, alpha: Tensor | None, mode: str, branches: Sequence[Tensor]
 ) -> int:
     """A skip and the half-size ``low``; returns the channels of the merged tensor."""
-    _require(mode in _MODES, lambda: f"mode must be 'concat' or 'add', got '{mode}'")
+    how(mode)
     residual(skip, branches, alpha, "skip", 0)
     activation("low", low)
     like("low", low, "skip", skip)
@@ -131,14 +146,6 @@ def merge(
         lambda: f"low must have the {c} channels of skip in mode 'add', got {low.shape[1]}",
     )
     return c
-
-
-def even(merged: Tensor) -> None:
-    """The gradient of a merge: two rows and two columns for each of the half-size ones."""
-    _require(
-        merged.shape[2] % 2 == 0 and merged.shape[3] % 2 == 0,
-        lambda: f"merged must have an even height and width, got shape {_shape(merged)}",
-    )
 
 
 def norm(

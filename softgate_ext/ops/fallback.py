@@ -11,8 +11,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from softgate_ext import reference
-from softgate_ext.errors import InputError
 from softgate_ext.ops import checks
+from softgate_ext.ops.backward_checks import checked
 from softgate_ext.ops.schema import accumulator, layout_of, library
 
 _AXES = (0, 2, 3)
@@ -48,8 +48,6 @@ def _pre_activation(wide, mean, var, weight, bias, eps):
 
 def _normalise_backward(dy, dz, y, mean, var, weight, bias, training, eps, relu):
     """``dy + BN'(relu'(dz))`` and the gradients of weight and bias, in the accumulator's dtype."""
-    if dz.shape != y.shape:
-        raise InputError(f"dz must have the shape of y, {tuple(y.shape)}, got {tuple(dz.shape)}")
     dtype = accumulator(y.dtype)
     mean, var = mean.to(dtype), var.to(dtype)
     wide, g = y.to(dtype), dz.to(dtype)
@@ -91,7 +89,6 @@ def _residual_grads(d, x, alpha, split, needs, dtype, layout) -> list[Tensor]:
 
 
 def _merge_grads(d, skip, alpha, channels, mode, split, needs, dtype, layout) -> list[Tensor]:
-    checks.even(d)
     left = d[:, :channels]
     low = d[:, channels:] if mode == "concat" else d
     grads = _residual_grads(left, None, alpha, split, [*needs[:2], False], dtype, layout)
@@ -110,6 +107,7 @@ def gated_residual(x: Tensor, branches: Sequence[Tensor], alpha: Tensor | None) 
     return reference.gated_residual(x, branches, alpha).contiguous(memory_format=layout_of(x))
 
 
+@checked
 def gated_residual_backward(dy, x, alpha, split, needs):
     d = dy.to(accumulator(dy.dtype))
     return _residual_grads(d, x, alpha, split, needs, dy.dtype, layout_of(dy))
@@ -124,6 +122,7 @@ def gated_residual_bn_relu(
     return y, *_normalise(y, running_mean, running_var, weight, bias, training, eps, relu)
 
 
+@checked
 def gated_residual_bn_relu_backward(
     dy, dz, y, x, alpha, mean, var, weight, bias, training, eps, relu, split, needs
 ):
@@ -138,6 +137,7 @@ def bn_relu(x, running_mean, running_var, weight, bias, training, eps, relu):
     return _normalise(x, running_mean, running_var, weight, bias, training, eps, relu)
 
 
+@checked
 def bn_relu_backward(dz, x, mean, var, weight, bias, training, eps, relu, needs):
     d, dweight, dbias = _normalise_backward(
         None, dz, x, mean, var, weight, bias, training, eps, relu
@@ -152,6 +152,7 @@ def skip_merge(skip, branches, low, alpha, mode):
     return merged.contiguous(memory_format=layout_of(skip))
 
 
+@checked
 def skip_merge_backward(dmerged, skip, alpha, channels, mode, split, needs):
     d = dmerged.to(accumulator(dmerged.dtype))
     layout = layout_of(dmerged)
@@ -178,6 +179,7 @@ def skip_merge_bn_relu(
     return merged, *_normalise(merged, running_mean, running_var, weight, bias, training, eps, relu)
 
 
+@checked
 def skip_merge_bn_relu_backward(
     dmerged,
     dz,

@@ -119,6 +119,7 @@ def bn_relu(
     Raises:
         ValueError: A shape, dtype or device does not fit.
     """
+    checks.tensors(x)
     ops = _ops_for(x)
     if ops is not None:
         z, mean, var = ops.bn_relu(x, running_mean, running_var, weight, bias, training, eps, relu)
@@ -218,7 +219,7 @@ def _ops_for(t: Tensor) -> Any:
 def _sequence(branches: Branches | None) -> list[Tensor]:
     if branches is None:
         return []
-    return [branches] if isinstance(branches, Tensor) else list(branches)
+    return list(branches) if isinstance(branches, Sequence) else [branches]
 
 
 def _match(first: Tensor, others: Branches) -> tuple[Tensor, list[Tensor]]:
@@ -228,6 +229,7 @@ def _match(first: Tensor, others: Branches) -> tuple[Tensor, list[Tensor]]:
     float32: it takes the dtype of the others instead of widening the whole residual stream.
     """
     rest = _sequence(others)
+    checks.tensors(first, rest)
     device = first.device.type
     if rest and device in _AUTOCAST_DEVICES and torch.is_autocast_enabled(device):
         dtype = torch.get_autocast_dtype(device)

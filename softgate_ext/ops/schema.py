@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from softgate_ext.ops import checks
+from softgate_ext.ops.backward_checks import checked
 
 NAMESPACE = "softgate"
 TRITON_NAMESPACE = "softgate_triton"
@@ -97,7 +98,7 @@ def _statistics(like: Tensor, channels: int, training: bool) -> tuple[Tensor, Te
 def _fake(name: str) -> Callable:
     def register(kernel: Callable) -> Callable:
         for namespace, lib in LIBRARIES.items():
-            torch.library.register_fake(f"{namespace}::{name}", kernel, lib=lib)
+            torch.library.register_fake(f"{namespace}::{name}", checked(kernel, name), lib=lib)
         return kernel
 
     return register
@@ -212,7 +213,6 @@ def _source_grads(y, channels, alpha, split, needs, layout) -> list[Tensor]:
 
 def _merge_grads(merged, channels, alpha, mode, split, needs) -> list[Tensor]:
     """Gradients of skip, the branches, low and alpha, as wanted."""
-    checks.even(merged)
     n, total, h, w = merged.shape
     layout = layout_of(merged)
     grads = _source_grads(merged, channels, None, split, [*needs[:2], False], layout)

@@ -184,8 +184,9 @@ def test_another_device(other, backend):
         ops.gated_residual_bn_relu(**args)
 
 
-def test_backward_ops_directly():
-    direct = torch.ops.softgate
+def test_backward_ops_directly(door):
+    module, convert = door
+    direct = Converted(module, convert)
     with pytest.raises(ValueError, match="needs must have 3 flags, got 1"):
         direct.gated_residual_backward(X, X, V, [C], [True])
     with pytest.raises(ValueError, match="alpha and x must be given where needs asks"):
@@ -198,6 +199,46 @@ def test_backward_ops_directly():
         direct.bn_relu_backward(X, X, t(2), V, V, V, True, 1e-5, True, [True] * 3)
     with pytest.raises(ValueError, match="channels must be the channels of skip"):
         direct.skip_merge_backward(X, X, V, 9, "concat", [], [True, False, True, True])
+    with pytest.raises(ValueError, match="split must be channel counts, got -1"):
+        direct.gated_residual_backward(X, X, V, [C + 1, -1], [True] * 3)
+    with pytest.raises(ValueError, match=r"dy must have the shape of y, \(2, 8, 4, 6\), got"):
+        direct.gated_residual_bn_relu_backward(
+            X[:1], X, X, X, V, V, V, V, V, True, 1e-5, True, [C], [True] * 5
+        )
+
+
+class Converted:
+    """The ops of a module, with their tensors converted first."""
+
+    def __init__(self, module, convert):
+        self.module, self.convert = module, convert
+
+    def __getattr__(self, name):
+        return lambda *args: getattr(self.module, name)(*map(self.convert, args))
+
+
+@pytest.mark.parametrize("saved", ["x", "alpha"])
+def test_backward_across_devices(saved):
+    """No fake kernel answers for a real gradient."""
+    x, alpha = (X.to("meta"), V) if saved == "x" else (X, V.to("meta"))
+    with pytest.raises(ValueError, match=f"{saved} must be on the device of the gradient, cpu"):
+        torch.ops.softgate.gated_residual_backward(X, x, alpha, [C], [True] * 3)
+
+
+@pytest.mark.parametrize("kind", ["sparse_coo", "mkldnn"])
+def test_layouts_that_are_not_dense(kind, backend):
+    other = X.to_sparse() if kind == "sparse_coo" else X.to_mkldnn()
+    for x, branch in ((other, X), (X, other)):
+        with pytest.raises(ValueError, match=f"must be a dense tensor, got .*{kind}") as error:
+            ops.gated_residual(x, branch)
+        one_sentence(error)
+
+
+@pytest.mark.parametrize("args", [(None, X), ("x", X), (X, 0.5), (X, [X.numpy()])])
+def test_what_is_no_tensor(args, backend):
+    with pytest.raises(ValueError, match="activations must be tensors, got ") as error:
+        ops.gated_residual(*args)
+    one_sentence(error)
 
 
 def test_forced_backend_that_cannot_serve():
