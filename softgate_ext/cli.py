@@ -171,6 +171,12 @@ def _stored(arguments: Sequence[str]) -> TrainConfig | None:
     return None
 
 
+def _out_of_memory(error: Exception) -> bool:
+    """PyTorch has a type of its own for a GPU's memory, and none for the processor's."""
+    words = ("out of memory", "not enough memory", "can't allocate memory")
+    return isinstance(error, MemoryError) or any(word in str(error).lower() for word in words)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a command.
 
@@ -191,6 +197,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     except InputError as error:
         print(f"softgate: {error}", file=sys.stderr)
+        return 2
+    except (MemoryError, RuntimeError) as error:
+        if not _out_of_memory(error):
+            raise
+        print(
+            "softgate: out of memory: take a smaller --model, --image-size or --batch-size",
+            file=sys.stderr,
+        )
         return 2
     except KeyboardInterrupt as error:
         advice = str(error) or "every file written is complete"

@@ -96,7 +96,7 @@ class TrainConfig:
             if isinstance(value, float):
                 _require(self, item.name, math.isfinite(value), "a finite number")
         # The heatmaps are a quarter of the crop, and a peak is refined by its neighbours.
-        _require(self, "image_size", self.image_size >= 12, "at least 12 pixels")
+        _require(self, "image_size", 12 <= self.image_size <= 8192, "12 to 8192 pixels")
         for name in ("batch_size", "evaluate_every"):
             _require(self, name, getattr(self, name) >= 1, "at least 1")
         for name in ("lr", "sigma"):

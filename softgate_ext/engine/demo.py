@@ -184,6 +184,12 @@ def _show(report: dict[str, Any], config: DemoConfig, console: Console) -> None:
     for key, title in (("mean", "plain mean of joints"), ("pooled", "pooled over joints")):
         table.add_row(title, *(f"{column[key]:.1f}" for column in columns), style="bold")
     console.print(table)
+    if columns[2]["pooled"] <= columns[0]["pooled"]:
+        say(
+            console,
+            f"{report['epochs']} epochs were too few to pass the mean pose: the machine was busy, "
+            "or is slow; give the demo more --minutes",
+        )
     fused, unfused = (report["step_seconds"][key] for key in ("auto", "reference"))
     training = report["training"]
     say(

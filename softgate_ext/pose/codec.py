@@ -10,6 +10,7 @@ from torch import Tensor
 from softgate_ext.errors import InputError
 
 Decoder = Literal["argmax", "quarter", "dark", "softargmax"]
+LARGEST = 8192  # side of a crop, pixels
 
 
 class HeatmapCodec:
@@ -42,8 +43,8 @@ class HeatmapCodec:
         sigma: float = 1.0,
         decoder: Decoder = "dark",
     ) -> None:
-        if image_size < 1:
-            raise InputError(f"image_size must be at least 1 pixel, got {image_size}")
+        if not 1 <= image_size <= LARGEST:
+            raise InputError(f"image_size must be 1 to {LARGEST} pixels, got {image_size}")
         if heatmap_size < 3:
             raise InputError(f"heatmap_size must be at least 3 cells, got {heatmap_size}")
         if not (math.isfinite(sigma) and sigma > 0):

@@ -172,6 +172,11 @@ def test_bad_input(
         capsys, "predict", run, image, "--out", out, "--boxes", run / "config.json"
     )
     assert "cuda" in refused(capsys, "evaluate", run, people, "--device", "cuda:77")
+    options = ["--model-options", "width", "1000000000", "--out", out]
+    assert "out of memory" in refused(capsys, "train", people, "--model", "hybrid_1x32", *options)
+    assert "12 to 8192 pixels" in refused(
+        capsys, "train", people, "--out", out, "--image-size", 6400000
+    )
     assert "cannot write" in refused(
         capsys, "predict", run, image, "--out", image / "out", "--device", "cpu"
     )

@@ -22,13 +22,19 @@ CASES = {
     "gated_residual": Case(norm=False),
     "gated_residual_bn_relu": Case(),
     "bn_relu": Case(plain=True),
-    "skip_merge": Case(merge="concat", norm=False),
-    "skip_merge_bn_relu": Case(merge="add"),
+    "skip_merge-concat": Case(merge="concat", norm=False),
+    "skip_merge-add": Case(merge="add", norm=False, split=()),
+    "skip_merge_bn_relu-concat": Case(merge="concat", split=()),
+    "skip_merge_bn_relu-add": Case(merge="add"),
 }
 names = pytest.mark.parametrize("name", CASES)
 layouts = pytest.mark.parametrize(
     "channels_last", [False, True], ids=["contiguous", "channels_last"]
 )
+
+
+def op(name: str, suffix: str = ""):
+    return getattr(ops, name.split("-")[0] + suffix)
 
 
 def arguments(case: Case) -> tuple:
@@ -56,7 +62,7 @@ def backward_arguments(name: str, case: Case) -> tuple:
     if case.plain:
         return i.dz, i.x, *norm, [True] * 3
     merge = (i.x.shape[1], case.merge) if case.merge else ()
-    wanted = (3 + bool(case.merge)) * [True]
+    wanted = [True, bool(split), *(1 + bool(case.merge)) * [True]]
     if not case.norm:
         return i.dy, i.x, i.alpha, *merge, split, wanted
     return i.dy, i.dz, y, i.x, i.alpha, *norm, *merge, split, [*wanted, True, True]
@@ -68,15 +74,14 @@ def backward_arguments(name: str, case: Case) -> tuple:
 @pytest.mark.parametrize("training", [True, False], ids=["train", "eval"])
 def test_opcheck(name, channels_last, dtype, training):
     case = replace(CASES[name], channels_last=channels_last, dtype=dtype, training=training)
-    torch.library.opcheck(getattr(ops, name).default, arguments(case))
+    torch.library.opcheck(op(name).default, arguments(case))
 
 
 @names
 @layouts
 def test_opcheck_of_backward(name, channels_last):
     case = replace(CASES[name], channels_last=channels_last)
-    op = getattr(ops, f"{name}_backward").default
-    torch.library.opcheck(op, backward_arguments(name, case))
+    torch.library.opcheck(op(name, "_backward").default, backward_arguments(name, case))
 
 
 @names
@@ -111,10 +116,14 @@ def test_gradcheck(name, channels_last, training, option):
     assert gradcheck(function, leaves, eps=1e-6, atol=1e-5, nondet_tol=0.0)
 
 
-def test_second_derivative_is_refused_in_one_sentence():
-    inputs = make_inputs(Case(dtype=torch.float64)).cast()
-    y, z = call(Case(), inputs)
-    (first,) = torch.autograd.grad(z.square().sum(), inputs.x, create_graph=True)
+@names
+def test_second_derivative_is_refused_in_one_sentence(name):
+    case = replace(CASES[name], dtype=torch.float64)
+    inputs = make_inputs(case).cast()
+    y, z = call(case, inputs)
+    (first,) = torch.autograd.grad(
+        (y if z is None else z).square().sum(), inputs.x, create_graph=True
+    )
     with pytest.raises(ValueError, match=r"no second derivative.*use_backend\('reference'\)"):
         torch.autograd.grad(first.sum(), inputs.x)
 
