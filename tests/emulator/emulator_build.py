@@ -1,4 +1,4 @@
-"""Builds the CUDA kernels for the emulator: the files of csrc/cuda, compiled by g++ as C++."""
+"""Builds the CUDA kernels for the tests: for the emulator by g++ as C++, for a GPU by nvcc."""
 
 import fcntl
 import hashlib
@@ -6,9 +6,11 @@ import importlib.util
 import os
 import shutil
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import cache
 from pathlib import Path
+
+import torch
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
@@ -67,13 +69,41 @@ def build(*, sanitize: bool = False, sources: Path = CUDA, extra: Iterable[str] 
         extra: Further flags of the compiler.
     """
     flags = [*FLAGS, *(SANITIZE if sanitize else []), *extra, f"-I{cuda_headers()}", f"-I{HERE}"]
-    folder = ROOT / "build" / "emulator" / _key(flags, sources)
-    library = folder / "emulator.so"
+    files = [*(sources / name for name in LAUNCHERS), *(HERE / name for name in MACHINE)]
+    return _once("emulator", _key(flags, sources), lambda to: _compile(files, flags, to))
+
+
+def why_no_gpu() -> str | None:
+    """Why the kernels cannot run on a GPU here, or None."""
+    if not torch.cuda.is_available():
+        return "needs a CUDA device"
+    return None if nvcc() else "needs nvcc (set CUDA_HOME)"
+
+
+def nvcc() -> str | None:
+    home = next((os.environ[v] for v in ("CUDA_HOME", "CUDA_PATH") if os.environ.get(v)), "")
+    return shutil.which("nvcc", path=str(Path(home, "bin")) if home else None)
+
+
+def build_on_device(arch: str = "native") -> Path:
+    """The same calls for a GPU: the machine's own, or any architecture, to see it compile."""
+    flags = ["-std=c++17", "-O3", "-lineinfo", f"-arch={arch}", "-Xcompiler=-fPIC", "-shared"]
+    files = [CUDA / name for name in (*LAUNCHERS, "device.cu")] + [HERE / "on_device.cu"]
+    command = [nvcc(), *flags, "--threads=0", *map(str, files), "-o"]
+    return _once("on_device", _key(flags, CUDA), lambda to: _run([*command, str(to)]))
+
+
+def _once(name: str, key: str, make: Callable[[Path], None]) -> Path:
+    """The library of these sources and flags, made where there is none."""
+    folder = ROOT / "build" / name / key
+    library = folder / f"{name}.so"
     folder.mkdir(parents=True, exist_ok=True)
     with open(folder / "lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # several test processes want it at once
         if not library.is_file():
-            _compile([sources / n for n in LAUNCHERS] + [HERE / n for n in MACHINE], flags, library)
+            partial = library.with_suffix(f".{os.getpid()}")
+            make(partial)
+            os.replace(partial, library)
     return library
 
 
@@ -90,10 +120,8 @@ def _compile(files: Iterable[Path], flags: list[str], library: Path) -> None:
     for path in files:
         objects.append(str(library.parent / f"{path.stem}_{path.suffix[1:]}.o"))
         _run(["g++", *flags, "-x", "c++", "-c", str(path), "-o", objects[-1]])
-    partial = library.with_suffix(f".{os.getpid()}")
     sanitizers = [f for f in flags if f.startswith("-fsanitize")]
-    _run(["g++", "-shared", *sanitizers, *objects, "-o", str(partial)])
-    os.replace(partial, library)
+    _run(["g++", "-shared", *sanitizers, *objects, "-o", str(library)])
 
 
 def _run(command: list[str]) -> None:
