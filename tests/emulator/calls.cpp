@@ -37,6 +37,7 @@ int run_call(const Call& call, const Options& options, Tensor* tensors, int coun
   memory.cache = cache.get();
   emulator::memory = &memory;
   emulator::order_seed = options.order_seed;
+  emulator::edge_blocks = options.edge_blocks;
   report = {};
   std::unique_ptr<char[]> workspace;
   int failed = 0;

@@ -16,7 +16,7 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 CUDA = ROOT / "csrc" / "cuda"
 LAUNCHERS = ("forward.cu", "backward.cu", "plan.cpp")
-MACHINE = ("calls.cpp", "fibers.cpp", "machine.cpp")
+MACHINE = ("calls.cpp", "fibers.cpp", "machine.cpp", "scheduler.cpp")
 FLAGS = [
     "-std=c++17",
     "-O1",

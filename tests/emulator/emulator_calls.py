@@ -111,6 +111,7 @@ class _Options(Structure):
         ("variant", c_int32),
         ("order_seed", c_uint32),
         ("cache_bytes", c_int64),
+        ("edge_blocks", c_int64),
         ("poison", c_int32),
     ]
 
@@ -139,6 +140,7 @@ class Machine:
         device: What the launchers believe to run on.
         order_seed: 0 runs threads in order, another number shuffles them.
         cache_bytes: Of the least-recently-used cache behind which device bytes are counted.
+        edge_blocks: Blocks that run at either end of a grid; 0 for all.
         poison: Outputs start as NaN; on a GPU they may start as memory that nobody wrote, for initcheck.
     """
 
@@ -146,7 +148,18 @@ class Machine:
     device: Device = SMALL_GPU
     order_seed: int = 0
     cache_bytes: int = 0
+    edge_blocks: int = 0
     poison: bool = True
+
+    def options(self) -> _Options:
+        return _Options(
+            self.device,
+            VARIANTS[self.variant],
+            self.order_seed,
+            self.cache_bytes,
+            self.edge_blocks,
+            self.poison,
+        )
 
 
 @dataclass
@@ -247,13 +260,7 @@ class Call:
             size = t.numel() * t.element_size()
             slot.name, slot.begin, slot.bytes = name.encode(), t.data_ptr(), size
             slot.written = written
-        options = _Options(
-            machine.device,
-            VARIANTS[machine.variant],
-            machine.order_seed,
-            machine.cache_bytes,
-            machine.poison,
-        )
+        options = machine.options()
         report = _Report()
         run = getattr(self._library, f"run_{direction}")
         if run(byref(call), byref(options), tensors, len(tensors), byref(report)):
