@@ -73,6 +73,16 @@ def build(*, sanitize: bool = False, sources: Path = CUDA, extra: Iterable[str] 
     return _once("emulator", _key(flags, sources), lambda to: _compile(files, flags, to))
 
 
+def changed_copy(folder: Path, file: str, right: str, wrong: str) -> Path:
+    """A copy of csrc/cuda with one thing wrong."""
+    shutil.copytree(CUDA.parent, folder / "csrc")
+    path = folder / "csrc" / "cuda" / file
+    text = path.read_text()
+    assert text.count(right) == 1, "the kernel has changed: change its wrong twin too"
+    path.write_text(text.replace(right, wrong))
+    return path.parent
+
+
 def why_no_gpu() -> str | None:
     """Why the kernels cannot run on a GPU here, or None."""
     if not torch.cuda.is_available():
