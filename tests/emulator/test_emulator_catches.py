@@ -55,6 +55,14 @@ KERNELS = {
         TWO_PASS,
         "divergent shuffle",
     ),
+    "a sum that never reached shared memory": Wrong(
+        "reduce.cuh",
+        "if (row % kWarp == 0) shared[row / kWarp] = value[0];",
+        "if (row == 0) shared[row / kWarp] = value[0];",
+        BLOCK,
+        TWO_PASS,
+        "not close",
+    ),
     "a lane counted twice": Wrong(
         "reduce.cuh",
         "row < warps ? shared[row] : S{}",
