@@ -40,7 +40,7 @@ def bn_relu(
         mean, var = running_mean, running_var
     z = F.batch_norm(x, mean, var, weight, bias, training, momentum, eps)
     for kept, updated in ((running_mean, mean), (running_var, var)):
-        if training and kept is not None and kept is not updated:
+        if training and kept is not None and updated is not None and kept is not updated:
             kept.copy_(updated)
     return F.relu(z) if relu else z
 
