@@ -16,7 +16,7 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 CUDA = ROOT / "csrc" / "cuda"
 LAUNCHERS = ("forward.cu", "backward.cu", "plan.cpp")
-MACHINE = ("calls.cpp", "fibers.cpp", "machine.cpp", "scheduler.cpp")
+MACHINE = ("fibers.cpp", "machine.cpp", "scheduler.cpp")
 FLAGS = [
     "-std=c++17",
     "-O1",
@@ -60,17 +60,24 @@ def why_not() -> str | None:
     return None
 
 
-def build(*, sanitize: bool = False, sources: Path = CUDA, extra: Iterable[str] = ()) -> Path:
+def build(
+    *,
+    sanitize: bool = False,
+    sources: Path = CUDA,
+    extra: Iterable[str] = (),
+    door: str = "calls.cpp",
+) -> Path:
     """The shared library; compiled once for the same sources and flags.
 
     Args:
         sanitize: With AddressSanitizer and UBSan.
         sources: The folder of kernels: csrc/cuda, or a copy of it with one thing wrong.
         extra: Further flags of the compiler.
+        door: The file by which the tests come in.
     """
     flags = [*FLAGS, *(SANITIZE if sanitize else []), *extra, f"-I{cuda_headers()}", f"-I{HERE}"]
-    files = [*(sources / name for name in LAUNCHERS), *(HERE / name for name in MACHINE)]
-    return _once("emulator", _key(flags, sources), lambda to: _compile(files, flags, to))
+    files = [*(sources / name for name in LAUNCHERS), *(HERE / name for name in (door, *MACHINE))]
+    return _once("emulator", _key([*flags, door], sources), lambda to: _compile(files, flags, to))
 
 
 def changed_copy(folder: Path, file: str, right: str, wrong: str) -> Path:
@@ -100,7 +107,7 @@ def build_on_device(arch: str = "native") -> Path:
     flags = ["-std=c++17", "-O3", "-lineinfo", f"-arch={arch}", "-Xcompiler=-fPIC", "-shared"]
     files = [CUDA / name for name in (*LAUNCHERS, "device.cu")] + [HERE / "on_device.cu"]
     command = [nvcc(), *flags, "--threads=0", *map(str, files), "-o"]
-    return _once("on_device", _key(flags, CUDA), lambda to: _run([*command, str(to)]))
+    return _once("on_device", _key(flags, CUDA), lambda to: run([*command, str(to)]))
 
 
 def _once(name: str, key: str, make: Callable[[Path], None]) -> Path:
@@ -129,12 +136,12 @@ def _compile(files: Iterable[Path], flags: list[str], library: Path) -> None:
     objects = []
     for path in files:
         objects.append(str(library.parent / f"{path.stem}_{path.suffix[1:]}.o"))
-        _run(["g++", *flags, "-x", "c++", "-c", str(path), "-o", objects[-1]])
+        run(["g++", *flags, "-x", "c++", "-c", str(path), "-o", objects[-1]])
     sanitizers = [f for f in flags if f.startswith("-fsanitize")]
-    _run(["g++", "-shared", *sanitizers, *objects, "-o", str(library)])
+    run(["g++", "-shared", *sanitizers, *objects, "-o", str(library)])
 
 
-def _run(command: list[str]) -> None:
+def run(command: list[str]) -> None:
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode != 0:
         raise RuntimeError(f"{' '.join(command)}\n{done.stderr[-4000:]}")

@@ -3,7 +3,9 @@
 torch stays on the CPU, so that the sanitizer sees the kernels of csrc/cuda and nothing else.
 """
 
+import itertools
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -25,19 +27,21 @@ OPS = (
 )
 
 
+def run_cases(library: Path, tool: str) -> int:
+    """How many calls were served, forward and backward; their values are checked on the way."""
+    calls = 0
+    for layout, dtype, op in itertools.product(LAYOUTS, (torch.float32, torch.bfloat16), OPS):
+        case = replace(op, layout=layout, dtype=dtype)
+        for variant in ("two_pass", "sliced", "resident"):
+            # initcheck takes a memset for a write: it would miss what no kernel wrote.
+            machine = Machine(variant, CLUSTER_GPU, poison=tool != "initcheck")
+            calls += 2 * check(library, case, machine)
+    return calls
+
+
 def main(tool: str) -> None:
     torch.set_num_threads(1)
-    library = emulator_build.build_on_device()
-    calls = 0
-    for layout in LAYOUTS:
-        for dtype in (torch.float32, torch.bfloat16):
-            for op in OPS:
-                case = Case(**{**vars(op), "layout": layout, "dtype": dtype})
-                for variant in ("two_pass", "sliced", "resident"):
-                    # initcheck takes a memset for a write: it would miss what no kernel wrote.
-                    machine = Machine(variant, CLUSTER_GPU, poison=tool != "initcheck")
-                    calls += 2 * check(library, case, machine)
-    print(f"{calls} calls")
+    print(f"{run_cases(emulator_build.build_on_device(), tool)} calls")
 
 
 if __name__ == "__main__":
