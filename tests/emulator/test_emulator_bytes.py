@@ -27,7 +27,7 @@ def hold(result: Result, case: Case, ideal: float) -> None:
     assert ideal <= result.bytes / elements(case) <= ideal * MARGIN
 
 
-def run(library, case: Case, machine: Machine, backward: bool) -> Result:
+def run(library, case: Case, machine: Machine, backward: bool, y_in_loss: bool = True) -> Result:
     tensors = Tensors(case, library)
     forward = tensors.forward(machine)
     if not backward:
@@ -35,7 +35,7 @@ def run(library, case: Case, machine: Machine, backward: bool) -> Result:
     y = forward.values.get("y", tensors.branches[0] if tensors.branches else None)
     dy, dz = tensors.gradients()
     statistics = forward.values.get("mean"), forward.values.get("var")
-    return tensors.backward(machine, y, *statistics, dy, dz)
+    return tensors.backward(machine, y, *statistics, dy if y_in_loss else None, dz)
 
 
 def sized(case: Case, variant: str, layout: str) -> Case:
@@ -61,6 +61,11 @@ class TestTraining:
         case, machine = sized(ADD, variant, layout), Machine(variant, CLUSTER_GPU)
         hold(run(emulator, case, machine, False), case, FORWARD[variant] - 0.75)
         hold(run(emulator, case, machine, True), case, BACKWARD[variant] - 0.75)
+
+    def test_merge_of_which_only_z_is_used(self, emulator, variant, layout):
+        case, machine = sized(ADD, variant, layout), Machine(variant, CLUSTER_GPU)
+        result = run(emulator, case, machine, True, y_in_loss=False)
+        hold(result, case, BACKWARD[variant] - 1.75)
 
     def test_merge_side_by_side(self, emulator, variant, layout):
         """Skip is half of y, and low an eighth."""
