@@ -32,6 +32,7 @@ ROOT = Path(__file__).resolve().parents[1]
 EMULATOR = ROOT / "tests" / "emulator"
 SANITIZERS = ("memcheck", "racecheck", "synccheck", "initcheck")
 SIZE = "32x256x64x64"
+STEP_SECONDS = 900  # then a step hangs: a barrier that not all blocks reach never ends
 # What cannot be imported without a package that only the command line and training need.
 LEFT_OUT = {"tyro": ("tests/cli", "tests/engine", "tests/benchmarks/test_smoke.py")}
 
@@ -53,8 +54,13 @@ def run(
             stderr=subprocess.STDOUT,
             text=True,
             errors="replace",
+            timeout=STEP_SECONDS,
         )
         code, output = done.returncode, done.stdout
+    except subprocess.TimeoutExpired as error:
+        printed = error.stdout or b""
+        output = printed if isinstance(printed, str) else printed.decode(errors="replace")
+        code, output = 124, f"{output}\nnot done after {STEP_SECONDS} s"
     except OSError as error:
         code, output = 127, str(error)
     ok, says = (verdict or last_line)(code, output)

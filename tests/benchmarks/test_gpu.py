@@ -42,6 +42,13 @@ def test_a_command_is_run_timed_and_kept_where_it_fails():
     assert not missing.ok and "no-such-program" in missing.says
 
 
+def test_a_command_that_hangs(monkeypatch):
+    monkeypatch.setattr(gpu, "STEP_SECONDS", 1)
+    hung = gpu.run("hung", [sys.executable, "-uc", "print('so far'); import time; time.sleep(60)"])
+    assert (hung.ok, hung.says) == (False, "not done after 1 s")
+    assert hung.output.startswith("so far\n")
+
+
 def test_pytest_without_its_plugins(monkeypatch):
     monkeypatch.setattr(gpu.importlib.util, "find_spec", lambda name: None)
     assert "-n" not in gpu.pytest("tests")
