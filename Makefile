@@ -1,6 +1,10 @@
 # make demo    a small network learns to find drawn people, in about two minutes
 # make test    the fast test suite
 # Both set up .venv first (make install) and are quick the second time.
+#
+# The CUDA kernels without a GPU:  make emulator   runs them on the CPU
+#                                  make sass       compiles them and keeps the table of docs/kernels.md
+# and on one, with what is there:  make gpu        builds, tests, sanitizes, measures
 
 PYTHON ?= python3
 VENV := .venv
@@ -16,7 +20,7 @@ export TORCH_CUDA_ARCH_LIST ?= 9.0
 endif
 export MAX_JOBS ?= $(JOBS)
 
-.PHONY: install demo test test-slow lint bench clean
+.PHONY: install demo test test-slow emulator sass gpu lint bench clean
 
 install: $(STAMP)
 
@@ -36,6 +40,16 @@ test: install
 
 test-slow: install
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m slow -n $(JOBS) $(ARGS)
+
+emulator: install
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q tests/emulator -m "not gpu" -n $(JOBS) $(ARGS)
+
+sass: install
+	$(BIN)/python csrc/cuda/sass.py $(or $(ARGS),--write docs/kernels.md)
+
+# Installs nothing: PYTHON=... names the Python that has torch; else that of .venv, where there is one.
+gpu:
+	$(if $(filter file,$(origin PYTHON)),$(or $(wildcard $(BIN)/python),$(PYTHON)),$(PYTHON)) -m benchmarks.gpu $(ARGS)
 
 lint: install
 	$(BIN)/ruff check .

@@ -1,6 +1,6 @@
 """Which calls of the five ops are measured, their inputs, and the call itself."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import product
 from typing import Any
@@ -60,14 +60,25 @@ def op_cases(device: str, quick: bool) -> Iterator[OpCase]:
         yield OpCase(op, phase, layout, dtype, size, split, device=device)
     if quick:
         return
-    wide = (32 if device == "cuda" else 4, 256, 64, 64)
+    if device == "cuda":
+        yield from wide_cases(kinds)
     for phase in ("inference", "both"):
         for op in ("gated_residual", "gated_residual_bn_relu"):
             yield OpCase(op, phase, split=(144,), device=device)
         yield OpCase("skip_merge_bn_relu", phase, mode="add", device=device)
         for op in ("gated_residual_bn_relu", "skip_merge_bn_relu"):
-            yield OpCase(op, phase, size=wide, split=(128, 64, 64), device=device)
+            if device == "cpu":
+                yield OpCase(op, phase, size=(4, 256, 64, 64), split=(128, 64, 64))
             yield OpCase(op, phase, size=(8, 144, 8, 8), device=device)
+
+
+def wide_cases(kinds: Iterable[tuple[str, str]]) -> Iterator[OpCase]:
+    """Tensors that no cache of a GPU holds: what the kernels' goals are held to."""
+    size, split = (32, 256, 64, 64), (128, 64, 64)
+    for layout, dtype in kinds:
+        for phase in ("forward", "inference", "backward"):
+            for op in ("gated_residual_bn_relu", "skip_merge_bn_relu"):
+                yield OpCase(op, phase, layout, dtype, size, split, device="cuda")
 
 
 @dataclass(frozen=True)

@@ -64,7 +64,7 @@ def names(request: pytest.FixtureRequest) -> Callable[..., list[str]]:
             found = [name for name in found if name in (FUSED, *asked.split(","))]
         # Compiling takes longer than a quick run may.
         compiled = compiled and (bool(asked) or not quick)
-        return [name for name in found if compiled or PEERS[name][1] is None]
+        return [name for name in found if compiled or PEERS[name].mode is None]
 
     return choose
 

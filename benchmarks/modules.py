@@ -12,8 +12,6 @@ from benchmarks.cases import LAYOUTS, MAIN, OpInputs
 from benchmarks.ideal import PHASES, Size
 from benchmarks.peers import PEERS
 from benchmarks.race import Competitor
-from softgate_ext.engine.config import Amp, TrainConfig
-from softgate_ext.engine.learner import Learner
 from softgate_ext.models import create_model
 from softgate_ext.models.profile import profile
 from softgate_ext.nn import SoftGatedBlock
@@ -45,7 +43,7 @@ class NetworkCase:
     image_size: int
     batch_size: int
     layout: str = "contiguous"
-    amp: Amp = "off"
+    amp: str = "off"
     device: str = "cpu"
 
     def __str__(self) -> str:
@@ -63,8 +61,7 @@ def network_cases(device: str, quick: bool) -> Iterator[NetworkCase]:
     if quick:
         yield NetworkCase("hybrid_1x32", 64, 2, device=device)
         return
-    amps: tuple[Amp, ...] = ("off", "bf16")
-    for layout, amp in product(LAYOUTS, amps):
+    for layout, amp in product(LAYOUTS, ("off", "bf16")):
         yield NetworkCase("hybrid_2x48", 128, 16, layout, amp, device)
         yield NetworkCase("hybrid_4x144", 256, 2, layout, amp, device)
 
@@ -95,6 +92,10 @@ def make_block(case: BlockCase, sets: int) -> tuple[Callable[..., Any], list[OpI
 
 def training_steps(case: NetworkCase, names: Sequence[str]) -> Iterator[Competitor]:
     """Whole steps of one learner; its random batch costs what a real one would."""
+    # Here and not above: the ops are measured without the packages that the engine needs.
+    from softgate_ext.engine.config import TrainConfig
+    from softgate_ext.engine.learner import Learner
+
     config = TrainConfig(
         Path(),
         Path(),
@@ -121,8 +122,9 @@ def training_steps(case: NetworkCase, names: Sequence[str]) -> Iterator[Competit
         return learner.step(batch, 1e-3)
 
     for name in names:
-        in_force, _ = PEERS[name]
-        yield Competitor(name, step, backend=in_force, facts={"backend": in_force})
+        peer = PEERS[name]
+        facts = {"backend": peer.backend}
+        yield Competitor(name, step, facts=facts, backend=peer.backend, variant=peer.variant)
 
 
 def network_cost(case: NetworkCase) -> dict[str, int]:

@@ -1,7 +1,7 @@
 """The competitors: the fused op or module, the same in eager PyTorch and compiled, and a copy."""
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -9,13 +9,29 @@ from torch import Tensor
 from benchmarks.race import FUSED, Competitor
 from softgate_ext import backend
 
-# name -> (backend in force, mode of torch.compile or None); "compile" is that of the eager code.
-PEERS: dict[str, tuple[str, str | None]] = {
-    FUSED: ("auto", None),
-    "triton": ("triton", None),
-    "eager": ("reference", None),
-    "compile": ("reference", "default"),
-    "compile-max": ("reference", "max-autotune-no-cudagraphs"),
+
+class Peer(NamedTuple):
+    """How a competitor is called.
+
+    Attributes:
+        backend: the one in force.
+        mode: of torch.compile, or None; it is the eager code that is compiled.
+        variant: of the CUDA kernels with batch statistics.
+    """
+
+    backend: str
+    mode: str | None = None
+    variant: str = "automatic"
+
+
+VARIANTS = ("two_pass", "sliced", "resident")
+PEERS = {
+    FUSED: Peer("auto"),
+    **{name: Peer("auto", variant=name) for name in VARIANTS},
+    "triton": Peer("triton"),
+    "eager": Peer("reference"),
+    "compile": Peer("reference", "default"),
+    "compile-max": Peer("reference", "max-autotune-no-cudagraphs"),
 }
 
 
@@ -24,7 +40,11 @@ def available_peers(device: str) -> list[str]:
     if device == "cpu":
         return [FUSED, "eager", "compile"]
     distinct = backend.serving(device) != "triton" and backend.unavailable("triton") is None
-    return [name for name in PEERS if name != "triton" or distinct]
+    left_out = {
+        *(() if distinct else ("triton",)),
+        *(() if backend.serving(device) == "cuda" else VARIANTS),
+    }
+    return [name for name in PEERS if name not in left_out]
 
 
 def peers(
@@ -43,13 +63,27 @@ def peers(
     """
     torch._dynamo.reset()  # or an earlier case counts towards the limit of recompilations
     for name in names:
-        in_force, mode = PEERS[name]
+        peer = PEERS[name]
         call: Callable[..., Any] = function
-        facts: dict[str, Any] = {"backend": in_force}
-        if mode is not None:
-            call = torch.compile(function, mode=mode, fullgraph=True, dynamic=False)
-            facts = {"compile": mode, "fullgraph": True}
-        yield _in_phase(name, call, phase, sets, in_force, facts)
+        facts: dict[str, Any] = {"backend": peer.backend}
+        if peer.mode is not None:
+            call = torch.compile(function, mode=peer.mode, fullgraph=True, dynamic=False)
+            facts = {"compile": peer.mode, "fullgraph": True}
+        competitor = _in_phase(name, call, phase, sets, peer, facts)
+        if peer.variant == "automatic" or _serves(competitor):
+            yield competitor
+
+
+def _serves(competitor: Competitor) -> bool:
+    """Whether a forced variant takes the call; each serves some shapes only."""
+    try:
+        with competitor.in_force():
+            competitor.run(competitor.prepare(0))
+    except (ValueError, RuntimeError) as error:
+        if "cannot serve" in str(error):
+            return False
+        raise
+    return True
 
 
 def _in_phase(
@@ -57,7 +91,7 @@ def _in_phase(
     call: Callable[..., Any],
     phase: str,
     sets: Sequence[Any],
-    in_force: str,
+    peer: Peer,
     facts: dict[str, Any],
 ) -> Competitor:
     def inputs(index: int) -> Any:
@@ -76,10 +110,10 @@ def _in_phase(
     def both(inputs: Any) -> Any:
         return torch.autograd.grad(forward(inputs), inputs.leaves, inputs.gradients)
 
+    prepare, run = inputs, both if phase == "both" else forward
     if phase == "backward":
-        return Competitor(name, backward, forward_unmeasured, in_force, True, facts)
-    run = both if phase == "both" else forward
-    return Competitor(name, run, inputs, in_force, phase != "inference", facts)
+        prepare, run = forward_unmeasured, backward
+    return Competitor(name, run, prepare, phase != "inference", facts, peer.backend, peer.variant)
 
 
 def copy_of(total_bytes: int, device: str, sets: int) -> Competitor:

@@ -10,11 +10,13 @@ competitor's share alone: its statistics are thus of the interleaved measurement
 """
 
 import gc
+import importlib
 import random
 import resource
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -40,17 +42,39 @@ class Competitor:
         name: how the report calls it.
         prepare: makes, unmeasured, what `run` takes, from the number of an input set.
         run: the measured call; what it returns is dropped.
-        backend: the backend in force meanwhile.
         grad: whether autograd records.
         facts: what the report should know, such as the mode of a compiler.
+        backend: the backend in force meanwhile.
+        variant: the one of the CUDA kernels, likewise.
     """
 
     name: str
     run: Callable[[Any], Any]
     prepare: Callable[[int], Any] = int
-    backend: str = "auto"
     grad: bool = True
     facts: dict[str, Any] = field(default_factory=dict)
+    backend: str = "auto"
+    variant: str = "automatic"
+
+    @contextmanager
+    def in_force(self) -> Iterator[None]:
+        """What a call of `prepare` or `run` needs around it."""
+        with use_backend(self.backend), torch.set_grad_enabled(self.grad), forced(self.variant):
+            yield
+
+
+@contextmanager
+def forced(variant: str) -> Iterator[None]:
+    """A variant of the CUDA kernels for the calls inside."""
+    if variant == "automatic":
+        yield
+        return
+    extension = importlib.import_module("softgate_ext._C")
+    extension.force_variant(variant)
+    try:
+        yield
+    finally:
+        extension.force_variant("automatic")
 
 
 class Race:
@@ -93,7 +117,7 @@ class Race:
 
     def result(self, competitor: Competitor) -> Any:
         """What one call returns, on the first input set."""
-        with use_backend(competitor.backend), torch.set_grad_enabled(competitor.grad):
+        with competitor.in_force():
             return competitor.run(competitor.prepare(0))
 
     def summary(self) -> dict[str, dict[str, Any]]:
@@ -110,7 +134,7 @@ class Race:
 
     def _measure(self, competitor: Competitor) -> tuple[float, int]:
         """Seconds per call, and the page faults of all calls."""
-        with use_backend(competitor.backend), torch.set_grad_enabled(competitor.grad):
+        with competitor.in_force():
             states = [competitor.prepare(i) for i in range(self.sets)]
             before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
             seconds = _time(competitor.run, states, self.device) / self.sets

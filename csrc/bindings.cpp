@@ -11,6 +11,9 @@
 
 #include "cpu/kernels.h"
 #include "ops.h"
+#ifdef SOFTGATE_CUDA
+#include "cuda/run.h"
+#endif
 
 namespace py = pybind11;
 
@@ -63,6 +66,9 @@ py::dict build_info() {
 PYBIND11_MODULE(_C, m) {
   m.doc() = "Compiled kernels of softgate_ext; use softgate_ext.ops instead.";
   m.def("build_info", &build_info);
+#ifdef SOFTGATE_CUDA
+  m.def("force_variant", &cuda::force_variant);
+#endif
   define(m, "gated_residual", &gated_residual);
   define(m, "gated_residual_backward", &gated_residual_backward);
   define(m, "gated_residual_bn_relu", &gated_residual_bn_relu);

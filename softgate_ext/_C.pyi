@@ -6,6 +6,7 @@ from typing import Any
 from torch import Tensor
 
 def build_info() -> dict[str, Any]: ...
+def force_variant(name: str, /) -> None: ...  # only where build_info()["cuda"] is a version
 def gated_residual(x: Tensor, branches: Sequence[Tensor], alpha: Tensor | None, /) -> Tensor: ...
 def gated_residual_backward(
     dy: Tensor,

@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -106,12 +107,19 @@ def main() -> int:
             file=sys.stderr,
         )
         return 2
-    found = {arch: compile_for(arch, nvcc, cuobjdump) for arch in options.arch}
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        jobs = [(arch, source) for arch in options.arch for source in SOURCES]
+        read = pool.map(lambda job: compile_for(*job, nvcc, cuobjdump), jobs)
+        found: dict[int, list[Kernel]] = {arch: [] for arch in options.arch}
+        for (arch, _), kernels in zip(jobs, read, strict=True):
+            found[arch] += kernels
+    for kernels in found.values():
+        kernels.sort(key=lambda k: (k.name, k.dtype, k.channels_last, -k.lanes, k.quads, k.pairs))
     text = table(found)
     print(text)
     if options.write:
         partial = options.write.with_suffix(".partial")
-        partial.write_text(page(text))
+        partial.write_text(page(text, release(nvcc)))
         os.replace(partial, options.write)
     faults = [
         f"sm_{arch} {kernel.title()}: {fault}"
@@ -123,6 +131,12 @@ def main() -> int:
         "\n".join(faults) or f"{sum(map(len, found.values()))} kernels: no spills, 128-bit accesses"
     )
     return 1 if faults else 0
+
+
+def release(nvcc: str) -> str:
+    """The compiler's version, as in "13.0"."""
+    found = re.search(r"release ([\d.]+)", run([nvcc, "--version"]))
+    return found[1] if found else "unknown"
 
 
 def find_tool(name: str) -> str | None:
@@ -138,18 +152,15 @@ def find_tool(name: str) -> str | None:
     return str(inside[0]) if inside else on_path
 
 
-def compile_for(arch: int, nvcc: str, cuobjdump: str) -> list[Kernel]:
+def compile_for(arch: int, source: str, nvcc: str, cuobjdump: str) -> list[Kernel]:
     kernels: dict[str, Kernel] = {}
     with tempfile.TemporaryDirectory() as folder:
-        for source in SOURCES:
-            cubin = Path(folder, source).with_suffix(".cubin")
-            log = run([nvcc, "-std=c++17", "-O3", f"-arch=sm_{arch}", "-Xptxas", "-v", "-cubin",
-                       str(HERE / source), "-o", str(cubin)])  # fmt: skip
-            read_log(log, kernels)
-            read_sass(run([cuobjdump, "-sass", str(cubin)]), kernels)
-    return sorted(
-        kernels.values(), key=lambda k: (k.name, k.dtype, k.channels_last, -k.lanes, k.quads)
-    )
+        cubin = str(Path(folder, source).with_suffix(".cubin"))
+        log = run([nvcc, "-std=c++17", "-O3", f"-arch=sm_{arch}", "-Xptxas", "-v", "-cubin",
+                   str(HERE / source), "-o", cubin])  # fmt: skip
+        read_log(log, kernels)
+        read_sass(run([cuobjdump, "-sass", cubin]), kernels)
+    return list(kernels.values())
 
 
 def run(command: list[str]) -> str:
@@ -243,9 +254,9 @@ def widths_of(kernel: Kernel) -> Iterable[int]:
     return [int(key.split()[1]) for key in kernel.widths if not key.endswith("local")]
 
 
-def page(text: str) -> str:
+def page(text: str, compiler: str) -> str:
     return (
-        "# CUDA kernels as compiled\n\nPrinted by `make sass`. Registers of a thread / blocks of "
+        f"# CUDA kernels as compiled\n\nPrinted by `make sass` (nvcc {compiler}). Registers of a thread / blocks of "
         f"{THREADS} threads that a multiprocessor holds; `shared`: bytes a block merges sums in; "
         "`spills`: bytes of spills and stack, over all architectures; `widest`: the widest access "
         "to global memory, in bits. `quads`: a low resolution takes part; `pairs`: a branch ends "

@@ -1,4 +1,5 @@
-// What the tests hand to a call of the CUDA launchers and get back, emulated or on a GPU.
+// The door for the tests: a call of the CUDA launchers with the tensors it may touch, in the emulator
+// (calls.cpp) or on a GPU (on_device.cu). The launchers are those of the extension.
 #pragma once
 
 #include "../../csrc/cuda/launch.h"
@@ -7,7 +8,7 @@ struct Tensor {
   const char* name;
   void* begin;
   int64_t bytes;
-  int32_t written;  // 1: an input; on return 1 where every byte was written
+  int32_t written;  // 1: an input; on return 1 where every byte was written, as far as can be told
   int64_t read_bytes, write_bytes;
 };
 
@@ -16,6 +17,8 @@ struct Options {
   int32_t variant;
   uint32_t order_seed;
   int64_t cache_bytes;  // 0: no cache
+  int64_t edge_blocks;  // that run at either end of a grid; 0: all
+  int32_t poison;       // 1: what the call has to write starts as NaN; 0: nobody has written it
 };
 
 struct Report {
@@ -29,6 +32,7 @@ struct Report {
 template <class Call>
 using Run = void (*)(const Call&, const softgate::cuda::Device&, void*, softgate::cuda::Stream);
 
+// Fills the report and what the tensors say of themselves; 1 where the call failed.
 template <class Call>
 int run_call(const Call& call, const Options& options, Tensor* tensors, int count, Report& report,
              Run<Call> run);

@@ -1,4 +1,4 @@
-"""The emulator, built once a session."""
+"""The kernels for the cases: in the emulator, built once a session, or on a GPU."""
 
 from pathlib import Path
 
@@ -22,3 +22,14 @@ def emulator() -> Path:
     if reason:
         pytest.skip(reason)
     return emulator_build.build()
+
+
+@pytest.fixture(scope="session", params=["emulator", pytest.param("gpu", marks=pytest.mark.gpu)])
+def kernels(request: pytest.FixtureRequest) -> Path:
+    """Where the cases that only look at values run: both say the same."""
+    if request.param == "emulator":
+        return request.getfixturevalue("emulator")
+    reason = emulator_build.why_no_gpu()
+    if reason:
+        pytest.skip(reason)
+    return emulator_build.build_on_device()

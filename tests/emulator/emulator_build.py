@@ -1,4 +1,4 @@
-"""Builds the CUDA kernels for the emulator: the files of csrc/cuda, compiled by g++ as C++."""
+"""Builds the CUDA kernels for the tests: for the emulator by g++ as C++, for a GPU by nvcc."""
 
 import fcntl
 import hashlib
@@ -6,15 +6,17 @@ import importlib.util
 import os
 import shutil
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import cache
 from pathlib import Path
+
+import torch
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 CUDA = ROOT / "csrc" / "cuda"
 LAUNCHERS = ("forward.cu", "backward.cu", "plan.cpp")
-MACHINE = ("calls.cpp", "fibers.cpp", "machine.cpp")
+MACHINE = ("fibers.cpp", "machine.cpp", "scheduler.cpp")
 FLAGS = [
     "-std=c++17",
     "-O1",
@@ -58,22 +60,67 @@ def why_not() -> str | None:
     return None
 
 
-def build(*, sanitize: bool = False, sources: Path = CUDA, extra: Iterable[str] = ()) -> Path:
+def build(
+    *,
+    sanitize: bool = False,
+    sources: Path = CUDA,
+    extra: Iterable[str] = (),
+    door: str = "calls.cpp",
+) -> Path:
     """The shared library; compiled once for the same sources and flags.
 
     Args:
         sanitize: With AddressSanitizer and UBSan.
         sources: The folder of kernels: csrc/cuda, or a copy of it with one thing wrong.
         extra: Further flags of the compiler.
+        door: The file by which the tests come in.
     """
     flags = [*FLAGS, *(SANITIZE if sanitize else []), *extra, f"-I{cuda_headers()}", f"-I{HERE}"]
-    folder = ROOT / "build" / "emulator" / _key(flags, sources)
-    library = folder / "emulator.so"
+    files = [*(sources / name for name in LAUNCHERS), *(HERE / name for name in (door, *MACHINE))]
+    return _once("emulator", _key([*flags, door], sources), lambda to: _compile(files, flags, to))
+
+
+def changed_copy(folder: Path, file: str, right: str, wrong: str) -> Path:
+    """A copy of csrc/cuda with one thing wrong."""
+    shutil.copytree(CUDA.parent, folder / "csrc")
+    path = folder / "csrc" / "cuda" / file
+    text = path.read_text()
+    assert text.count(right) == 1, "the kernel has changed: change its wrong twin too"
+    path.write_text(text.replace(right, wrong))
+    return path.parent
+
+
+def why_no_gpu() -> str | None:
+    """Why the kernels cannot run on a GPU here, or None."""
+    if not torch.cuda.is_available():
+        return "needs a CUDA device"
+    return None if nvcc() else "needs nvcc (set CUDA_HOME)"
+
+
+def nvcc() -> str | None:
+    home = next((os.environ[v] for v in ("CUDA_HOME", "CUDA_PATH") if os.environ.get(v)), "")
+    return shutil.which("nvcc", path=str(Path(home, "bin")) if home else None)
+
+
+def build_on_device(arch: str = "native") -> Path:
+    """The same calls for a GPU: the machine's own, or any architecture, to see it compile."""
+    flags = ["-std=c++17", "-O3", "-lineinfo", f"-arch={arch}", "-Xcompiler=-fPIC", "-shared"]
+    files = [CUDA / name for name in (*LAUNCHERS, "device.cu")] + [HERE / "on_device.cu"]
+    command = [nvcc(), *flags, "--threads=0", *map(str, files), "-o"]
+    return _once("on_device", _key(flags, CUDA), lambda to: run([*command, str(to)]))
+
+
+def _once(name: str, key: str, make: Callable[[Path], None]) -> Path:
+    """The library of these sources and flags, made where there is none."""
+    folder = ROOT / "build" / name / key
+    library = folder / f"{name}.so"
     folder.mkdir(parents=True, exist_ok=True)
     with open(folder / "lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # several test processes want it at once
         if not library.is_file():
-            _compile([sources / n for n in LAUNCHERS] + [HERE / n for n in MACHINE], flags, library)
+            partial = library.with_suffix(f".{os.getpid()}")
+            make(partial)
+            os.replace(partial, library)
     return library
 
 
@@ -89,14 +136,12 @@ def _compile(files: Iterable[Path], flags: list[str], library: Path) -> None:
     objects = []
     for path in files:
         objects.append(str(library.parent / f"{path.stem}_{path.suffix[1:]}.o"))
-        _run(["g++", *flags, "-x", "c++", "-c", str(path), "-o", objects[-1]])
-    partial = library.with_suffix(f".{os.getpid()}")
+        run(["g++", *flags, "-x", "c++", "-c", str(path), "-o", objects[-1]])
     sanitizers = [f for f in flags if f.startswith("-fsanitize")]
-    _run(["g++", "-shared", *sanitizers, *objects, "-o", str(partial)])
-    os.replace(partial, library)
+    run(["g++", "-shared", *sanitizers, *objects, "-o", str(library)])
 
 
-def _run(command: list[str]) -> None:
+def run(command: list[str]) -> None:
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode != 0:
         raise RuntimeError(f"{' '.join(command)}\n{done.stderr[-4000:]}")

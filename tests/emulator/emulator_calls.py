@@ -1,4 +1,4 @@
-"""Calls of the CUDA launchers in the emulator: torch tensors in, results and counts out."""
+"""Calls of the CUDA launchers, emulated or on a GPU: torch tensors in, results and counts out."""
 
 import ctypes
 from collections.abc import Sequence
@@ -29,7 +29,7 @@ MAX_BRANCHES = 4
 
 
 class EmulatorError(RuntimeError):
-    """The emulator caught a kernel breaking a rule, or the launchers refused a call."""
+    """A kernel broke a rule, as the emulator or the GPU says, or the launchers refused a call."""
 
 
 class _Dims(Structure):
@@ -111,6 +111,8 @@ class _Options(Structure):
         ("variant", c_int32),
         ("order_seed", c_uint32),
         ("cache_bytes", c_int64),
+        ("edge_blocks", c_int64),
+        ("poison", c_int32),
     ]
 
 
@@ -138,12 +140,26 @@ class Machine:
         device: What the launchers believe to run on.
         order_seed: 0 runs threads in order, another number shuffles them.
         cache_bytes: Of the least-recently-used cache behind which device bytes are counted.
+        edge_blocks: Blocks that run at either end of a grid; 0 for all.
+        poison: Outputs start as NaN; on a GPU they may start as memory that nobody wrote, for initcheck.
     """
 
     variant: str = "automatic"
     device: Device = SMALL_GPU
     order_seed: int = 0
     cache_bytes: int = 0
+    edge_blocks: int = 0
+    poison: bool = True
+
+    def options(self) -> _Options:
+        return _Options(
+            self.device,
+            VARIANTS[self.variant],
+            self.order_seed,
+            self.cache_bytes,
+            self.edge_blocks,
+            self.poison,
+        )
 
 
 @dataclass
@@ -163,7 +179,7 @@ class Result:
 def load(path: Path) -> ctypes.CDLL:
     library = ctypes.CDLL(str(path))
     for name, struct in (("forward", _Forward), ("backward", _Backward)):
-        run = getattr(library, f"emulate_{name}")
+        run = getattr(library, f"run_{name}")
         run.argtypes = [
             POINTER(struct),
             POINTER(_Options),
@@ -244,11 +260,9 @@ class Call:
             size = t.numel() * t.element_size()
             slot.name, slot.begin, slot.bytes = name.encode(), t.data_ptr(), size
             slot.written = written
-        options = _Options(
-            machine.device, VARIANTS[machine.variant], machine.order_seed, machine.cache_bytes
-        )
+        options = machine.options()
         report = _Report()
-        run = getattr(self._library, f"emulate_{direction}")
+        run = getattr(self._library, f"run_{direction}")
         if run(byref(call), byref(options), tensors, len(tensors), byref(report)):
             raise EmulatorError(report.error.decode())
         result = Result(

@@ -53,5 +53,6 @@ struct Memory {
 
 extern Memory* memory;       // of the call that runs
 extern unsigned order_seed;  // 0: threads run in order; else in the order of this shuffle
+extern int64_t edge_blocks;  // 0: all blocks run; else so many at either end of a grid
 
 }  // namespace emulator

@@ -1,34 +1,123 @@
-// The same door as calls.cpp, to the kernels on a GPU: the tests' cases run there too.
+// The same calls on a GPU: every tensor has a twin there, as far off its alignment, for the time of the
+// call. Nothing else of the process touches the GPU, so that compute-sanitizer sees these kernels alone.
+#include "calls.h"
+
+#include <algorithm>
 #include <cstdio>
 #include <exception>
+#include <stdexcept>
+#include <string>
+#include <vector>
 
-#include "calls.h"
+namespace {
+
+constexpr uintptr_t kLine = 256;  // what cudaMalloc aligns to
+
+void check(cudaError_t error) {
+  if (error != cudaSuccess) throw std::runtime_error(cudaGetErrorString(error));
+}
+
+// Memory of the GPU; a copy of the host's, where that is given.
+class Twin {
+ public:
+  Twin(const void* host, size_t bytes, bool written, bool poison)
+      : offset_(reinterpret_cast<uintptr_t>(host) % kLine) {
+    check(cudaMalloc(&base_, bytes + offset_));
+    if (written) {
+      check(cudaMemcpy(begin(), host, bytes, cudaMemcpyHostToDevice));
+    } else if (poison) {
+      check(cudaMemset(begin(), 0xff, bytes));  // NaN in every type
+    }
+  }
+  Twin(Twin&& other) : base_(other.base_), offset_(other.offset_) { other.base_ = nullptr; }
+  Twin(const Twin&) = delete;
+  ~Twin() { cudaFree(base_); }
+
+  void* begin() const { return static_cast<char*>(base_) + offset_; }
+
+ private:
+  void* base_ = nullptr;
+  size_t offset_;
+};
+
+class Twins {
+ public:
+  Twins(const Tensor* tensors, int count, bool poison) : tensors_(tensors) {
+    for (int i = 0; i < count; ++i) {
+      twins_.emplace_back(tensors[i].begin, tensors[i].bytes, tensors[i].written != 0, poison);
+    }
+  }
+
+  // The pointer of the host becomes that of its twin.
+  template <class P>
+  void move(P*& pointer) const {
+    for (size_t i = 0; i < twins_.size() && pointer != nullptr; ++i) {
+      if (tensors_[i].begin != pointer || tensors_[i].bytes == 0) continue;
+      pointer = static_cast<P*>(twins_[i].begin());
+      return;
+    }
+  }
+
+  void move_source(softgate::Source& s) const {
+    move(s.skip), move(s.alpha), move(s.low);
+    for (auto& branch : s.branch) move(branch);
+  }
+  void move_norm(softgate::Norm& norm) const { move(norm.weight), move(norm.bias); }
+
+  void bring_back() const {
+    for (size_t i = 0; i < twins_.size(); ++i) {
+      if (tensors_[i].written) continue;
+      check(cudaMemcpy(tensors_[i].begin, twins_[i].begin(), tensors_[i].bytes,
+                       cudaMemcpyDeviceToHost));
+    }
+  }
+
+ private:
+  const Tensor* tensors_;
+  std::vector<Twin> twins_;
+};
+
+softgate::Forward moved(softgate::Forward a, const Twins& twins) {
+  twins.move_source(a.source), twins.move_norm(a.norm);
+  for (void** p : {&a.y, &a.z, &a.mean, &a.var}) twins.move(*p);
+  return a;
+}
+
+softgate::Backward moved(softgate::Backward a, const Twins& twins) {
+  twins.move_source(a.source), twins.move_norm(a.norm);
+  for (const void** p : {&a.dy, &a.dz, &a.y, &a.mean, &a.var}) twins.move(*p);
+  for (void** p : {&a.dskip, &a.dlow, &a.dalpha, &a.dweight, &a.dbias}) twins.move(*p);
+  for (auto& branch : a.dbranch) twins.move(branch);
+  return a;
+}
+
+// The device that the case has in mind, as far as this one can be it: the same blocks and slices.
+softgate::cuda::Device common(const softgate::cuda::Device& asked) {
+  const softgate::cuda::Device& here = softgate::cuda::current_device();
+  return {std::min(asked.processors, here.processors), std::min(asked.l2_bytes, here.l2_bytes),
+          std::min(asked.shared_bytes, here.shared_bytes), std::min(asked.cluster, here.cluster)};
+}
+
+}  // namespace
 
 template <class Call>
 int run_call(const Call& call, const Options& options, Tensor* tensors, int count, Report& report,
              Run<Call> run) {
   report = {};
-  void* workspace = nullptr;
-  int failed = 0;
   try {
     softgate::cuda::force_variant(static_cast<softgate::cuda::Variant>(options.variant));
-    const softgate::cuda::Device& device = softgate::cuda::current_device();
-    report.workspace_bytes = softgate::cuda::workspace_bytes(call, device);
-    if (report.workspace_bytes > 0) {
-      cudaMalloc(&workspace, report.workspace_bytes);
-      cudaMemset(workspace, 0xff, report.workspace_bytes);
-    }
-    run(call, device, workspace, nullptr);
+    const softgate::cuda::Device device = common(options.device);
+    const Twins twins(tensors, count, options.poison != 0);
+    const Call there = moved(call, twins);
+    report.workspace_bytes = softgate::cuda::workspace_bytes(there, device);
+    const Twin workspace(nullptr, report.workspace_bytes, false, options.poison != 0);
+    run(there, device, workspace.begin(), nullptr);
+    check(cudaDeviceSynchronize());
+    twins.bring_back();
   } catch (const std::exception& error) {
     std::snprintf(report.error, sizeof report.error, "%s", error.what());
-    failed = 1;
+    return 1;
   }
-  const cudaError_t error = cudaDeviceSynchronize();
-  if (!failed && error != cudaSuccess) {
-    std::snprintf(report.error, sizeof report.error, "%s", cudaGetErrorString(error));
-    failed = 1;
-  }
-  cudaFree(workspace);
   for (int i = 0; i < count; ++i) tensors[i].written = 1;  // outputs start as NaN: values tell
-  return failed;
+  return 0;
 }

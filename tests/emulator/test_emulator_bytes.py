@@ -12,6 +12,7 @@ from emulator_ops import LAYOUTS, Case, Tensors
 BLOCK = Case("residual", (32, 16, 16), (32, 32, 32), dtype=torch.bfloat16)
 PLAIN = replace(BLOCK, op="plain", widths=(64,))
 ADD = replace(BLOCK, op="add", widths=(), skip_channels=64, low=64)
+CONCAT = replace(BLOCK, op="concat", widths=(), skip_channels=32, low=32)
 FORWARD = {"two_pass": 5.0, "resident": 4.0}
 BACKWARD = {"two_pass": 8.0, "resident": 6.0}
 MARGIN = 1.02
@@ -26,7 +27,7 @@ def hold(result: Result, case: Case, ideal: float) -> None:
     assert ideal <= result.bytes / elements(case) <= ideal * MARGIN
 
 
-def run(library, case: Case, machine: Machine, backward: bool) -> Result:
+def run(library, case: Case, machine: Machine, backward: bool, y_in_loss: bool = True) -> Result:
     tensors = Tensors(case, library)
     forward = tensors.forward(machine)
     if not backward:
@@ -34,7 +35,7 @@ def run(library, case: Case, machine: Machine, backward: bool) -> Result:
     y = forward.values.get("y", tensors.branches[0] if tensors.branches else None)
     dy, dz = tensors.gradients()
     statistics = forward.values.get("mean"), forward.values.get("var")
-    return tensors.backward(machine, y, *statistics, dy, dz)
+    return tensors.backward(machine, y, *statistics, dy if y_in_loss else None, dz)
 
 
 def sized(case: Case, variant: str, layout: str) -> Case:
@@ -60,6 +61,17 @@ class TestTraining:
         case, machine = sized(ADD, variant, layout), Machine(variant, CLUSTER_GPU)
         hold(run(emulator, case, machine, False), case, FORWARD[variant] - 0.75)
         hold(run(emulator, case, machine, True), case, BACKWARD[variant] - 0.75)
+
+    def test_merge_of_which_only_z_is_used(self, emulator, variant, layout):
+        case, machine = sized(ADD, variant, layout), Machine(variant, CLUSTER_GPU)
+        result = run(emulator, case, machine, True, y_in_loss=False)
+        hold(result, case, BACKWARD[variant] - 1.75)
+
+    def test_merge_side_by_side(self, emulator, variant, layout):
+        """Skip is half of y, and low an eighth."""
+        case, machine = sized(CONCAT, variant, layout), Machine(variant, CLUSTER_GPU)
+        hold(run(emulator, case, machine, False), case, FORWARD[variant] - 1.375)
+        hold(run(emulator, case, machine, True), case, BACKWARD[variant] - 1.875)
 
     def test_branches_that_end_within_packs(self, emulator, variant, layout):
         case = sized(replace(BLOCK, widths=(36, 18, 18)), variant, layout)
@@ -90,12 +102,32 @@ def test_one_pass_where_statistics_are_known_or_absent(emulator, layout):
         (replace(BLOCK, norm="none"), 3),
         (replace(PLAIN, norm="evaluation"), 2),
         (replace(ADD, norm="none"), 2.25),
+        (replace(ADD, norm="evaluation"), 3.25),
+        (replace(CONCAT, norm="none"), 1.625),
+        (replace(CONCAT, norm="evaluation"), 2.625),
     ):
         case = replace(case, layout=layout)
         hold(run(emulator, case, machine, False), case, forward)
-    # dy and x in, dx and three branches out.
-    case = replace(BLOCK, norm="none", layout=layout)
-    hold(run(emulator, case, machine, True), case, 4)
+
+
+# In: the gradients of the outputs, y where there is a norm, and skip; out: one gradient per source.
+ONE_PASS_BACKWARD = {
+    "block": (replace(BLOCK, norm="none"), 1 + 1 + 2),
+    "add": (replace(ADD, norm="none"), 1 + 1 + 1.25),
+    "concat": (replace(CONCAT, norm="none"), 1 + 0.5 + 0.625),
+    "normed block": (replace(BLOCK, norm="evaluation", affine=False), 3 + 1 + 2),
+    "normed add": (replace(ADD, norm="evaluation", affine=False), 3 + 1 + 1.25),
+    "normed concat": (replace(CONCAT, norm="evaluation", affine=False), 3 + 0.5 + 0.625),
+    "norm": (replace(PLAIN, norm="evaluation", affine=False), 2 + 1),
+}
+
+
+@pytest.mark.parametrize("name", ONE_PASS_BACKWARD)
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_one_pass_backward_where_no_sum_is_waited_for(emulator, layout, name):
+    case, ideal = ONE_PASS_BACKWARD[name]
+    case = replace(case, layout=layout)
+    hold(run(emulator, case, Machine(), True), case, ideal)
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)

@@ -1,8 +1,6 @@
 """Wrong kernels that the emulator must catch: each is csrc/cuda with one thing changed."""
 
-import shutil
 from dataclasses import dataclass
-from pathlib import Path
 
 import emulator_build
 import pytest
@@ -56,6 +54,14 @@ KERNELS = {
         BLOCK,
         TWO_PASS,
         "divergent shuffle",
+    ),
+    "a sum that never reached shared memory": Wrong(
+        "reduce.cuh",
+        "if (row % kWarp == 0) shared[row / kWarp] = value[0];",
+        "if (row == 0) shared[row / kWarp] = value[0];",
+        BLOCK,
+        TWO_PASS,
+        "not close",
     ),
     "a lane counted twice": Wrong(
         "reduce.cuh",
@@ -161,16 +167,7 @@ KERNELS = {
 def test_wrong_kernels_are_caught(emulator, tmp_path, name):
     kernel = KERNELS[name]
     assert check(emulator, kernel.case, kernel.machine), "the case serves the right kernel"
-    wrong = emulator_build.build(sources=copy_with(tmp_path, kernel), extra=["-O0"])
+    sources = emulator_build.changed_copy(tmp_path, kernel.file, kernel.right, kernel.wrong)
+    wrong = emulator_build.build(sources=sources, extra=["-O0"])
     with pytest.raises((EmulatorError, AssertionError), match=kernel.says):
         check(wrong, kernel.case, kernel.machine)
-
-
-def copy_with(folder: Path, kernel: Wrong) -> Path:
-    csrc = folder / "csrc"
-    shutil.copytree(emulator_build.CUDA.parent, csrc)
-    path = csrc / "cuda" / kernel.file
-    text = path.read_text()
-    assert text.count(kernel.right) == 1, "the kernel has changed: change its wrong twin too"
-    path.write_text(text.replace(kernel.right, kernel.wrong))
-    return csrc / "cuda"

@@ -41,22 +41,20 @@ def run_everywhere(library, case: Case) -> None:
 @pytest.mark.parametrize("dtype", DTYPES, ids=NAMES.get)
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("op", OPS)
-def test_every_op_layout_and_dtype(emulator, op, layout, dtype, norm):
+def test_every_op_layout_and_dtype(kernels, op, layout, dtype, norm):
     if op == "plain" and norm == "none":
         pytest.skip("nothing to compute")
-    run_everywhere(
-        emulator, Case(**OPS[op], size=(2, 8, 16), layout=layout, dtype=dtype, norm=norm)
-    )
+    run_everywhere(kernels, Case(**OPS[op], size=(2, 8, 16), layout=layout, dtype=dtype, norm=norm))
 
 
 @pytest.mark.parametrize("alpha", ["channel", "shared", "none"])
 @pytest.mark.parametrize("affine", [True, False])
 @pytest.mark.parametrize("relu", [True, False])
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_options(emulator, layout, relu, affine, alpha):
+def test_options(kernels, layout, relu, affine, alpha):
     for op, norm in itertools.product(("residual", "concat"), ("training", "evaluation")):
         case = Case(**OPS[op], size=(2, 4, 8), layout=layout, norm=norm)
-        run_everywhere(emulator, replace(case, alpha=alpha, affine=affine, relu=relu))
+        run_everywhere(kernels, replace(case, alpha=alpha, affine=affine, relu=relu))
 
 
 SIZES = [
@@ -74,22 +72,22 @@ SIZES = [
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=NAMES.get)
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("size", SIZES, ids=str)
-def test_sizes(emulator, size, layout, dtype):
+def test_sizes(kernels, size, layout, dtype):
     for op in OPS:
-        run_everywhere(emulator, Case(**OPS[op], size=size, layout=layout, dtype=dtype))
+        run_everywhere(kernels, Case(**OPS[op], size=size, layout=layout, dtype=dtype))
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("size", [(1, 1, 2), (2, 5, 7), (3, 1, 9), (1, 9, 1), (2, 7, 8)], ids=str)
-def test_odd_sizes(emulator, size, layout):
+def test_odd_sizes(kernels, size, layout):
     for dtype in (torch.float32, torch.float16):
         for op in ("residual", "plain"):
-            run_everywhere(emulator, Case(**OPS[op], size=size, layout=layout, dtype=dtype))
+            run_everywhere(kernels, Case(**OPS[op], size=size, layout=layout, dtype=dtype))
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_one_pixel(emulator, layout):
-    run_everywhere(emulator, Case("residual", (8,), (1, 1, 1), layout=layout, norm="evaluation"))
+def test_one_pixel(kernels, layout):
+    run_everywhere(kernels, Case("residual", (8,), (1, 1, 1), layout=layout, norm="evaluation"))
 
 
 @pytest.mark.parametrize(
@@ -109,9 +107,9 @@ def test_one_pixel(emulator, layout):
     ids=str,
 )
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_channel_counts(emulator, layout, widths):
+def test_channel_counts(kernels, layout, widths):
     for dtype in (torch.float32, torch.bfloat16):
-        run_everywhere(emulator, Case("residual", widths, (2, 4, 8), layout=layout, dtype=dtype))
+        run_everywhere(kernels, Case("residual", widths, (2, 4, 8), layout=layout, dtype=dtype))
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
@@ -127,26 +125,26 @@ def test_channel_counts(emulator, layout, widths):
     ],
     ids=str,
 )
-def test_merges_of_uneven_halves(emulator, layout, widths, low, skipped):
+def test_merges_of_uneven_halves(kernels, layout, widths, low, skipped):
     for dtype in (torch.float32, torch.bfloat16):
         case = Case("concat", widths, (2, 4, 8), low=low, layout=layout, dtype=dtype)
-        run_everywhere(emulator, replace(case, skip_channels=skipped))
+        run_everywhere(kernels, replace(case, skip_channels=skipped))
 
 
 @pytest.mark.parametrize("shift", [1, 2, 4])
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_tensors_off_their_alignment(emulator, layout, shift):
+def test_tensors_off_their_alignment(kernels, layout, shift):
     for op, dtype in itertools.product(OPS, (torch.float32, torch.bfloat16)):
         case = Case(**OPS[op], size=(2, 4, 8), layout=layout, dtype=dtype, shift=shift)
-        run_everywhere(emulator, case)
+        run_everywhere(kernels, case)
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_mean_far_from_the_deviation(emulator, layout, variant):
+def test_mean_far_from_the_deviation(kernels, layout, variant):
     # Without ReLU: its mask may rightly differ where the stored mean's rounding reaches.
     case = Case("plain", (16,), (4, 16, 16), layout=layout, mean=1e4, relu=False)
-    tensors, machine = Tensors(case, emulator), Machine(variant, CLUSTER_GPU)
+    tensors, machine = Tensors(case, kernels), Machine(variant, CLUSTER_GPU)
     y, mean, var = check_forward(tensors, tensors.forward(machine))
     _, dz = tensors.gradients()
     gradients = tensors.backward(machine, y, mean, var, None, dz).values
@@ -156,26 +154,26 @@ def test_mean_far_from_the_deviation(emulator, layout, variant):
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_variance_of_a_constant_is_zero(emulator, layout, variant):
-    tensors = Tensors(Case("plain", (16,), (4, 8, 8), layout=layout), emulator)
+def test_variance_of_a_constant_is_zero(kernels, layout, variant):
+    tensors = Tensors(Case("plain", (16,), (4, 8, 8), layout=layout), kernels)
     tensors.branches[0].fill_(1234.567)
     assert bool((tensors.forward(Machine(variant, CLUSTER_GPU)).values["var"] == 0).all())
 
 
 @pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_many_slices(emulator, layout, device):
+def test_many_slices(kernels, layout, device):
     machine = Machine("sliced", DEVICES[device])
     for op, dtype in itertools.product(OPS, (torch.float32, torch.bfloat16)):
         case = Case(op, (96,), (4, 8, 8), low=96, layout=layout, dtype=dtype)
-        assert check(emulator, case, machine)
+        assert check(kernels, case, machine)
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_same_bits_whatever_the_order_of_threads(emulator, layout, variant):
+def test_same_bits_whatever_the_order_of_threads(kernels, layout, variant):
     case = Case("concat", (16, 8), (3, 8, 16), low=24, layout=layout, dtype=torch.bfloat16)
-    tensors = Tensors(case, emulator)
+    tensors = Tensors(case, kernels)
     dy, dz = tensors.gradients()
     runs = []
     for seed in (0, 1, 2):
@@ -187,9 +185,9 @@ def test_same_bits_whatever_the_order_of_threads(emulator, layout, variant):
         assert all(torch.equal(runs[0][name], other[name]) for name in runs[0])
 
 
-def test_wanted_gradients_only(emulator):
+def test_wanted_gradients_only(kernels):
     case = Case("concat", (8, 8), (2, 8, 8), low=16)
-    tensors = Tensors(case, emulator)
+    tensors = Tensors(case, kernels)
     forward = tensors.forward(Machine()).values
     dy, dz = tensors.gradients()
     saved = (forward["y"], forward["mean"], forward["var"])
@@ -204,9 +202,9 @@ def test_wanted_gradients_only(emulator):
 
 @pytest.mark.parametrize("missing", ["dy", "dz"])
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_an_output_in_no_loss(emulator, variant, missing):
+def test_an_output_in_no_loss(kernels, variant, missing):
     case = Case("residual", (8, 8), (2, 8, 8))
-    tensors = Tensors(case, emulator)
+    tensors = Tensors(case, kernels)
     forward = tensors.forward(Machine()).values
     dy, dz = tensors.gradients()
     dy, dz = (None, dz) if missing == "dy" else (dy, None)
@@ -219,6 +217,6 @@ def test_an_output_in_no_loss(emulator, variant, missing):
 
 
 @pytest.mark.parametrize("size", [(0, 4, 4), (2, 0, 4)], ids=str)
-def test_empty_tensors_launch_nothing(emulator, size):
-    tensors = Tensors(Case("residual", (8,), size, norm="evaluation"), emulator)
+def test_empty_tensors_launch_nothing(kernels, size):
+    tensors = Tensors(Case("residual", (8,), size, norm="evaluation"), kernels)
     assert tensors.forward(Machine()).launches == 0

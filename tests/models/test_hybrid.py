@@ -149,12 +149,13 @@ def test_fused_equals_reference_in_float32(fused, kind, training, layout):
     errors = []
     for seed in range(5 if training else 1):
         torch.manual_seed(seed)
-        start = randomised(HybridNet(**KINDS[kind])).to(memory_format=layout).train(training)
+        start = randomised(HybridNet(**KINDS[kind])).to(fused, memory_format=layout)
+        start.train(training)
         results = []
         for backend in (fused, "reference"):
             model = copy.deepcopy(start)
             with use_backend(backend):
-                outputs = model(images().to(memory_format=layout))
+                outputs = model(images().to(fused, memory_format=layout))
                 sum(o.square().mean() for o in outputs).backward()
             results.append((outputs, dict(model.named_parameters()), dict(model.named_buffers())))
         (ours, parameters, buffers), (expected, their_parameters, their_buffers) = results

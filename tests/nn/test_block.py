@@ -64,7 +64,9 @@ def run(module: nn.Module, x: Tensor) -> dict[str, Tensor]:
     module = copy.deepcopy(module)
     x = x.clone().requires_grad_()
     y = module(x)
-    (y * torch.linspace(-1, 1, y.numel(), dtype=y.dtype).view_as(y)).sum().backward()
+    (
+        y * torch.linspace(-1, 1, y.numel(), dtype=y.dtype, device=y.device).view_as(y)
+    ).sum().backward()
     assert x.grad is not None
     result = {"y": y.detach(), "x.grad": x.grad, **dict(module.named_buffers())}
     for name, parameter in module.named_parameters():
@@ -98,8 +100,8 @@ def test_equals_the_plain_block(channels, gate, training):
 @pytest.mark.parametrize("training", [True, False])
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
 def test_fused_equals_reference_in_float32(fused, channels, training, layout):
-    block = randomised(SoftGatedBlock(*channels)).to(memory_format=layout).train(training)
-    x = image(channels[0]).to(memory_format=layout)
+    block = randomised(SoftGatedBlock(*channels)).to(fused, memory_format=layout).train(training)
+    x = image(channels[0]).to(fused, memory_format=layout)
     with use_backend(fused):
         ours = run(block, x)
     with use_backend("reference"):

@@ -63,11 +63,11 @@ def test_skip_merge(mode, bn_relu, pending):
 @pytest.mark.parametrize("mode", ["concat", "add"])
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
 def test_skip_merge_fused_equals_reference(fused, mode, layout):
-    module = SkipMerge(6, mode=mode, bn_relu=True)
+    module = SkipMerge(6, mode=mode, bn_relu=True).to(fused)
     results = []
     for backend in (fused, "reference"):
         skip, low, branch = (
-            t.float().to(memory_format=layout).requires_grad_()
+            t.float().to(fused, memory_format=layout).requires_grad_()
             for t in tensors((6, 4), (6, 2), (6, 4))
         )
         copied = copy.deepcopy(module)

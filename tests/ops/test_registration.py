@@ -37,6 +37,14 @@ def op(name: str, suffix: str = ""):
     return getattr(ops, name.split("-")[0] + suffix)
 
 
+@pytest.fixture(params=["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
+def device(request):
+    """Where the tensors are; the backend is the automatic one."""
+    if request.param == "cuda" and not torch.cuda.is_available():
+        pytest.skip("needs a CUDA device")
+    return request.param
+
+
 def arguments(case: Case) -> tuple:
     """The arguments of the dispatcher op for a case."""
     i = make_inputs(case).cast()
@@ -72,15 +80,17 @@ def backward_arguments(name: str, case: Case) -> tuple:
 @layouts
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=["float32", "bfloat16"])
 @pytest.mark.parametrize("training", [True, False], ids=["train", "eval"])
-def test_opcheck(name, channels_last, dtype, training):
-    case = replace(CASES[name], channels_last=channels_last, dtype=dtype, training=training)
+def test_opcheck(name, channels_last, dtype, training, device):
+    case = replace(
+        CASES[name], channels_last=channels_last, dtype=dtype, training=training, device=device
+    )
     torch.library.opcheck(op(name).default, arguments(case))
 
 
 @names
 @layouts
-def test_opcheck_of_backward(name, channels_last):
-    case = replace(CASES[name], channels_last=channels_last)
+def test_opcheck_of_backward(name, channels_last, device):
+    case = replace(CASES[name], channels_last=channels_last, device=device)
     torch.library.opcheck(op(name, "_backward").default, backward_arguments(name, case))
 
 
@@ -92,7 +102,7 @@ def test_opcheck_of_backward(name, channels_last):
     [{}, dict(alpha="block"), dict(alpha=None, affine=False, relu=False)],
     ids=["all", "block", "bare"],
 )
-def test_gradcheck(name, channels_last, training, option):
+def test_gradcheck(name, channels_last, training, option, device):
     """Numerical against analytical gradients in float64, y and z both used."""
     case = replace(
         CASES[name],
@@ -103,6 +113,7 @@ def test_gradcheck(name, channels_last, training, option):
         channels_last=channels_last,
         training=training,
         running=not training,
+        device=device,
         **option,
     )
     inputs = make_inputs(case).cast()

@@ -1,0 +1,91 @@
+"""What nvcc makes of the kernels: no spills, 128-bit accesses, on every architecture."""
+
+import importlib.util
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGE = ROOT / "docs" / "kernels.md"
+ARCHITECTURES = (80, 86, 89, 90, 100, 120)
+SYMBOL = "_ZN8softgate4cuda11forward_mapINS0_6TilingIfLb0ELi4ELb0ELb0EEEEEvNS_7ForwardENS0_3CutE"
+LOG = """\
+ptxas info    : Compiling entry function '{symbol}' for 'sm_90'
+    {stack} bytes stack frame, {spills} bytes spill stores, {spills} bytes spill loads
+ptxas info    : Used {registers} registers, used 1 barriers
+"""
+SASS = """\
+	Function : {symbol}
+        /*0100*/                   LDG.E.{load} R4, desc[UR4][R2.64] ;
+        /*0110*/                   {extra} [R2.64], R4 ;
+        /*0120*/                   STG.E.EF.128 desc[UR4][R2.64], R4 ;
+"""
+HEALTHY = dict(stack=0, spills=0, registers=64, load="EF.128.CONSTANT", extra="STS.128")
+
+
+@pytest.fixture(scope="module")
+def sass():
+    spec = importlib.util.spec_from_file_location("sass", ROOT / "csrc" / "cuda" / "sass.py")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["sass"] = module  # dataclasses look their module up
+    spec.loader.exec_module(module)
+    yield module
+    del sys.modules["sass"]
+
+
+def compiled(sass, **changes):
+    kernels = {}
+    facts = {**HEALTHY, **changes, "symbol": SYMBOL}
+    sass.read_log(LOG.format(**facts), kernels)
+    sass.read_sass(SASS.format(**facts), kernels)
+    return list(kernels.values())
+
+
+def test_reads_a_kernel(sass):
+    (kernel,) = compiled(sass)
+    assert kernel.title() == "forward_map | float32 | contiguous | 128 bits"
+    assert (kernel.registers, kernel.blocks(90)) == (64, 4)
+    assert kernel.widths["load 128"] == kernel.widths["store 128"] == 1
+    assert list(kernel.faults(90)) == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        (dict(spills=8), "16 bytes of spills, 0 of stack"),
+        (dict(stack=24), "0 bytes of spills, 24 of stack"),
+        (dict(load="64"), "no 128-bit load"),
+        (dict(extra="STL.64"), "accesses to local memory"),
+        (dict(extra="STG.E.U16"), "accesses of 8 or 16 bits"),
+        (dict(registers=168), "only 1 block on a multiprocessor"),
+    ],
+)
+def test_says_what_is_wrong(sass, monkeypatch, capsys, changes, words):
+    monkeypatch.setattr(sass, "find_tool", lambda name: name)
+    monkeypatch.setattr(sass, "compile_for", lambda *_: compiled(sass, **changes))
+    monkeypatch.setattr(sys, "argv", ["sass.py", "--arch", "90"])
+    assert sass.main() == 1
+    assert words in capsys.readouterr().out
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("arch", ARCHITECTURES)
+def test_architecture(sass, monkeypatch, capsys, arch):
+    """Nothing spills, and the table in docs is the present one (`make sass` writes it)."""
+    if sass.find_tool("nvcc") is None or sass.find_tool("cuobjdump") is None:
+        pytest.skip("needs nvcc and cuobjdump")
+    monkeypatch.setattr(sys, "argv", ["sass.py", "--arch", str(arch)])
+    assert sass.main() == 0, capsys.readouterr().out
+    text = PAGE.read_text()
+    version = re.search(r"nvcc ([\d.]+)", text)
+    if version and version[1] == sass.release(sass.find_tool("nvcc")):
+        assert column(text, arch) == column(capsys.readouterr().out, arch)
+
+
+def column(text: str, arch: int) -> dict[str, str]:
+    """Registers and blocks by kernel."""
+    rows = [line.strip("| ").split(" | ") for line in text.splitlines() if line.startswith("| ")]
+    at = rows[0].index(f"sm_{arch}")
+    return {" | ".join(row[:4]): row[at] for row in rows[1:]}

@@ -1,0 +1,42 @@
+"""What keeps the CUDA sources quick to compile and fit for the emulator."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+CUDA = Path(__file__).resolve().parents[2] / "csrc" / "cuda"
+KERNELS = sorted(CUDA.glob("*.cuh"))
+LAUNCHERS = sorted(CUDA.glob("*.cu"))
+
+
+def headers(path: Path) -> list[str]:
+    return re.findall(r'#include [<"]([^>"]+)', path.read_text())
+
+
+@pytest.mark.parametrize("path", KERNELS + LAUNCHERS, ids=lambda p: p.name)
+def test_no_torch_header_where_nvcc_would_read_it(path):
+    """torch/extension.h alone would take nvcc about as long as the kernels themselves."""
+    allowed = ("ATen/core/", "c10/cuda/") if path.suffix == ".cu" else ("nothing",)
+    torch_headers = [h for h in headers(path) if h.startswith(("torch/", "ATen/", "c10/"))]
+    assert [h for h in torch_headers if not h.startswith(allowed)] == []
+
+
+def test_there_is_something_to_look_at():
+    assert len(KERNELS) >= 5 and len(LAUNCHERS) >= 2
+
+
+@pytest.mark.parametrize("path", KERNELS, ids=lambda p: p.name)
+def test_global_memory_is_reached_through_packs_alone(path):
+    """What does not pass through pack.cuh is neither counted nor checked by the emulator."""
+    if path.name in ("pack.cuh", "device.cuh"):
+        pytest.skip("is that place")
+    assert not re.search(
+        r"__ld(cs|g|cg)|__st(cs|cg|wt)|reinterpret_cast<u?int[24]", path.read_text()
+    )
+
+
+@pytest.mark.parametrize("path", KERNELS + LAUNCHERS, ids=lambda p: p.name)
+def test_no_atomics_on_floats(path):
+    """The same input gives the same bits; counters belong to the grid's barrier alone."""
+    assert "atomicAdd" not in path.read_text()

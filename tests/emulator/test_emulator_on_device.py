@@ -1,0 +1,43 @@
+"""The way to a GPU, as far as it can be walked without one."""
+
+from dataclasses import replace
+
+import emulator_build
+import pytest
+import torch
+from emulator_calls import CLUSTER_GPU, Machine
+from emulator_checks import check
+from emulator_ops import LAYOUTS
+from sanitized_cases import OPS, run_cases
+
+
+@pytest.fixture(scope="module")
+def pretended():
+    reason = emulator_build.why_not()
+    if reason:
+        pytest.skip(reason)
+    return emulator_build.build(door="pretended.cpp")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("tool", ["memcheck", "initcheck"])
+def test_the_sanitizers_cases(pretended, tool):
+    """Every variant serves most of them, whatever the outputs start as."""
+    assert run_cases(pretended, tool) > 100
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_twins_are_as_far_off_their_alignment(pretended, layout):
+    for op in OPS:
+        case = replace(op, layout=layout, dtype=torch.bfloat16, shift=1)
+        assert check(pretended, case, Machine("two_pass", CLUSTER_GPU))
+
+
+@pytest.mark.slow
+def test_nvcc_takes_the_door_to_the_gpu(tmp_path):
+    if emulator_build.nvcc() is None:
+        pytest.skip("needs nvcc")
+    door = str(emulator_build.HERE / "on_device.cu")
+    target = str(tmp_path / "on_device.o")
+    emulator_build.run([emulator_build.nvcc(), "-std=c++17", "-c", door, "-o", target])
