@@ -10,7 +10,9 @@ backend; ``softgate info`` says what is missing.
 
 import json
 import os
+import re
 import shutil
+import subprocess
 import sysconfig
 from pathlib import Path
 
@@ -73,7 +75,8 @@ def cuda_plan() -> tuple[str | None, str]:
         reason = "no CUDA toolkit (include/cuda_runtime.h, bin/nvcc) was found; set CUDA_HOME"
     elif home and torch.version.cuda.split(".")[0] != toolkit_version(home).split(".")[0]:
         reason = (
-            f"torch is built for CUDA {torch.version.cuda}, the toolkit in {home} is another major"
+            f"torch is built for CUDA {torch.version.cuda}, the toolkit in {home} is "
+            f"{toolkit_version(home)}: another major"
         )
     else:
         return home, ""
@@ -83,10 +86,11 @@ def cuda_plan() -> tuple[str | None, str]:
 
 
 def toolkit_version(home: str) -> str:
-    record = Path(home, "version.json")
-    if record.is_file():
-        return json.loads(record.read_text())["cuda"]["version"]
-    return torch.version.cuda
+    said = subprocess.run(
+        [Path(home, "bin", "nvcc"), "--version"], capture_output=True, text=True
+    ).stdout
+    found = re.search(r"release (\d+\.\d+)", said)
+    return found[1] if found else "an unknown version"
 
 
 def sources(*patterns: str) -> list[str]:
@@ -104,13 +108,13 @@ class PlainBuild(SetuptoolsBuildExt):
     """Stands in where nothing can be compiled."""
 
     def run(self) -> None:
-        if torch is None:
-            raise SystemExit(NO_TORCH)
         reason = no_compiler()
+        if not reason:
+            raise SystemExit(NO_TORCH)
         print(f"softgate_ext: {reason}; it will run on the reference backend.")
         inplace = self.editable_mode or self.inplace
         base = ROOT if inplace else Path(self.build_lib)
-        write_record(base / "softgate_ext", torch=torch.__version__, reason=reason)
+        write_record(base / "softgate_ext", reason=reason)
 
     def get_outputs(self) -> list[str]:
         return []

@@ -157,7 +157,7 @@ def sanitizer_verdict(code: int, output: str) -> tuple[bool, str]:
 
 
 def bench(options: argparse.Namespace) -> Iterable[Callable[[], Step]]:
-    peers = "two_pass,sliced,resident,eager,compile"
+    peers = "two_pass,sliced,resident,triton,eager,compile"
     command = python("-m", "benchmarks.run", "--device", "cuda", "--json", str(bench_file(options)))
     command += ["--peers", peers, "--seconds", "0.5", "-k", options.select]
     return [lambda: run("benchmarks", [*command, "-p", "no:cacheprovider"], measured)]

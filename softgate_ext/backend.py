@@ -97,6 +97,7 @@ def _checked(name: str, source: str) -> str:
 
 
 _forced = "auto"
+_refused, _refusal = "", ""
 
 
 def current() -> str:
@@ -131,6 +132,8 @@ def serving(device_type: str) -> str:
     """
     if _forced == "auto":
         return _AUTO.get(device_type, "reference")
+    if _forced == _refused:
+        raise InputError(_refusal)
     if _forced != "reference" and device_type not in _DEVICES[_forced]:
         raise InputError(
             f"backend '{_forced}' is forced and serves {' or '.join(_DEVICES[_forced])} tensors, "
@@ -173,4 +176,8 @@ def is_available(name: str) -> bool:
     return unavailable(name) is None
 
 
-_forced = _checked(os.environ.get("SOFTGATE_BACKEND", "auto"), "SOFTGATE_BACKEND")
+_forced = os.environ.get("SOFTGATE_BACKEND", "auto")
+try:
+    _checked(_forced, "SOFTGATE_BACKEND")
+except InputError as error:  # said by the first op: `softgate info` must still tell what there is
+    _refused, _refusal = _forced, str(error)

@@ -1,5 +1,6 @@
 """Installation: sdist, wheel, no compiler, no torch."""
 
+import json
 import os
 import subprocess
 import sys
@@ -112,6 +113,18 @@ def test_torch_missing_at_build_time():
     last = out.strip().splitlines()[-1]
     assert "install torch first" in last
     assert "--no-build-isolation" in last
+
+
+def test_no_compiler_needs_no_torch_at_build_time(tmp_path):
+    """As in the isolated environment of `pip install .`."""
+    hidden = (
+        "import runpy, sys; sys.modules['torch'] = None; "
+        f"sys.argv = ['setup.py', 'build_ext', '--build-lib', {str(tmp_path)!r}]; "
+        "runpy.run_path('setup.py')"
+    )
+    run(sys.executable, "-c", hidden, CXX="no-such-compiler")
+    record = json.loads((tmp_path / "softgate_ext" / "_build.json").read_text())
+    assert "no C++ compiler was found" in record["reason"]
 
 
 @pytest.mark.parametrize("value", ["yes", "2"])

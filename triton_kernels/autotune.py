@@ -23,7 +23,7 @@ import triton
 from torch import Tensor
 
 from .launch import TILES, Tile, is_tracing, use_tiles
-from .replay import kind_of
+from .replay import NotNoted, kind_of
 
 CANDIDATES = (Tile(1, 4), Tile(2, 4), Tile(4, 4), Tile(1, 8), Tile(2, 8), Tile(1, 2), Tile(2, 2))
 _PASSES = ("reduce", "stream")
@@ -47,7 +47,10 @@ def tuned(name: str, launcher: Callable) -> Callable:
     def call(*args: Any) -> Any:
         if is_tracing():
             return launcher(*args)
-        kind = kind_of(args, [])
+        try:
+            kind = kind_of(args, [])
+        except NotNoted:
+            return launcher(*args)
         tiles = chosen.get(kind) or best(name, launcher, args)
         if tiles is None:
             return launcher(*args)
@@ -132,9 +135,15 @@ def _file(device: torch.device) -> Path:
 def _read(path: Path) -> dict[str, Tiles]:
     try:
         stored = json.loads(path.read_text())
-        return {k: {kind: Tile(*v) for kind, v in tiles.items()} for k, tiles in stored.items()}
+        known = {k: {kind: Tile(*v) for kind, v in tiles.items()} for k, tiles in stored.items()}
+        return {k: tiles for k, tiles in known.items() if _is_whole(tiles)}
     except (OSError, ValueError, TypeError, AttributeError):
         return {}  # absent, or written by something else: it is searched anew
+
+
+def _is_whole(tiles: Tiles) -> bool:
+    """Whether they are what a search may have left: any other entry is searched anew."""
+    return set(tiles) == set(_PASSES) and all(tile in CANDIDATES for tile in tiles.values())
 
 
 def _write(path: Path, known: dict[str, Tiles]) -> None:

@@ -14,19 +14,24 @@ import torch
 from torch import Tensor
 
 _LIMIT = 4096  # kinds that are remembered per op
-_PLAIN = (Tensor, torch.nn.Parameter)
 
 Allocation = tuple[torch.Size, tuple[int, ...], torch.dtype]
+
+
+class NotNoted(Exception):
+    """Arguments that the op itself must look at: it will refuse them."""
 
 
 def kind_of(args: Any, tensors: list[Tensor]) -> tuple:
     """All that the launches of a call depend on; the tensors among the arguments are listed."""
     kind: list[Any] = []
     for a in args:
-        if a.__class__ in _PLAIN:
+        if isinstance(a, Tensor):
+            if a.layout is not torch.strided:
+                raise NotNoted
             tensors.append(a)
             kind.append((a.shape, a.stride(), a.dtype, a.get_device(), a.data_ptr() & 15))
-        elif a.__class__ is list:
+        elif isinstance(a, list):
             kind.append(kind_of(a, tensors))
         else:
             kind.append(a)
@@ -125,7 +130,10 @@ def replayed(op: Callable, guard: Callable, context: Callable[[], Any]) -> Calla
         if extra is None:
             return op(*args)
         tensors: list[Tensor] = []
-        key = (extra, kind_of(args, tensors))
+        try:
+            key = (extra, kind_of(args, tensors))
+        except NotNoted:
+            return op(*args)
         known = tapes.get(key)
         if known is not None:
             with guard(known.device):

@@ -15,7 +15,7 @@ std::atomic<Variant> forced{Variant::automatic};
 
 int attribute(cudaDeviceAttr which, int device) {
   int value = 0;
-  check("nothing: asking for a device's attributes", cudaDeviceGetAttribute(&value, which, device));
+  check("a kernel: asking for a device's attributes", cudaDeviceGetAttribute(&value, which, device));
   return value;
 }
 
@@ -26,7 +26,7 @@ Device describe(int index) {
   device.shared_bytes = attribute(cudaDevAttrMaxSharedMemoryPerBlockOptin, index);
   // Code compiled for an older architecture has no cluster in it, whatever device it runs on.
   cudaFuncAttributes compiled = {};
-  check("nothing: asking for a kernel's attributes",
+  check("a kernel: asking for a kernel's attributes",
         cudaFuncGetAttributes(&compiled, forward_finish<float>));
   device.cluster = compiled.ptxVersion >= 90 ? kMaxCluster : 1;
   return device;
@@ -38,7 +38,7 @@ const Device& current_device() {
   static Device devices[kMaxDevices];
   static std::once_flag once[kMaxDevices];
   int index = 0;
-  check("nothing: asking for the current device", cudaGetDevice(&index));
+  check("a kernel: asking for the current device", cudaGetDevice(&index));
   if (index >= kMaxDevices) throw std::runtime_error("softgate: more than 64 CUDA devices");
   std::call_once(once[index], [&] { devices[index] = describe(index); });
   return devices[index];

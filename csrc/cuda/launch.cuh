@@ -92,6 +92,7 @@ void launch(const char* name, void (*kernel)(P...), const Grid& grid, Stream, co
 #else
 inline void check(const char* kernel, cudaError_t error) {
   if (error == cudaSuccess) return;
+  (void)cudaGetLastError();  // said here; PyTorch's next check must not find it
   throw std::runtime_error(std::string("softgate: launching ") + kernel +
                            " failed: " + cudaGetErrorString(error));
 }

@@ -12,7 +12,8 @@ using Stream = CUstream_st*;  // cudaStream_t
 // The current device; its numbers are read once.
 const Device& current_device();
 
-// Tests and benchmarks choose the variant of the calls that follow; `automatic` gives it back.
+// Tests and benchmarks choose the variant of the calls that follow; `automatic` gives it back. Not
+// while another thread calls: a workspace is measured for the variant that was in force.
 void force_variant(Variant variant);
 Variant forced_variant();
 

@@ -22,9 +22,10 @@ SMALL = shlex.split(
 )
 
 
-def softgate(*words: object) -> subprocess.CompletedProcess[str]:
+def softgate(*words: object, **environment: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "softgate_ext.cli", *map(str, words)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=240)
+    env = {**os.environ, **environment}
+    return subprocess.run(command, capture_output=True, text=True, timeout=240, env=env)
 
 
 def refused(capsys: pytest.CaptureFixture[str], *words: object) -> str:
@@ -191,6 +192,16 @@ def test_a_checkpoint_of_another_architecture(
     config["model"]["kwargs"]["width"] = 16
     (other / "config.json").write_text(json.dumps(config))
     assert "another architecture" in refused(capsys, "evaluate", other, people)
+
+
+def test_a_forced_backend_that_cannot_serve(people: Path, tmp_path: Path) -> None:
+    """`info` tells why; what needs the backend refuses in one sentence."""
+    done = softgate("info", SOFTGATE_BACKEND="gpu")
+    assert done.returncode == 0 and "forced: gpu" in done.stdout
+    done = softgate("train", people, "--out", tmp_path / "run", *SMALL, SOFTGATE_BACKEND="gpu")
+    assert done.returncode == 2 and not (tmp_path / "run").exists()
+    (line,) = done.stderr.splitlines()
+    assert "backend must be one of" in line and "got 'gpu'" in line
 
 
 @pytest.mark.parametrize(

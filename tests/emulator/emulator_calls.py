@@ -127,6 +127,7 @@ class _Report(Structure):
     ]
 
 
+ONE_WARP_AHEAD = 0xFFFFFFFF
 SMALL_GPU = Device(4, 1 << 20, 99 << 10, 1)
 CLUSTER_GPU = Device(4, 1 << 20, 227 << 10, 8)
 
@@ -138,7 +139,8 @@ class Machine:
     Attributes:
         variant: One of ``VARIANTS``.
         device: What the launchers believe to run on.
-        order_seed: 0 runs threads in order, another number shuffles them.
+        order_seed: 0 runs threads in order, ONE_WARP_AHEAD one warp as far as it can, the last
+            one first, another number shuffles them.
         cache_bytes: Of the least-recently-used cache behind which device bytes are counted.
         edge_blocks: Blocks that run at either end of a grid; 0 for all.
         poison: Outputs start as NaN; on a GPU they may start as memory that nobody wrote, for initcheck.

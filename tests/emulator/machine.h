@@ -52,7 +52,10 @@ struct Memory {
 };
 
 extern Memory* memory;       // of the call that runs
-extern unsigned order_seed;  // 0: threads run in order; else in the order of this shuffle
+// 0: threads run in order; kOneWarpAhead: one warp at a time, as far as it can, the last one first;
+// else in the order of this shuffle.
+extern unsigned order_seed;
+constexpr unsigned kOneWarpAhead = ~0u;
 extern int64_t edge_blocks;  // 0: all blocks run; else so many at either end of a grid
 
 }  // namespace emulator

@@ -139,6 +139,19 @@ bool release_all(std::vector<Block>& blocks) {
   return any;
 }
 
+// One warp of one block, the last that can go on; every other thread waits for it. In step, a barrier of
+// one block would hold back all of them, and hide that another one is missing.
+std::vector<Fiber*> one_warp(std::vector<Block>& blocks) {
+  for (auto block = blocks.rbegin(); block != blocks.rend(); ++block) {
+    const auto& fibers = block->fibers;
+    const auto ready = std::find_if(fibers.rbegin(), fibers.rend(),
+                                    [](Fiber* f) { return f->state == State::ready; });
+    if (ready == fibers.rend()) continue;
+    return warp_of(*block, (*ready)->thread.x / kWarp);
+  }
+  return {};
+}
+
 void run_blocks(int64_t first, int64_t count, std::vector<Fiber>& pool) {
   const Launch& launch = *machine.launch;
   std::vector<Block> blocks(count);
@@ -157,16 +170,22 @@ void run_blocks(int64_t first, int64_t count, std::vector<Fiber>& pool) {
       order.push_back(&fiber);
     }
   }
-  if (order_seed != 0) std::shuffle(order.begin(), order.end(), std::mt19937(order_seed));
+  const bool ahead = order_seed == kOneWarpAhead;
+  if (order_seed != 0 && !ahead) {
+    std::shuffle(order.begin(), order.end(), std::mt19937(order_seed));
+  }
+  const auto ended = [](Fiber* f) { return f->state == State::ended; };
   for (;;) {
-    size_t ended = 0;
-    for (Fiber* fiber : order) {
-      if (fiber->state == State::ready) resume(*fiber);
+    const std::vector<Fiber*> turn = ahead ? one_warp(blocks) : order;
+    bool went_on = false;
+    for (Fiber* fiber : turn) {
+      if (fiber->state != State::ready) continue;
+      resume(*fiber);
+      went_on = true;
       if (!machine.error.empty()) return;
-      ended += fiber->state == State::ended;
     }
-    if (ended == order.size()) return;
-    if (!release_all(blocks)) {
+    if (!went_on && std::all_of(order.begin(), order.end(), ended)) return;
+    if (!release_all(blocks) && !went_on) {
       if (machine.error.empty()) {
         machine.error = "threads wait for others that never come, one of them at " +
                         at((*std::find_if(order.begin(), order.end(), [](Fiber* f) {
@@ -189,6 +208,10 @@ char* shared_memory() { return running->block->shared.data(); }
 char* peer_memory(char* mine, int rank) {
   Block& block = *running->block;
   if (rank < 0 || rank >= machine.launch->cluster) fail("no such block in the cluster");
+  const auto& fibers = block.cluster[rank].fibers;
+  if (std::all_of(fibers.begin(), fibers.end(), [](Fiber* f) { return f->state == State::ended; })) {
+    fail("the shared memory of a block that has ended");
+  }
   return block.cluster[rank].shared.data() + (mine - block.shared.data());
 }
 

@@ -1,10 +1,10 @@
 """Wrong kernels that the emulator must catch: each is csrc/cuda with one thing changed."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import emulator_build
 import pytest
-from emulator_calls import CLUSTER_GPU, SMALL_GPU, EmulatorError, Machine
+from emulator_calls import CLUSTER_GPU, ONE_WARP_AHEAD, SMALL_GPU, EmulatorError, Machine
 from emulator_checks import check
 from emulator_ops import Case
 
@@ -16,6 +16,8 @@ SHIFTED = Case("residual", (8, 8), (2, 8, 8), shift=1)
 TWO_PASS = Machine("two_pass", SMALL_GPU)
 SLICED = Machine("sliced", SMALL_GPU)
 RESIDENT = Machine("resident", CLUSTER_GPU)
+LAST_SYNC = "  }\n  cluster_sync();\n}\n\n"
+AHEAD = replace(RESIDENT, order_seed=ONE_WARP_AHEAD)
 
 
 @dataclass(frozen=True)
@@ -149,6 +151,30 @@ KERNELS = {
         "packs_[(i + tensor) *",
         Case("plain", (2,), (32, 32, 32)),
         RESIDENT,
+        "not close",
+    ),
+    "a cluster that does not wait for its statistics": Wrong(
+        "resident.cuh",
+        LAST_SYNC,
+        "  }\n}\n\n",
+        Case("plain", (2,), (32, 32, 32)),
+        AHEAD,
+        "nothing wrote",
+    ),
+    "a block that leaves while it is read": Wrong(
+        "resident.cuh",
+        LAST_SYNC,
+        "  }\n  if (sizeof(S) > sizeof(typename K::A)) cluster_sync();\n}\n\n",
+        Case("residual", (2,), (32, 32, 32)),
+        AHEAD,
+        "a block that has ended",
+    ),
+    "a warp that overtakes another": Wrong(
+        "reduce.cuh",
+        "    value[0] = merge_warp(value[0]);\n    __syncthreads();\n",
+        "    value[0] = merge_warp(value[0]);\n",
+        BLOCK,
+        replace(SLICED, order_seed=ONE_WARP_AHEAD),
         "not close",
     ),
     "statistics that nothing wrote": Wrong(

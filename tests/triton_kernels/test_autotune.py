@@ -73,7 +73,17 @@ def test_other_arguments_are_searched_for_themselves(cache):
     assert len(op.tiles) == 2 * len(autotune.CANDIDATES) * len(kinds)
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", '{"op(float32[1,2,3,4])": {"reduce": 3}}'])
+def entry(reduce: str, rest: str = "") -> str:
+    return f'{{"op(float32[1,2,3,4])": {{"reduce": {reduce}{rest}}}}}'
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "", "{", "[]", entry("3"), entry("[2, 4]"), entry("[2, 3]", ', "stream": [2, 4]'),
+        entry('["a", 4]', ', "stream": [2, 4]'), entry("[2, 4]", ', "other": [2, 4]'),
+    ],
+)  # fmt: skip
 def test_damaged_file_is_searched_anew(cache, content):
     x = torch.ones(1, 2, 3, 4)
     autotune._file(x.device).write_text(content)

@@ -81,6 +81,18 @@ def test_other_kinds_have_their_own_tape(op, kernel, change):
     torch.testing.assert_close(out, expected(args[0], args[1][0], args[2]))
 
 
+class Sub(torch.Tensor):
+    """A user's own kind of tensor."""
+
+
+def test_tensors_of_other_classes_are_played_on_their_own_values(op, kernel):
+    for calls in range(1, 4):
+        x, y = torch.randn(2, 3, 4, 4), torch.randn(2, 3, 4, 4)
+        out, _ = op(x, [y.as_subclass(Sub)], 3.0)
+        torch.testing.assert_close(out, expected(x, y, 3.0))
+        assert kernel.played == 2 * (calls - 1)
+
+
 def test_copies_are_not_played(op, kernel):
     """The copy would be missing from the tape, and its values undefined."""
     x, y = torch.randn(2, 3, 4, 4), torch.randn(2, 3, 4, 4).transpose(2, 3)
