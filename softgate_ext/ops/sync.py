@@ -14,7 +14,7 @@ from torch.distributed import ProcessGroup
 
 from softgate_ext.ops import checks, fallback
 from softgate_ext.ops.functional import _ops_for
-from softgate_ext.ops.schema import accumulator
+from softgate_ext.ops.schema import accumulator, layout_of
 
 
 def sync_bn_relu(
@@ -74,6 +74,7 @@ class _SyncBNReLU(torch.autograd.Function):
         z = ops.bn_relu(x, mean, var, weight, bias, False, eps, relu)[0]
         ctx.save_for_backward(x, mean, var, count, weight, bias)
         ctx.norm, ctx.group = (False, eps, relu), group
+        ctx.layout = layout_of(x)  # here: torch.compile bans the question in a backward
         ctx.mark_non_differentiable(mean, var, count)
         ctx.set_materialize_grads(False)
         return z, mean, var, count
@@ -82,9 +83,8 @@ class _SyncBNReLU(torch.autograd.Function):
     def backward(ctx, dz, *_):  # type: ignore[override]
         x, mean, var, count, weight, bias = ctx.saved_tensors
         ops = _kernels(x)
-        layout = torch._prims_common.suggest_memory_format(x)
         # A process whose result is in no loss still owes the others their collective.
-        dz = torch.zeros_like(x) if dz is None else dz.contiguous(memory_format=layout)
+        dz = torch.zeros_like(x) if dz is None else dz.contiguous(memory_format=ctx.layout)
         wide = mean.dtype
         scale = torch.ones_like(mean) if weight is None else weight.to(wide)
         shift = torch.zeros_like(mean) if bias is None else bias.to(wide)

@@ -12,7 +12,8 @@ from softgate_ext import use_backend
 from softgate_ext.models import create_model
 from softgate_ext.nn import SoftGatedBlock
 
-SIZES = [(3, 3), (1, 4), (2, 1, 3), (3, 0, 2)]
+# Each starts processes, which import PyTorch anew: one of a kind by default.
+SIZES = [*(pytest.param(s, marks=pytest.mark.slow) for s in [(3, 3), (1, 4), (2, 1, 3)]), (3, 0, 2)]
 
 
 def block(momentum: float | None = 0.1) -> nn.Module:
@@ -72,7 +73,12 @@ def test_equals_one_process_on_the_joined_batch(sizes, tmp_path):
 
 @pytest.mark.parametrize(
     ("momentum", "backend", "compiled"),
-    [(None, "auto", False), (0.1, "reference", False), (0.1, "auto", True), (None, "auto", True)],
+    [
+        pytest.param(None, "auto", False, marks=pytest.mark.slow),
+        pytest.param(0.1, "reference", False, marks=pytest.mark.slow),
+        (0.1, "auto", True),
+        pytest.param(None, "auto", True, marks=pytest.mark.slow),
+    ],
 )
 def test_other_ways_give_the_same(momentum, backend, compiled, tmp_path):
     parts = run(on_rank, 2, tmp_path, (1, 3), momentum, backend, compiled)
@@ -96,6 +102,8 @@ def step(model: nn.Module, x: torch.Tensor) -> dict:
 
 def ddp_on_rank(rank):
     model = nn.SyncBatchNorm.convert_sync_batchnorm(network())
+    # On a CPU DDP refuses SyncBatchNorm for the sake of its own forward, which is not called here.
+    DistributedDataParallel._passing_sync_batchnorm_handle = lambda self, module: None
     return step(DistributedDataParallel(model), images(4)[2 * rank : 2 * rank + 2])
 
 
