@@ -3,22 +3,41 @@
 from collections.abc import Callable
 from typing import TypeGuard, TypeVar
 
+import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from softgate_ext import ops
 
 Result = TypeVar("Result")
 
 
-def is_fusable(norm: nn.Module) -> TypeGuard[nn.BatchNorm2d]:
+def is_fusable(norm: nn.Module) -> TypeGuard[_BatchNorm]:
     """Whether the fused ops compute what `norm` computes.
 
-    True for `nn.BatchNorm2d` and subclasses that leave its forward alone. Whatever a user may have
-    put in its place (`SyncBatchNorm`, `GroupNorm`, `Identity`) is called as it is, unfused; so is a
-    batch norm with hooks, which only a call of the module runs.
+    True for `nn.BatchNorm2d` and subclasses that leave its forward alone, and for `SyncBatchNorm`
+    while it has nothing to synchronise. Whatever a user may have put in its place (`GroupNorm`,
+    `Identity`) is called as it is, unfused; so is a batch norm with hooks, which only a call of the
+    module runs.
     """
-    if type(norm).forward is not nn.BatchNorm2d.forward:
+    if _is_plain(norm, nn.BatchNorm2d):
+        return True
+    if not isinstance(norm, nn.SyncBatchNorm) or synchronises(norm) is not None:
+        return False
+    return _is_plain(norm, nn.SyncBatchNorm)
+
+
+def synchronises(norm: nn.SyncBatchNorm) -> dist.ProcessGroup | None:
+    """The processes over which `norm` computes its statistics now, None for this one alone."""
+    if not (norm.training and dist.is_available() and dist.is_initialized()):
+        return None
+    group = norm.process_group if norm.process_group is not None else dist.group.WORLD
+    return group if dist.get_world_size(group) > 1 else None
+
+
+def _is_plain(norm: nn.Module, kind: type[nn.Module]) -> bool:
+    if type(norm).forward is not kind.forward:
         return False
     hooks = (norm._forward_hooks, norm._forward_pre_hooks, norm._backward_hooks)
     return not any(hooks) and not norm._backward_pre_hooks
@@ -27,11 +46,11 @@ def is_fusable(norm: nn.Module) -> TypeGuard[nn.BatchNorm2d]:
 def with_batch_norm(
     op: Callable[..., Result],
     *inputs: object,
-    bn: nn.BatchNorm2d,
+    bn: _BatchNorm,
     relu: bool = True,
     **options: object,
 ) -> Result:
-    """Calls `op` with the statistics, parameters and mode of a BatchNorm2d, and keeps its buffers.
+    """Calls `op` with the statistics, parameters and mode of a batch norm, and keeps its buffers.
 
     Follows `torch.nn.modules.batchnorm._BatchNorm.forward`: batch statistics are used in training
     and wherever there are no running ones; `num_batches_tracked` counts training calls;
@@ -40,7 +59,7 @@ def with_batch_norm(
     Args:
         op: an op of `softgate_ext.ops` whose arguments after `inputs` are those of a batch norm.
         inputs: the op's leading arguments.
-        bn: the module; `is_fusable(bn)` holds.
+        bn: the module, for which `is_fusable` holds or which `op` synchronises.
         relu: whether the op ends with a ReLU.
         options: further keyword arguments of the op.
     """
@@ -68,8 +87,11 @@ def with_batch_norm(
 
 
 def bn_relu(x: Tensor, norm: nn.Module, relu: bool = True) -> Tensor:
-    """`relu(norm(x))`; one op where `norm` is a BatchNorm2d."""
+    """`relu(norm(x))`; one op where `norm` is a BatchNorm2d, or a SyncBatchNorm."""
     if is_fusable(norm):
         return with_batch_norm(ops.bn_relu, x, bn=norm, relu=relu)
+    if isinstance(norm, nn.SyncBatchNorm) and _is_plain(norm, nn.SyncBatchNorm):
+        group = synchronises(norm)
+        return with_batch_norm(ops.sync_bn_relu, x, bn=norm, relu=relu, group=group)
     z = norm(x)
     return F.relu(z) if relu else z

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from softgate_ext import ops
 from softgate_ext.nn.norm import bn_relu, is_fusable, with_batch_norm
@@ -66,7 +67,7 @@ class Pending:
     def _sum(self) -> Tensor:
         return ops.gated_residual(self.x, self.branches, self.alpha)
 
-    def _sum_bn_relu(self, bn: nn.BatchNorm2d, relu: bool) -> tuple[Tensor, Tensor]:
+    def _sum_bn_relu(self, bn: _BatchNorm, relu: bool) -> tuple[Tensor, Tensor]:
         return with_batch_norm(
             ops.gated_residual_bn_relu, self.x, self.branches, self.alpha, bn=bn, relu=relu
         )
@@ -100,7 +101,7 @@ class PendingMerge(Pending):
         assert self.low is not None  # an incomplete merge has both halves
         return ops.skip_merge(self.x, self.low, self.alpha, self.mode, self.branches)
 
-    def _sum_bn_relu(self, bn: nn.BatchNorm2d, relu: bool) -> tuple[Tensor, Tensor]:
+    def _sum_bn_relu(self, bn: _BatchNorm, relu: bool) -> tuple[Tensor, Tensor]:
         return with_batch_norm(
             ops.skip_merge_bn_relu,
             self.x,

@@ -7,6 +7,7 @@ from softgate_ext.ops.functional import (
     skip_merge,
     skip_merge_bn_relu,
 )
+from softgate_ext.ops.sync import sync_bn_relu
 
 __all__ = [
     "bn_relu",
@@ -14,4 +15,5 @@ __all__ = [
     "gated_residual_bn_relu",
     "skip_merge",
     "skip_merge_bn_relu",
+    "sync_bn_relu",
 ]

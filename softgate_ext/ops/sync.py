@@ -1,0 +1,147 @@
+"""`bn_relu` with the statistics of the batches of all processes, as `torch.nn.SyncBatchNorm`.
+
+One collective a direction, both functional, so that ``torch.compile(fullgraph=True)`` traces them.
+Between the collectives run the ops that exist: with the merged statistics given, normalising is
+what they do in evaluation, forward and backward.
+"""
+
+from typing import Any
+
+import torch
+import torch.distributed._functional_collectives as collectives
+from torch import Tensor
+from torch.distributed import ProcessGroup
+
+from softgate_ext.ops import checks, fallback
+from softgate_ext.ops.functional import _ops_for
+from softgate_ext.ops.schema import accumulator, layout_of
+
+
+def sync_bn_relu(
+    x: Tensor,
+    running_mean: Tensor | None,
+    running_var: Tensor | None,
+    weight: Tensor | None,
+    bias: Tensor | None,
+    training: bool,  # the other norms' place for it; in evaluation there is nothing to synchronise
+    momentum: float,
+    eps: float,
+    relu: bool,
+    group: ProcessGroup,
+) -> Tensor:
+    """``z = relu(batch_norm(x))``, normalised over the batches of all processes of ``group``.
+
+    Every process calls it, also with an empty batch. Sizes of the batches may differ. The gradients
+    of ``weight`` and ``bias`` are those of this process's batch: DistributedDataParallel averages
+    them.
+
+    Args:
+        x: (N, C, H, W), N, H and W as they come on each process.
+        running_mean, running_var: (C,), both or neither, updated in place with what all saw.
+        group: the processes.
+
+    The others are as in :func:`softgate_ext.ops.gated_residual_bn_relu`.
+
+    Returns:
+        z, (N, C, H, W), dtype and layout of x.
+
+    Raises:
+        ValueError: A shape, dtype or device does not fit.
+    """
+    checks.tensors(x)
+    checks.activation("x", x)
+    vectors = dict(running_mean=running_mean, running_var=running_var, weight=weight, bias=bias)
+    for name, vector in vectors.items():
+        checks.vector(name, vector, x.shape[1], "x", x)
+    z, mean, var, count = _SyncBNReLU.apply(x, weight, bias, eps, relu, group)
+    if running_mean is not None and running_var is not None:
+        with torch.no_grad():
+            # Tensors, not numbers: only the gathered counts know how many there were.
+            share = momentum * (count > 0)
+            unbiased = var * (count / (count - 1).clamp(min=1))
+            running_mean.lerp_(mean.to(running_mean.dtype), share.to(running_mean.dtype))
+            running_var.lerp_(unbiased.to(running_var.dtype), share.to(running_var.dtype))
+    return z
+
+
+class _SyncBNReLU(torch.autograd.Function):
+    """z; and mean, biased variance and count over all processes."""
+
+    @staticmethod
+    def forward(ctx, x, weight, bias, eps, relu, group):  # type: ignore[override]
+        ops = _kernels(x)
+        mean, var, count = _merge(_gather(_local(x), group))
+        z = ops.bn_relu(x, mean, var, weight, bias, False, eps, relu)[0]
+        ctx.save_for_backward(x, mean, var, count, weight, bias)
+        ctx.norm, ctx.group = (False, eps, relu), group
+        ctx.layout = layout_of(x)  # here: torch.compile bans the question in a backward
+        ctx.mark_non_differentiable(mean, var, count)
+        ctx.set_materialize_grads(False)
+        return z, mean, var, count
+
+    @staticmethod
+    def backward(ctx, dz, *_):  # type: ignore[override]
+        x, mean, var, count, weight, bias = ctx.saved_tensors
+        ops = _kernels(x)
+        # A process whose result is in no loss still owes the others their collective.
+        dz = torch.zeros_like(x) if dz is None else dz.contiguous(memory_format=ctx.layout)
+        wide = mean.dtype
+        scale = torch.ones_like(mean) if weight is None else weight.to(wide)
+        shift = torch.zeros_like(mean) if bias is None else bias.to(wide)
+        saved = (mean, var, scale, shift, *ctx.norm)
+        local = torch.stack(ops.bn_relu_backward(dz, x, *saved, [False, True, True]))
+        dx = None
+        if ctx.needs_input_grad[0]:
+            total = collectives.wait_tensor(collectives.all_reduce(local, "sum", ctx.group))
+            # dx = scale * rstd * (g - dbias / n - normal * dweight / n): the part without g is
+            # itself a batch norm of x, which the kernel adds to the part with it.
+            rstd = torch.rsqrt(var + ctx.norm[1])
+            dweight, dbias = (-scale * rstd * total / count.clamp(min=1)).unbind()
+            others = ops.bn_relu(x, mean, var, dweight, dbias, False, ctx.norm[1], False)[0]
+            (dx,) = ops.gated_residual_bn_relu_backward(
+                others, dz, x, None, None, *saved, [x.shape[1]], [False, True, False, False, False]
+            )
+        dweight, dbias = local.unbind()
+        return (
+            dx,
+            None if weight is None else dweight.to(weight.dtype),
+            None if bias is None else dbias.to(bias.dtype),
+            None,
+            None,
+            None,
+        )
+
+
+def _kernels(x: Tensor) -> Any:
+    """The ops of the backend that serves x; the reference has its backward in plain tensor code."""
+    return _ops_for(x) or fallback
+
+
+def _local(x: Tensor) -> Tensor:
+    """(2C + 1,): mean, sum of squared deviations and count of this process's batch."""
+    dtype = accumulator(x.dtype)
+    channels = x.shape[1]
+    if x.numel() == 0:
+        return x.new_zeros(2 * channels + 1, dtype=dtype)
+    var, mean = torch.var_mean(x.to(dtype), (0, 2, 3), correction=0)
+    count = x.new_full((1,), x.numel() // channels, dtype=dtype)
+    return torch.cat([mean, var * count, count])
+
+
+def _gather(local: Tensor, group: ProcessGroup) -> Tensor:
+    """(processes, 2C + 1)"""
+    # The op itself: its Python name changed, from all_gather_tensor to all_gather_single.
+    ops = torch.ops._c10d_functional
+    gathered = ops.all_gather_into_tensor(local[None], group.size(), group.group_name)
+    return ops.wait_tensor(gathered)
+
+
+def _merge(parts: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Mean, biased variance and count of the union (Chan); the same bits on every process."""
+    channels = parts.shape[1] // 2
+    means, squares, counts = parts.split([channels, channels, 1], dim=1)
+    count = counts.sum()
+    some = count.clamp(min=1)
+    mean = (means * (counts / some)).sum(0)
+    deviation = means - mean
+    return mean, (squares + counts * deviation.square()).sum(0) / some, count

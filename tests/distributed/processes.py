@@ -1,0 +1,25 @@
+"""Runs a function on several processes that talk by gloo, and hands back what each returned."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+
+
+def run(function: Callable[..., Any], processes: int, folder: Path, *arguments: Any) -> list[Any]:
+    """`function(rank, *arguments)` on each of the processes."""
+    mp.spawn(_process, (function, processes, folder, arguments), processes)
+    return [torch.load(folder / f"{rank}.pt", weights_only=False) for rank in range(processes)]
+
+
+def _process(rank: int, function, processes: int, folder: Path, arguments: tuple) -> None:
+    torch.set_num_threads(1)
+    store = dist.FileStore(str(folder / "store"), processes)
+    dist.init_process_group("gloo", store=store, rank=rank, world_size=processes)
+    try:
+        torch.save(function(rank, *arguments), folder / f"{rank}.pt")
+    finally:
+        dist.destroy_process_group()
