@@ -11,6 +11,12 @@ from softgate_ext import ops
 Result = TypeVar("Result")
 
 
+def has_hooks(module: nn.Module) -> bool:
+    """Whether a call of the module runs more than its forward."""
+    forward = module._forward_hooks or module._forward_pre_hooks
+    return bool(forward or module._backward_hooks or module._backward_pre_hooks)
+
+
 def is_fusable(norm: nn.Module) -> TypeGuard[nn.BatchNorm2d]:
     """Whether the fused ops compute what `norm` computes.
 
@@ -20,8 +26,7 @@ def is_fusable(norm: nn.Module) -> TypeGuard[nn.BatchNorm2d]:
     """
     if type(norm).forward is not nn.BatchNorm2d.forward:
         return False
-    hooks = (norm._forward_hooks, norm._forward_pre_hooks, norm._backward_hooks)
-    return not any(hooks) and not norm._backward_pre_hooks
+    return not has_hooks(norm)
 
 
 def with_batch_norm(
