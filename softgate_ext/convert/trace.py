@@ -2,12 +2,13 @@
 
 import copy
 import inspect
+import operator
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from torch import nn
-from torch.fx import Graph, Tracer
+from torch.fx import Graph, Node, Proxy, Tracer
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from softgate_ext.nn.norm import has_hooks
@@ -47,10 +48,32 @@ def trace(root: nn.Module) -> Graph:
     return graph
 
 
+class _Proxy(Proxy):
+    """Records in-place operators as such; torch.fx's own proxy makes `a += b` an `a = a + b`."""
+
+    def _in_place(self, other: Any, function: Callable[..., Any]) -> Proxy:
+        return self.tracer.create_proxy("call_function", function, (self, other), {})
+
+    def __iadd__(self, other: Any) -> Proxy:
+        return self._in_place(other, operator.iadd)
+
+    def __isub__(self, other: Any) -> Proxy:
+        return self._in_place(other, operator.isub)
+
+    def __imul__(self, other: Any) -> Proxy:
+        return self._in_place(other, operator.imul)
+
+    def __itruediv__(self, other: Any) -> Proxy:
+        return self._in_place(other, operator.itruediv)
+
+
 class _Tracer(Tracer):
     def __init__(self, keep: Callable[[nn.Module], bool]):
         super().__init__()
         self.keep = keep
+
+    def proxy(self, node: Node) -> Proxy:
+        return _Proxy(node, self)
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         own = isinstance(m, _BatchNorm) or has_hooks(m) or self.keep(m)
