@@ -88,9 +88,7 @@ class Rewriter:
             return self._leave(node, "neither an addition before the norm nor a ReLU after it")
 
         chain = ", ".join(
-            part
-            for part in (found and found.chain, "BatchNorm", (relu or own) and "ReLU")
-            if part
+            part for part in (found and found.chain, "BatchNorm", (relu or own) and "ReLU") if part
         )
         self.report.changed.append(Change(self.prefix + str(node.target), chain))
         last = relu or node

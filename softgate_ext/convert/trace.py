@@ -120,5 +120,3 @@ def _mode(root: nn.Module, training: bool) -> Iterator[None]:
     finally:
         for module, mode in before:
             module.training = mode
-
-

@@ -85,7 +85,7 @@ CHANGED = {
 
 def _left_iadd(m: Chain, x: Tensor) -> Tensor:
     out = m.a(x)
-    side = m.b(out)
+    side = out * 2
     out += x
     return m.bn(out) + side + out
 
