@@ -15,7 +15,7 @@ from torch import nn
 
 from benchmarks.machine import describe_machine
 from benchmarks.race import Competitor, Race
-from softgate_ext.convert import convert
+from softgate_ext.conversion import convert
 
 
 def _build(name: str) -> nn.Module:

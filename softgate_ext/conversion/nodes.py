@@ -94,6 +94,9 @@ def upsampled(node: Any, modules: Modules) -> Node | None:
     """What a node enlarges by nearest 2x upsampling for a single reader."""
     if not isinstance(node, Node) or len(node.users) != 1 or not node.args:
         return None
+    size: Any
+    factor: Any
+    mode: Any
     if node.op == "call_module":
         module = modules[str(node.target)]
         if not isinstance(module, nn.Upsample) or has_hooks(module):

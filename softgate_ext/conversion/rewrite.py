@@ -1,4 +1,4 @@
-"""Chains of a traced graph put together into calls of `softgate_ext.convert.fused`."""
+"""Chains of a traced graph put together into calls of `softgate_ext.conversion.fused`."""
 
 import operator
 from collections import Counter
@@ -11,8 +11,8 @@ from torch.fx import Graph, Node
 from torch.nn import functional as F
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from softgate_ext.convert import fused, nodes
-from softgate_ext.convert.report import Change, Left, Report
+from softgate_ext.conversion import fused, nodes
+from softgate_ext.conversion.report import Change, Left, Report
 from softgate_ext.nn.norm import has_hooks, is_fusable
 
 MOST_BRANCHES = 4

@@ -5,6 +5,7 @@ so both are looked at in each call.
 """
 
 from collections.abc import Sequence
+from typing import TypeGuard
 
 import torch
 from torch import Tensor, nn
@@ -78,7 +79,7 @@ def merge(skip: Tensor, low: Tensor, alpha: Tensor | None, mode: str) -> Tensor:
     return torch.cat([gated, high], 1) if mode == "concat" else gated + high
 
 
-def _serves(norm: nn.Module, x: Tensor) -> bool:
+def _serves(norm: nn.Module, x: Tensor) -> TypeGuard[nn.BatchNorm2d]:
     # BatchNorm2d itself refuses what is not four-dimensional, in its own words.
     return x.dim() == 4 and (is_fusable(norm) or own_activation(norm) is not None)
 

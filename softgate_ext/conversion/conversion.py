@@ -6,9 +6,9 @@ from typing import Any
 from torch import nn
 from torch.fx import GraphModule
 
-from softgate_ext.convert.report import Left, Report
-from softgate_ext.convert.rewrite import Rewriter
-from softgate_ext.convert.trace import Untraceable, shallow_copy, trace
+from softgate_ext.conversion.report import Left, Report
+from softgate_ext.conversion.rewrite import Rewriter
+from softgate_ext.conversion.trace import Untraceable, shallow_copy, trace
 from softgate_ext.errors import InputError
 
 

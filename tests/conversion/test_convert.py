@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from softgate_ext import InputError
-from softgate_ext.convert import convert
+from softgate_ext.conversion import convert
 
 C = 6
 
