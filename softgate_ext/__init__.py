@@ -2,6 +2,7 @@
 
 from softgate_ext._version import __version__
 from softgate_ext.backend import info, use_backend
+from softgate_ext.conversion import convert
 from softgate_ext.errors import InputError
 from softgate_ext.ops import (
     bn_relu,
@@ -15,6 +16,7 @@ __all__ = [
     "InputError",
     "__version__",
     "bn_relu",
+    "convert",
     "gated_residual",
     "gated_residual_bn_relu",
     "info",

@@ -1,4 +1,4 @@
-"""`softgate train | evaluate | predict | info | profile | synth | demo`.
+"""`softgate train | evaluate | predict | export | info | profile | synth | demo`.
 
 The dataclasses of `engine.config` are the commands; what needs PyTorch is imported by the command
 that runs, so that `--help` is quick.
@@ -17,6 +17,7 @@ import tyro
 from softgate_ext.engine.config import (
     DemoConfig,
     EvalConfig,
+    ExportConfig,
     InfoConfig,
     PredictConfig,
     ProfileConfig,
@@ -66,6 +67,13 @@ def _predict(config: PredictConfig) -> None:
     for overlay in overlays:
         print(overlay)
     print(config.out / "predictions.json")
+
+
+def _export(config: ExportConfig) -> None:
+    from softgate_ext.engine.export import export_run
+
+    export_run(config)
+    print(config.out)
 
 
 def _synth(config: SynthConfig) -> None:
@@ -120,6 +128,7 @@ COMMANDS: dict[str, tuple[type, Callable[[Any], None]]] = {
     "train": (TrainConfig, _train),
     "evaluate": (EvalConfig, _evaluate),
     "predict": (PredictConfig, _predict),
+    "export": (ExportConfig, _export),
     "info": (InfoConfig, _info),
     "profile": (ProfileConfig, _profile),
     "synth": (SynthConfig, _synth),

@@ -169,6 +169,22 @@ class PredictConfig:
 
 
 @dataclass
+class ExportConfig:
+    """Write a run's network as one file for another runtime, with any batch size."""
+
+    run: Positional[Path]
+    """Folder that `softgate train` wrote."""
+    out: Path
+    """File to write."""
+    format: Literal["onnx", "torch", "aoti"] = "onnx"
+    """`onnx`, `torch` (a torch.export program) or `aoti` (compiled for this machine's CPU)."""
+    decode: Literal["none", "argmax", "quarter", "dark", "softargmax"] = "none"
+    """`none` gives heatmaps; the others joints in crop pixels and their scores."""
+    weights: Literal["last", "best"] = "last"
+    """`last` weights of the run, or those that were `best` on the people it watched."""
+
+
+@dataclass
 class SynthConfig:
     """Draw people in LSP's format: joints.mat and images/, the first half to train."""
 

@@ -13,6 +13,12 @@ from softgate_ext import ops
 Result = TypeVar("Result")
 
 
+def has_hooks(module: nn.Module) -> bool:
+    """Whether a call of the module runs more than its forward."""
+    forward = module._forward_hooks or module._forward_pre_hooks
+    return bool(forward or module._backward_hooks or module._backward_pre_hooks)
+
+
 def is_fusable(norm: nn.Module) -> TypeGuard[_BatchNorm]:
     """Whether the fused ops compute what `norm` computes.
 
@@ -28,7 +34,7 @@ def is_fusable(norm: nn.Module) -> TypeGuard[_BatchNorm]:
     return _is_plain(norm, nn.SyncBatchNorm)
 
 
-def synchronises(norm: nn.SyncBatchNorm) -> dist.ProcessGroup | None:
+def synchronises(norm: nn.SyncBatchNorm) -> "dist.ProcessGroup | None":
     """The processes over which `norm` computes its statistics now, None for this one alone."""
     if not (norm.training and dist.is_available() and dist.is_initialized()):
         return None
@@ -39,8 +45,7 @@ def synchronises(norm: nn.SyncBatchNorm) -> dist.ProcessGroup | None:
 def _is_plain(norm: nn.Module, kind: type[nn.Module]) -> bool:
     if type(norm).forward is not kind.forward:
         return False
-    hooks = (norm._forward_hooks, norm._forward_pre_hooks, norm._backward_hooks)
-    return not any(hooks) and not norm._backward_pre_hooks
+    return not has_hooks(norm)
 
 
 def with_batch_norm(

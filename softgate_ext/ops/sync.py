@@ -8,13 +8,15 @@ what they do in evaluation, forward and backward.
 from typing import Any
 
 import torch
-import torch.distributed._functional_collectives as collectives
+import torch.distributed as dist
 from torch import Tensor
-from torch.distributed import ProcessGroup
 
 from softgate_ext.ops import checks, fallback
 from softgate_ext.ops.functional import _ops_for
 from softgate_ext.ops.schema import accumulator, layout_of
+
+if dist.is_available():  # PyTorch may be built without
+    import torch.distributed._functional_collectives as collectives
 
 
 def sync_bn_relu(
@@ -27,7 +29,7 @@ def sync_bn_relu(
     momentum: float,
     eps: float,
     relu: bool,
-    group: ProcessGroup,
+    group: "dist.ProcessGroup",
 ) -> Tensor:
     """``z = relu(batch_norm(x))``, normalised over the batches of all processes of ``group``.
 
@@ -128,7 +130,7 @@ def _local(x: Tensor) -> Tensor:
     return torch.cat([mean, var * count, count])
 
 
-def _gather(local: Tensor, group: ProcessGroup) -> Tensor:
+def _gather(local: Tensor, group: "dist.ProcessGroup") -> Tensor:
     """(processes, 2C + 1)"""
     # The op itself: its Python name changed, from all_gather_tensor to all_gather_single.
     ops = torch.ops._c10d_functional

@@ -1,0 +1,82 @@
+"""Models that nobody here wrote, before and after `convert`: `python -m benchmarks.conversion`.
+
+Prints a JSON line a model: medians in turns of a training step (forward and backward) and of
+inference, float32, channels_last and contiguous. Needs timm and segmentation-models-pytorch.
+"""
+
+import copy
+import json
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import tyro
+from torch import nn
+
+from benchmarks.machine import describe_machine
+from benchmarks.race import Competitor, Race
+from softgate_ext.conversion import convert
+
+
+def _build(name: str) -> nn.Module:
+    if name == "unet_resnet18":
+        import segmentation_models_pytorch as smp
+
+        unet: nn.Module = smp.Unet("resnet18", encoder_weights=None, classes=2)
+        return unet
+    import timm
+
+    model: nn.Module = timm.create_model(name)
+    return model
+
+
+def _step(model: nn.Module) -> Callable[[Any], None]:
+    def run(x: torch.Tensor) -> None:
+        model(x).square().mean().backward()
+        model.zero_grad(set_to_none=True)
+
+    return run
+
+
+def main(
+    models: tuple[str, ...] = ("resnetv2_18", "densenet121", "unet_resnet18"),
+    batch: int = 4,
+    size: int = 128,
+    rounds: int = 7,
+) -> None:
+    """Measures.
+
+    Args:
+        models: names of timm, or unet_resnet18.
+        batch: images in a batch.
+        size: side of an image, pixels.
+        rounds: times that each competitor is measured.
+    """
+    print(json.dumps(describe_machine()))
+    for name in models:
+        for layout in (torch.contiguous_format, torch.channels_last):
+            original = _build(name).to(memory_format=layout)  # type: ignore[call-overload]
+            converted, report = convert(copy.deepcopy(original))
+            x = torch.randn(batch, 3, size, size).contiguous(memory_format=layout)
+            line: dict[str, Any] = {"model": name, "layout": str(layout)[6:]}
+            line |= {"shape": list(x.shape), "fused": len(report.changed)}
+            for training in (True, False):
+                pair = {"before": original.train(training), "after": converted.train(training)}
+                race = Race(
+                    [
+                        Competitor(k, _step(m) if training else m, lambda _, x=x: x, grad=training)
+                        for k, m in pair.items()
+                    ],
+                    "cpu",
+                )
+                race.warm_up(2)
+                for _ in range(rounds):
+                    race.round()
+                ms = {k: round(v["median"] * 1e3, 1) for k, v in race.summary().items()}
+                speed = round(ms["before"] / ms["after"], 2)
+                line["training" if training else "inference"] = {**ms, "faster": speed}
+            print(json.dumps(line), flush=True)
+
+
+if __name__ == "__main__":
+    tyro.cli(main)

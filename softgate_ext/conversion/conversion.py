@@ -1,0 +1,99 @@
+"""`convert`: a model of anybody's, with its own modules and our ops."""
+
+import copy
+from typing import Any
+
+from torch import nn
+from torch.fx import GraphModule
+
+from softgate_ext.conversion.report import Left, Report
+from softgate_ext.conversion.rewrite import Rewriter
+from softgate_ext.conversion.trace import Untraceable, shallow_copy, trace
+from softgate_ext.errors import InputError
+
+
+def convert(model: nn.Module) -> tuple[nn.Module, Report]:
+    """Replaces chains of add, BatchNorm2d and ReLU by fused ops, wherever they are found.
+
+    Before the addition there may be a scale per channel, a concatenation of up to four branches or
+    nearest 2x upsampling; each part but one may be missing. The model is traced by torch.fx; where
+    that fails, its children are, each by itself. Where tensors turn out to broadcast or to be of
+    several dtypes, and where a hook is added or a norm exchanged later, the unfused ops run.
+
+    Args:
+        model: any module. It stays as it is and usable, but the converted model shares its
+            submodules, parameters and buffers: one state_dict, one training mode. Deep-copy it
+            first for two that are independent.
+
+    Returns:
+        The converted model, of the model's class (or `model` itself where nothing was found), whose
+        forward keeps its optional arguments at their defaults, and a report of what was done and
+        what was left, and why.
+
+    Raises:
+        InputError: `model` is not a module.
+    """
+    if not isinstance(model, nn.Module):
+        raise InputError(f"model must be a torch.nn.Module, got {type(model).__name__}")
+    report = Report()
+    return _convert(model, "", report, {}), report
+
+
+def _convert(
+    module: nn.Module, prefix: str, report: Report, done: dict[int, nn.Module]
+) -> nn.Module:
+    if id(module) not in done:
+        done[id(module)] = _convert_once(module, prefix, report, done)
+    return done[id(module)]
+
+
+def _convert_once(
+    module: nn.Module, prefix: str, report: Report, done: dict[int, nn.Module]
+) -> nn.Module:
+    children = dict(module.named_children())
+    if not children:
+        return module
+    result = shallow_copy(module)
+    try:
+        graph = trace(result)
+    except Untraceable as error:
+        if not isinstance(module, nn.ModuleList | nn.ModuleDict):
+            report.left.append(Left(prefix[:-1] or "(model)", f"{error}; its children are tried"))
+        for name, child in children.items():
+            result._modules[name] = _convert(child, f"{prefix}{name}.", report, done)
+        changed = any(result._modules[name] is not child for name, child in children.items())
+        return result if changed else module
+    found = Rewriter(result, graph, prefix).run()
+    report.changed += found.changed
+    report.left += found.left
+    if not found.changed:
+        return module
+    forward = type(GraphModule(result, graph)).forward
+    kind = type(module)
+    result.__class__ = type(kind.__name__, (Converted, kind), {"forward": forward})
+    return result
+
+
+class Converted(nn.Module):
+    """Base of the classes that `convert` makes; they are made anew wherever they are unpickled."""
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "Converted":
+        result = object.__new__(type(self))
+        memo[id(self)] = result
+        result.__dict__ = copy.deepcopy(self.__dict__, memo)
+        return result
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        original = shallow_copy_as(self, type(self).__mro__[2])
+        return _convert_whole, (original,)
+
+
+def shallow_copy_as(module: nn.Module, kind: type[nn.Module]) -> nn.Module:
+    """The module as one of another class, with the same contents."""
+    result = object.__new__(kind)
+    result.__dict__ = module.__dict__.copy()
+    return result
+
+
+def _convert_whole(module: nn.Module) -> nn.Module:
+    return convert(module)[0]

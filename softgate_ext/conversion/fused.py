@@ -1,0 +1,129 @@
+"""What a converted forward calls: our op where the tensors allow it, else the model's own ops.
+
+Shapes are unknown while a model is traced, and a hook or another kind of norm may be put in later,
+so both are looked at in each call.
+"""
+
+from collections.abc import Sequence
+from typing import TypeGuard
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from softgate_ext import ops
+from softgate_ext.nn.norm import has_hooks, is_fusable, with_batch_norm
+
+
+def own_activation(norm: nn.Module) -> bool | None:
+    """Whether a batch norm ends with a ReLU of its own; None where it is no such module.
+
+    timm's `BatchNormAct2d` is a BatchNorm2d that also drops and activates; its parts decide.
+    """
+    kind = type(norm)
+    if kind.__name__ != "BatchNormAct2d" or not kind.__module__.startswith("timm."):
+        return None
+    if not isinstance(norm, nn.BatchNorm2d) or type(norm.drop) is not nn.Identity:
+        return None
+    if has_hooks(norm) or has_hooks(norm.drop) or has_hooks(norm.act):  # type: ignore[arg-type]
+        return None
+    # timm has a ReLU of its own beside PyTorch's, for arguments that do not concern it.
+    name = type(norm.act).__name__
+    return {"ReLU": True, "Identity": False}.get(name)
+
+
+def norm_relu(norm: nn.Module, x: Tensor, relu: bool) -> Tensor:
+    """`relu(norm(x))`."""
+    if _serves(norm, x):
+        return with_batch_norm(ops.bn_relu, x, bn=norm, relu=_relu(norm, relu))
+    return _unfused(norm, x, relu)
+
+
+def add_norm_relu(
+    norm: nn.Module, x: Tensor, branches: Sequence[Tensor], alpha: Tensor | None, relu: bool
+) -> tuple[Tensor, Tensor]:
+    """`y = alpha * x + cat(branches)` and `relu(norm(y))`."""
+    if _serves(norm, x) and _adds(x, branches, alpha):
+        op = ops.gated_residual_bn_relu
+        gate = _flat(alpha)
+        return with_batch_norm(op, x, branches, gate, bn=norm, relu=_relu(norm, relu))
+    y = gated_add(x, branches, alpha)
+    return y, norm_relu(norm, y, relu)
+
+
+def gated_add(x: Tensor, branches: Sequence[Tensor], alpha: Tensor | None) -> Tensor:
+    """`alpha * x + cat(branches)`."""
+    if _adds(x, branches, alpha):
+        return ops.gated_residual(x, branches, _flat(alpha))
+    branch = branches[0] if len(branches) == 1 else torch.cat(list(branches), 1)
+    return (x if alpha is None else alpha * x) + branch
+
+
+def merge_norm_relu(
+    norm: nn.Module, skip: Tensor, low: Tensor, alpha: Tensor | None, mode: str, relu: bool
+) -> tuple[Tensor, Tensor]:
+    """`skip` merged with the nearest 2x upsampling of `low`, and `relu(norm(merged))`."""
+    if _serves(norm, skip) and _merges(skip, low, alpha, mode):
+        op, gate = ops.skip_merge_bn_relu, _flat(alpha)
+        return with_batch_norm(op, skip, low, gate, bn=norm, relu=_relu(norm, relu), mode=mode)
+    merged = merge(skip, low, alpha, mode)
+    return merged, norm_relu(norm, merged, relu)
+
+
+def merge(skip: Tensor, low: Tensor, alpha: Tensor | None, mode: str) -> Tensor:
+    """`skip` concatenated with, or added to, the nearest 2x upsampling of `low`."""
+    if _merges(skip, low, alpha, mode):
+        return ops.skip_merge(skip, low, _flat(alpha), mode)
+    gated = skip if alpha is None else alpha * skip
+    high = F.interpolate(low, scale_factor=2, mode="nearest")
+    return torch.cat([gated, high], 1) if mode == "concat" else gated + high
+
+
+def _serves(norm: nn.Module, x: Tensor) -> TypeGuard[nn.BatchNorm2d]:
+    # BatchNorm2d itself refuses what is not four-dimensional, in its own words.
+    return x.dim() == 4 and (is_fusable(norm) or own_activation(norm) is not None)
+
+
+def _relu(norm: nn.Module, relu: bool) -> bool:
+    own = own_activation(norm)
+    return relu if own is None else own
+
+
+def _unfused(norm: nn.Module, x: Tensor, relu: bool) -> Tensor:
+    z = norm(x)
+    return F.relu(z) if relu else z
+
+
+def _adds(x: Tensor, branches: Sequence[Tensor], alpha: Tensor | None) -> bool:
+    """Whether the op's sum is PyTorch's: nothing broadcast, no dtype promoted."""
+    if not all(isinstance(t, Tensor) and t.dim() == 4 for t in (x, *branches)):
+        return False
+    channels = sum(b.shape[1] for b in branches)
+    alike = all(_same_but_channels(x, b) and b.dtype == x.dtype for b in branches)
+    return alike and channels == x.shape[1] and x.is_floating_point() and _gates(alpha, x)
+
+
+def _merges(skip: Tensor, low: Tensor, alpha: Tensor | None, mode: str) -> bool:
+    if not all(isinstance(t, Tensor) and t.dim() == 4 for t in (skip, low)):
+        return False
+    (n, c, h, w), (n2, c2, h2, w2) = skip.shape, low.shape
+    fits = n == n2 and h == 2 * h2 and w == 2 * w2 and (mode == "concat" or c == c2)
+    return fits and skip.dtype == low.dtype and skip.is_floating_point() and _gates(alpha, skip)
+
+
+def _same_but_channels(a: Tensor, b: Tensor) -> bool:
+    return a.shape[0] == b.shape[0] and a.shape[2:] == b.shape[2:] and a.device == b.device
+
+
+def _gates(alpha: Tensor | None, x: Tensor) -> bool:
+    if alpha is None:
+        return True
+    if alpha.dtype != x.dtype or alpha.dim() > 4:
+        return False
+    return alpha.numel() == 1 or (
+        alpha.numel() == x.shape[1] and tuple(alpha.shape[-3:]) == (x.shape[1], 1, 1)
+    )
+
+
+def _flat(alpha: Tensor | None) -> Tensor | None:
+    return None if alpha is None else alpha.reshape(-1)
