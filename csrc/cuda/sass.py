@@ -260,7 +260,8 @@ def page(text: str, compiler: str) -> str:
         f"{THREADS} threads that a multiprocessor holds; `shared`: bytes a block merges sums in; "
         "`spills`: bytes of spills and stack, over all architectures; `widest`: the widest access "
         "to global memory, in bits. `quads`: a low resolution takes part; `pairs`: a branch ends "
-        f"within a pack.\n\n{text}\n"
+        "within a pack. Resident kernels keep packs in shared memory besides, up to all of it: fewer "
+        f"blocks fit.\n\n{text}\n"
     )
 
 
