@@ -4,7 +4,7 @@ import copy
 
 import pytest
 import torch
-from processes import run
+from ranks import run
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
