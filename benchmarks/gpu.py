@@ -6,7 +6,8 @@ Five stages, each a command or a few, timed, whose failures are kept:
     test      the test suite, with the bodies that take a device on this one
     cases     the emulator's cases on real hardware
     sanitize  memcheck, racecheck, synccheck and initcheck over one small case of each kernel
-    bench     ops of the size that the kernels' goals are held to, beside a copy in the same run
+    bench     ops of the size that the kernels' goals are held to, beside a copy in the same run;
+              what a call of a Triton op costs on the CPU
 
 Writes gpu.json and gpu.md; exits with 1 where a stage failed. Needs no network and installs nothing.
 """
@@ -160,7 +161,10 @@ def bench(options: argparse.Namespace) -> Iterable[Callable[[], Step]]:
     peers = "two_pass,sliced,resident,triton,eager,compile"
     command = python("-m", "benchmarks.run", "--device", "cuda", "--json", str(bench_file(options)))
     command += ["--peers", peers, "--seconds", "0.5", "-k", options.select]
-    return [lambda: run("benchmarks", [*command, "-p", "no:cacheprovider"], measured)]
+    return [
+        lambda: run("benchmarks", [*command, "-p", "no:cacheprovider"], measured),
+        lambda: run("launches of Triton", python("-m", "benchmarks.triton_launch"), launches),
+    ]
 
 
 def measured(code: int, output: str) -> tuple[bool, str]:
@@ -168,6 +172,13 @@ def measured(code: int, output: str) -> tuple[bool, str]:
     lines = [line.strip(" =") for line in output.splitlines()]
     counts = [line for line in lines if re.search(r"\d+ (passed|failed|error)", line)]
     return code == 0, counts[-1] if counts else last_line(code, output)[1]
+
+
+def launches(code: int, output: str) -> tuple[bool, str]:
+    """What a call costs the CPU over a bare launch, by op."""
+    lines = [json.loads(line) for line in output.splitlines() if line.startswith("{")]
+    ratios = ", ".join(f"{line['op']} {line['ratio']}" for line in lines)
+    return code == 0 and bool(lines), f"of a bare launch: {ratios}"
 
 
 def bench_file(options: argparse.Namespace) -> Path:

@@ -21,7 +21,9 @@ import triton
 from triton.backends.compiler import GPUTarget
 from triton.runtime.jit import JITFunction
 
-from softgate_ext import backend, ops, triton_kernels
+from softgate_ext import backend, ops
+from softgate_ext.ops.eager import eager_ops
+from softgate_ext.ops.triton import IMPLEMENTATIONS
 
 ROUNDS, CALLS = 15, 200
 
@@ -52,7 +54,9 @@ class NoDriver:
 
 
 def launches_of(call: Callable[[], Any]) -> list[tuple[JITFunction, Any, tuple, dict]]:
-    """The launches inside a call, with all they were given."""
+    """The launches inside the first call of its kind, with all they were given."""
+    for implementation in IMPLEMENTATIONS.values():
+        implementation.prepared[0].tapes.clear()
     seen = []
     run = JITFunction.run
 
@@ -69,17 +73,58 @@ def launches_of(call: Callable[[], Any]) -> list[tuple[JITFunction, Any, tuple, 
 
 
 def microseconds(*calls: Callable[[], Any]) -> list[float]:
-    """Medians over rounds in which the calls take turns."""
+    """Of the CPU, whatever else it does: medians over rounds in which the calls take turns."""
     times: list[list[float]] = [[] for _ in calls]
     for call in calls:
         call()
     for _ in range(ROUNDS):
         for call, found in zip(calls, times, strict=True):
-            start = time.perf_counter()
+            start = time.process_time()
             for _ in range(CALLS):
                 call()
-            found.append((time.perf_counter() - start) / CALLS * 1e6)
+            found.append((time.process_time() - start) / CALLS * 1e6)
     return [statistics.median(t) for t in times]
+
+
+def calls(device: str) -> dict[str, tuple[Callable[[], Any], bool]]:
+    """Calls of the ops by name, and whether gradients are on."""
+    c = 64
+    sizes = ((c, 8), (c // 2, 8), (c // 2, 8), (c, 4))
+    x, *branches, low = (torch.randn(2, k, s, s, device=device) for k, s in sizes)
+    alpha, mean, var, weight, bias = (torch.rand(c, device=device) for _ in range(5))
+    running, affine = (mean, var), (weight, bias)
+    leaves = [t.clone().requires_grad_() for t in (x, *branches, alpha, *affine)]
+    lx, *lb, la, lw, lbias = leaves
+    y, dy, dz = (torch.randn_like(x) for _ in range(3))
+
+    def train() -> Any:
+        return ops.gated_residual_bn_relu(lx, lb, la, None, None, lw, lbias, True)
+
+    def backward() -> Any:
+        return eager_ops.gated_residual_bn_relu_backward(
+            dy, dz, y, x, alpha, *running, *affine, True, 1e-5, True, [c // 2, c // 2], [True] * 5
+        )
+
+    def step() -> None:
+        torch.autograd.grad(train(), leaves, (dy, dz))
+
+    block = "gated_residual_bn_relu"
+    return {
+        "gated_residual": (lambda: ops.gated_residual(x, branches, alpha), False),
+        "skip_merge": (lambda: ops.skip_merge(x, low, alpha, "add"), False),
+        "bn_relu, inference": (lambda: ops.bn_relu(x, *running, *affine), False),
+        f"{block}, inference": (
+            lambda: ops.gated_residual_bn_relu(x, branches, alpha, *running, *affine),
+            False,
+        ),
+        f"{block}, batch statistics": (
+            lambda: ops.gated_residual_bn_relu(x, branches, alpha, None, None, *affine, True),
+            False,
+        ),
+        f"{block}, forward with gradients": (train, True),
+        f"{block}, backward": (backward, False),
+        f"{block}, both through autograd's engine": (step, True),
+    }
 
 
 def main() -> None:
@@ -90,28 +135,8 @@ def main() -> None:
         backend._DEVICES["triton"] = ("cpu",)
     backend._forced = "triton"
 
-    c = 64
-    sizes = ((c, 8), (c // 2, 8), (c, 4))
-    x, half, low = (torch.randn(2, k, s, s, device=device) for k, s in sizes)
-    other = half.clone()
-    alpha, *vectors = (torch.rand(c, device=device) for _ in range(5))
-    cases = {
-        "gated_residual": lambda o: lambda: o.gated_residual(x, [half, other], alpha),
-        "skip_merge": lambda o: lambda: o.skip_merge(x, low, alpha, "add"),
-        "bn_relu eval": lambda o: lambda: o.bn_relu(x, *vectors),
-        "gated_residual_bn_relu eval": lambda o: (
-            lambda: o.gated_residual_bn_relu(x, [half, other], alpha, *vectors)
-        ),
-        "gated_residual_bn_relu train": lambda o: (
-            lambda: o.gated_residual_bn_relu(
-                x, [half, other], alpha, None, None, *vectors[2:], True
-            )
-        ),
-    }
-    assert triton_kernels.KERNELS
-    with torch.no_grad():
-        for name, case in cases.items():
-            call = case(ops)
+    for name, (call, gradients) in calls(device).items():
+        with torch.set_grad_enabled(gradients):
             launches = launches_of(call)
 
             def bare(launches: list = launches) -> None:

@@ -63,13 +63,19 @@ def summary(stages: Sequence[Stage]) -> str:
 
 def share_table(found: Sequence[Mapping[str, Any]]) -> str:
     names = list(dict.fromkeys(name for row in found for name in row["shares"]))
-    head = ["op", "phase", "layout", "dtype", "copy GB/s", *names, "goal"]
+    beside = {"fused", "triton"} <= set(names)  # the choice among the CUDA kernels, and Triton's
+    head = ["op", "phase", "layout", "dtype", "copy GB/s", *names]
+    head += ["fused faster than triton"] * beside + ["goal"]
     lines = ["## Share of the copy rate, on the fewest bytes", "", f"| {' | '.join(head)} |"]
     lines.append("|---" * len(head) + "|")
     for row in found:
         cells = [row[key] for key in ("op", "phase", "layout", "dtype")]
         cells.append(f"{row['copy_gb_s']:.0f}")
         cells += [f"{row['shares'][n]:.2f}" if n in row["shares"] else "" for n in names]
+        if beside:
+            both = "triton" in row["shares"]
+            ratio = row["shares"]["fused"] / row["shares"]["triton"] if both else None
+            cells.append("" if ratio is None else f"{ratio:.2f}x")
         reached = "reached" if row["reached"] else "missed"
         cells.append("" if row["goal"] is None else f"{row['goal']:.2f} {reached}")
         lines.append(f"| {' | '.join(cells)} |")

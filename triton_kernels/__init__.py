@@ -37,8 +37,8 @@ KERNELS = [
 ]  # fmt: skip
 
 
-def prepared(name: str, without_values: Callable) -> Callable:
-    """The op of this name as the dispatcher calls it.
+def prepared(name: str, without_values: Callable) -> tuple[Callable, Callable]:
+    """The op of this name as the dispatcher calls it, and what finds a tape for its arguments.
 
     Args:
         name: One of the schemas'.
@@ -53,10 +53,10 @@ def prepared(name: str, without_values: Callable) -> Callable:
             return without_values(*args)
         return op(*map(_flat, args))
 
-    short = replay.replayed(serve, launch.guard, launch.surroundings)
+    short = replay.Replayed(serve, launch.guard, launch.surroundings)
     if os.environ.get("SOFTGATE_AUTOTUNE") == "1":
-        return autotune.tuned(name, short)
-    return short
+        return autotune.tuned(name, short), lambda args: None
+    return short, short.find
 
 
 def _flat(arg: Any) -> Any:

@@ -13,9 +13,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+_STRIDED = torch.strided
 _LIMIT = 4096  # kinds that are remembered per op
 
-Allocation = tuple[torch.Size, tuple[int, ...], torch.dtype]
+Allocation = tuple[tuple[int, ...], tuple[int, ...], torch.dtype]
 
 
 class NotNoted(Exception):
@@ -25,26 +26,38 @@ class NotNoted(Exception):
 def kind_of(args: Any, tensors: list[Tensor]) -> tuple:
     """All that the launches of a call depend on; the tensors among the arguments are listed."""
     kind: list[Any] = []
+    _extend(kind, args, tensors)
+    return tuple(kind)
+
+
+def _extend(kind: list[Any], args: Any, tensors: list[Tensor]) -> None:
     for a in args:
         if isinstance(a, Tensor):
-            if a.layout is not torch.strided:
+            if a.layout is not _STRIDED:
                 raise NotNoted
             tensors.append(a)
-            kind.append((a.shape, a.stride(), a.dtype, a.get_device(), a.data_ptr() & 15))
+            kind += (a.shape, a.stride(), a.dtype, a.get_device(), a.data_ptr() & 15)
         elif isinstance(a, list):
-            kind.append(kind_of(a, tensors))
+            kind.append(len(a))
+            _extend(kind, a, tensors)
         else:
             kind.append(a)
-    return tuple(kind)
+
+
+def _allocator(device: torch.device) -> Callable[..., Tensor]:
+    """``empty_strided(size, stride, dtype)`` on the device, which is current; Inductor's short one."""
+    own = getattr(torch._C._dynamo.guards, f"_empty_strided_{device.type}", None)
+    return own or (lambda *args: torch.empty_strided(*args[:2], dtype=args[2], device=device))
 
 
 class Tape:
     """Notes one call; its tensors are numbered, those of the caller first."""
 
-    def __init__(self, inputs: list[Tensor]):
+    def __init__(self, inputs: list[Tensor], guard: Callable):
         self.tensors = inputs  # kept while it notes, so that each keeps its identity
         self.numbers = {id(t): i for i, t in enumerate(inputs)}
-        self.device = inputs[0].device
+        self.device, self.guard = inputs[0].device, guard
+        self.empty = _allocator(self.device)
         self.as_list = self.alone = False
         self.allocations: list[Allocation] = []
         self.launches: list[tuple[Any, tuple, list[tuple[int, int]]]] = []
@@ -56,7 +69,7 @@ class Tape:
         if id(t) not in self.numbers:
             self.numbers[id(t)] = len(self.tensors)
             self.tensors.append(t)
-            self.allocations.append((t.shape, t.stride(), t.dtype))
+            self.allocations.append((tuple(t.shape), t.stride(), t.dtype))
         return self.numbers[id(t)]
 
     def note(self, compiled: Any, grid: tuple[int], args: tuple) -> None:
@@ -73,15 +86,18 @@ class Tape:
         self.alone = isinstance(result, Tensor)
         self.tensors = []
 
-    def play(self, inputs: list[Tensor]) -> Any:
-        tensors = inputs
-        for size, stride, dtype in self.allocations:
-            tensors.append(torch.empty_strided(size, stride, dtype=dtype, device=self.device))
-        for run, rest, places in self.launches:
-            args = list(rest)
-            for place, number in places:
-                args[place] = tensors[number]
-            run(*args)
+    def play(self, inputs: list[Tensor], moments: bool = True) -> Any:
+        """Without ``moments`` None stands for vectors without values."""
+        tensors: list[Any] = inputs
+        with self.guard(self.device):
+            for size, stride, dtype in self.allocations:
+                wanted = moments or size != (0,)
+                tensors.append(self.empty(size, stride, dtype) if wanted else None)
+            for run, rest, places in self.launches:
+                args = list(rest)
+                for place, number in places:
+                    args[place] = tensors[number]
+                run(*args)
         if self.alone:
             return tensors[self.result[0]]
         found = [tensors[i] for i in self.result]
@@ -115,40 +131,52 @@ def _noting(tape: Tape) -> Iterator[None]:
         _state.tape = None
 
 
-def replayed(op: Callable, guard: Callable, context: Callable[[], Any]) -> Callable:
-    """The op, played from a tape where there is one.
+class Replayed:
+    """An op, played from a tape where there is one.
 
     Args:
         op: Allocates, launches and returns new tensors, and does nothing else.
         guard: Takes a device; a context in which it is current.
         context: What launches depend on besides arguments; None where nothing may be noted.
     """
-    tapes: dict[tuple, Tape | None] = {}
 
-    def call(*args: Any) -> Any:
-        extra = context()
+    def __init__(self, op: Callable, guard: Callable, context: Callable[[], Any]):
+        self.op, self.guard, self.context = op, guard, context
+        self.tapes: dict[tuple, Tape | None] = {}
+
+    def __call__(self, *args: Any) -> Any:
+        extra = self.context()
         if extra is None:
-            return op(*args)
+            return self.op(*args)
         tensors: list[Tensor] = []
         try:
             key = (extra, kind_of(args, tensors))
         except NotNoted:
-            return op(*args)
-        known = tapes.get(key)
+            return self.op(*args)
+        known = self.tapes.get(key)
         if known is not None:
-            with guard(known.device):
-                return known.play(tensors)
+            return known.play(tensors)
         # A tensor that is given twice has one number: such a tape would not fit other tensors.
-        if key in tapes or len({id(t) for t in tensors}) < len(tensors):
-            return op(*args)
-        made = Tape(tensors)
+        if key in self.tapes or len({id(t) for t in tensors}) < len(tensors):
+            return self.op(*args)
+        made = Tape(tensors, self.guard)
         with _noting(made):
-            result = op(*args)
+            result = self.op(*args)
         if made.holds:
             made.finish(result)
-        if len(tapes) >= _LIMIT:
-            tapes.clear()
-        tapes[key] = made if made.holds else None
+        if len(self.tapes) >= _LIMIT:
+            self.tapes.clear()
+        self.tapes[key] = made if made.holds else None
         return result
 
-    return call
+    def find(self, args: Any) -> tuple[Tape, list[Tensor]] | None:
+        """The tape for these arguments and the tensors among them; None for the first of a kind."""
+        extra = self.context()
+        if extra is None:
+            return None
+        tensors: list[Tensor] = []
+        try:
+            known = self.tapes.get((extra, kind_of(args, tensors)))
+        except NotNoted:
+            return None
+        return None if known is None else (known, tensors)

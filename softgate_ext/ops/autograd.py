@@ -5,7 +5,8 @@ no mask, no concatenation, no upsampled copy. A gradient that nobody wants is no
 output that takes part in no loss arrives as None and costs nothing.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -15,11 +16,26 @@ from softgate_ext.errors import InputError
 from softgate_ext.ops.schema import LIBRARIES, NAMESPACE, SCHEMAS, layout_of
 
 
+class Formula(NamedTuple):
+    """Of one op; ``ctx.ops`` holds the backward ops that it shall call.
+
+    ``setup(ctx, inputs, output)`` saves; ``backward(ctx, needs, *gradients)`` has one entry per
+    input in its second argument and its result, branches as a list.
+    """
+
+    setup: Callable
+    backward: Callable
+
+
+FORMULAS: dict[str, Formula] = {}
+
+
 def _register(name: str, backward, setup_context) -> None:
     """For the op of every namespace; its backward calls the ops of the same one.
 
     The compiled extension brings its own, ``csrc/autograd.cpp``: a call costs a tenth there.
     """
+    FORMULAS[name] = Formula(setup_context, backward)
     for namespace, library in LIBRARIES.items():
         if namespace == NAMESPACE and is_available("cpu"):
             continue
@@ -30,7 +46,10 @@ def _register(name: str, backward, setup_context) -> None:
             setup_context(ctx, inputs, output)
 
         torch.library.register_autograd(
-            f"{namespace}::{name}", backward, setup_context=setup, lib=library
+            f"{namespace}::{name}",
+            lambda ctx, *gradients: backward(ctx, ctx.needs_input_grad, *gradients),
+            setup_context=setup,
+            lib=library,
         )
 
 
@@ -56,7 +75,7 @@ def _spread(grads: list[Tensor], needs: Sequence[bool], branches: int, at: int) 
 
 def _statistics(ctx, batch: list[Tensor], running: list[Tensor], training: bool) -> list[Tensor]:
     """Mean and variance that normalised: saved as they are, so that a later update is noticed."""
-    ctx.mark_non_differentiable(*batch)
+    ctx.mark_non_differentiable(*(t for t in batch if t is not None))
     return batch if training else running
 
 
@@ -76,11 +95,11 @@ def _gated_residual_setup(ctx, inputs, output):
     ctx.save_for_backward(*_save_gate(ctx, x, branches, alpha))
 
 
-def _gated_residual_backward(ctx, dy):
+def _gated_residual_backward(ctx, needs, dy):
     if dy is None:
         return None, [None] * len(ctx.split), None
     x, alpha = ctx.saved_tensors
-    needs = _wanted(*ctx.needs_input_grad)
+    needs = _wanted(*needs)
     grads = ctx.ops.gated_residual_backward(_dense(ctx, dy), x, alpha, ctx.split, needs)
     return tuple(_spread(grads, needs, len(ctx.split), 1))
 
@@ -100,10 +119,10 @@ def _gated_residual_bn_relu_setup(ctx, inputs, output):
     ctx.norm = (training, eps, relu)
 
 
-def _gated_residual_bn_relu_backward(ctx, dy, dz, dmean, dvar):
+def _gated_residual_bn_relu_backward(ctx, needs, dy, dz, dmean, dvar):
     y, x, alpha, mean, var, weight, bias = ctx.saved_tensors
     branches = len(ctx.split)
-    needs = _wanted(*ctx.needs_input_grad[:3], *ctx.needs_input_grad[5:7])
+    needs = _wanted(*needs[:3], *needs[5:7])
     if dz is None:
         if dy is None:
             return None, [None] * branches, *[None] * 8
@@ -133,11 +152,11 @@ def _bn_relu_setup(ctx, inputs, output):
     ctx.norm = (training, eps, relu)
 
 
-def _bn_relu_backward(ctx, dz, dmean, dvar):
+def _bn_relu_backward(ctx, needs, dz, dmean, dvar):
     if dz is None:
         return (None,) * 8
     x, mean, var, weight, bias = ctx.saved_tensors
-    needs = _wanted(ctx.needs_input_grad[0], *ctx.needs_input_grad[3:5])
+    needs = _wanted(needs[0], *needs[3:5])
     grads = ctx.ops.bn_relu_backward(_dense(ctx, dz), x, mean, var, weight, bias, *ctx.norm, needs)
     dx, dweight, dbias = _spread(grads, needs, 0, -1)
     return dx, None, None, dweight, dbias, None, None, None
@@ -160,12 +179,12 @@ def _skip_merge_setup(ctx, inputs, output):
     ctx.save_for_backward(*_save_merge(ctx, skip, alpha, mode, branches))
 
 
-def _skip_merge_backward(ctx, dmerged):
+def _skip_merge_backward(ctx, needs, dmerged):
     branches = len(ctx.split)
     if dmerged is None:
         return None, [None] * branches, None, None, None
     skip, alpha = ctx.saved_tensors
-    needs = _wanted(*ctx.needs_input_grad[:4])
+    needs = _wanted(*needs[:4])
     grads = ctx.ops.skip_merge_backward(
         _dense(ctx, dmerged), skip, alpha, ctx.channels, ctx.mode, ctx.split, needs
     )
@@ -187,10 +206,10 @@ def _skip_merge_bn_relu_setup(ctx, inputs, output):
     ctx.norm = (training, eps, relu)
 
 
-def _skip_merge_bn_relu_backward(ctx, dmerged, dz, dmean, dvar):
+def _skip_merge_bn_relu_backward(ctx, needs, dmerged, dz, dmean, dvar):
     merged, skip, alpha, mean, var, weight, bias = ctx.saved_tensors
     branches = len(ctx.split)
-    needs = _wanted(*ctx.needs_input_grad[:4], *ctx.needs_input_grad[6:8])
+    needs = _wanted(*needs[:4], *needs[6:8])
     if dz is None:
         if dmerged is None:
             return None, [None] * branches, *[None] * 10
@@ -215,7 +234,7 @@ _register("skip_merge_bn_relu", _skip_merge_bn_relu_backward, _skip_merge_bn_rel
 def _refuse_second_derivative(name: str) -> None:
     op = name.removesuffix("_backward")
 
-    def backward(ctx, *_):
+    def backward(ctx, needs, *_):
         raise InputError(
             f"softgate::{op} has no second derivative: compute it under "
             "softgate_ext.use_backend('reference')"

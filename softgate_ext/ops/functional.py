@@ -16,6 +16,7 @@ from torch import Tensor
 from softgate_ext import reference
 from softgate_ext.backend import serving
 from softgate_ext.ops import autograd, checks, fallback, triton  # noqa: F401  (they register)
+from softgate_ext.ops.eager import eager_ops
 from softgate_ext.ops.schema import NAMESPACE, TRITON_NAMESPACE
 
 Branches = Tensor | Sequence[Tensor]
@@ -210,10 +211,13 @@ def _ops_for(t: Tensor) -> Any:
     It serves the transforms of ``torch.func`` too, which differentiate and batch its plain code.
     """
     backend = serving(t.device.type)
-    transformed = not torch.compiler.is_compiling() and torch._C._are_functorch_transforms_active()
-    if backend == "reference" or transformed:
+    if backend == "reference":
         return None
-    return _triton if backend == "triton" else _compiled
+    if torch.compiler.is_compiling():
+        return _triton if backend == "triton" else _compiled
+    if torch._C._are_functorch_transforms_active():
+        return None
+    return eager_ops if backend == "triton" else _compiled
 
 
 def _sequence(branches: Branches | None) -> list[Tensor]:

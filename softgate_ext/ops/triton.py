@@ -12,6 +12,7 @@ that were exported with them.
 
 import importlib
 from collections.abc import Callable, Iterator
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -33,17 +34,22 @@ def _kernels() -> Any:
     return importlib.import_module("softgate_ext.triton_kernels")
 
 
-def _implementation(name: str) -> Callable:
-    """The op; its module is imported by the first call, as Triton is with it."""
-    prepared: Callable | None = None
+class Implementation:
+    """An op; its module is imported by the first call, as Triton is with it."""
 
-    def call(*args: Any) -> Any:
-        nonlocal prepared
-        if prepared is None:
-            prepared = _kernels().prepared(name, getattr(fallback, name))
-        return prepared(*args)
+    def __init__(self, name: str):
+        self.name = name
 
-    return call
+    @cached_property
+    def prepared(self) -> tuple[Callable, Callable]:
+        return _kernels().prepared(self.name, getattr(fallback, self.name))
+
+    def __call__(self, *args: Any) -> Any:
+        return self.prepared[0](*args)
+
+    def find(self, args: tuple) -> Any:
+        """A tape that serves the arguments, and the tensors among them; None where there is none."""
+        return self.prepared[1](args)
 
 
 def _dissolve(name: str, implementation: Callable) -> Callable:
@@ -64,8 +70,8 @@ class _Sources:
 
 
 _keys = getattr(torch._library.triton, "triton_ops_to_kernels", {})
-for _name in SCHEMAS:
-    _call = _implementation(_name)
+IMPLEMENTATIONS = {name: Implementation(name) for name in SCHEMAS}
+for _name, _call in IMPLEMENTATIONS.items():
     triton_library.impl(_name, _call, "CompositeExplicitAutograd")
     _op = f"{TRITON_NAMESPACE}::{_name}"
     torch.library.register_torch_dispatch(

@@ -69,7 +69,7 @@ RECORD = dict(
     extra_info=dict(
         op="gated_residual_bn_relu", phase="forward", layout="contiguous", dtype="bfloat16",
         competitors=dict(
-            fused=dict(median=2e-4), two_pass=dict(median=4e-4),
+            fused=dict(median=2e-4), two_pass=dict(median=4e-4), triton=dict(median=3e-4),
             copy=dict(median=1.8e-4, bytes=720_000_000),
         ),
     )
@@ -99,12 +99,22 @@ def test_one_json_and_one_table(monkeypatch, tmp_path, capsys):
     assert not stored["ok"] and stored["stages"][1]["steps"][0]["output"] == "=== the hazard\n"
     (share,) = stored["shares"]
     assert share["copy_gb_s"] == pytest.approx(4000)
-    assert share["shares"] == pytest.approx(dict(fused=0.9, two_pass=0.45))
+    assert share["shares"] == pytest.approx(dict(fused=0.9, two_pass=0.45, triton=0.6))
     assert (share["goal"], share["reached"]) == (0.85, True)
     table = (tmp_path / "gpu.md").read_text()
     assert "| sanitize | racecheck | FAILED | 2.0 | 3 errors \\| hazards |" in table
-    assert "| forward | contiguous | bfloat16 | 4000 | 0.90 | 0.45 | 0.85 reached |" in table
+    assert (
+        "| forward | contiguous | bfloat16 | 4000 | 0.90 | 0.45 | 0.60 | 1.50x | 0.85 reached |"
+        in table
+    )
     assert table.endswith("# Benchmarks\n") and table in capsys.readouterr().out
+
+
+def test_the_launches_of_triton():
+    output = 'a warning\n{"op": "bn_relu", "ratio": 1.3}\n{"op": "skip_merge", "ratio": 1.1}\n'
+    assert gpu.launches(0, output) == (True, "of a bare launch: bn_relu 1.3, skip_merge 1.1")
+    assert gpu.launches(0, "nothing was measured\n")[0] is False
+    assert gpu.launches(1, output)[0] is False
 
 
 def test_unknown_stage(capsys):

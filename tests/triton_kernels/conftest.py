@@ -1,4 +1,4 @@
-"""The device for the ops' test bodies, and a repair of Triton's interpreter."""
+"""The device for the ops' test bodies; tapes for the interpreter, and a repair of it."""
 
 import sys
 from pathlib import Path
@@ -8,6 +8,7 @@ import torch
 
 from softgate_ext import use_backend
 from softgate_ext.backend import interpreting, unavailable
+from softgate_ext.ops.triton import IMPLEMENTATIONS
 
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1] / "ops")]
 
@@ -51,3 +52,39 @@ def bfloat16_rounds_to_nearest():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(interpreter, "_convert_float", rounded)
         yield
+
+
+class Interpreted:
+    """What the interpreter would have compiled: runs the same kernel again, and notes it."""
+
+    def __init__(self, kernel, run, played: list):
+        self.kernel, self.run, self.played = kernel, run, played
+
+    def __getitem__(self, grid):
+        def call(*args):
+            self.played.append(self.kernel)
+            self.run(self.kernel, *args, grid=grid, warmup=False)
+
+        return call
+
+
+@pytest.fixture
+def played(monkeypatch):
+    """The kernels that tapes play, as on a GPU: the interpreter alone would leave none to play."""
+    if not interpreting():
+        pytest.skip("needs TRITON_INTERPRET=1: on a GPU every other test plays tapes")
+    from softgate_ext.triton_kernels import replay
+    from triton.runtime.interpreter import InterpretedFunction
+
+    run, found = InterpretedFunction.run, []
+
+    def compile_and_run(self, *args, **options):
+        run(self, *args, **options)
+        return Interpreted(self, run, found)
+
+    monkeypatch.setattr(InterpretedFunction, "run", compile_and_run)
+    yield found
+    for implementation in IMPLEMENTATIONS.values():
+        tape_keeper = implementation.prepared[0]
+        if isinstance(tape_keeper, replay.Replayed):
+            tape_keeper.tapes.clear()

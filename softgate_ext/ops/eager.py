@@ -1,0 +1,103 @@
+"""The Triton ops for a call that no compiler traces: round the dispatcher where nobody needs it.
+
+Small tensors are bound by what a call costs on the CPU. The dispatcher with its Python kernels
+costs as much as a launch, and ``torch.library.register_autograd`` ten times that; a plain
+``torch.autograd.Function`` over the same formulas does not. Whoever wants to see the op itself, a
+mode, a tracer, the profiler or a tensor of another class, gets it.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from softgate_ext.ops.autograd import FORMULAS, Formula
+from softgate_ext.ops.schema import SCHEMAS, TRITON_NAMESPACE
+from softgate_ext.ops.triton import IMPLEMENTATIONS
+
+_PLAIN = (Tensor, torch.nn.Parameter)
+
+
+class EagerOps:
+    """Has every op of the schemas as an attribute."""
+
+    def __init__(self) -> None:
+        for name in SCHEMAS:
+            formula = None if name.endswith("_backward") else FORMULAS[name]
+            setattr(self, name, _chosen(name, formula and _function(formula, self)))
+
+
+def _chosen(name: str, function: Any) -> Callable:
+    op = getattr(getattr(torch.ops, TRITON_NAMESPACE), name).default
+    find = IMPLEMENTATIONS[name].find
+
+    def call(*args: Any) -> Any:
+        found = None if _watched() else find(args)
+        if found is None:
+            return op(*args)
+        tape, tensors = found
+        wanted = _gradient_wanted(tensors)
+        if wanted is False:
+            return tape.play(tensors, moments=False)
+        if wanted is None or function is None:
+            return op(*args)
+        return function.apply(found, *_flat(args))
+
+    return call
+
+
+def _watched() -> bool:
+    """Whether something may want to see the op itself."""
+    return bool(
+        torch._C._len_torch_dispatch_stack()
+        or torch._C._len_torch_function_stack()
+        or torch._C._get_tracing_state()
+        or torch.autograd._profiler_enabled()
+    )
+
+
+def _gradient_wanted(tensors: list[Tensor]) -> bool | None:
+    """None where a tensor is not a plain one."""
+    enabled, wanted = torch.is_grad_enabled(), False
+    for t in tensors:
+        if type(t) not in _PLAIN or t.is_neg():
+            return None
+        wanted = wanted or (enabled and t.requires_grad)
+    return wanted
+
+
+def _flat(args: tuple) -> tuple:
+    """``autograd.Function`` looks into no list: how many tensors the second argument lists, or -1,
+    and all arguments in a row."""
+    if type(args[1]) is list:
+        return len(args[1]), args[0], *args[1], *args[2:]
+    return -1, *args
+
+
+def _nested(count: int, flat: tuple) -> tuple:
+    if count < 0:
+        return flat
+    return flat[0], list(flat[1 : 1 + count]), *flat[1 + count :]
+
+
+def _function(formula: Formula, ops: EagerOps) -> Any:
+    class Function(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, found, count, *flat):
+            tape, tensors = found
+            result = tape.play(tensors, moments=False)
+            ctx.ops, ctx.count = ops, count
+            formula.setup(ctx, _nested(count, flat), result)
+            return result
+
+        @staticmethod
+        def backward(ctx, *gradients):
+            needs = _nested(ctx.count, ctx.needs_input_grad[2:])
+            grads = formula.backward(ctx, needs, *gradients)
+            return None, None, *_flat(tuple(grads))[1:]
+
+    return Function
+
+
+eager_ops = EagerOps()
