@@ -66,7 +66,7 @@ print(len(create_model("hybrid_1x32").eval()(torch.zeros(1, 3, 64, 64))))
 
 @pytest.mark.slow
 def test_no_compiler(sdist, tmp_path):
-    """The package installs, imports, says why and runs on the reference backend."""
+    """The package installs, imports, says why, and runs and trains on the reference backend."""
     install(sdist, tmp_path, CXX="no-such-compiler")
     assert not list(tmp_path.glob("softgate_ext/_C*.so"))
     out = python(tmp_path, "-c", TRY)
@@ -74,6 +74,11 @@ def test_no_compiler(sdist, tmp_path):
     assert "reference\n48.0\n1" in out
     info = python(tmp_path, "-m", "softgate_ext.cli", "info")
     assert "no C++ compiler was found" in info
+    python(tmp_path, "-m", "softgate_ext.cli", "synth", "people", "--count", "8")
+    tiny = ["--model", "hybrid_1x32", "--image-size", "64", "--epochs", "1", "--batch-size", "4"]
+    command = ["train", "people", "--out", "run", *tiny, "--workers", "0"]
+    python(tmp_path, "-m", "softgate_ext.cli", *command)
+    assert (tmp_path / "run" / "model.safetensors").is_file()
     force = "import softgate_ext; softgate_ext.use_backend('cpu').__enter__()"
     refusal = python(tmp_path, "-c", force, check=False)
     assert "asks for backend 'cpu', which cannot serve here: no C++ compiler" in refusal
