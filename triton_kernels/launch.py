@@ -67,7 +67,7 @@ class _State(threading.local):
 
 
 _state = _State()
-_nothing = nullcontext()
+_nothing, _CPU = nullcontext(), torch.device("cpu")
 
 
 @contextmanager
@@ -180,7 +180,7 @@ def dense(t: Tensor | None, layout: torch.memory_format) -> Tensor | None:
 
 def guard(device: torch.device) -> AbstractContextManager:
     """A context in which the device is current: Triton launches on the current one."""
-    if device.type == "cpu":
+    if device == _CPU:
         return _nothing
     module = getattr(torch, device.type)
     return _nothing if module.current_device() == device.index else module.device(device)

@@ -17,6 +17,12 @@ from softgate_ext.ops.schema import SCHEMAS, TRITON_NAMESPACE
 from softgate_ext.ops.triton import IMPLEMENTATIONS
 
 _PLAIN = (Tensor, torch.nn.Parameter)
+_dispatch_modes, _function_modes, _tracing, _profiling = (
+    torch._C._len_torch_dispatch_stack,
+    torch._C._len_torch_function_stack,
+    torch._C._get_tracing_state,
+    torch.autograd._profiler_enabled,
+)
 
 
 class EagerOps:
@@ -49,12 +55,7 @@ def _chosen(name: str, function: Any) -> Callable:
 
 def _watched() -> bool:
     """Whether something may want to see the op itself."""
-    return bool(
-        torch._C._len_torch_dispatch_stack()
-        or torch._C._len_torch_function_stack()
-        or torch._C._get_tracing_state()
-        or torch.autograd._profiler_enabled()
-    )
+    return bool(_dispatch_modes() or _function_modes() or _tracing() or _profiling())
 
 
 def _gradient_wanted(tensors: list[Tensor]) -> bool | None:
