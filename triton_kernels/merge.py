@@ -25,6 +25,7 @@ from .tile import (
     norm_grad,
     norm_of,
     offset_of,
+    open_of,
     per_channel,
     pixel_of,
     place,
@@ -78,7 +79,7 @@ def _forward(
         for child in tl.static_range(CHILDREN):
             p = pixel_of(q, child, width, CHILDREN)
             at_x = offset_of(p, image, c, side, plane * CHILDREN, LAST)
-            value = tl.load(x + at_x, mask=inside & left, other=0.0).to(ACC)
+            value = tl.load(x + at_x, mask=open_of(gate, inside & left, LAST), other=0.0).to(ACC)
             f = up
             if BRANCHES > 0:
                 f += load_branches(

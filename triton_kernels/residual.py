@@ -23,6 +23,7 @@ from .tile import (
     norm_grad,
     norm_of,
     offset_of,
+    open_of,
     per_channel,
     place,
     positions_of,
@@ -121,9 +122,8 @@ def _forward(
             b0, b1, b2, b3, q, image, c, inside, s1 * PART, s2 * PART, s3 * PART, channels,
             plane, BRANCHES, LAST, ACC,
         )  # fmt: skip
-        stored = tl.fma(gate, tl.load(x + at, mask=inside, other=0.0).to(ACC), f).to(
-            y.dtype.element_ty
-        )
+        value = tl.load(x + at, mask=open_of(gate, inside, LAST), other=0.0).to(ACC)
+        stored = tl.fma(gate, value, f).to(y.dtype.element_ty)
         tl.store(y + at, stored, mask=inside)
         if partial is not None:
             y_mean, y_m2 = visit(stored.to(ACC), inside, y_mean, y_m2, step + 1)

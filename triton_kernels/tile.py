@@ -137,6 +137,12 @@ def gate_of(alpha, c, inside, SHARED: tl.constexpr, ACC: tl.constexpr):
 
 
 @triton.jit
+def open_of(gate, inside, LAST: tl.constexpr):
+    """Where x is read: not where its gate is closed, unless that would break packs of channels."""
+    return inside if LAST else inside & (gate != 0)
+
+
+@triton.jit
 def reciprocal_std(var, eps: tl.constexpr):
     wide = var + eps
     if wide.dtype == tl.float64:

@@ -29,7 +29,7 @@ class SourceRows {
   Direct direct(const Unit& u) const {
     if (s_.skip == nullptr || s_.low != nullptr) return {};
     if (!d_.channels_last) {
-      return {at(s_.skip, s_.skip_channels, u.channel, u), branch_at(u), alpha_.data() + u.channel};
+      return {skip_at(u), branch_at(u), alpha_.data() + u.channel};
     }
     if (s_.branches != 1) return {};
     return {static_cast<const T*>(s_.skip) + u.offset, static_cast<const T*>(s_.branch[0]) + u.offset,
@@ -50,7 +50,7 @@ class SourceRows {
       }
       return;
     }
-    const T* x = at(s_.skip, s_.skip_channels, u.channel, u);
+    const T* x = skip_at(u);
     const T* f = branch_at(u);
     const A* a = alpha_.data() + u.channel;
     if (s_.low == nullptr || s_.concat) return gate_row<false, T>(dst, x, a, f, nullptr, u.len);
@@ -89,6 +89,13 @@ class SourceRows {
     }
   }
 
+  // Contiguous layout: the skip at the unit; zeros, and nothing read, where its gate is closed.
+  const T* skip_at(const Unit& u) const {
+    if (alpha_[u.channel] != A(0)) return at(s_.skip, s_.skip_channels, u.channel, u);
+    const size_t bytes = u.len * sizeof(T);
+    return static_cast<const T*>(std::memset(scratch(kClosedSlot, bytes), 0, bytes));
+  }
+
   // Contiguous layout: the branch that holds the unit's channel, at the unit; null without branches.
   const T* branch_at(const Unit& u) const {
     int64_t first = 0;
@@ -109,7 +116,7 @@ class SourceRows {
     return (u.image * s_.low_channels + channel) * (d_.plane() / 4) + u.pixel / 4;
   }
 
-  static constexpr int kExpandSlot = 2;
+  static constexpr int kExpandSlot = 2, kClosedSlot = 3;
   const Source& s_;
   const Dims& d_;
   std::vector<A> alpha_;

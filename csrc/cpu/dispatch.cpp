@@ -73,7 +73,7 @@ void backward(const Backward& args) { chosen().backward(args); }
 const char* instruction_set() { return chosen().name; }
 
 void* scratch(int slot, size_t bytes) {
-  static thread_local Buffer buffers[3];
+  static thread_local Buffer buffers[4];
   Buffer& buffer = buffers[slot];
   if (buffer.bytes < bytes) {
     std::free(buffer.data);

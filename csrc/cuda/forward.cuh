@@ -2,7 +2,8 @@
 //
 // Two passes, bytes in units of one activation e: `reduce` reads the source and writes y (3e for one
 // branch tensor and a skip) while it sums the moments of what it wrote; `map` reads y and writes z
-// (2e). Where the statistics are known beforehand, `map` does everything in one pass (4e).
+// (2e). Where the statistics are known beforehand, `map` does everything in one pass (4e). The skip of a
+// closed gate is not read.
 #pragma once
 
 #include "reduce.cuh"
@@ -24,7 +25,7 @@ __device__ void for_packs_of_y(const Forward& a, const Cut& cut, int split, cons
                                const Table<K>& table, Use use, Done done) {
   constexpr int kItems = K::kPacks < K::kAtOnce ? K::kAtOnce / K::kPacks : 1;
   constexpr int kPart = K::kPacks < K::kAtOnce ? K::kPacks : K::kAtOnce;  // of an item at once
-  const SourceReader<K> source(a.source, a.dims, place.channel);
+  const SourceReader<K> source(a.source, a.dims, table, place.lane, place.channel);
   Walk<K> walk(a.dims, cut, split, place.row);
 #pragma unroll 1
   for (int first = 0; walk.left > 0; first += kItems) {

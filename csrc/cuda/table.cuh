@@ -48,6 +48,15 @@ class Table {
     __syncthreads();
   }
 
+  // Whether a row holds anything but zeros for the channels of a lane's pack.
+  __device__ bool any(TableRow row, int lane) const {
+    const A* place = rows_ + row * width_ + lane * K::kChannels;
+    bool found = false;
+#pragma unroll
+    for (int c = 0; c < K::kChannels; ++c) found = found || place[c] != A(0);
+    return found;
+  }
+
   // A row for the channels of values v, v + 1, ... of a lane's pack.
   __device__ void read(TableRow row, int lane, int v, A (&value)[K::kGroupChannels]) const {
     constexpr int kBytes = K::kGroupChannels * sizeof(A);

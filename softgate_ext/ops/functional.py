@@ -32,7 +32,8 @@ def gated_residual(x: Tensor, branches: Branches, alpha: Tensor | None = None) -
     Args:
         x: (N, C, H, W), the skip.
         branches: One tensor of x's shape, or 1 to 4 whose channels add up to C.
-        alpha: (C,) one gate per channel, (1,) one for all, or None (= 1).
+        alpha: (C,) one gate per channel, (1,) one for all, or None (= 1). Where it is exactly 0, the
+            kernels need not read x.
 
     Returns:
         y, (N, C, H, W), dtype and layout of x.

@@ -142,6 +142,17 @@ def test_what_nobody_wants_is_not_moved(emulator, layout):
     hold(result, case, 5)  # dz and y twice, dskip
 
 
+@pytest.mark.parametrize("variant", FORWARD)
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_the_skip_of_closed_gates_is_not_read(emulator, variant, layout):
+    """Half of the gates, in whole packs of channels."""
+    case = sized(BLOCK, variant, layout)
+    tensors = Tensors(case, emulator)
+    tensors.alpha[: case.channels // 2] = 0
+    result = tensors.forward(Machine(variant, CLUSTER_GPU))
+    hold(result, case, FORWARD[variant] - 0.5)
+
+
 @pytest.mark.parametrize("variant", ["sliced", "resident"])
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_small_tensors_take_one_launch(emulator, layout, variant):
