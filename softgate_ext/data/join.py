@@ -12,6 +12,34 @@ from softgate_ext.errors import InputError
 from softgate_ext.pose.skeleton import Skeleton, join_skeletons
 
 
+def select_joints(
+    values: npt.NDArray[Any], source: Skeleton, target: Skeleton
+) -> npt.NDArray[np.float64]:
+    """Joints (N, J, 2) of `source` in the order of `target`, (N, K, 2); NaN for those it lacks."""
+    result = np.full((len(values), len(target), *values.shape[2:]), np.nan)
+    for j, name in enumerate(target.joints):
+        if name in source.joints:
+            result[:, j] = values[:, source.index(name)]
+    return result
+
+
+def with_joints_of(people: PoseSet, skeleton: Skeleton) -> PoseSet:
+    """The same people and joints; joints that `skeleton` lacks are not labelled.
+
+    Raises:
+        InputError: They have no joint in common.
+    """
+    shared = np.array([name in skeleton.joints for name in people.skeleton.joints])
+    if not shared.any():
+        raise InputError(
+            f"{people.name} has no joint of {skeleton.name}: it has "
+            f"{', '.join(people.skeleton.joints)}"
+        )
+    return dataclasses.replace(
+        people, labelled=people.labelled & shared, visible=people.visible & shared
+    )
+
+
 def to_skeleton(people: PoseSet, skeleton: Skeleton) -> PoseSet:
     """The same people with the joints of `skeleton`; those they lack are not labelled.
 
@@ -20,26 +48,17 @@ def to_skeleton(people: PoseSet, skeleton: Skeleton) -> PoseSet:
     """
     if people.skeleton == skeleton:
         return people
-    common = [name for name in skeleton.joints if name in people.skeleton.joints]
-    if not common:
-        raise InputError(
-            f"{people.name} has no joint of {skeleton.name}: it has "
-            f"{', '.join(people.skeleton.joints)}"
-        )
-    source = [people.skeleton.index(name) for name in common]
-    target = [skeleton.index(name) for name in common]
+    with_joints_of(people, skeleton)
 
-    def spread(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        result = np.zeros((len(people), len(skeleton), *values.shape[2:]), values.dtype)
-        result[:, target] = values[:, source]
-        return result
+    def spread(values: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+        return np.nan_to_num(select_joints(values, people.skeleton, skeleton), nan=0.0)
 
     return dataclasses.replace(
         people,
         skeleton=skeleton,
-        joints=spread(people.joints),
-        labelled=spread(people.labelled),
-        visible=spread(people.visible),
+        joints=spread(people.joints).astype(np.float32),
+        labelled=spread(people.labelled) > 0,
+        visible=spread(people.visible) > 0,
     )
 
 

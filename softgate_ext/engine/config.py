@@ -21,12 +21,16 @@ T = TypeVar("T")
 
 @dataclass
 class TrainConfig:
-    """Train a pose network on a folder in LSP's format (joints.mat and images/)."""
+    """Train a pose network on LSP, MPII, FLIC or key points in COCO's form."""
 
     data: Positional[Path]
-    """Folder with joints.mat and images/; its first half trains, its last half is watched."""
+    """Dataset as it unpacks (`softgate data check` says what it is); its test part is watched."""
     out: Path
     """Folder of the run: configuration, weights, training state and log."""
+    extra: tuple[Path, ...] = ()
+    """More datasets to train on; joints are the same where their names are."""
+    cache: Path | None = None
+    """Folder for crops that are made once and then load quicker than the pictures."""
     resume: bool = False
     """Continue the run in `out`; its stored configuration is the default for every other option."""
 
@@ -234,7 +238,8 @@ class RunConfig:
 
     Attributes:
         model: name and keyword arguments for `create_model`.
-        skeleton: name of the skeleton whose joints the heatmaps stand for.
+        skeleton: whose joints the heatmaps stand for: its name, or all of it where a dataset has
+            joints of its own.
         image_size: side of the square crop, pixels.
         sigma: standard deviation of the Gaussian targets, heatmap pixels.
         box_margin: side of a crop over the longer side of the box around the person's joints,
@@ -243,7 +248,7 @@ class RunConfig:
     """
 
     model: dict[str, Any]
-    skeleton: str
+    skeleton: str | dict[str, Any]
     image_size: int
     sigma: float
     box_margin: float
@@ -305,7 +310,8 @@ def _restore(hint: Any, value: Any, source: str) -> Any:
     if hint is Path and isinstance(value, str):
         return Path(value)
     if origin is tuple and isinstance(value, list):
-        return tuple(value)
+        same = len(arguments) == 2 and arguments[1] is Ellipsis
+        return tuple(_restore(arguments[0], item, source) if same else item for item in value)
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if origin is Literal:

@@ -9,7 +9,8 @@ import numpy as np
 from rich.table import Table
 
 from softgate_ext.data.dataset import PoseDataset
-from softgate_ext.data.lsp import read_lsp
+from softgate_ext.data.formats import open_dataset
+from softgate_ext.data.join import select_joints, with_joints_of
 from softgate_ext.data.poseset import PoseSet
 from softgate_ext.engine.checkpoint import load_run
 from softgate_ext.engine.config import EvalConfig
@@ -18,7 +19,7 @@ from softgate_ext.engine.files import write_json
 from softgate_ext.engine.inference import PoseInference, predict_people
 from softgate_ext.errors import InputError
 from softgate_ext.pose.codec import HeatmapCodec
-from softgate_ext.pose.metrics import PCK, lsp_torso_length, mean_pose, pck, place_pose
+from softgate_ext.pose.metrics import PCK, mean_pose, pck, place_pose
 from softgate_ext.pose.skeleton import Skeleton, get_skeleton
 
 
@@ -114,7 +115,9 @@ def measure(joints: np.ndarray, people: PoseSet) -> PCK:
             f"data: nobody of {people.name} has both left shoulder and right hip labelled, whose "
             "distance is the unit of PCK"
         )
-    length = np.where(counted, lsp_torso_length(people.joints), 0.0)
+    ends = [people.skeleton.index(name) for name in ("left_shoulder", "right_hip")]
+    diagonal = np.linalg.norm(people.joints[:, ends[0]] - people.joints[:, ends[1]], axis=-1)
+    length = np.where(counted, diagonal, 0.0)
     return pck(joints, people.joints, people.labelled & counted[:, None], length, 0.2)
 
 
@@ -136,14 +139,9 @@ def evaluate(config: EvalConfig) -> Evaluation:
         _check_target(config.json)
     device = resolve_device(config.device)
     model, run, about = load_run(config.run, config.weights)
-    people = read_lsp(config.data, config.split)
-    train = read_lsp(config.data, "train")
     skeleton = get_skeleton(run.skeleton)
-    if people.skeleton != skeleton:
-        raise InputError(
-            f"data: {config.data} has the joints of {people.skeleton.name}, but {config.run} was "
-            f"trained on those of {skeleton.name}"
-        )
+    people, train = (open_dataset(config.data, split) for split in (config.split, "train"))
+    people = with_joints_of(people, skeleton)
     inference = PoseInference(
         model.to(device),
         HeatmapCodec(run.image_size, run.image_size // 4, run.sigma),
@@ -156,10 +154,11 @@ def evaluate(config: EvalConfig) -> Evaluation:
     counted = int(measurable(people).sum())
     dataset = PoseDataset(people, run.image_size)
     joints, _ = predict_people(inference, dataset, config.batch_size, config.workers)
+    joints = select_joints(joints, skeleton, people.skeleton)
     result = Evaluation(
         people=counted,
         left_out=len(people) - counted,
-        skeleton=skeleton,
+        skeleton=people.skeleton,
         network=measure(joints, people),
         baseline=baseline,
         about={

@@ -13,8 +13,9 @@ import numpy as np
 from torch import Tensor
 from torch.utils.data import DataLoader, Sampler
 
+from softgate_ext.data.formats import open_dataset, recognise
 from softgate_ext.data.images import read_image
-from softgate_ext.data.lsp import read_lsp
+from softgate_ext.data.join import join, to_skeleton
 from softgate_ext.data.poseset import PoseSet
 from softgate_ext.engine.config import TrainConfig
 from softgate_ext.errors import InputError
@@ -90,10 +91,18 @@ def _name(kind: type) -> str:
 
 
 def split_people(config: TrainConfig) -> tuple[PoseSet, PoseSet]:
-    """The people to train on and the people to watch."""
-    train = read_lsp(config.data, "train")
+    """The people to train on and the people to watch, with the same joints: those of all sets."""
+    source = recognise(config.data)
+    if "train" not in source.splits:
+        raise InputError(f"data: {config.data} has no part to train on")
+    train = source.read("train")
     if config.holdout == 0:
-        watched = read_lsp(config.data, "test")
+        if "test" not in source.splits:
+            raise InputError(
+                f"holdout: got 0, but {config.data} has no part to watch; takes how many of its "
+                "people to watch in place of training on them"
+            )
+        watched = source.read("test")
     elif config.holdout < len(train):
         kept = len(train) - config.holdout
         train, watched = train.subset(range(kept)), train.subset(range(kept, len(train)))
@@ -101,7 +110,8 @@ def split_people(config: TrainConfig) -> tuple[PoseSet, PoseSet]:
         raise InputError(f"holdout: got {config.holdout}; takes fewer than {len(train)} people")
     if 0 < config.watch < len(watched):
         watched = watched.subset(np.linspace(0, len(watched) - 1, config.watch).astype(int))
-    return train, watched
+    train = join([train, *(open_dataset(path, "train") for path in config.extra)])
+    return train, to_skeleton(watched, train.skeleton)
 
 
 def check_pictures(paths: Iterable[Path]) -> None:

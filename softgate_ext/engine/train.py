@@ -15,6 +15,7 @@ from softgate_ext.data.augment import Augmentation
 from softgate_ext.data.dataset import PoseDataset
 from softgate_ext.engine import checkpoint
 from softgate_ext.engine.config import RunConfig, TrainConfig, to_json
+from softgate_ext.engine.crop_cache import cached_crops
 from softgate_ext.engine.device import resolve_device
 from softgate_ext.engine.evaluate import (
     left_out_words,
@@ -74,7 +75,7 @@ class Trainer:
         model = create_model(config.model, **options)
         self.run = RunConfig(
             model=model.config,
-            skeleton=self.skeleton.name,
+            skeleton=self.skeleton.stored,
             image_size=config.image_size,
             sigma=config.sigma,
             box_margin=box_margin(self.train_set),
@@ -84,16 +85,18 @@ class Trainer:
             _check_same_network(stored, self.run)
         read_log(config.out / checkpoint.LOG)
         self.baseline = measure_mean_pose(self.train_set, self.watched)
-        check_pictures([*self.train_set.image_paths, *self.watched.image_paths])
+        unread = [] if config.cache else self.train_set.image_paths  # making crops reads them all
+        check_pictures([*unread, *self.watched.image_paths])
         codec = HeatmapCodec(config.image_size, config.image_size // 4, config.sigma)
         _try_step(model, config, len(self.train_set))
         self.learner = Learner(model, codec, config, self.device)
-        self.dataset = PoseDataset(
-            self.train_set,
-            config.image_size,
-            Augmentation(config.scale, config.rotation, config.flip, config.colour),
-            config.seed,
-        )
+        augment = Augmentation(config.scale, config.rotation, config.flip, config.colour)
+        crops = None
+        if config.cache:
+            crops = cached_crops(
+                self.train_set, config.image_size, augment, config.cache, self.console
+            )
+        self.dataset = PoseDataset(self.train_set, config.image_size, augment, config.seed, crops)
         self.order = EpochOrder(len(self.train_set), config.seed)
         self.loader: DataLoader[Batch] = DataLoader(
             self.dataset,
