@@ -21,9 +21,9 @@ have all their joints in it."""
 def read_flic(root: Path | str, split: Split = "train", check_images: bool = True) -> PoseSet:
     """Read `examples.mat` and `images/`.
 
-    "Left" and "right" are observer-centric in FLIC: named as if everybody faced the camera.
-    Elsewhere they are the person's own, so the few who turn their back are named the wrong way
-    round. Coordinates are 1-based in the file; a joint without (NaN) is not labelled.
+    "Left" and "right" are the person's own in the file: of those who turn their back, the left
+    shoulder is on the left of the picture. (It is published evaluations that are called
+    observer-centric.) Coordinates are 1-based; a joint without (NaN) is not labelled.
 
     The crop is a square about the torso box, which is given at test time too.
 

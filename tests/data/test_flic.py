@@ -75,3 +75,6 @@ def test_the_official_examples(shared_data: Path) -> None:
     low = people.centers[:, None] - people.sizes[:, None, None] / 2
     at = (people.joints - low) / people.sizes[:, None, None]
     assert ((at > 0) & (at < 1)).all((1, 2)).mean() > 0.985
+    # Person-centric: some turn their back, and the left shoulder is then on the left.
+    left, right = (FLIC.index(f"{side}_shoulder") for side in ("left", "right"))
+    assert (people.joints[:, left, 0] < people.joints[:, right, 0]).sum() == 199
