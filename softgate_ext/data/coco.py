@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from softgate_ext.data.images import require_images
-from softgate_ext.data.jsonfile import image_folder, load_json
+from softgate_ext.data.jsonfile import image_folder, is_test_part, load_json
 from softgate_ext.data.poseset import PoseSet, Split, check_split
 from softgate_ext.errors import InputError
 from softgate_ext.pose.skeleton import COCO, Skeleton, name_skeleton
@@ -29,7 +29,7 @@ def read_coco(path: Path | str, split: Split = "train", check_images: bool = Tru
         path: The file; may be gzipped. Its images are in `images/` or in a folder called as the
             last part of its name (`val2017` for `person_keypoints_val2017.json`), beside it or
             one level up, unless its `file_name`s lead to them from there.
-        split: The file is one part: "test" where "val" or "test" is in its name, else "train".
+        split: The file is one part: "test" where its name says val or test, else "train".
         check_images: Whether a missing image is an error.
 
     Raises:
@@ -37,7 +37,7 @@ def read_coco(path: Path | str, split: Split = "train", check_images: bool = Tru
     """
     path = Path(path)
     check_split(split)
-    part = "test" if any(word in path.name for word in ("val", "test")) else "train"
+    part = "test" if is_test_part(path) else "train"
     if split not in (part, "all"):
         raise InputError(f"split {split!r} of {path} is empty: by its name all of it is {part!r}")
     contents = load_json(path)

@@ -7,7 +7,7 @@ from pathlib import Path
 from softgate_ext.data.coco import read_coco
 from softgate_ext.data.flic import read_flic
 from softgate_ext.data.join import join
-from softgate_ext.data.jsonfile import peek
+from softgate_ext.data.jsonfile import is_test_part, peek
 from softgate_ext.data.lsp import is_extended, read_lsp
 from softgate_ext.data.mpii import find_mpii, read_mpii
 from softgate_ext.data.mpii_json import read_mpii_json
@@ -101,8 +101,7 @@ def _folder(path: Path) -> Source:
 
 def _json(path: Path) -> Source:
     start = peek(path)
-    held = any(word in path.name for word in ("val", "test"))
-    splits: tuple[Split, ...] = ("test",) if held else ("train",)
+    splits: tuple[Split, ...] = ("test",) if is_test_part(path) else ("train",)
     if start.startswith("{"):
         return Source("coco", "key points in COCO's form", path, read_coco, splits)
     if start.startswith("["):
@@ -121,7 +120,7 @@ def _parts(path: Path, files: list[Path]) -> Source:
     for file in files:
         if "train" in file.name:
             named["train"].append(file)
-        elif "val" in file.name:
+        elif is_test_part(file):
             named["test"].append(file)
     if [len(found) for found in named.values()] != [1, 1]:
         raise InputError(

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import re
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
@@ -32,6 +33,11 @@ def peek(path: Path) -> str:
             return stream.read(8192).decode("utf-8", errors="replace").lstrip("\ufeff \t\r\n")
     except (OSError, EOFError, zlib.error) as error:
         raise InputError(f"{path} is not a readable JSON file ({error})") from None
+
+
+def is_test_part(path: Path) -> bool:
+    """Whether a file is for testing by its name, as `person_keypoints_val2017.json` is."""
+    return bool(re.search(r"(?:^|[_.-])(?:val|valid|validation|test)\d*[_.-]", path.name))
 
 
 def image_folder(path: Path, names: Sequence[str], subfolders: Sequence[str] = ()) -> Path:

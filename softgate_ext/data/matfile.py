@@ -33,9 +33,12 @@ def load_variable(path: Path, name: str) -> npt.NDArray[Any]:
 
 
 def structs(value: Any) -> npt.NDArray[Any]:
-    """The elements of a struct array (N,); none where the value is `[]` or no struct at all."""
+    """The elements of a struct array, or of a cell array of structs, (N,); none of `[]`."""
     array = np.asarray(value)
-    return array.ravel() if array.dtype.names else np.empty(0, object)
+    if array.dtype.names:
+        return array.ravel()
+    cells = [structs(cell) for cell in array.ravel()] if array.dtype == object else []
+    return np.array([struct for cell in cells for struct in cell] + [None], object)[:-1]
 
 
 def field(struct: Any, name: str) -> npt.NDArray[Any]:

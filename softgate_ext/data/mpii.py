@@ -156,7 +156,8 @@ def _release(path: Path) -> Any:
 
 def _split(release: Any, split: MpiiSplit, path: Path) -> Iterator[Person]:
     annolist = structs(field(release, "annolist"))
-    is_training = np.asarray(field(release, "img_train"), np.float64).ravel() > 0
+    flags = field(release, "img_train").ravel()
+    is_training = flags.astype(bool) if flags.dtype.kind in "biuf" else np.empty(0, bool)
     if len(is_training) != len(annolist):
         raise InputError(
             f"img_train in {path} must have one value for each of the {len(annolist)} images, "

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from softgate_ext.data.images import require_images
-from softgate_ext.data.jsonfile import image_folder, load_json
+from softgate_ext.data.jsonfile import image_folder, is_test_part, load_json
 from softgate_ext.data.mpii import place_crops
 from softgate_ext.data.poseset import PoseSet, Split, check_split
 from softgate_ext.errors import InputError
@@ -25,8 +25,8 @@ def read_mpii_json(path: Path | str, split: Split = "train", check_images: bool 
 
     Args:
         path: The file; may be gzipped.
-        split: By `isValidation`. A file of the second form holds one part: "test" where "val" or
-            "test" is in its name, "train" otherwise.
+        split: By `isValidation`. A file of the second form holds one part: "test" where its name
+            says val or test, else "train".
         check_images: Whether a missing image is an error.
 
     Raises:
@@ -40,7 +40,7 @@ def read_mpii_json(path: Path | str, split: Split = "train", check_images: bool 
         raise InputError(
             f"{path} must hold a list of people with joint_self, or with joints and image"
         )
-    held = any(word in path.name for word in ("val", "test"))
+    held = is_test_part(path)
     chosen, notes = [], []
     for index, person in enumerate(contents):
         try:

@@ -35,12 +35,12 @@ def cached_crops(
     """
     geometry = CropGeometry.of(image_size, augment)
     asked, contents = fingerprints(people, geometry)
-    make_folder(folder, "cache")
     stem = f"{re.sub(r'[^A-Za-z0-9+_-]+', '-', people.name)[:64]}-{image_size}-{asked[:12]}"
     target = folder / f"{stem}-{contents[:16]}"
     found = _open(target)
     if found is not None:
         return found
+    make_folder(folder, "cache")
     try:
         lock = FolderLock(folder, "cache")
     except InputError:

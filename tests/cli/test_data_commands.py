@@ -10,7 +10,7 @@ import cv2
 import pytest
 from official import coco, point, rect, write_coco, write_flic, write_mpii
 
-from softgate_ext.cli import main
+from softgate_ext.cli import main, parse
 from softgate_ext.data.synthetic import draw_people
 
 
@@ -95,6 +95,15 @@ def test_bad_input_is_one_sentence(
     said = capsys.readouterr()
     assert sentence in said.err and len(said.err.splitlines()) == 1 and said.out == ""
     assert list(tmp_path.iterdir()) == []
+
+
+def test_training_takes_several_datasets() -> None:
+    config = parse(["train", "a", "--extra", "b", "c", "--cache", "d", "--out", "e"])
+    assert (config.data, config.extra, config.cache) == (
+        Path("a"),
+        (Path("b"), Path("c")),
+        Path("d"),
+    )
 
 
 def test_crops_are_made_and_timed(people: Path, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import pytest
 from official import coco, picture, write_coco
 
 from softgate_ext.data.coco import read_coco
+from softgate_ext.data.jsonfile import is_test_part
 from softgate_ext.data.mpii_json import read_mpii_json
 from softgate_ext.errors import InputError
 from softgate_ext.pose.skeleton import COCO
@@ -89,6 +90,18 @@ def test_bad_coco_people_are_one_sentence(
     with pytest.raises(InputError, match=sentence) as error:
         read_coco(path)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "held"),
+    [
+        ("person_keypoints_val2017.json", True), ("valid.json.gz", True), ("test.json", True),
+        ("dolls-validation.json", True), ("person_keypoints_train2017.json", False),
+        ("valley.json", False), ("contest.json", False),
+    ],
+)  # fmt: skip
+def test_the_part_that_a_name_says(name: str, held: bool) -> None:
+    assert is_test_part(Path(name)) == held
 
 
 def mpii_person(**changes: Any) -> dict[str, Any]:

@@ -71,6 +71,31 @@ def test_people_that_lack_something(tmp_path: Path) -> None:
     assert people.notes == ("1 people without position or scale are left out",)
 
 
+def test_structs_in_cells(tmp_path: Path) -> None:
+    """Points, people and the one position in cell arrays, as other tools nest them."""
+
+    def cell(*items: np.ndarray) -> np.ndarray:
+        array = np.empty((len(items), 1), object)
+        for i, item in enumerate(items):
+            array[i, 0] = item
+        return array
+
+    person = struct(
+        scale=cell(np.array([[0.5]])), objpos=cell(struct(x=31.0, y=41.0)),
+        annopoints=struct(point=cell(point(2, 4, 5), point(7, 6, 7, is_visible="0"))),
+    )  # fmt: skip
+    root = write_mpii(tmp_path, [("000000001.jpg", [person], 1)])
+    file = root / "mpii_human_pose_v1_u12_1.mat"
+    release = scipy.io.loadmat(file)["RELEASE"]
+    entry = release["annolist"][0, 0]
+    entry["annorect"][0, 0] = cell(entry["annorect"][0, 0])
+    scipy.io.savemat(file, {"RELEASE": release})
+    people = read_mpii(root)
+    assert np.flatnonzero(people.labelled[0]).tolist() == [2, 7]
+    assert np.flatnonzero(people.visible[0]).tolist() == [2]
+    assert people.centers[0].tolist() == [30, 47.5] and people.sizes[0] == 125
+
+
 def test_several_people_and_images_without(tmp_path: Path) -> None:
     person = rect([point(0, 7, 7)])
     root = write_mpii(
@@ -161,6 +186,10 @@ def test_bad_releases_are_one_sentence(tmp_path: Path) -> None:
     write_mpii(tmp_path, [("../elsewhere.jpg", [rect([point(0, 7, 7)])], 1)])
     refused(r"annolist\(1\) of .* must have the name of an image file")
     file = tmp_path / "mpii_human_pose_v1_u12_1.mat"
+    release = scipy.io.loadmat(file)["RELEASE"]
+    release["img_train"][0, 0] = np.empty((0, 0))
+    scipy.io.savemat(file, {"RELEASE": release})
+    refused("img_train in .* one value for each of the 1 images, got 0")
     scipy.io.savemat(file, {"RELEASE": np.zeros(3)})
     refused("RELEASE in .* must be one struct with a field annolist")
     scipy.io.savemat(file, {"other": 1})

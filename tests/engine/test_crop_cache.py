@@ -37,6 +37,14 @@ def test_crops_are_made_once(own: PoseSet, tmp_path: Path, monkeypatch: pytest.M
     assert [path.name for path in (tmp_path / "cache").iterdir()] == [first.folder.name]
 
 
+def test_crops_in_a_folder_that_cannot_be_written_are_used(
+    own: PoseSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = get(own, tmp_path / "cache")
+    monkeypatch.setattr(crop_cache, "make_folder", None)  # which would refuse the folder
+    assert get(own, tmp_path / "cache").folder == first.folder
+
+
 def test_changed_pictures_are_made_anew_and_other_sizes_beside(
     own: PoseSet, tmp_path: Path
 ) -> None:
