@@ -12,10 +12,9 @@ from rich.console import Console
 from torch.utils.data import DataLoader
 
 from softgate_ext.data.augment import Augmentation
-from softgate_ext.data.dataset import PoseDataset
 from softgate_ext.engine import checkpoint
 from softgate_ext.engine.config import RunConfig, TrainConfig, to_json
-from softgate_ext.engine.crop_cache import cached_crops
+from softgate_ext.engine.crop_cache import pose_dataset
 from softgate_ext.engine.device import resolve_device
 from softgate_ext.engine.evaluate import (
     left_out_words,
@@ -91,12 +90,9 @@ class Trainer:
         _try_step(model, config, len(self.train_set))
         self.learner = Learner(model, codec, config, self.device)
         augment = Augmentation(config.scale, config.rotation, config.flip, config.colour)
-        crops = None
-        if config.cache:
-            crops = cached_crops(
-                self.train_set, config.image_size, augment, config.cache, self.console
-            )
-        self.dataset = PoseDataset(self.train_set, config.image_size, augment, config.seed, crops)
+        self.dataset = pose_dataset(
+            self.train_set, config.image_size, config.cache, self.console, augment, config.seed
+        )
         self.order = EpochOrder(len(self.train_set), config.seed)
         self.loader: DataLoader[Batch] = DataLoader(
             self.dataset,
@@ -197,7 +193,8 @@ class Trainer:
 
     def watch(self) -> dict[str, Any]:
         """PCK@0.2 of the watched people as it stands."""
-        dataset = PoseDataset(self.watched, self.config.image_size)
+        config = self.config
+        dataset = pose_dataset(self.watched, config.image_size, config.cache, self.console)
         joints, _ = predict_people(
             self.inference, dataset, max(32, self.config.batch_size), self.config.workers
         )

@@ -39,7 +39,7 @@ def test_joined_sets_train_and_each_is_measured_by_its_own_joints(
     assert entries[-1]["pck"]["per_joint"]["nose"] is None  # nobody watched has one
     run = from_json(RunConfig, read_json(tmp_path / "run" / "config.json"), "config")
     assert run.skeleton == "mpii+lsp+flic" and run.training.extra == (people, flic)
-    assert len(list((tmp_path / "cache").iterdir())) == 1
+    assert len(list((tmp_path / "cache").iterdir())) == 2  # to train, and to watch
     for data, joints in ((mpii, 16), (people, 14), (flic, 11)):
         result = evaluate(EvalConfig(run=tmp_path / "run", data=data, device="cpu", workers=0))
         assert len(result.skeleton) == joints and len(result.network.per_joint) == joints
