@@ -8,7 +8,7 @@ import numpy as np
 
 from softgate_ext.data.images import require_images
 from softgate_ext.data.jsonfile import image_folder, is_test_part, load_json
-from softgate_ext.data.poseset import PoseSet, Split, check_split
+from softgate_ext.data.poseset import EmptySplit, PoseSet, Split, check_split
 from softgate_ext.errors import InputError
 from softgate_ext.pose.skeleton import COCO, Skeleton, name_skeleton
 
@@ -39,7 +39,7 @@ def read_coco(path: Path | str, split: Split = "train", check_images: bool = Tru
     check_split(split)
     part = "test" if is_test_part(path) else "train"
     if split not in (part, "all"):
-        raise InputError(f"split {split!r} of {path} is empty: by its name all of it is {part!r}")
+        raise EmptySplit(f"split {split!r} of {path} is empty: by its name all of it is {part!r}")
     contents = load_json(path)
     if not isinstance(contents, dict) or not {"images", "annotations"} <= set(contents):
         raise InputError(f"{path} must be an object with images, annotations and categories")
@@ -53,7 +53,7 @@ def read_coco(path: Path | str, split: Split = "train", check_images: bool = Tru
             f"{path} is not in COCO's form ({type(error).__name__}: {error})"
         ) from None
     if not people:
-        raise InputError(f"split {split!r} of {path} is empty")
+        raise EmptySplit(f"split {split!r} of {path} is empty")
     images = [names[person["image_id"]] for person in people]
     folder = image_folder(path, images, [path.name.split(".")[0].split("_")[-1]])
     paths = [folder / name for name in images]

@@ -6,7 +6,7 @@ import numpy as np
 
 from softgate_ext.data.images import require_images
 from softgate_ext.data.matfile import field, load_variable, number, structs, text
-from softgate_ext.data.poseset import PoseSet, Split, check_split
+from softgate_ext.data.poseset import EmptySplit, PoseSet, Split, check_split
 from softgate_ext.errors import InputError
 from softgate_ext.pose.skeleton import FLIC
 
@@ -47,7 +47,7 @@ def read_flic(root: Path | str, split: Split = "train", check_images: bool = Tru
         if any(number(example, name) > 0 for name in wanted) and not number(example, "isbad") > 0
     ]
     if not kept:
-        raise InputError(f"split {split!r} of {path} is empty")
+        raise EmptySplit(f"split {split!r} of {path} is empty")
     names, joints, boxes = [], [], []
     for index, example in kept:
         name, where = text(example, "filepath"), f"examples({index + 1}) of {path}"

@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 from softgate_ext.data.images import image_size
 from softgate_ext.data.matfile import load_variable
-from softgate_ext.data.poseset import PoseSet, Split, check_split
+from softgate_ext.data.poseset import EmptySplit, PoseSet, Split, check_split
 from softgate_ext.errors import InputError
 from softgate_ext.pose.skeleton import LSP
 
@@ -46,9 +46,9 @@ def read_lsp(root: Path | str, split: Split = "train", check_images: bool = True
         "all": range(count),
     }[split]
     if extended and split == "test":
-        raise InputError(f"split 'test' of {root} is empty: all of LSP-extended is for training")
+        raise EmptySplit(f"split 'test' of {root} is empty: all of LSP-extended is for training")
     if not chosen:
-        raise InputError(f"split {split!r} of {root} is empty, since it has {count} people in all")
+        raise EmptySplit(f"split {split!r} of {root} is empty, since it has {count} people in all")
     paths = _image_paths(root / "images", count, check_images)
     chosen_paths = [paths[i] for i in chosen]
     extent = np.array([_size(path, check_images) for path in chosen_paths], np.float32)

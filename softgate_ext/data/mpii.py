@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from softgate_ext.data.images import require_images
 from softgate_ext.data.matfile import field, load_variable, number, structs, text
-from softgate_ext.data.poseset import PoseSet, check_split
+from softgate_ext.data.poseset import EmptySplit, PoseSet, check_split
 from softgate_ext.errors import InputError
 from softgate_ext.pose.skeleton import MPII
 
@@ -78,15 +78,17 @@ def read_mpii(root: Path | str, split: MpiiSplit = "train", check_images: bool =
         check_split(split)
     path, images = find_mpii(Path(root))
     release = _release(path)
-    chosen, notes = [], []
-    for person in _split(release, split, path):
-        chosen.append(person)
+    chosen, notes = list(_split(release, split, path)), []
+    if len(structs(field(release, "annolist"))) == OFFICIAL_IMAGES and split != "unlabelled":
+        absent = sum(len(published_split()[name]) for name in _parts(split)) - len(chosen)
+        if absent:
+            notes.append(f"{absent} of the published people are not in the file")
     unplaced = [person for person in chosen if not person.placed]
     if unplaced:
         chosen = [person for person in chosen if person.placed]
         notes.append(f"{len(unplaced)} people without position or scale are left out")
     if not chosen:
-        raise InputError(f"split {split!r} of {path} is empty")
+        raise EmptySplit(f"split {split!r} of {path} is empty")
     paths = [images / person.image for person in chosen]
     if check_images:
         require_images(paths)
@@ -173,9 +175,8 @@ def _split(release: Any, split: MpiiSplit, path: Path) -> Iterator[Person]:
         return
     published = published_split()
     if len(annolist) == OFFICIAL_IMAGES:
-        names = ("train", "test") if split == "all" else (split,)
         people: dict[int, list[Person]] = {}
-        for i, p in np.concatenate([published[name] for name in names]).tolist():
+        for i, p in np.concatenate([published[name] for name in _parts(split)]).tolist():
             if i not in people:
                 people[i] = list(_people(annolist[i], i, path))
             if p < len(people[i]) and people[i][p].labelled.any():
@@ -185,6 +186,10 @@ def _split(release: Any, split: MpiiSplit, path: Path) -> Iterator[Person]:
         for person in _people(annolist[i], i, path):
             if person.labelled.any() and split in ("all", _part_of(person.image)):
                 yield person
+
+
+def _parts(split: str) -> tuple[str, ...]:
+    return ("train", "test") if split == "all" else (split,)
 
 
 def _part_of(image: str) -> str:

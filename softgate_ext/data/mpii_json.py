@@ -8,7 +8,7 @@ import numpy as np
 from softgate_ext.data.images import require_images
 from softgate_ext.data.jsonfile import image_folder, is_test_part, load_json
 from softgate_ext.data.mpii import place_crops
-from softgate_ext.data.poseset import PoseSet, Split, check_split
+from softgate_ext.data.poseset import EmptySplit, PoseSet, Split, check_split
 from softgate_ext.errors import InputError
 from softgate_ext.pose.skeleton import MPII
 
@@ -58,7 +58,7 @@ def read_mpii_json(path: Path | str, split: Split = "train", check_images: bool 
     if unplaced := unplaced - len(chosen):
         notes.append(f"{unplaced} people without position or scale are left out")
     if not chosen:
-        raise InputError(f"split {split!r} of {path} is empty")
+        raise EmptySplit(f"split {split!r} of {path} is empty")
     names = [entry["image"] for entry in chosen]
     folder = image_folder(path, names)
     paths = [folder / name for name in names]

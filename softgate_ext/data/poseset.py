@@ -20,6 +20,10 @@ def check_split(split: str) -> None:
         raise InputError(f"split must be one of {', '.join(get_args(Split))}, got {split!r}")
 
 
+class EmptySplit(InputError):
+    """A dataset has nobody in the part that was asked for."""
+
+
 @dataclasses.dataclass(frozen=True)
 class PoseSet:
     """N people, one crop each. Coordinates are 0-based pixels of the original image.

@@ -13,7 +13,7 @@ from rich.table import Table
 
 from softgate_ext.data.formats import Source, recognise
 from softgate_ext.data.images import read_image
-from softgate_ext.data.poseset import PoseSet
+from softgate_ext.data.poseset import EmptySplit, PoseSet
 from softgate_ext.engine.data_config import DataCheckConfig
 from softgate_ext.engine.files import write_json
 from softgate_ext.engine.plots import overlay_sheet
@@ -123,7 +123,7 @@ def check_dataset(path: Path) -> Findings:
     for split in source.splits:
         try:
             splits[split] = source.read(split, check_images=False)
-        except InputError as error:
+        except EmptySplit as error:
             absent[split] = str(error)
     if not splits:
         raise InputError("; ".join(absent.values()))

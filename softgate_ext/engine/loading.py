@@ -13,10 +13,10 @@ import numpy as np
 from torch import Tensor
 from torch.utils.data import DataLoader, Sampler
 
-from softgate_ext.data.formats import open_dataset, recognise
+from softgate_ext.data.formats import open_dataset
 from softgate_ext.data.images import read_image
 from softgate_ext.data.join import join, to_skeleton
-from softgate_ext.data.poseset import PoseSet
+from softgate_ext.data.poseset import EmptySplit, PoseSet
 from softgate_ext.engine.config import TrainConfig
 from softgate_ext.errors import InputError
 
@@ -92,17 +92,15 @@ def _name(kind: type) -> str:
 
 def split_people(config: TrainConfig) -> tuple[PoseSet, PoseSet]:
     """The people to train on and the people to watch, with the same joints: those of all sets."""
-    source = recognise(config.data)
-    if "train" not in source.splits:
-        raise InputError(f"data: {config.data} has no part to train on")
-    train = source.read("train")
+    train = open_dataset(config.data, "train")
     if config.holdout == 0:
-        if "test" not in source.splits:
+        try:
+            watched = open_dataset(config.data, "test")
+        except EmptySplit as error:
             raise InputError(
-                f"holdout: got 0, but {config.data} has no part to watch; takes how many of its "
-                "people to watch in place of training on them"
-            )
-        watched = source.read("test")
+                f"holdout: got 0, but {error}; takes how many people of the training part to watch "
+                "in place of training on them"
+            ) from None
     elif config.holdout < len(train):
         kept = len(train) - config.holdout
         train, watched = train.subset(range(kept)), train.subset(range(kept, len(train)))

@@ -155,6 +155,9 @@ def test_the_complete_release_is_split_by_index(
         people = read_mpii(root, split)
         assert people.persons is not None
         np.testing.assert_array_equal(people.persons, indices[split])
+        assert people.notes == ()
+    indices["test"] = np.array([[2, 1], [2, 2]])
+    assert read_mpii(root, "all").notes == ("1 of the published people are not in the file",)
 
 
 def test_the_archives_side_by_side(tmp_path: Path) -> None:
