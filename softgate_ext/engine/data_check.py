@@ -1,7 +1,8 @@
 """`softgate data check`: what a dataset is, and what of it is there, missing or broken."""
 
 import os
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 import numpy as np
 from rich.console import Console
+from rich.progress import Progress
 from rich.table import Table
 
 from softgate_ext.data.formats import Source, recognise
@@ -65,6 +67,7 @@ class Findings:
 
     def to_json(self) -> dict[str, Any]:
         """Everything, as a dictionary that `json` can write."""
+        missing = set(self.missing)
         return {
             "path": str(self.source.path),
             "format": self.source.format,
@@ -76,19 +79,16 @@ class Findings:
             "pictures": len(self.sizes),
             "missing": [str(path) for path in self.missing],
             "broken": {
-                str(path): reason
-                for path, reason in self.broken.items()
-                if path not in set(self.missing)
+                str(path): reason for path, reason in self.broken.items() if path not in missing
             },
         }
 
     def _split(self, people: PoseSet) -> dict[str, Any]:
-        pictures = dict.fromkeys(people.image_paths)
+        pictures = Counter(people.image_paths)
         return {
             "people": len(people),
             "pictures": len(pictures),
-            "pictures_of_several": len(pictures)
-            - sum(n == 1 for n in _counts(people.image_paths).values()),
+            "pictures_of_several": sum(count > 1 for count in pictures.values()),
             "without_labels": int((~people.labelled.any(1)).sum()),
             "head_boxes": _given(people.head_boxes),
             "torso_boxes": _given(people.torso_boxes),
@@ -111,8 +111,8 @@ class Findings:
         return np.asarray(people.labelled[:, joint] & ~inside)
 
 
-def check_dataset(path: Path) -> Findings:
-    """Reads every annotation and every picture of the dataset at `path`.
+def check_dataset(path: Path, console: Console) -> Findings:
+    """Reads every annotation and every picture of the dataset at `path`; a bar on a terminal.
 
     Raises:
         InputError: It is not known, or nothing of it can be read.
@@ -129,7 +129,7 @@ def check_dataset(path: Path) -> Findings:
         raise InputError("; ".join(absent.values()))
     findings = Findings(source, splits, absent)
     paths = dict.fromkeys(path for people in splits.values() for path in people.image_paths)
-    for picture, size, reason in _read_all(paths):
+    for picture, size, reason in _read_all(paths, console):
         if size is not None:
             findings.sizes[picture] = size
         else:
@@ -139,7 +139,9 @@ def check_dataset(path: Path) -> Findings:
     return findings
 
 
-def _read_all(paths: Iterable[Path]) -> list[tuple[Path, tuple[int, int] | None, str]]:
+def _read_all(
+    paths: Collection[Path], console: Console
+) -> Iterator[tuple[Path, tuple[int, int] | None, str]]:
     def read(path: Path) -> tuple[Path, tuple[int, int] | None, str]:
         try:
             height, width = read_image(path).shape[:2]
@@ -147,8 +149,9 @@ def _read_all(paths: Iterable[Path]) -> list[tuple[Path, tuple[int, int] | None,
             return path, None, str(error)
         return path, (width, height), ""
 
-    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-        return list(pool.map(read, paths))
+    bar = Progress(console=console, transient=True, disable=not console.is_terminal)
+    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool, bar:
+        yield from bar.track(pool.map(read, paths), len(paths), description="reading pictures")
 
 
 def contact_sheet_of(findings: Findings, count: int) -> list[np.ndarray]:
@@ -181,7 +184,7 @@ def check(config: DataCheckConfig, console: Console) -> None:
         target = getattr(config, name)
         if target is not None and (target.is_dir() or not target.parent.is_dir()):
             raise InputError(f"{name}: got {target}; takes a file in a folder that exists")
-    findings = check_dataset(config.path)
+    findings = check_dataset(config.path, console)
     tell(findings, console)
     if config.json is not None:
         write_json(config.json, findings.to_json())
@@ -226,13 +229,6 @@ def tell(findings: Findings, console: Console) -> None:
         for joint, counts in people["joints"].items():
             table.add_row(joint.replace("_", " "), *map(str, counts.values()))
         console.print(table)
-
-
-def _counts(paths: Iterable[Path]) -> dict[Path, int]:
-    counts: dict[Path, int] = {}
-    for path in paths:
-        counts[path] = counts.get(path, 0) + 1
-    return counts
 
 
 def _given(boxes: np.ndarray | None) -> int:
