@@ -87,6 +87,7 @@ def _folder(path: Path) -> Source:
         for folder in (path, path / "annotations", path / "annot")
         for pattern in ("*.json", "*.json.gz")
         for file in sorted(folder.glob(pattern))
+        if _is_known(file)
     ]
     keypoints = [file for file in found if "keypoints" in file.name] or found
     if len(keypoints) == 1:
@@ -102,9 +103,9 @@ def _folder(path: Path) -> Source:
 def _json(path: Path) -> Source:
     start = peek(path)
     splits: tuple[Split, ...] = ("test",) if is_test_part(path) else ("train",)
-    if start.startswith("{"):
+    if start.startswith("{") and any(f'"{word}"' in start for word in _COCO_WORDS):
         return Source("coco", "key points in COCO's form", path, read_coco, splits)
-    if start.startswith("["):
+    if start.startswith("[") and any(f'"{word}"' in start for word in _MPII_WORDS):
         if '"isValidation"' in start:
             splits = ("train", "test")
         return Source("mpii-json", "MPII Human Pose as JSON", path, read_mpii_json, splits)
@@ -112,6 +113,18 @@ def _json(path: Path) -> Source:
         f"{path} is no annotation file that is known: it must be COCO's object with images, "
         "annotations and categories, or MPII's list of people"
     )
+
+
+_COCO_WORDS = ("images", "annotations", "categories")
+_MPII_WORDS = ("joint_self", "joints")
+
+
+def _is_known(path: Path) -> bool:
+    try:
+        _json(path)
+    except InputError:
+        return False
+    return True
 
 
 def _parts(path: Path, files: list[Path]) -> Source:
