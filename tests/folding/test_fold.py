@@ -147,11 +147,13 @@ def test_it_is_for_inference_alone(build):
     assert not any(m.training for m in folded.modules())
 
 
-def test_it_compiles_as_one_graph(build):
-    model = build("hybrid")
+@pytest.mark.parametrize("name", ["block", pytest.param("hybrid", marks=pytest.mark.slow)])
+def test_it_compiles_as_one_graph(build, name):
+    model = build(name)
     compiled = torch.compile(fold(model), fullgraph=True, backend="aot_eager", dynamic=True)
-    for x in (images(2, 3, 32, 32), images(3, 3, 32, 64)):
-        assert furthest(results(compiled, x), results(model, x)) < 1e-5
+    x = input_of(model)
+    for batch in (x, x.repeat(2, 1, 1, 2)):
+        assert furthest(results(compiled, batch), results(model, batch)) < 1e-5
 
 
 def test_it_exports_with_any_batch(build):
