@@ -53,9 +53,7 @@ class Folded(nn.Module):
         return self
 
 
-def fold(
-    model: nn.Module, dtype: torch.dtype | None = None, channels_last: bool = False
-) -> Folded:
+def fold(model: nn.Module, dtype: torch.dtype | None = None, channels_last: bool = False) -> Folded:
     """The network for inference, with batch norms folded and every activation written once.
 
     A batch norm with running statistics becomes a scale and a shift per channel, computed once, in

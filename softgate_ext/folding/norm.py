@@ -6,7 +6,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from softgate_ext import ops
 from softgate_ext.ops.schema import accumulator
 
 

@@ -2,6 +2,7 @@
 
 import inspect
 import operator
+from types import NoneType
 from typing import Any
 
 import torch
@@ -38,6 +39,12 @@ class Rules:
         self.originals = dict(root.named_modules())
         self.modules = self.originals.copy()
         self.replaced: set[Node] = set()
+        # Owners of tensors that are read by more than norms: their names stay theirs.
+        self.kept = {
+            str(node.target).rpartition(".")[0]
+            for node in graph.nodes
+            if node.op == "get_attr" and any(u.target not in _NORM_OPS for u in node.users)
+        }
 
     def run(self) -> None:
         """All rules, in an order in which one finds what another has left."""
@@ -57,15 +64,14 @@ class Rules:
             return
         if norm.running_mean is None or norm.running_var is None:
             return
-        relu = self._reader(node)
-        has_relu = relu is not None and self._is_relu(relu)
-        last = relu if relu is not None and has_relu else node
+        reader = self._reader(node)
+        relu = reader if reader is not None and self._is_relu(reader) else None
         scale, shift = scale_and_shift(
             norm.running_mean, norm.running_var, norm.weight, norm.bias, norm.eps
         )
-        folded = ScaleShift(ops.bn_relu, scale, shift, has_relu, self.dtype)
+        folded = ScaleShift(ops.bn_relu, scale, shift, relu is not None, self.dtype)
         self.replaced.add(node)
-        self._replace(last, folded, str(node.target), node.args)
+        self._replace(relu or node, folded, str(node.target), node.args)
 
     def image_norm(self, node: Node) -> None:
         """`(x - mean) / std` with buffers of (1, C, 1, 1) is one scale and shift."""
@@ -89,13 +95,15 @@ class Rules:
         call = inspect.signature(node.target).bind(*node.args, **node.kwargs)
         call.apply_defaults()
         rest = call.arguments
-        mean, var, weight, bias, training, _, eps, relu = (rest.pop(n) for n in _NORM_NAMES)
-        if training or not (isinstance(mean, Node) and mean.op == "get_attr"):
+        *vectors, training, _, eps, relu = (rest.pop(name) for name in _NORM_NAMES)
+        if training or not all(v is None or v.op == "get_attr" for v in vectors):
             return
-        vectors = [None if v is None else self._attribute(v) for v in (mean, var, weight, bias)]
-        folded = ScaleShift(node.target, *scale_and_shift(*vectors, eps), relu, self.dtype)
-        owner = str(mean.target).rpartition(".")[0]
-        named = isinstance(self.modules.get(owner), nn.BatchNorm2d | nn.SyncBatchNorm)
+        owner = str(vectors[0].target).rpartition(".")[0]
+        mean, var, weight, bias = (None if v is None else self._attribute(v) for v in vectors)
+        assert mean is not None and var is not None  # as the op asks for in evaluation
+        scale, shift = scale_and_shift(mean, var, weight, bias, eps)
+        folded = ScaleShift(node.target, scale, shift, relu, self.dtype)
+        named = isinstance(self.originals[owner], nn.BatchNorm2d | nn.SyncBatchNorm)
         inputs = tuple(rest.pop(n) for n in list(rest)[: 1 if len(rest) == 1 else 3])
         self._replace(node, folded, owner if named else node.name, inputs, rest)
 
@@ -104,7 +112,7 @@ class Rules:
         norm = self._module(node, ScaleShift)
         if norm is None or norm.op is not ops.bn_relu:
             return
-        source = node.args[0]
+        source: Any = node.args[0]
         conv = self._own_conv(source)
         if conv is None or self._reader(source) is not node:
             return
@@ -125,7 +133,8 @@ class Rules:
         """`A(x) + B(C(x))` of 1x1 convolutions is one, `A + BC`: the heatmaps' way back."""
         if node.op != "call_function" or node.target not in _ADD or len(node.args) != 2:
             return
-        for direct, outer in (node.args, node.args[::-1]):
+        pair: tuple[Any, ...] = node.args
+        for direct, outer in (pair, pair[::-1]):
             a, b = self._pointwise(direct, node), self._pointwise(outer, node)
             if a is None or b is None or not isinstance(direct, Node):
                 continue
@@ -157,11 +166,13 @@ class Rules:
         self._forget(node, pooled)
 
     def _module(self, node: Any, kind: type) -> Any:
-        """The module that a node calls, where it is of exactly this kind and has no hooks."""
+        """The module of exactly this kind, without hooks, that a node calls with one argument."""
         if not isinstance(node, Node) or node.op != "call_module":
             return None
-        module = self.modules.get(str(node.target))
-        return module if type(module) is kind and not has_hooks(module) else None
+        if len(node.args) != 1 or node.kwargs:
+            return None
+        module = self.modules[str(node.target)]
+        return module if type(module) is kind and not has_hooks(module) else None  # type: ignore[arg-type]
 
     def _own_conv(self, node: Any) -> nn.Conv2d | None:
         """The convolution that a node, and no other, calls, and whose weights nobody else reads."""
@@ -225,7 +236,8 @@ class Rules:
     ) -> None:
         """A module in place of a node; under the name of the norm that it was, if that is free."""
         base, number = name, 0
-        while isinstance(self.modules.get(name), ScaleShift):
+        norms = (nn.BatchNorm2d, nn.SyncBatchNorm)
+        while name in self.kept or not isinstance(self.modules.get(name), (*norms, NoneType)):
             number += 1
             name = f"{base}_{number}"
         self.root.set_submodule(name, module)

@@ -17,7 +17,7 @@ class InferenceTracer(Tracer):
     """Keeps the calls of our ops whole, as those of PyTorch's own modules and functions."""
 
     def __init__(self) -> None:
-        super().__init__(autowrap_modules=(math, ops))
+        super().__init__(autowrap_modules=(math, ops))  # type: ignore[arg-type]
 
     def call_module(
         self,

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from softgate_ext import InputError
+from softgate_ext import InputError, fold
 from softgate_ext.engine.export import Exportable, export_program, save_program
 from softgate_ext.models import create_model
 from softgate_ext.pose.codec import HeatmapCodec
@@ -54,6 +54,15 @@ def test_a_program_holds_plain_ops_and_any_batch(model, decode, tmp_path):
         out = program.module()(images)
         results = [out] if decode is None else out
         _agree([r.detach() for r in results], _expected(model, codec, images))
+
+
+def test_a_folded_network_is_a_simpler_program():
+    torch.manual_seed(0)
+    model = create_model("hybrid_1x32", depth=1, joints=4).eval()
+    plain, folded = (export_program(m, SIZE) for m in (model, fold(model)))
+    assert len(folded.graph.nodes) < 0.95 * len(plain.graph.nodes)
+    images = torch.rand(3, 3, SIZE, SIZE)
+    _agree([folded.module()(images).detach()], _expected(model, None, images))
 
 
 @pytest.mark.slow

@@ -95,6 +95,13 @@ def test_a_norm_that_is_called_twice():
     assert sorted(m.relu for m in modules) == [False, True]
 
 
+def test_a_norm_whose_weights_others_read():
+    def forward(m, x):
+        return m.bn(x) * m.bn.weight.sum()
+
+    check(Net(forward, bn=nn.BatchNorm2d(4)), ["ScaleShift", "mul"])
+
+
 @pytest.mark.parametrize(
     "norm", [nn.GroupNorm(2, 4), nn.BatchNorm2d(4, track_running_stats=False), nn.Identity()]
 )
@@ -133,7 +140,9 @@ def test_hooks_that_would_be_lost_are_refused():
 
 def test_a_forward_that_cannot_be_traced_is_refused():
     net = Net(lambda m, x: x if x.sum() > 0 else -x)
-    with pytest.raises(InputError, match="^model must be one that torch.fx can trace, got Net") as e:
+    with pytest.raises(
+        InputError, match="^model must be one that torch.fx can trace, got Net"
+    ) as e:
         fold(net)
     assert "\n" not in str(e.value)
 
