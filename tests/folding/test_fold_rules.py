@@ -8,7 +8,7 @@ from torch.nn import functional as F
 from softgate_ext import InputError, fold
 from softgate_ext.folding import Folded, ScaleShift
 from softgate_ext.folding.pool import max_pool_by_2
-from softgate_ext.nn import SoftGatedBlock
+from softgate_ext.nn import GatedResidualBNReLU, SkipMerge, SoftGatedBlock
 
 
 class Net(nn.Module):
@@ -107,6 +107,34 @@ def test_a_norm_whose_weights_others_read():
 )
 def test_other_norms_stay(norm):
     check(Net(lambda m, x: F.relu(m.norm(x)), norm=norm), [type(norm).__name__, "relu"])
+
+
+@pytest.mark.parametrize("mode", ["concat", "add"])
+def test_modules_of_this_package_in_a_network_of_anybody(mode):
+    class Decoder(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.sum = GatedResidualBNReLU(4, alpha_init=0.5)
+            self.split = GatedResidualBNReLU(4, gate="block", alpha_init=0.5, relu=False)
+            self.merge = SkipMerge(4, mode=mode, alpha_init=0.5, bn_relu=True)
+            self.plain = SkipMerge(4, gate="none")
+            for norm in (self.sum.bn, self.split.bn, self.merge.bn):
+                norm.running_mean.normal_()
+                norm.running_var.uniform_(0.5, 2.0)
+
+        def forward(self, x, low):
+            y, z = self.sum(x, low)
+            y, z = self.split(y, [z[:, :1], z[:, 1:]])
+            low = F.max_pool2d(z, 2)
+            return *self.merge(y, low, z), self.plain(z, low)
+
+    torch.manual_seed(0)
+    model = Decoder().eval()
+    folded, x, low = fold(model), torch.randn(2, 4, 6, 6), torch.randn(2, 4, 6, 6)
+    assert kinds(folded).count("ScaleShift") == 3
+    with torch.no_grad():
+        for got, wanted in zip(folded(x, low), model(x, low), strict=True):
+            torch.testing.assert_close(got, wanted, rtol=1e-5, atol=1e-5)
 
 
 def test_a_block_with_another_norm_keeps_it():
