@@ -3,9 +3,10 @@
 import inspect
 import math
 from collections.abc import Callable
+from itertools import chain
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 from torch.fx import Graph, Tracer
 
 from softgate_ext import ops
@@ -14,10 +15,34 @@ from softgate_ext.nn.norm import has_hooks
 
 
 class InferenceTracer(Tracer):
-    """Keeps the calls of our ops whole, as those of PyTorch's own modules and functions."""
+    """Keeps the calls of our ops whole, as those of PyTorch's own modules and functions.
+
+    Parameters and buffers are looked up by a table: torch.fx goes through all of them for each.
+    """
 
     def __init__(self) -> None:
         super().__init__(autowrap_modules=(math, ops))  # type: ignore[arg-type]
+        self.names: dict[int, str] = {}
+
+    def trace(self, root: Any, concrete_args: dict[str, Any] | None = None) -> Graph:
+        """The graph of the module's forward."""
+        tensors = chain(root.named_parameters(), root.named_buffers())
+        self.names = {id(tensor): name for name, tensor in tensors}
+        return super().trace(root, concrete_args)
+
+    def getattr(self, attr: str, attr_val: Any, parameter_proxy_cache: dict[str, Any]) -> Any:
+        """A parameter as a step of the graph."""
+        name = self.names.get(id(attr_val))
+        if name is None or not isinstance(attr_val, nn.Parameter):
+            return super().getattr(attr, attr_val, parameter_proxy_cache)
+        if name not in parameter_proxy_cache:
+            parameter_proxy_cache[name] = self.create_proxy("get_attr", name, (), {})
+        return parameter_proxy_cache[name]
+
+    def create_arg(self, a: Any) -> Any:
+        """A tensor of the network as a step of the graph."""
+        name = self.names.get(id(a)) if isinstance(a, Tensor) else None
+        return super().create_arg(a) if name is None else self.create_node("get_attr", name, (), {})
 
     def call_module(
         self,
