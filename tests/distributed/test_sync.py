@@ -85,9 +85,9 @@ def test_other_ways_give_the_same(momentum, backend, compiled, tmp_path):
     agree(parts, learn(block(momentum), *batch(4)))
 
 
-def network() -> nn.Module:
+def network(stacks: int = 1) -> nn.Module:
     torch.manual_seed(0)
-    return create_model("hybrid_2x48", width=16, stacks=1, depth=2, joints=3).double()
+    return create_model("hybrid_2x48", width=16, stacks=stacks, depth=2, joints=3).double()
 
 
 def images(total: int) -> torch.Tensor:
