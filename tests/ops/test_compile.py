@@ -1,5 +1,6 @@
 """Every op in one graph of `torch.compile`: both directions, any batch, statistics updated."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
@@ -31,15 +32,18 @@ def one_graph():
     torch._dynamo.reset()
 
 
-def steps(case: Case, dynamic: bool, backend: str = "aot_eager", device: str = "cpu") -> None:
-    """Three batches, of three sizes where `dynamic`, against the op called eagerly."""
+# Sizes that are equal in the first call are taken for the same one: no other side is 7.
+DYNAMIC = (7, 9, 11)
+
+
+def steps(case: Case, sizes: Sequence[int], backend: str = "aot_eager") -> None:
+    """Batches of these sizes, compiled for any size if they differ, against the op called eagerly."""
+    dynamic = len(set(sizes)) > 1
     compiled = torch.compile(
         lambda i: call(case, i), fullgraph=True, dynamic=dynamic, backend=backend
     )
-    # Sizes that are equal in the first call are taken for the same one: no other side is 7.
-    for n in (7, 9, 11) if dynamic else (2, 2, 2):
-        size = (n, *case.size[1:])
-        case = replace(case, size=size, seed=n, device=device)
+    for seed, n in enumerate(sizes):
+        case = replace(case, size=(n, *case.size[1:]), seed=seed)
         mine, other = make_inputs(case).cast(), make_inputs(case).cast()
         expected = outputs_and_gradients(case, *call(case, other), other)
         got = outputs_and_gradients(case, *compiled(mine), mine)
@@ -53,9 +57,11 @@ def steps(case: Case, dynamic: bool, backend: str = "aot_eager", device: str = "
 @ways
 def test_one_graph(name, training, dynamic):
     """channels_last where the batch is dynamic, contiguous where it is static."""
-    steps(replace(CASES[name], training=training, channels_last=dynamic), dynamic)
+    case = replace(CASES[name], training=training, channels_last=dynamic)
+    steps(case, DYNAMIC if dynamic else (2, 2, 2))
 
 
 @pytest.mark.slow
 def test_inductor():
-    steps(replace(CASES["skip_merge_bn_relu-concat"], dtype=torch.bfloat16), True, "inductor")
+    case = replace(CASES["skip_merge_bn_relu-concat"], dtype=torch.bfloat16)
+    steps(case, DYNAMIC, "inductor")
