@@ -66,7 +66,7 @@ def test_a_block(sizes, training):
 @modes
 @ways
 def test_the_network(sizes, training):
-    agree(network(stacks=2).train(training), [images(n) for n in sizes])
+    agree(network().train(training), [images(n) for n in sizes])
 
 
 @pytest.mark.slow
