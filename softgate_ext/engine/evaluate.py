@@ -26,6 +26,7 @@ from softgate_ext.engine.measure import (
     measure_mean_pose,
     pck_to_json,
     protocol_for,
+    reference_lengths,
     score,
 )
 from softgate_ext.engine.predictions import ORIGINS, read_predictions, write_predictions
@@ -43,6 +44,7 @@ __all__ = [
     "measure",
     "measure_mean_pose",
     "pck_to_json",
+    "reference_lengths",
     "submit",
 ]
 
@@ -80,17 +82,17 @@ def evaluate(config: EvalConfig) -> Comparison:
         source = recognise(config.data)
         people = source.read(config.split, config.predictions is None)
         train = source.read("train", False) if "train" in source.splits else None
-        known = measurable(people)
-        if not known.any():
-            score(people.joints, people)  # raises, before the network has run
+        protocol = protocol_for(people)
+        score(people.joints, people, protocol)  # raises before the network runs for nothing
+        known = np.isfinite(reference_lengths(people, protocol))
         found = find_joints(config, people)
         measured = with_joints_of(people, found.skeleton)
         name = "network" if config.predictions is None else "predictions"
-        scores = {name: score(found.joints, measured)}
+        scores = {name: score(found.joints, measured, protocol)}
         if train is not None and train.labelled.any(0).all():
-            scores["mean pose"] = score(constant_pose(train, people), measured)
+            scores["mean pose"] = score(constant_pose(train, people), measured, protocol)
         result = Comparison(
-            protocol_for(people),
+            protocol,
             int(known.sum()),
             int((~known).sum()),
             scores,

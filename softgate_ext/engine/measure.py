@@ -10,11 +10,11 @@ from softgate_ext.pose.metrics import (
     PCK,
     Floats,
     box_diagonal,
+    lsp_torso_length,
     mean_pose,
     mpii_head_size,
     normalized_distances,
     place_pose,
-    torso_length,
 )
 from softgate_ext.pose.protocol import FLIC_PCK, PCKH, Protocol, Score, torso_pck
 from softgate_ext.pose.skeleton import Skeleton
@@ -23,7 +23,7 @@ from softgate_ext.pose.skeleton import Skeleton
 def protocol_for(people: PoseSet) -> Protocol:
     """The rules of the benchmark that `people` belong to.
 
-    MPII and FLIC without a box to take the unit from, and joints of no benchmark, are measured as
+    MPII without head boxes, FLIC without torso boxes, and joints of no benchmark are measured as
     LSP is.
 
     Raises:
@@ -35,48 +35,52 @@ def protocol_for(people: PoseSet) -> Protocol:
     return torso_pck(people.skeleton)
 
 
-def reference_lengths(people: PoseSet) -> Floats:
-    """(N,) pixels, the unit of `protocol_for(people)`; NaN where it is not labelled."""
-    protocol = protocol_for(people)
+def reference_lengths(people: PoseSet, protocol: Protocol | None = None) -> Floats:
+    """(N,) pixels, the unit of `protocol`, by default the torso's diagonal; NaN where unknown."""
     if protocol is PCKH and people.head_boxes is not None:
         return mpii_head_size(people.head_boxes)
     if protocol is FLIC_PCK and people.torso_boxes is not None:
         return box_diagonal(people.torso_boxes)
     ends = [people.skeleton.index(name) for name in ("left_shoulder", "right_hip")]
     known = people.labelled[:, ends].all(1)
-    return np.where(known, torso_length(people.joints, people.skeleton), np.nan)
+    return np.where(known, lsp_torso_length(people.joints, people.skeleton), np.nan)
 
 
-def measurable(people: PoseSet) -> np.ndarray:
-    """(N,) bool: whose reference length is known."""
-    return np.isfinite(reference_lengths(people))
-
-
-def score(joints: np.ndarray, people: PoseSet) -> Score:
+def score(joints: np.ndarray, people: PoseSet, protocol: Protocol) -> Score:
     """All figures of joints (N, J, 2) in source pixels; NaN is a joint that was not found.
 
     Raises:
-        InputError: Nobody can be measured.
+        InputError: Nobody's reference length is known.
     """
-    length = reference_lengths(people)
+    length = reference_lengths(people, protocol)
     known = np.isfinite(length)
-    protocol = protocol_for(people)
     if not known.any():
         raise InputError(
             f"data: nobody of {people.name} has the {protocol.unit}, the unit, labelled"
         )
     labelled = people.labelled & known[:, None]
     distances = normalized_distances(joints, people.joints, labelled, length)
-    return protocol.score(distances, people.visible)
+    # A dataset without a word on occlusion calls every joint visible.
+    told = (labelled & ~people.visible).any()
+    return protocol.score(distances, people.visible if told else None)
+
+
+def measurable(people: PoseSet) -> np.ndarray:
+    """(N,) bool: whom `measure` measures."""
+    return np.isfinite(reference_lengths(people))
 
 
 def measure(joints: np.ndarray, people: PoseSet) -> PCK:
-    """The main figure of `score`."""
-    return score(joints, people).pck
+    """PCK@0.2 by the torso's diagonal, by which a training watches people of any dataset.
+
+    Raises:
+        InputError: As `score`.
+    """
+    return score(joints, people, torso_pck(people.skeleton)).pck
 
 
 def measure_mean_pose(train: PoseSet, people: PoseSet) -> PCK:
-    """The main figure of the mean pose of `train`, put into the crops of `people`."""
+    """`measure` of a predictor that ignores the image."""
     return measure(constant_pose(train, people), people)
 
 

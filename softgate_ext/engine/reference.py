@@ -20,9 +20,9 @@ from softgate_ext.engine.comparison import Comparison
 from softgate_ext.errors import InputError, reason
 from softgate_ext.pose.metrics import (
     box_diagonal,
+    lsp_torso_length,
     mpii_head_size,
     normalized_distances,
-    torso_length,
 )
 from softgate_ext.pose.protocol import FLIC_PCK, LSP_PCK, PCKH, Protocol
 from softgate_ext.pose.skeleton import LSP
@@ -129,7 +129,7 @@ def _length(
     if protocol is FLIC_PCK:
         extent = _numbers(path, arrays, "torso_wh", (people, 2))
         return box_diagonal(np.hstack([np.zeros_like(extent), extent]))
-    return torso_length(joints)
+    return lsp_torso_length(joints)
 
 
 def _numbers(

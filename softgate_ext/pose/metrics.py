@@ -94,7 +94,7 @@ def normalized_distances(
         predicted: (N, J, 2) pixels of the original image; NaN where there is no prediction.
         target: (N, J, 2) pixels of the original image.
         labelled: (N, J) bool; joints that count, occluded ones included.
-        reference_length: (N,) pixels, such as `torso_length(target)`.
+        reference_length: (N,) pixels, such as `lsp_torso_length(target)`.
 
     Returns:
         (N, J) float64: NaN where the joint is not labelled, infinity where it is and has no finite
@@ -191,7 +191,7 @@ def mpii_head_size(head_boxes: npt.ArrayLike) -> Floats:
     return 0.6 * box_diagonal(head_boxes)
 
 
-def torso_length(target: npt.ArrayLike, skeleton: Skeleton = LSP) -> Floats:
+def lsp_torso_length(target: npt.ArrayLike, skeleton: Skeleton = LSP) -> Floats:
     """Reference length of LSP's PCK, (N,) pixels: |left shoulder - right hip| of the truth.
 
     One diagonal only, after Sapp and Taskar (CVPR 2013); not the mean of both, not neck-pelvis.

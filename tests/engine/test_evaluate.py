@@ -25,7 +25,7 @@ from softgate_ext.engine.measure import (
 )
 from softgate_ext.engine.predictions import write_predictions
 from softgate_ext.errors import InputError
-from softgate_ext.pose.protocol import FLIC_PCK, PCKH
+from softgate_ext.pose.protocol import FLIC_PCK, PCKH, torso_pck
 from softgate_ext.pose.skeleton import FLIC, LSP, MPII
 
 
@@ -142,7 +142,7 @@ def person(**changes: Any) -> PoseSet:
             "image_paths": [Path("x.jpg")] * 4,
             "joints": joints,
             "labelled": np.ones((4, 16), bool),
-            "visible": np.arange(4)[:, None].repeat(16, 1) < 3,
+            "visible": np.arange(4)[:, None].repeat(16, 1) < 2,
             "centers": np.full((4, 2), 70, np.float32),
             "sizes": np.full(4, 100, np.float32),
             "head_boxes": np.array([[10, 10, 40, 50]] * 3 + [[np.nan] * 4], np.float32),
@@ -154,19 +154,24 @@ def person(**changes: Any) -> PoseSet:
 def test_mpii_is_measured_by_its_head_boxes() -> None:
     people = person()
     assert protocol_for(people) is PCKH
-    np.testing.assert_allclose(reference_lengths(people), [30, 30, 30, np.nan])
+    np.testing.assert_allclose(reference_lengths(people, PCKH), [30, 30, 30, np.nan])
     moved = people.joints + np.array([14.9, 0])
     moved[3] += 500
-    result = score(moved, people)
+    result = score(moved, people, PCKH)
     assert result.pck.pooled == 100 and result.pck.counts.tolist() == [3] * 16
     assert result.visible is not None and result.visible.pooled == 100
-    assert score(people.joints + np.array([15.1, 0]), people).pck.pooled == 0
+    assert score(people.joints + np.array([15.1, 0]), people, PCKH).pck.pooled == 0
+
+
+def test_visible_and_hidden_are_told_apart_only_where_the_data_tell() -> None:
+    people = person(visible=np.ones((4, 16), bool))
+    assert score(people.joints, people, PCKH).visible is None
 
 
 def test_without_head_boxes_mpii_is_measured_by_the_torso() -> None:
     for boxes in (None, np.full((4, 4), np.nan, np.float32)):
         people = person(head_boxes=boxes)
-        assert protocol_for(people).metric == "PCK@0.2"
+        assert protocol_for(people) == torso_pck(MPII)
         ends = (
             people.joints[:, MPII.index("left_shoulder")],
             people.joints[:, MPII.index("right_hip")],
@@ -184,8 +189,8 @@ def test_flic_is_measured_by_its_torso_boxes() -> None:
         torso_boxes=boxes,
     )  # fmt: skip
     assert protocol_for(people) is FLIC_PCK
-    assert score(joints + np.float32(7), people).pck.pooled == 100
-    assert score(joints + np.float32(7.1), people).pck.pooled == 0
+    assert score(joints + np.float32(7), people, FLIC_PCK).pck.pooled == 100
+    assert score(joints + np.float32(7.1), people, FLIC_PCK).pck.pooled == 0
 
 
 @pytest.mark.parametrize("split", ["train", "all"])

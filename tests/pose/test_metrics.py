@@ -8,6 +8,7 @@ from softgate_ext.pose.metrics import (
     area_under_curve,
     box_diagonal,
     half_up,
+    lsp_torso_length,
     mean_pose,
     mpii_head_size,
     normalized_distances,
@@ -15,7 +16,6 @@ from softgate_ext.pose.metrics import (
     pck,
     pck_of,
     place_pose,
-    torso_length,
 )
 from softgate_ext.pose.skeleton import MPII
 
@@ -29,7 +29,7 @@ def square(people: int = 1) -> np.ndarray:
 
 def test_the_limit_itself_is_correct() -> None:
     target = square()
-    assert torso_length(target).tolist() == [10]
+    assert lsp_torso_length(target).tolist() == [10]
     predicted = target.copy()
     predicted[0, 0] = (2, 0)
     predicted[0, 1] = (2.0001, 0)
@@ -192,9 +192,9 @@ def test_bad_input_is_named() -> None:
     with pytest.raises(InputError, match="target must be finite"):
         pck(target, target * np.nan, labelled, [10])
     with pytest.raises(InputError, match=r"target must have shape \(N, 14, 2\)"):
-        torso_length(np.zeros((1, 16, 2)))
+        lsp_torso_length(np.zeros((1, 16, 2)))
     with pytest.raises(InputError, match="left_shoulder|shape"):
-        torso_length(np.zeros((1, 14, 2)), MPII)
+        lsp_torso_length(np.zeros((1, 14, 2)), MPII)
     with pytest.raises(InputError, match="limit must be at least 0.01, got 0"):
         area_under_curve(np.zeros((1, 1)), 0)
     with pytest.raises(InputError, match="labelled"):
