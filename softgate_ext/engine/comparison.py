@@ -96,7 +96,7 @@ class Comparison:
             sentences.append(f"{parts}: weighted means")
         if self.left_out:
             sentences.append(left_out_words(self.left_out))
-        return "; ".join([*sentences, *self.notes])
+        return "\n".join([*sentences, *self.notes])
 
 
 def _parts(comparison: Comparison) -> dict[str, PCK]:

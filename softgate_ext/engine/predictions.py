@@ -8,7 +8,7 @@ the file says otherwise by a number called `origin`, or the caller does.
 
 import itertools
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +45,7 @@ def read_predictions(
     suffix = _suffix(path, "predictions")
     if not path.is_file():
         raise InputError(f"predictions: there is no file {path}")
-    contents = _READERS[suffix](path)
+    contents = _read_json(path, skeleton) if suffix == ".json" else _READERS[suffix](path)
     array = _fitting(path, contents, people, len(skeleton))
     if origin is None:
         stored = np.asarray(contents.get("origin", ORIGINS[suffix])).ravel()
@@ -170,15 +170,15 @@ def _unreadable(path: Path, error: Exception) -> InputError:
     return InputError(f"predictions: cannot read {path} ({reason(error)}); give a complete file")
 
 
-def _read_json(path: Path) -> Mapping[str, Any]:
-    """A list of people, or an object that holds one; a person is their joints or an object with
-    them, flat (as COCO's results are) or in pairs or triples, null for a joint not found."""
+def _read_json(path: Path, skeleton: Skeleton) -> Mapping[str, Any]:
+    """A list of people, or an object that holds one. A person is their joints or an object with
+    them: flat (as COCO's results are), in pairs or triples, or by name (as `softgate predict`
+    writes them, by picture); null is a joint that was not found."""
     value = read_json(path)
     contents = value if isinstance(value, dict) else {"predictions": value}
     people = next((contents[k] for k in ("predictions", "people", *NAMES) if k in contents), None)
     try:
-        rows = [_joints(person) for person in people]  # type: ignore[union-attr]
-        array = np.array(rows, np.float64)
+        array = np.array([_joints(one, skeleton) for one in _people(people)], np.float64)
     except (TypeError, ValueError, KeyError, OverflowError):
         raise InputError(
             f'predictions: {path} must hold a list of {{"joints": [[x, y], ...]}}, one a person'
@@ -189,16 +189,29 @@ def _read_json(path: Path) -> Mapping[str, Any]:
     }
 
 
-def _joints(person: Any) -> list[Any]:
+def _people(entries: Any) -> Iterator[Any]:
+    """Every person; an entry may be a picture with people."""
+    for entry in entries:
+        if isinstance(entry, dict) and "people" in entry:
+            yield from entry["people"]
+        else:
+            yield entry
+
+
+def _joints(person: Any, skeleton: Skeleton) -> list[Any]:
+    """The joints of one person, all of them flat numbers or all lists of one length."""
     if isinstance(person, dict):
         person = next((person[name] for name in NAMES if name in person), None)
-    nan = float("nan")
-    found = [[nan, nan] if joint is None else joint for joint in person]
+    if isinstance(person, dict):
+        named = (person.get(name) for name in skeleton.joints)
+        person = [None if joint is None else [joint["x"], joint["y"]] for joint in named]
+    found = [[math.nan] if joint is None else joint for joint in person]
     width = max((len(joint) for joint in found if isinstance(joint, list)), default=0)
-    if width == 0:
-        return found
+    if width <= 1:
+        return [joint[0] if isinstance(joint, list) else joint for joint in found]
     return [
-        [nan if v is None else v for v in joint] + [nan] * (width - len(joint)) for joint in found
+        [math.nan if v is None else v for v in joint] + [math.nan] * (width - len(joint))
+        for joint in found
     ]
 
 
@@ -207,5 +220,4 @@ _READERS: dict[str, Callable[[Path], Mapping[str, Any]]] = {
     ".h5": _read_h5,
     ".hdf5": _read_h5,
     ".npz": _read_npz,
-    ".json": _read_json,
 }

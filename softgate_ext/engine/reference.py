@@ -42,6 +42,7 @@ class Truth:
         length: (N,) reference lengths, pixels.
         visible: (N, J) bool or None.
         left_out: People whose reference length is not known.
+        sides: Whose left and right, where the file says it.
     """
 
     protocol: Protocol
@@ -50,6 +51,10 @@ class Truth:
     length: npt.NDArray[np.float64]
     visible: npt.NDArray[np.bool_] | None
     left_out: int
+    sides: str | None = None
+
+
+SIDES = {"gt_pc": "person-centric", "gt_oc": "observer-centric"}
 
 
 def compare(path: Path) -> Comparison:
@@ -69,8 +74,9 @@ def compare(path: Path) -> Comparison:
     if not scores:
         raise InputError(f"reference: {path} must hold arrays named {PREFIX}NAME, got none")
     people = len(truth.joints) - truth.left_out
-    about = {"reference": str(path)}
-    return Comparison(truth.protocol, people, truth.left_out, scores, about)
+    about = {"reference": str(path)} | ({"labels": truth.sides} if truth.sides else {})
+    notes = (f"left and right: {truth.sides}",) if truth.sides else ()
+    return Comparison(truth.protocol, people, truth.left_out, scores, about, notes)
 
 
 def _read(path: Path) -> Arrays:
@@ -115,7 +121,9 @@ def _truth(path: Path, arrays: Arrays) -> Truth:
     known = np.isfinite(length)
     if not known.any():
         raise InputError(f"reference: {path} has nobody whose {protocol.unit} is known")
-    return Truth(protocol, joints, labelled & known[:, None], length, visible, int((~known).sum()))
+    labelled &= known[:, None]
+    left_out = int((~known).sum())
+    return Truth(protocol, joints, labelled, length, visible, left_out, SIDES.get(name))
 
 
 def _length(

@@ -82,6 +82,13 @@ def test_matlab_7_3_is_hdf5(tmp_path: Path) -> None:
     np.testing.assert_allclose(read(tmp_path / "new.mat"), JOINTS - 1)
 
 
+def by_name(person: np.ndarray) -> dict[str, Any]:
+    joints = {
+        n: {"x": x, "y": y, "score": 1} for n, (x, y) in zip(MPII.joints, person, strict=True)
+    }
+    return {"box_xywh": [0, 0, 9, 9], "joints": dict(reversed(joints.items()))}
+
+
 def coco(person: np.ndarray) -> dict[str, Any]:
     flat = np.concatenate([person, np.ones((16, 1))], -1).ravel().tolist()
     return {"image_id": 1, "category_id": 1, "keypoints": flat, "score": 0.5}
@@ -96,8 +103,12 @@ def coco(person: np.ndarray) -> dict[str, Any]:
         {"people": [{"keypoints": person.tolist()} for person in JOINTS]},
         [coco(person) for person in JOINTS],
         {"origin": 1, "predictions": (JOINTS + 1).tolist()},
+        [
+            {"file": "a.jpg", "people": [by_name(p) for p in JOINTS[:2]]},
+            {"file": "b.jpg", "people": [by_name(p) for p in JOINTS[2:]]},
+        ],
     ],
-    ids=["nested", "named", "joints", "people", "coco", "origin"],
+    ids=["nested", "named", "joints", "people", "coco", "origin", "softgate predict"],
 )
 def test_json_of_several_kinds(tmp_path: Path, content: Any) -> None:
     (tmp_path / "a.json").write_text(json.dumps(content))
@@ -126,6 +137,7 @@ def test_bad_files_are_one_sentence(tmp_path: Path) -> None:
         ("d.json", "[[[1, 2], [1]], [[1, 2]]]", "one a person"),
         ("e.json", "{}", "one a person"),
         ("f.json", '[["a", "b"]]', "one a person"),
+        ("j.json", '[{"people": [{"joints": {"pelvis": 3}}]}]', "one a person"),
         ("g.json", "[[[1, 2]]]", r"5 people with 16 joints, .* \(5, 16, 2\), got"),
         ("h.json", json.dumps({"origin": "x", "preds": JOINTS.tolist()}), "origin in .* 0 or 1"),
         ("i.json", "[]", "must hold 5 people"),

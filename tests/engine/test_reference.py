@@ -167,6 +167,8 @@ def test_lsp_by_its_fourteen_joints(save: Save, name: str) -> None:
     predicted[0, 0] += 1
     result = compare(save(**{name: gt, "pred_a": predicted}))
     assert result.protocol.metric == "PCK@0.2"
+    sides = {"gt_pc": "person-centric", "gt_oc": "observer-centric"}.get(name)
+    assert result.to_json().get("labels") == sides
     assert result.scores["a"].pck.pooled == pytest.approx(100 * 41 / 42)
 
 
