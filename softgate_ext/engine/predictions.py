@@ -158,7 +158,7 @@ def _h5py() -> Any:
 
 def _read_npz(path: Path) -> Mapping[str, Any]:
     try:
-        with np.load(path, allow_pickle=False) as store:
+        with open(path, "rb") as stream, np.load(stream, allow_pickle=False) as store:
             if not isinstance(store, np.lib.npyio.NpzFile):
                 raise ValueError("it holds a single array")
             return dict(store)

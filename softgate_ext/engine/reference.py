@@ -83,7 +83,7 @@ def _read(path: Path) -> Arrays:
     """The arrays of the file that matter; others may be of any type, even pickled objects."""
     wanted = ("gt", "gt_pc", "gt_oc", "headbox", "torso_wh", "missing", "visible")
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with open(path, "rb") as stream, np.load(stream, allow_pickle=False) as file:
             if not isinstance(file, np.lib.npyio.NpzFile):
                 raise ValueError("it holds a single array")
             return {k: file[k] for k in file.files if k in wanted or k.startswith(PREFIX)}

@@ -153,7 +153,8 @@ def area_under_curve(
 ) -> PCK:
     """Area under the PCK curve from 0 to `limit` in steps of 0.01, as a percentage of the whole.
 
-    The trapezoidal rule over thresholds scaled to [0, 1], as in the official MPII evaluation.
+    The trapezoidal rule over thresholds that are scaled to [0, 1], with the steps of the official
+    MPII evaluation.
     """
     steps = round(100 * limit)
     if steps < 1:
