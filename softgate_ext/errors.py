@@ -3,3 +3,9 @@
 
 class InputError(ValueError):
     """Wrong input; one sentence names the argument, what it got and what it takes."""
+
+
+def reason(error: BaseException) -> str:
+    """The first line of what an exception says, for a sentence of ours; else its type."""
+    text = getattr(error, "strerror", None) or str(error)
+    return text.splitlines()[0] if text else type(error).__name__

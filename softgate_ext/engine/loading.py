@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
+from typing import TypeVar
 
 import numpy as np
 from torch import Tensor
@@ -21,6 +22,7 @@ from softgate_ext.engine.config import TrainConfig
 from softgate_ext.errors import InputError
 
 Batch = dict[str, Tensor]
+T = TypeVar("T")
 
 
 class EpochOrder(Sampler[int]):
@@ -37,7 +39,7 @@ class EpochOrder(Sampler[int]):
         return iter(order.tolist())
 
 
-def batches(loader: DataLoader[Batch]) -> Iterator[Batch]:
+def batches(loader: DataLoader[T]) -> Iterator[T]:
     """The batches of `loader`; an InputError of a worker process keeps its one sentence.
 
     PyTorch hands on a worker's exception with the whole traceback in its message, whose last line

@@ -62,9 +62,23 @@ def test_evaluate(
     figures = tmp_path / "figures.json"
     assert main(["evaluate", str(run), str(people), "--workers", "0", "--json", str(figures)]) == 0
     table = capsys.readouterr().out
-    for words in ("left ankle", "plain mean of joints", "pooled over joints", "constant mean pose"):
+    for words in ("left ankle", "Head", "weighted mean", "mean pose", "AUC", "PCK@0.2"):
         assert words in table
-    assert 0 <= json.loads(figures.read_text())["network"]["pooled"] <= 100
+    written = json.loads(figures.read_text())
+    assert 0 <= written["rows"][0]["weighted_mean"] <= 100
+    assert main(["evaluate", str(run), str(people), "--workers", "0", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == written
+
+
+def test_evaluate_predictions_of_others(run: Path, people: Path, tmp_path: Path) -> None:
+    joints = tmp_path / "joints.json"
+    words = ["evaluate", str(run), str(people), "--workers", "0"]
+    assert main([*words, "--save-predictions", str(joints)]) == 0
+    done = softgate("evaluate", people, "--predictions", joints, "--json")
+    assert done.returncode == 0 and done.stderr == ""
+    figures = json.loads(done.stdout)
+    assert figures["origin"] == 0
+    assert [row["name"] for row in figures["rows"]] == ["predictions", "mean pose"]
 
 
 def test_predict(run: Path, people: Path, tmp_path: Path) -> None:
