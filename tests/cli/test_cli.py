@@ -90,6 +90,18 @@ def test_predict_goes_on_after_a_failure(
     assert throughput.startswith("12 pictures, 12 people in")
 
 
+def test_gates(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    figures, picture, out = (tmp_path / name for name in ("gates.json", "gates.png", "pruned"))
+    words = ["gates", run, "--json", figures, "--png", picture, "--prune", 9, "--out", out]
+    assert main([str(word) for word in words]) == 0
+    text = capsys.readouterr().out
+    assert "nearly closed" in text and "all at 1/4" in text and "ms for 8 images" in text
+    assert picture.is_file() and sorted(os.listdir(out)) == ["config.json", "model.safetensors"]
+    stored = json.loads(figures.read_text())
+    assert stored["pruned"]["closed"] == stored["gates"]
+    assert "holds a run already" in refused(capsys, "gates", run, "--prune", 1, "--out", out)
+
+
 @pytest.mark.parametrize("named", ["--out {}", "--out={}"])
 def test_resume_takes_the_stored_options(
     run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], named: str
