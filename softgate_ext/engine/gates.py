@@ -95,8 +95,7 @@ def by_depth(blocks: Iterable[Gates]) -> list[Gates]:
     for block in blocks:
         depths[block.stride].append(block.values)
     return [
-        Gates(f"all at 1/{stride}", stride, np.concatenate(depths[stride]))
-        for stride in sorted(depths)
+        Gates("all blocks", stride, np.concatenate(depths[stride])) for stride in sorted(depths)
     ]
 
 
@@ -142,9 +141,11 @@ def show_gates(config: GatesConfig, console: Console) -> dict[str, Any]:
         f"({figures['closed'] / figures['gates']:.1%}) are nearly closed, |alpha| < {config.eps:g}"
     )
     if config.png is not None:
-        named = {f"{b.name}  1/{b.stride}": torch.from_numpy(b.values) for b in blocks}
-        plots.gate_histograms(named, config.png)
-        console.print(config.png)
+        by_depth_png = config.png.with_stem(f"{config.png.stem}_by_depth")
+        for path, rows in ((config.png, blocks), (by_depth_png, depths)):
+            named = {f"{row.name}  1/{row.stride}": torch.from_numpy(row.values) for row in rows}
+            plots.gate_histograms(named, path)
+            console.print(path)
     if config.prune is not None:
         figures["pruned"] = _prune_run(config, model, stored, about, console)
     if config.json is not None:
@@ -193,7 +194,8 @@ def _prune_run(
         images = images.contiguous(memory_format=torch.channels_last)
     seconds = time_forward({"before": model.to(device), "after": pruned.to(device)}, images)
     total = sum(alpha.numel() for alpha in pruned.gates().values())
-    table = Table(title=f"{count} of {total} gates set to 0, |alpha| < {config.prune:g}")
+    console.print(f"{count} of {total} gates set to 0, |alpha| < {config.prune:g}")
+    table = Table(box=None, padding=(0, 2, 0, 0))
     table.add_column("")
     for when in ("before", "after"):
         table.add_column(when, justify="right")

@@ -89,7 +89,7 @@ class GatesConfig:
     eps: float = 0.01
     """Gates of a smaller magnitude count as nearly closed."""
     png: Path | None = None
-    """Also draw the histogram into this file."""
+    """Also draw the histogram of each block into this file, and of each depth into another."""
     json: Path | None = None
     """Also write the figures to this file."""
     prune: float | None = None

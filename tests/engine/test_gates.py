@@ -66,7 +66,8 @@ def test_what_is_shown(known: Path, tmp_path: Path, quiet: Console) -> None:
         counts = np.sum([part["histogram"] for part in parts], axis=0)
         assert counts.sum() == figures["gates"]
     assert figures["edges"][0] == 0 and figures["edges"][-1] == pytest.approx(values[-1])
-    assert read_image(tmp_path / "g.png").std() > 5
+    for name in ("g.png", "g_by_depth.png"):
+        assert read_image(tmp_path / name).std() > 5
 
 
 def test_pruned_gates_are_exactly_0_and_the_others_are_untouched(
