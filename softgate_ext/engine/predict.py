@@ -1,7 +1,5 @@
 """Pictures, videos and cameras in; drawings, JSON and CSV out."""
 
-import csv
-import io
 import json
 import os
 import time
@@ -9,22 +7,21 @@ from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, closing
-from dataclasses import dataclass, field
 from itertools import chain, islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from softgate_ext.data.images import read_image
-from softgate_ext.engine.files import make_folder, write_json, write_text
 from softgate_ext.engine.loading import ctrl_c_waits
 from softgate_ext.engine.person import Person
 from softgate_ext.engine.plots import write_png
 from softgate_ext.engine.predict_config import PredictConfig
 from softgate_ext.engine.predictor import Asked, Boxes, PosePredictor
+from softgate_ext.engine.records import SUMMARIES, Outcome, Records
 from softgate_ext.engine.sources import BoxList, Source, find_sources
 from softgate_ext.engine.video import VideoReader, VideoWriter
 from softgate_ext.errors import InputError
@@ -33,36 +30,7 @@ from softgate_ext.pose.skeleton import Skeleton
 
 T = TypeVar("T")
 R = TypeVar("R")
-COLUMNS = ("file", "frame", "person", "x", "y", "w", "h", "joint", "joint_x", "joint_y", "score")
-SUMMARIES = ("predictions.json", "predictions.csv")
 READERS = 2  # threads that read and write pictures beside the network
-
-
-@dataclass
-class Outcome:
-    """What `predict` did.
-
-    Attributes:
-        written: the files, in the order of the sources; then predictions.json and .csv.
-        failed: a sentence for each source that could not be used.
-        frames: pictures and frames looked at.
-        people: people in them.
-        seconds: time they took, without loading the network.
-    """
-
-    written: list[Path] = field(default_factory=list)
-    failed: list[str] = field(default_factory=list)
-    frames: int = 0
-    people: int = 0
-    seconds: float = 0.0
-
-    def throughput(self) -> str:
-        """How many there were, and how many a second."""
-        rate = self.frames / max(self.seconds, 1e-9)
-        return (
-            f"{self.frames} pictures, {self.people} people in {self.seconds:.2f} s: "
-            f"{rate:.1f} pictures/s, {self.people / max(self.seconds, 1e-9):.1f} people/s"
-        )
 
 
 def predict(config: PredictConfig, tell: Callable[[str], None] = lambda sentence: None) -> Outcome:
@@ -94,14 +62,14 @@ def predict(config: PredictConfig, tell: Callable[[str], None] = lambda sentence
         for source in sources:
             if source.kind != "picture":
                 batch.run_video(source)
-        batch.outcome.seconds = time.perf_counter() - started
+        batch.records.outcome.seconds = time.perf_counter() - started
         batch.finish()
     except OSError as error:
         raise InputError(
             f"out: cannot write to {config.out} ({error.strerror}); "
             "give a folder that can be written to"
         ) from None
-    return batch.outcome
+    return batch.records.outcome
 
 
 class _Batch:
@@ -111,10 +79,7 @@ class _Batch:
         self, config: PredictConfig, sources: Sequence[Source], tell: Callable[[str], None]
     ) -> None:
         self.config, self.tell = config, tell
-        self.outcome = Outcome()
-        self.entries: dict[str, list[Any]] = {"images": [], "videos": [], "failed": []}
-        self.rows: list[tuple[Any, ...]] = []
-        self._made = False
+        self.records = Records(config.out, config.outputs)
         self.listed = BoxList(config.boxes) if config.boxes else None
         self.targets: dict[Source, Path] = {}
         for source in sources:
@@ -140,7 +105,7 @@ class _Batch:
             read = _ahead(pool, self._ask, sources, depth=2 * READERS)
             for source, asked in zip(sources, read, strict=True):
                 if isinstance(asked, InputError):
-                    self._fail(source, asked)
+                    self.tell(self.records.fail(source, asked))
                     continue
                 waiting.append((source, asked))
                 if sum(max(1, len(one.people)) for _, one in waiting) >= self.config.batch_size:
@@ -156,34 +121,23 @@ class _Batch:
             with closing(VideoReader(source)) as reader, ctrl_c_waits() as interrupted:
                 self._run_frames(source, reader, boxes, interrupted)
         except InputError as error:
-            self._fail(source, error)
+            self.tell(self.records.fail(source, error))
         except KeyboardInterrupt:
             if source.kind != "camera":  # whose end it is
                 raise
 
     def finish(self) -> None:
         """Writes predictions.json and predictions.csv, unless no source could be used."""
-        if not self.outcome.frames:
-            return
-        out, config = self.config.out, self.config
-        self._make_folder()
-        if "json" in config.outputs:
-            about = {
-                "run": str(config.run),
-                "weights": config.weights,
-                "model": self.predictor.config.model["name"],
-                "skeleton": self.predictor.skeleton.name,
-                "flip_test": config.flip_test,
-            }
-            write_json(out / SUMMARIES[0], {**about, **self.entries})
-            self.outcome.written.append(out / SUMMARIES[0])
-        if "csv" in config.outputs:
-            text = io.StringIO()
-            writer = csv.writer(text, lineterminator="\n")
-            writer.writerow(COLUMNS)
-            writer.writerows(self.rows)
-            write_text(out / SUMMARIES[1], text.getvalue())
-            self.outcome.written.append(out / SUMMARIES[1])
+        if self.records.outcome.frames:
+            self.records.write(
+                {
+                    "run": str(self.config.run),
+                    "weights": self.config.weights,
+                    "model": self.predictor.config.model["name"],
+                    "skeleton": self.predictor.skeleton.name,
+                    "flip_test": self.config.flip_test,
+                }
+            )
 
     def _ask(self, source: Source) -> Asked | InputError:
         try:
@@ -217,12 +171,14 @@ class _Batch:
             about = {"file": str(source), "width": width, "height": height}
             if "overlay" in self.config.outputs:
                 target = self.targets[source]
-                self._make_folder()
+                self.records.make_folder()
                 jobs.append(pool.submit(self._draw, target, asked.picture, people))
-                self.outcome.written.append(target)
+                self.records.outcome.written.append(target)
                 about["overlay"] = target.name
-            self.entries["images"].append({**about, "people": [one.to_json() for one in people]})
-            self._count(source, None, people)
+            self.records.entries["images"].append(
+                {**about, "people": [one.to_json() for one in people]}
+            )
+            self.records.add(source, None, people)
         return jobs
 
     def _run_frames(
@@ -236,7 +192,7 @@ class _Batch:
         frames = islice(reader, config.max_frames)
         first = next(frames)
         height, width = first.shape[:2]
-        self._make_folder()
+        self.records.make_folder()
         # A camera's pictures are of now: they do not wait for each other.
         together = 1 if source.kind == "camera" else config.batch_size
         number = 0
@@ -259,7 +215,7 @@ class _Batch:
                         line = {"frame": number, "seconds": round(number / reader.rate, 4)}
                         people_json = [one.to_json() for one in people]
                         lines.write(json.dumps({**line, "people": people_json}) + "\n")
-                    self._count(source, number, people)
+                    self.records.add(source, number, people)
                     number += 1
                 if interrupted():
                     break
@@ -271,24 +227,11 @@ class _Batch:
                 lines.close()
             for file in files:
                 os.replace(scratch / file.name, file)
-        self.outcome.written += files
+        self.records.outcome.written += files
         about = {"file": str(source), "width": width, "height": height, "rate": reader.rate}
-        self.entries["videos"].append(
+        self.records.entries["videos"].append(
             {**about, "frames": number, "written": [file.name for file in files]}
         )
-
-    def _count(self, source: Source, frame: int | None, people: Sequence[Person]) -> None:
-        self.outcome.frames += 1
-        self.outcome.people += len(people)
-        if "csv" not in self.config.outputs:
-            return
-        for index, person in enumerate(people):
-            box = [f"{value:g}" for value in person.box]
-            for name, (x, y), score in zip(person.names, person.joints, person.scores, strict=True):
-                where = f"{x:.3f}", f"{y:.3f}", f"{score:.4f}"
-                self.rows.append(
-                    (source, "" if frame is None else frame, index, *box, name, *where)
-                )
 
     def _drawn(
         self, picture: npt.NDArray[np.uint8], people: Sequence[Person]
@@ -297,19 +240,6 @@ class _Batch:
 
     def _draw(self, target: Path, picture: npt.NDArray[np.uint8], people: Sequence[Person]) -> None:
         write_png(target, self._drawn(picture, people))
-
-    def _fail(self, source: Source, error: InputError) -> None:
-        sentence = str(error)
-        if str(source) not in sentence:
-            sentence = f"{source}: {sentence}"
-        self.outcome.failed.append(sentence)
-        self.entries["failed"].append({"file": str(source), "error": sentence})
-        self.tell(sentence)
-
-    def _make_folder(self) -> None:
-        if not self._made:
-            make_folder(self.config.out)
-            self._made = True
 
     def _keep_inputs(self) -> None:
         """Raises InputError where a file to write is one of those to read."""
