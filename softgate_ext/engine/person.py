@@ -37,7 +37,7 @@ class Person:
         rows = zip(self.names, self.joints, self.scores, strict=True)
         found = {} if self.box_score is None else {"box_score": round(self.box_score, 4)}
         return {
-            "box_xywh": list(self.box),
+            "box_xywh": [round(value, 3) for value in self.box],
             **found,
             "joints": {
                 name: {

@@ -23,7 +23,7 @@ SMALL = 64 * 1024  # bytes of a request beside the file in it
 # Everything comes from this server, so nobody else learns of a visit.
 HEADERS = {
     "content-security-policy": (
-        "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; "
+        "default-src 'self'; script-src 'self' 'unsafe-inline' blob:; "
         "style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; font-src 'self' data:; "
         "worker-src 'self' blob:; object-src 'none'; base-uri 'self'; form-action 'self'; "
         "frame-ancestors 'none'"

@@ -1,6 +1,8 @@
 """One call: whatever stands for a picture in, people out."""
 
 import io
+import subprocess
+import sys
 import threading
 from dataclasses import replace
 from pathlib import Path
@@ -189,6 +191,13 @@ def test_runs_have_names(
     assert softgate_ext.PosePredictor.from_pretrained(run.name)(file)
     with pytest.raises(InputError, match="there is no folder absent"):
         PosePredictor.from_pretrained("absent")
+
+
+@pytest.mark.slow
+def test_importing_the_package_does_not_import_what_reads_pictures() -> None:
+    check = "import sys, softgate_ext; print([m for m in ('cv2', 'PIL', 'safetensors') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
 
 
 def test_the_package_imports_the_predictor_when_asked() -> None:
