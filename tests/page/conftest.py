@@ -6,29 +6,15 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from served_page import Served
 
 from softgate_ext.data.synthetic import draw_people
 from softgate_ext.engine.checkpoint import WEIGHTS, save_config, save_weights
 from softgate_ext.engine.config import RunConfig, TrainConfig
 from softgate_ext.models import create_model
-
-
-@dataclass(frozen=True)
-class Served:
-    """Where the page is, the run it serves, and the process."""
-
-    port: int
-    run: Path
-    files: Path
-    process: "subprocess.Popen[str]"
-
-    @property
-    def address(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
 
 
 @pytest.fixture(scope="session")

@@ -12,10 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from served_page import Served
 
 from softgate_ext.engine.predictor import PosePredictor
-
-from .conftest import Served
 
 pytestmark = pytest.mark.slow
 QUIET = [

@@ -13,12 +13,11 @@ from typing import Any
 
 import pytest
 from PIL import Image
+from served_page import Served
 
 from softgate_ext.engine.predict_config import ServeConfig
 from softgate_ext.errors import InputError
 from softgate_ext.page import server
-
-from .conftest import Served
 
 
 def get(served: Served, path: str) -> tuple[int, bytes]:
