@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
 from served_page import Served
 
 from softgate_ext.data.synthetic import draw_people
@@ -23,6 +24,7 @@ def untrained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("page") / "untrained"
     folder.mkdir()
     kwargs = {"width": 8, "depth": 2, "groups": 1, "joints": 14}
+    torch.manual_seed(0)
     model = create_model("hybrid_1x32", **kwargs)
     training = TrainConfig(Path("data"), folder)
     about = {"name": "hybrid_1x32", "kwargs": kwargs}

@@ -2,6 +2,7 @@
 
 import struct
 import zlib
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from PIL import Image
 from softgate_ext.data.images import read_image
 from softgate_ext.engine.predictor import PosePredictor
 from softgate_ext.errors import InputError
-from softgate_ext.page.answer import LARGEST, SIDE, Limits, answer
+from softgate_ext.page.answer import LARGEST, SIDE, Limits, answer, draw_heatmaps
 
 LIMITS = Limits(megabytes=0.1, megapixels=1.0)
 
@@ -47,14 +48,19 @@ def test_a_picture_is_answered_with_everything(predictor: PosePredictor, picture
 
 
 def test_heatmaps_glow_where_the_joint_is(predictor: PosePredictor, picture: Path) -> None:
-    look = predictor.look(predictor.ask(read_image(picture)))[0]
-    for heatmap, (drawn, _) in zip(
-        look.heatmaps, answer(predictor, picture, LIMITS).heatmaps, strict=True
+    (look,) = predictor.look(predictor.ask(read_image(picture)))
+    peaks = [(joint % 16, 3 * joint % 16) for joint in range(14)]
+    heatmaps = np.full((14, 16, 16), -0.1, np.float32)
+    for heatmap, peak in zip(heatmaps, peaks, strict=True):
+        heatmap[peak] = 0.2  # an unsure joint shows as well
+    for (drawn, _), (y, x) in zip(
+        draw_heatmaps(replace(look, heatmaps=heatmaps)), peaks, strict=True
     ):
-        y, x = np.unravel_index(heatmap.argmax(), heatmap.shape)
-        cell = SIDE // len(heatmap)
-        there = drawn[y * cell : (y + 1) * cell, x * cell : (x + 1) * cell]
-        assert there.mean() > drawn.mean()
+        cell = SIDE // 16
+        middle = drawn[y * cell : (y + 1) * cell, x * cell : (x + 1) * cell, :2]
+        assert middle.max() > 180  # yellow, where the darkened crop is at most 140
+        drawn[max(y - 1, 0) * cell : (y + 2) * cell, max(x - 1, 0) * cell : (x + 2) * cell] = 0
+        assert drawn.max() <= 140
 
 
 def test_large_drawings_are_sent_smaller(predictor: PosePredictor, tmp_path: Path) -> None:
