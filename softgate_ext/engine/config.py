@@ -186,32 +186,6 @@ class EvalConfig:
 
 
 @dataclass
-class PredictConfig:
-    """Draw the pose of each person over their picture, and write the joints as JSON."""
-
-    run: Positional[Path]
-    """Folder that `softgate train` wrote."""
-    images: Positional[tuple[str, ...]]
-    """Image files, folders of images, or patterns such as 'photos/*.jpg'."""
-    out: Path
-    """Folder of the overlays (PNG) and of predictions.json."""
-    box: tuple[float, float, float, float] | None = None
-    """Box of the person as x y width height in pixels (default: the whole image)."""
-    boxes: Path | None = None
-    """JSON list of {"file", "bbox_xywh"}, one entry a person, in place of `box`."""
-    weights: Literal["last", "best"] = "last"
-    """`last` weights of the run, or those that were `best` on the people it watched."""
-    flip_test: bool = False
-    """Average the heatmaps of the image and of its mirror image."""
-    min_score: float = 0.1
-    """Joints whose score is lower are left out of the drawing (never out of the JSON)."""
-    device: Device = "auto"
-    """`auto` (CUDA where there is one), `cpu`, `cuda` or `cuda:N`."""
-    amp: Amp = "off"
-    """`bf16` autocast of convolutions; `auto` uses it where the device multiplies it natively."""
-
-
-@dataclass
 class ExportConfig:
     """Write a run's network as one file for another runtime, with any batch size."""
 

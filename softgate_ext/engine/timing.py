@@ -1,10 +1,12 @@
-"""How long a training step takes, backend against backend."""
+"""How long training steps and forward passes take, taken in turns."""
 
 import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 import torch
+from torch import Tensor, nn
 
 from softgate_ext.backend import use_backend
 from softgate_ext.engine.config import TrainConfig
@@ -42,14 +44,43 @@ def time_steps(
         "joints": torch.rand(people, joints, 2) * size,
         "weights": torch.ones(people, joints),
     }
-    seconds: dict[str, list[float]] = {backend: [] for backend in backends}
+
+    def step(backend: str) -> None:
+        with use_backend(backend):
+            learner.step(batch, 1e-3)
+
+    return _in_turns({backend: partial(step, backend) for backend in backends}, device, rounds)
+
+
+def time_forward(
+    models: Mapping[str, nn.Module], images: Tensor, rounds: int = 12
+) -> dict[str, float]:
+    """Median seconds of a forward pass without gradients, by the name of the model, in turns.
+
+    Args:
+        models: networks on the device of `images`.
+        images: (N, 3, H, W).
+        rounds: passes of each model that count, after two that warm it up.
+    """
+
+    def forward(model: nn.Module) -> None:
+        with torch.inference_mode():
+            model(images)
+
+    calls = {name: partial(forward, model) for name, model in models.items()}
+    return _in_turns(calls, images.device, rounds)
+
+
+def _in_turns(
+    calls: Mapping[str, Callable[[], None]], device: torch.device, rounds: int
+) -> dict[str, float]:
+    seconds: dict[str, list[float]] = {name: [] for name in calls}
     for turn in range(rounds + 2):
-        for backend in backends:
-            with use_backend(backend):
-                start = time.perf_counter()
-                learner.step(batch, 1e-3)
-                if device.type == "cuda":
-                    torch.cuda.synchronize(device)
-                if turn >= 2:
-                    seconds[backend].append(time.perf_counter() - start)
-    return {backend: statistics.median(values) for backend, values in seconds.items()}
+        for name, call in calls.items():
+            start = time.perf_counter()
+            call()
+            if device.type == "cuda":
+                torch.cuda.synchronize(device)
+            if turn >= 2:
+                seconds[name].append(time.perf_counter() - start)
+    return {name: statistics.median(values) for name, values in seconds.items()}

@@ -16,7 +16,8 @@ import torch
 
 from softgate_ext.cli import COMMANDS, main, parse
 from softgate_ext.data.synthetic import draw_people
-from softgate_ext.engine.config import PredictConfig, TrainConfig
+from softgate_ext.engine.config import TrainConfig
+from softgate_ext.engine.predict_config import PredictConfig
 
 SMALL = shlex.split(
     "--model hybrid_1x32 --model-options width 8 depth 2 groups 1 --image-size 64 --batch-size 4 "
@@ -87,6 +88,34 @@ def test_predict(run: Path, people: Path, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert sorted(os.listdir(tmp_path / "out")) == ["im0001.png", "predictions.json"]
     assert all(Path(line).is_file() for line in done.stdout.splitlines())
+    assert "1 pictures, 1 people in" in done.stderr and "pictures/s" in done.stderr
+
+
+def test_predict_goes_on_after_a_failure(
+    run: Path, people: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Exit code 3 says that some of the inputs were used, and some were not."""
+    cut = tmp_path / "cut.jpg"
+    cut.write_bytes((people / "images" / "im0001.jpg").read_bytes()[:800])
+    words = ["predict", run, people / "images", cut, "--out", tmp_path / "out", "--outputs", "csv"]
+    assert main([str(word) for word in words]) == 3
+    captured = capsys.readouterr()
+    assert captured.out == f"{tmp_path / 'out' / 'predictions.csv'}\n"
+    failure, throughput = captured.err.splitlines()
+    assert failure.startswith("softgate: ") and "cut.jpg" in failure
+    assert throughput.startswith("12 pictures, 12 people in")
+
+
+def test_gates(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    figures, picture, out = (tmp_path / name for name in ("gates.json", "gates.png", "pruned"))
+    words = ["gates", run, "--json", figures, "--png", picture, "--prune", 9, "--out", out]
+    assert main([str(word) for word in words]) == 0
+    text = capsys.readouterr().out
+    assert "nearly closed" in text and "all blocks" in text and "ms for 8 images" in text
+    assert picture.is_file() and sorted(os.listdir(out)) == ["config.json", "model.safetensors"]
+    stored = json.loads(figures.read_text())
+    assert stored["pruned"]["closed"] == stored["gates"]
+    assert "holds a run already" in refused(capsys, "gates", run, "--prune", 1, "--out", out)
 
 
 @pytest.mark.slow
@@ -222,7 +251,7 @@ def test_bad_input(
     assert "holds no run" in refused(capsys, "train", people, "--out", out, "--resume")
     assert "there is no folder" in refused(capsys, "evaluate", absent, people)
     assert "absent" in refused(capsys, "evaluate", run, absent)
-    assert "stands for no image" in refused(capsys, "predict", run, absent, "--out", out)
+    assert "stands for no picture" in refused(capsys, "predict", run, absent, "--out", out)
     box = ["--box", 900, 0, 5, 5]
     assert "outside the picture" in refused(capsys, "predict", run, image, "--out", out, *box)
     assert "boxes" in refused(

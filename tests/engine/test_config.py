@@ -8,12 +8,12 @@ import pytest
 
 from softgate_ext.engine.config import (
     EvalConfig,
-    PredictConfig,
     RunConfig,
     TrainConfig,
     from_json,
     to_json,
 )
+from softgate_ext.engine.predict_config import GatesConfig, PredictConfig, ServeConfig
 from softgate_ext.errors import InputError
 
 TRAIN = TrainConfig(
@@ -27,6 +27,8 @@ TRAIN = TrainConfig(
         TRAIN,
         EvalConfig(Path("run"), Path("data"), json=Path("figures.json")),
         PredictConfig(Path("run"), ("a.jpg", "b.jpg"), Path("out"), box=(1.0, 2.0, 3.0, 4.0)),
+        ServeConfig(Path("run"), port=8000, max_megabytes=2.5),
+        GatesConfig(Path("run"), prune=0.01, out=Path("pruned")),
         RunConfig({"name": "hybrid_1x32", "kwargs": {"joints": 14}}, "lsp", 128, 1.0, 1.3, TRAIN),
     ],
     ids=lambda config: type(config).__name__,

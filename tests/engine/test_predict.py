@@ -1,8 +1,11 @@
-"""Poses in pictures."""
+"""Batches: pictures and videos in, drawings, JSON and CSV out."""
 
+import csv
 import json
 import os
 import shutil
+import signal
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,27 +13,16 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
-from softgate_ext.data.dataset import PoseDataset
 from softgate_ext.data.images import read_image
-from softgate_ext.data.lsp import read_lsp
-from softgate_ext.engine import predict as folder_run
-from softgate_ext.engine import predictor as one_picture
-from softgate_ext.engine.checkpoint import load_run
-from softgate_ext.engine.config import PredictConfig
+from softgate_ext.engine import predict as batch
 from softgate_ext.engine.files import write_json
-from softgate_ext.engine.inference import predict_people, to_input
-from softgate_ext.engine.predict import find_images, predict
-from softgate_ext.engine.predictor import PosePredictor, check_box
+from softgate_ext.engine.predict import predict
+from softgate_ext.engine.predict_config import PredictConfig
+from softgate_ext.engine.sources import Source
+from softgate_ext.engine.video import VideoReader, VideoWriter
 from softgate_ext.errors import InputError
-from softgate_ext.folding import Folded
-
-
-@pytest.fixture(scope="module")
-def predictor(run: Path) -> PosePredictor:
-    return PosePredictor.from_pretrained(run, device="cpu")
 
 
 @pytest.fixture
@@ -44,66 +36,37 @@ def pictures(people: Path, tmp_path: Path) -> Path:
 
 
 @pytest.fixture
+def video(pictures: Path, tmp_path: Path) -> Path:
+    """Three frames, 80 x 80, five a second."""
+    path = tmp_path / "walk.mp4"
+    writer = VideoWriter(path, 5.0, 80, 80)
+    for name in ("im0001.jpg", "im0002.jpg", "im0003.jpg"):
+        writer.write(read_image(pictures / name))
+    writer.close()
+    return path
+
+
+@pytest.fixture
 def config(run: Path, pictures: Path, tmp_path: Path) -> PredictConfig:
     return PredictConfig(run, (str(pictures),), tmp_path / "out", device="cpu")
 
 
-def test_a_whole_picture_is_cropped_as_in_training(predictor: PosePredictor, people: Path) -> None:
-    """The joints are those that evaluation finds for the same picture."""
-    one = read_lsp(people, "test").subset([0])
-    expected, scores = predict_people(predictor._infer, PoseDataset(one, 64))
-    (person,) = predictor(one.image_paths[0])
-    assert np.abs(person.joints - expected[0]).max() < 1e-3
-    assert np.abs(person.scores - scores[0]).max() < 1e-3
+def written(config: PredictConfig) -> list[Path]:
+    """The drawings of a batch in which every source could be used."""
+    outcome = predict(config)
+    assert outcome.failed == []
+    return [path for path in outcome.written if path.suffix == ".png"]
 
 
-def test_the_folded_network_finds_the_same_joints(
-    predictor: PosePredictor, run: Path, people: Path
-) -> None:
-    plain = PosePredictor.from_pretrained(run, device="cpu", folded=False)
-    assert isinstance(predictor._infer.model, Folded)
-    assert not isinstance(plain._infer.model, Folded)
-    crops = torch.randint(0, 256, (2, 3, 64, 64), dtype=torch.uint8)
-    images = to_input(crops, torch.device("cpu"))
-    with torch.no_grad():
-        pairs = zip(predictor._infer.model(images), plain._infer.model(images), strict=True)
-        for got, wanted in pairs:
-            torch.testing.assert_close(got, wanted, rtol=0, atol=1e-5 * float(wanted.abs().max()))
-    (one,), (other,) = (p(people / "images" / "im0009.jpg") for p in (predictor, plain))
-    assert np.abs(one.joints - other.joints).max() < 1e-2
-
-
-def test_a_box_moves_with_the_picture(predictor: PosePredictor, people: Path) -> None:
-    """Padding the picture and moving the box alike moves the joints alike."""
-    picture = read_image(people / "images" / "im0009.jpg")
-    box = (10.0, 8.0, 40.0, 60.0)
-    # Grey as the crop's border, so that what lies outside looks the same.
-    padded = cv2.copyMakeBorder(picture, 30, 0, 50, 0, cv2.BORDER_CONSTANT, value=(127,) * 3)
-    (plain,) = predictor(picture, [box])
-    (moved,) = predictor(padded, [(60.0, 38.0, 40.0, 60.0)])
-    assert np.abs(moved.joints - plain.joints - (50, 30)).max() < 0.5
-
-
-def test_several_people_in_several_passes(
-    predictor: PosePredictor, people: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    picture = read_image(people / "images" / "im0001.jpg")
-    boxes = [(5.0 * i, 2.0, 30.0, 50.0) for i in range(5)]
-    together = predictor(picture, boxes)
-    monkeypatch.setattr(one_picture, "CHUNK", 2)
-    apart = predictor(picture, boxes)
-    assert [person.box for person in apart] == boxes
-    for one, other in zip(together, apart, strict=True):
-        assert np.abs(one.joints - other.joints).max() < 1e-3
-    assert predictor(picture, []) == []
+def stored(config: PredictConfig) -> dict[str, Any]:
+    return json.loads((config.out / "predictions.json").read_text())
 
 
 def test_overlays_and_joints_are_written(config: PredictConfig, pictures: Path) -> None:
-    overlays = predict(config)
+    overlays = written(config)
     assert [path.name for path in overlays] == ["im0001.png", "im0002.png", "im0003.png"]
     assert sorted(os.listdir(config.out)) == [*(p.name for p in overlays), "predictions.json"]
-    stored = json.loads((config.out / "predictions.json").read_text())
-    for entry, overlay in zip(stored["images"], overlays, strict=True):
+    for entry, overlay in zip(stored(config)["images"], overlays, strict=True):
         assert entry["overlay"] == overlay.name
         picture = read_image(pictures / Path(entry["file"]).name)
         assert picture.shape == (entry["height"], entry["width"], 3)
@@ -117,11 +80,11 @@ def test_overlays_and_joints_are_written(config: PredictConfig, pictures: Path) 
 def test_overlays_differ_from_the_picture_only_where_joints_are_drawn(
     config: PredictConfig, pictures: Path
 ) -> None:
-    (sure, *_) = predict(replace(config, min_score=-10.0))
+    (sure, *_) = written(replace(config, min_score=-10.0))
     picture = read_image(pictures / "im0001.jpg")
     changed = (read_image(sure) != picture).any(-1).mean()
     assert 0.0 < changed < 0.9
-    (unsure, *_) = predict(replace(config, min_score=10.0))
+    (unsure, *_) = written(replace(config, min_score=10.0))
     assert (read_image(unsure) == picture).all()
 
 
@@ -140,7 +103,7 @@ def test_boxes_from_a_file(config: PredictConfig, tmp_path: Path) -> None:
         ],
     )
     predict(replace(config, boxes=boxes))
-    entries = json.loads((config.out / "predictions.json").read_text())["images"]
+    entries = stored(config)["images"]
     found = [[person["box_xywh"] for person in entry["people"]] for entry in entries]
     assert found[1] == [first, second]
     assert found[0] == [second] and found[2] == [first]
@@ -151,9 +114,10 @@ def test_a_picture_without_a_box(config: PredictConfig, tmp_path: Path, file: st
     boxes = tmp_path / "boxes.json"
     others = [{"file": f"im000{i}.jpg", "bbox_xywh": [0, 0, 9, 9]} for i in (1, 3)]
     write_json(boxes, others + [{"file": file, "bbox_xywh": [0, 0, 9, 9]}] * (file is not None))
-    with pytest.raises(InputError, match="boxes: .* has no entry for .*im0002.jpg"):
-        predict(replace(config, boxes=boxes))
-    assert not config.out.exists()
+    outcome = predict(replace(config, boxes=boxes))
+    (sentence,) = outcome.failed
+    assert sentence.startswith("boxes: ") and "has no entry for" in sentence
+    assert "im0002.jpg" in sentence and outcome.frames == 2
 
 
 def test_inputs_are_not_overwritten(config: PredictConfig, pictures: Path, tmp_path: Path) -> None:
@@ -171,70 +135,23 @@ def test_inputs_are_not_overwritten(config: PredictConfig, pictures: Path, tmp_p
         predict(replace(config, images=one, boxes=boxes, out=pictures))
 
 
-def test_a_failure_on_the_way_leaves_no_files(
+def test_a_full_disk_is_one_sentence(
     config: PredictConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(path: Path, canvas: np.ndarray) -> None:
-        if path.name == "im0002.png":
-            raise OSError(28, "No space left on device")
-        path.write_bytes(b"")
+        raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(folder_run, "write_png", fail)
+    monkeypatch.setattr(batch, "write_png", fail)
     with pytest.raises(InputError, match="out: cannot write .*No space left"):
         predict(config)
     assert os.listdir(config.out) == []
 
 
-@pytest.mark.parametrize("margin", [float("nan"), float("inf"), 0.0, -1.0])
-def test_a_margin_that_is_none(run: Path, margin: float) -> None:
-    model, stored, _ = load_run(run)
-    with pytest.raises(InputError, match="box_margin: got"):
-        PosePredictor(model, replace(stored, box_margin=margin), "cpu")
-
-
 def test_pictures_of_one_name_get_overlays_of_two(config: PredictConfig, pictures: Path) -> None:
     other = pictures.parent / "more"
     shutil.copytree(pictures, other)
-    overlays = predict(replace(config, images=(str(pictures / "im0001.jpg"), f"{other}/*1.jpg")))
+    overlays = written(replace(config, images=(str(pictures / "im0001.jpg"), f"{other}/*1.jpg")))
     assert [path.name for path in overlays] == ["im0001.png", "im0001-2.png"]
-
-
-def test_find_images(pictures: Path) -> None:
-    names = [path.name for path in find_images([f"{pictures}/im000[23].jpg", str(pictures)])]
-    assert names == ["im0002.jpg", "im0003.jpg", "im0001.jpg"]
-    for nothing in ("absent.jpg", str(pictures / "*.gif")):
-        with pytest.raises(InputError, match="stands for no image"):
-            find_images([nothing])
-    with pytest.raises(InputError, match="images: got none"):
-        find_images([])
-    with pytest.raises(InputError, match="cannot look up a*"):
-        find_images(["a" * 300])
-
-
-@pytest.mark.parametrize(
-    ("box", "words"),
-    [
-        ((0, 0, 0, 5), "positive width and height"),
-        ((0, 0, 5, -1), "positive width and height"),
-        ((0, 0, float("nan"), 5), "positive width and height"),
-        ((100, 0, 5, 5), "lies outside the picture of 100 x 50"),
-        ((0, -9, 5, 5), "lies outside"),
-        ((1, 2, 3), "x y width height"),
-        ("abcd", "x y width height"),
-        ("1234", "x y width height"),
-        (["1", "2", "3", "4"], "x y width height"),
-        ([True] * 4, "x y width height"),
-        pytest.param((0, 0, 10**400, 5), "x y width height", id="huge"),
-        pytest.param((0, 0, 10**5000, 5), "thousands of digits", id="unprintable"),
-        ((0, 0, 1e308, 1e308), "from 1 to 1000000 pixels"),
-        ((0, 0, 1e-300, 1e-300), "from 1 to 1000000 pixels"),
-        (None, "x y width height"),
-    ],
-    ids=str,
-)
-def test_boxes_that_are_none(box: Any, words: str) -> None:
-    with pytest.raises(InputError, match=words):
-        check_box(box, 100, 50)
 
 
 @pytest.mark.parametrize(
@@ -248,19 +165,155 @@ def test_a_boxes_file_of_another_kind(config: PredictConfig, tmp_path: Path, box
         predict(replace(config, boxes=tmp_path / "boxes.json"))
 
 
-def test_nothing_is_written_when_one_input_is_wrong(
+def test_nothing_is_written_when_an_option_is_wrong(
     config: PredictConfig, pictures: Path, tmp_path: Path
 ) -> None:
-    with pytest.raises(InputError, match="give one of them"):
-        predict(replace(config, box=(0, 0, 5, 5), boxes=tmp_path / "boxes.json"))
-    with pytest.raises(InputError, match="lies outside the picture"):
-        predict(replace(config, box=(500, 0, 5, 5)))
-    last = pictures / "im0003.jpg"
-    last.write_bytes(last.read_bytes()[:500])
-    with pytest.raises(InputError, match="im0003.jpg"):
-        predict(config)
+    for wrong, words in (
+        ({"box": (0, 0, 5, 5), "boxes": tmp_path / "boxes.json"}, "give one of them"),
+        ({"box": (0, 0, 5, 5), "detect": True}, "give one of them"),
+        ({"batch_size": 0}, "batch_size: got 0"),
+        ({"max_frames": -1}, "max_frames: got -1"),
+    ):
+        with pytest.raises(InputError, match=words):
+            predict(replace(config, **wrong))
     assert not config.out.exists()
     (tmp_path / "file").write_text("")
-    last.unlink()
     with pytest.raises(InputError, match="cannot write to the folder"):
         predict(replace(config, out=tmp_path / "file" / "out"))
+
+
+def test_what_cannot_be_used_costs_a_sentence_and_the_others_go_on(
+    config: PredictConfig, pictures: Path
+) -> None:
+    cut = pictures / "im0002.jpg"
+    cut.write_bytes(cut.read_bytes()[:500])
+    (pictures / "text.png").write_text("no picture")
+    (pictures / "empty.mp4").write_bytes(b"")
+    told: list[str] = []
+    outcome = predict(config, told.append)
+    assert outcome.failed == told and len(told) == 3
+    for sentence, name in zip(told, ("im0002.jpg", "text.png", "empty.mp4"), strict=True):
+        assert name in sentence and "\n" not in sentence
+    entries = stored(config)
+    assert [Path(entry["file"]).name for entry in entries["images"]] == ["im0001.jpg", "im0003.jpg"]
+    assert [entry["error"] for entry in entries["failed"]] == told
+    assert sorted(os.listdir(config.out)) == ["im0001.png", "im0003.png", "predictions.json"]
+
+
+def test_where_nothing_can_be_used_nothing_is_written(config: PredictConfig) -> None:
+    outcome = predict(replace(config, box=(500, 0, 5, 5)))
+    assert len(outcome.failed) == 3 and "lies outside the picture" in outcome.failed[0]
+    assert outcome.written == [] and not config.out.exists()
+
+
+@pytest.mark.parametrize("size", [1, 2, 64])
+def test_forward_passes_are_shared_between_pictures(
+    config: PredictConfig, size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many share one, the joints are the same."""
+    passes = []
+    answer = batch.PosePredictor.answer
+
+    def count(self: Any, asked: Any) -> Any:
+        passes.append(len(asked))
+        return answer(self, asked)
+
+    monkeypatch.setattr(batch.PosePredictor, "answer", count)
+    outcome = predict(replace(config, batch_size=size))
+    assert [n for n in passes if n] == {1: [1, 1, 1], 2: [2, 1], 64: [3]}[size]
+    assert outcome.frames == outcome.people == 3
+    assert "3 pictures, 3 people in" in outcome.throughput()
+
+
+def test_csv_holds_what_json_holds(config: PredictConfig, video: Path, pictures: Path) -> None:
+    sources = (str(pictures / "im0001.jpg"), str(video))
+    predict(replace(config, images=sources, outputs=("csv", "json"), box=(4, 5, 50, 60)))
+    assert sorted(os.listdir(config.out)) == ["predictions.csv", "predictions.json", "walk.jsonl"]
+    with open(config.out / "predictions.csv", encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 14 * 4
+    assert [rows[14 * i]["frame"] for i in range(4)] == ["", "0", "1", "2"]
+    joints = stored(config)["images"][0]["people"][0]["joints"]
+    for row, (name, joint) in zip(rows[:14], joints.items(), strict=True):
+        assert row["joint"] == name and float(row["joint_x"]) == joint["x"]
+        assert [row[key] for key in "xywh"] == ["4", "5", "50", "60"]
+
+
+def test_a_video_becomes_a_video_and_lines(config: PredictConfig, video: Path) -> None:
+    outcome = predict(replace(config, images=(str(video),), batch_size=2, min_score=-10.0))
+    assert [path.name for path in outcome.written] == ["walk.mp4", "walk.jsonl", "predictions.json"]
+    lines = [json.loads(line) for line in (config.out / "walk.jsonl").read_text().splitlines()]
+    assert [line["frame"] for line in lines] == [0, 1, 2]
+    assert [line["seconds"] for line in lines] == [0.0, 0.2, 0.4]
+    assert all(len(line["people"][0]["joints"]) == 14 for line in lines)
+    (entry,) = stored(config)["videos"]
+    assert entry["frames"] == 3 and entry["rate"] == 5.0
+    before, after = (
+        list(VideoReader(Source("video", v))) for v in (video, config.out / video.name)
+    )
+    assert len(after) == 3
+    for plain, drawn in zip(before, after, strict=True):
+        assert drawn.shape == plain.shape
+        assert np.abs(drawn.astype(int) - plain).mean() > 3  # more than coding it again changes
+
+
+def test_max_frames_ends_a_video(config: PredictConfig, video: Path) -> None:
+    outcome = predict(replace(config, images=(str(video),), outputs=("json",), max_frames=2))
+    assert outcome.frames == 2
+    assert [path.name for path in outcome.written] == ["walk.jsonl", "predictions.json"]
+
+
+class Camera:
+    """Stands for OpenCV's camera 7; another number is none."""
+
+    def __init__(self, number: int) -> None:
+        self.there = number == 7
+
+    def isOpened(self) -> bool:
+        return self.there
+
+    def get(self, what: int) -> float:
+        return 0.0
+
+    def read(self) -> tuple[bool, Any]:
+        return True, np.full((60, 80, 3), 99, np.uint8)
+
+    def release(self) -> None: ...
+
+
+def test_a_camera(config: PredictConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cv2, "VideoCapture", Camera)
+    outcome = predict(replace(config, images=("7", "8"), max_frames=2, outputs=("json",)))
+    assert outcome.failed == ["images: there is no camera 8 that can be opened"]
+    assert outcome.frames == 2 and (config.out / "camera7.jsonl").is_file()
+
+
+def test_ctrl_c_ends_a_camera_well(config: PredictConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    frames = 0
+
+    def read(self: Camera) -> tuple[bool, Any]:
+        nonlocal frames
+        frames += 1
+        if frames == 3:
+            signal.raise_signal(signal.SIGINT)
+        return True, np.full((60, 80, 3), 99, np.uint8)
+
+    monkeypatch.setattr(Camera, "read", read)
+    monkeypatch.setattr(cv2, "VideoCapture", Camera)
+    outcome = predict(replace(config, images=("7",)))
+    assert outcome.frames == 3
+    assert {path.name for path in outcome.written} >= {"camera7.mp4", "camera7.jsonl"}
+
+
+def test_ctrl_c_leaves_no_half_video(
+    config: PredictConfig, video: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def frames(self: VideoReader) -> Iterator[np.ndarray]:
+        for _ in range(9):
+            signal.raise_signal(signal.SIGINT)
+            yield np.zeros((60, 80, 3), np.uint8)
+
+    monkeypatch.setattr(VideoReader, "__iter__", frames)
+    with pytest.raises(KeyboardInterrupt):
+        predict(replace(config, images=(str(video),), batch_size=1))
+    assert os.listdir(config.out) == []

@@ -1,0 +1,86 @@
+"""A person found in a picture, and the box that was asked about."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from softgate_ext.errors import InputError
+
+Box = tuple[float, float, float, float]
+LONGEST = 1_000_000  # side of a box, pixels: far beyond, a crop's scale leaves the range of floats
+
+
+@dataclass(frozen=True)
+class Person:
+    """One person found.
+
+    Attributes:
+        box: x, y, width, height of the box that was asked about, pixels of the picture.
+        joints: (J, 2) float64, x and y in pixels of the picture, centres at integer coordinates.
+        scores: (J,) float32, the peak of each heatmap: about 1 where the network is sure.
+        names: J names of the joints; "left" and "right" are the person's own.
+        box_score: how sure the detector was of the box, from 0 to 1; None where it was given.
+    """
+
+    box: Box
+    joints: npt.NDArray[np.float64]
+    scores: npt.NDArray[np.float32]
+    names: tuple[str, ...]
+    box_score: float | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """The person as a dictionary that `json` can write."""
+        rows = zip(self.names, self.joints, self.scores, strict=True)
+        found = {} if self.box_score is None else {"box_score": round(self.box_score, 4)}
+        return {
+            "box_xywh": [round(value, 3) for value in self.box],
+            **found,
+            "joints": {
+                name: {
+                    "x": round(float(x), 3),
+                    "y": round(float(y), 3),
+                    "score": round(float(score), 4),
+                }
+                for name, (x, y), score in rows
+            },
+        }
+
+
+def check_box(box: Sequence[float], width: int, height: int) -> Box:
+    """The box as four floats.
+
+    Raises:
+        InputError: it is not x, y, width, height of an area that meets the picture.
+    """
+    try:
+        if isinstance(box, str | bytes) or any(isinstance(v, str | bytes | bool) for v in box):
+            raise TypeError("text and truth values would pass for numbers")
+        x, y, w, h = (float(value) for value in box)
+    except (TypeError, ValueError, OverflowError):
+        raise InputError(
+            f"box: got {shortened(box)}; takes four numbers, x y width height, in pixels"
+        ) from None
+    if not all(map(math.isfinite, (x, y, w, h))) or w <= 0 or h <= 0:
+        raise InputError(f"box: got {x:g} {y:g} {w:g} {h:g}; takes a positive width and height")
+    if not 1 <= max(w, h) <= LONGEST:
+        raise InputError(
+            f"box: got {x:g} {y:g} {w:g} {h:g}; takes a longer side from 1 to {LONGEST} pixels"
+        )
+    if x >= width or y >= height or x + w <= 0 or y + h <= 0:
+        raise InputError(
+            f"box: {x:g} {y:g} {w:g} {h:g} lies outside the picture of {width} x {height} pixels"
+        )
+    return x, y, w, h
+
+
+def shortened(value: Any) -> str:
+    """`repr`, or its beginning; integers may be too long even to be printed."""
+    try:
+        text = repr(value)
+    except ValueError:
+        return "an integer of thousands of digits"
+    return text if len(text) <= 60 else f"{text[:57]}..."

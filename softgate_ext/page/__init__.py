@@ -1,0 +1,1 @@
+"""A page that shows the pose in a picture: what it takes, what it shows, how it is served."""

@@ -1,0 +1,157 @@
+"""`softgate serve`: the page behind its guard, on uvicorn."""
+
+import asyncio
+import contextlib
+import importlib.util
+import math
+import os
+import socket
+import tempfile
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from softgate_ext.engine.predict_config import ServeConfig
+from softgate_ext.errors import InputError
+
+if TYPE_CHECKING:
+    import uvicorn
+
+SWEEP = 0.25  # of the time that files are kept, between two looks for older ones
+
+
+def serve(config: ServeConfig) -> None:
+    """Serves the page until it is interrupted.
+
+    Raises:
+        InputError: the extra is not installed, an option is out of range, the run cannot be used,
+            or the address cannot be listened at.
+    """
+    with listening(config) as (server, listener, address):
+        print(f"serving {config.run} at {address} (Ctrl-C ends it)", flush=True)
+        with contextlib.suppress(KeyboardInterrupt):
+            server.run(sockets=[listener])
+
+
+@contextmanager
+def listening(config: ServeConfig) -> Iterator[tuple["uvicorn.Server", socket.socket, str]]:
+    """A server for the page, its socket and its address; ends with everything uploaded.
+
+    Raises:
+        InputError: as `serve`.
+    """
+    _check(config)
+    listener = _listen(config)
+    with listener, tempfile.TemporaryDirectory(prefix="softgate-") as folder:
+        # Read by Gradio when it is imported; its files then lie nowhere else.
+        for name in ("GRADIO_TEMP_DIR", "GRADIO_EXAMPLES_CACHE"):
+            os.environ[name] = folder
+        os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+        os.environ["HF_HUB_OFFLINE"] = "1"
+        import uvicorn
+
+        files = Path(folder)
+        app = _application(config, files)
+        settings = uvicorn.Config(app, log_level="warning", access_log=False, server_header=False)
+        host, port = listener.getsockname()[:2]
+        address = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+        yield uvicorn.Server(settings), listener, address
+
+
+def _application(config: ServeConfig, files: Path) -> Any:
+    import fastapi
+    import gradio
+
+    from softgate_ext.engine.predictor import PosePredictor
+    from softgate_ext.page.app import STYLE, build, theme
+    from softgate_ext.page.guard import Guard
+
+    predictor = PosePredictor.from_pretrained(
+        config.run,
+        config.weights,
+        config.device,
+        flip_test=config.flip_test,
+        detect=config.detect,
+    )
+    most_bytes = int(config.max_megabytes * 1e6)
+
+    @contextlib.asynccontextmanager
+    async def lifespan(app: fastapi.FastAPI) -> AsyncIterator[None]:
+        task = asyncio.create_task(_sweep(files, 60 * config.keep_minutes))
+        yield
+        task.cancel()
+
+    page = build(predictor, config, files)
+    outer = fastapi.FastAPI(lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
+    mounted = gradio.mount_gradio_app(
+        outer,
+        page,
+        "/",
+        server_name=config.host,
+        server_port=config.port,
+        footer_links=[],
+        run_history=False,
+        show_error=True,
+        max_file_size=most_bytes,
+        allowed_paths=[],
+        ssr_mode=False,
+        mcp_server=False,
+        enable_monitoring=False,
+        pwa=False,
+        theme=theme(),
+        css=STYLE,
+    )
+    return Guard(mounted, files, most_bytes)
+
+
+async def _sweep(folder: Path, seconds: float) -> None:
+    """Removes uploads and drawings when they are older than `seconds`."""
+    while True:
+        await asyncio.sleep(SWEEP * seconds)
+        await asyncio.to_thread(remove_older, folder, seconds)
+
+
+def remove_older(folder: Path, seconds: float) -> None:
+    """Removes the files of `folder`, at any depth, that were written before `seconds` ago.
+
+    What lies in `folder` itself, as the drawing of the gates, stays.
+    """
+    limit = time.time() - seconds
+    for path in sorted(folder.rglob("*"), reverse=True):
+        with contextlib.suppress(OSError):
+            if path.is_dir():
+                path.rmdir()  # refused while it holds something
+            elif path.parent != folder and path.stat().st_mtime < limit:
+                path.unlink()
+
+
+def _listen(config: ServeConfig) -> socket.socket:
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            config.host, config.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        listener = socket.socket(family, kind, protocol)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+    except (OSError, UnicodeError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(
+            f"host and port: cannot listen at {config.host}:{config.port} ({reason})"
+        ) from None
+    return listener
+
+
+def _check(config: ServeConfig) -> None:
+    if importlib.util.find_spec("gradio") is None:
+        raise InputError("serve: gradio is not installed; pip install 'softgate_ext[serve]'")
+    for name in ("max_megabytes", "max_megapixels", "keep_minutes"):
+        value = getattr(config, name)
+        if not (math.isfinite(value) and value > 0):
+            raise InputError(f"{name}: got {value}; takes a finite number of more than 0")
+    for name in ("at_once", "waiting"):
+        if getattr(config, name) < 1:
+            raise InputError(f"{name}: got {getattr(config, name)}; takes at least 1")
+    if not 0 <= config.port < 65536:
+        raise InputError(f"port: got {config.port}; takes 0 to 65535")

@@ -1,0 +1,69 @@
+"""An untrained run, a drawn picture, and the page served by the command line."""
+
+import importlib.util
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from served_page import Served
+
+from softgate_ext.data.synthetic import draw_people
+from softgate_ext.engine.checkpoint import WEIGHTS, save_config, save_weights
+from softgate_ext.engine.config import RunConfig, TrainConfig
+from softgate_ext.models import create_model
+
+
+@pytest.fixture(scope="session")
+def untrained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of the smallest network, as it is before training."""
+    folder = tmp_path_factory.mktemp("page") / "untrained"
+    folder.mkdir()
+    kwargs = {"width": 8, "depth": 2, "groups": 1, "joints": 14}
+    torch.manual_seed(0)
+    model = create_model("hybrid_1x32", **kwargs)
+    training = TrainConfig(Path("data"), folder)
+    about = {"name": "hybrid_1x32", "kwargs": kwargs}
+    save_config(folder, RunConfig(about, "lsp", 64, 1.0, 1.2, training))
+    save_weights(folder / WEIGHTS["last"], model.state_dict(), {})
+    return folder
+
+
+@pytest.fixture(scope="session")
+def picture(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    people = draw_people(tmp_path_factory.mktemp("drawn") / "people", 2, seed=1, image_size=80)
+    return people / "images" / "im0001.jpg"
+
+
+@pytest.fixture(scope="session")
+def served(untrained: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """The page, with small limits; its files lie in a folder that the tests can look into."""
+    if importlib.util.find_spec("gradio") is None:
+        pytest.skip("needs the extra serve: gradio is not installed")
+    # SOFTGATE_PAGE_RUN serves a trained run in its place: for a screenshot worth looking at.
+    run = Path(os.environ.get("SOFTGATE_PAGE_RUN", untrained))
+    temporary = tmp_path_factory.mktemp("temporary")
+    words = ["serve", run, "--port", 0, "--max-megabytes", 0.2, "--max-megapixels", 1]
+    command = [sys.executable, "-m", "softgate_ext.cli", *map(str, words), "--device", "cpu"]
+    process = subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "TMPDIR": str(temporary)},
+    )
+    assert process.stdout is not None
+    line = process.stdout.readline()
+    assert line.startswith(f"serving {run} at http://127.0.0.1:"), process.communicate()
+    (files,) = temporary.glob("softgate-*")
+    try:
+        yield Served(int(line.split(":")[2].split()[0]), run, files, process)
+    finally:
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=60)
+    assert process.returncode == 0 and errors == "", errors
+    assert not files.exists()

@@ -1,0 +1,124 @@
+"""What gets through to the page's framework."""
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from softgate_ext.page.guard import SMALL, Guard
+
+MOST = 1000
+
+
+async def framework(scope: Any, receive: Any, send: Any) -> None:
+    """Reads the whole body and answers 200."""
+    while (await receive()).get("more_body"):
+        pass
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"own", b"1")]})
+    await send({"type": "http.response.body", "body": b"through"})
+
+
+def ask(
+    files: Path, method: str, path: str, body: tuple[bytes, ...] = (), declared: int | None = None
+) -> tuple[int, dict[bytes, bytes], bytes]:
+    """Status, headers and body of the answer to a request that comes in pieces."""
+    pieces = [
+        {"type": "http.request", "body": piece, "more_body": i + 1 < len(body)}
+        for i, piece in enumerate(body)
+    ] or [{"type": "http.request", "body": b"", "more_body": False}]
+    sent: list[Any] = []
+    headers = [] if declared is None else [(b"content-length", str(declared).encode())]
+    scope = {"type": "http", "method": method, "path": path, "headers": headers}
+
+    async def receive() -> Any:
+        return pieces.pop(0)
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    asyncio.run(Guard(framework, files, MOST)(scope, receive, send))
+    return sent[0]["status"], dict(sent[0]["headers"]), sent[1]["body"]
+
+
+@pytest.mark.parametrize(
+    "path", ["/", "/config", "/assets/index-1.js", "/gradio_api/queue/data", "/theme.css"]
+)
+def test_what_the_page_uses(tmp_path: Path, path: str) -> None:
+    status, headers, body = ask(tmp_path, "GET", path)
+    assert (status, body) == (200, b"through") and headers[b"own"] == b"1"
+    assert b"default-src 'self'" in headers[b"content-security-policy"]
+    assert headers[b"x-content-type-options"] == b"nosniff"
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", "/gradio_api/info"),
+        ("GET", "/gradio_api/openapi.json"),
+        ("GET", "/gradio_api/proxy=http://localhost/"),
+        ("GET", "/gradio_api/vibe-code/"),
+        ("POST", "/gradio_api/vibe-edit/"),
+        ("POST", "/gradio_api/component_server"),
+        ("POST", "/gradio_api/call/show"),
+        ("POST", "/login"),
+        ("GET", "/monitoring"),
+        ("GET", "/docs"),
+        ("GET", "/file=/etc/passwd"),
+        ("GET", "/assets/../../../etc/passwd"),
+        ("GET", "/static/..\\..\\secret"),
+        ("PUT", "/"),
+        ("DELETE", "/gradio_api/upload"),
+        ("GET", "/gradio_api/queue/join"),
+    ],
+)
+def test_everything_else_is_not_found(tmp_path: Path, method: str, path: str) -> None:
+    status, headers, body = ask(tmp_path, method, path)
+    assert (status, body) == (404, b"Not found.")
+    assert b"content-security-policy" in headers
+
+
+def test_files_of_one_folder(tmp_path: Path) -> None:
+    files = tmp_path / "files"
+    files.mkdir()
+    (tmp_path / "secret").write_text("secret")
+    (files / "link").symlink_to(tmp_path / "secret")
+    assert ask(files, "GET", f"/gradio_api/file={files}/a/b.png")[0] == 200
+    for path in (
+        tmp_path / "secret",
+        files / ".." / "secret",
+        files / "link",
+        f"{files}2/b.png",
+        "/etc/passwd",
+        "etc/passwd",
+        "",
+        ".",
+        "http://127.0.0.1/",
+        f"file://{files}/b.png",
+        f"{files}/\0",
+    ):
+        assert ask(files, "GET", f"/gradio_api/file={path}")[0] == 404, path
+
+
+def test_bodies_end_where_they_are_too_large(tmp_path: Path) -> None:
+    most = MOST + SMALL
+    for body, declared, expected in (
+        ((bytes(most),), most, 200),
+        ((bytes(most + 1),), most + 1, 413),
+        ((b"",), 10**12, 413),  # said, and not waited for
+        ((bytes(most // 2),) * 2, None, 200),
+        ((bytes(most // 2),) * 3, None, 413),  # never said
+        ((bytes(most // 2),) * 3, 5, 413),  # said wrong
+    ):
+        status, _, words = ask(tmp_path, "POST", "/gradio_api/upload", body, declared)
+        assert status == expected
+        if status == 413:
+            assert words == b"The file is too large; give up to 0.001 megabytes."
+
+
+def test_nothing_but_http(tmp_path: Path) -> None:
+    async def never(*message: Any) -> None:
+        pytest.fail("a socket was answered")
+
+    scope = {"type": "websocket", "path": "/", "headers": []}
+    asyncio.run(Guard(never, tmp_path, MOST)(scope, never, never))  # type: ignore[arg-type]
