@@ -27,7 +27,7 @@ from softgate_ext.engine.config import (
     from_json,
 )
 from softgate_ext.engine.files import read_json
-from softgate_ext.errors import InputError
+from softgate_ext.errors import Elsewhere, InputError
 
 
 class Interrupted(KeyboardInterrupt):
@@ -41,8 +41,10 @@ def _train(config: TrainConfig) -> None:
         train(config)
     except KeyboardInterrupt:
         resumable = (config.out / "training.pt").is_file()
-        advice = shlex.join(
-            ["softgate", "train", str(config.data), "--out", str(config.out), "--resume"]
+        processes = os.environ.get("LOCAL_WORLD_SIZE")
+        launcher = f"torchrun --nproc-per-node {processes} -m softgate_ext.cli"
+        advice = f"{launcher if processes else 'softgate'} train " + shlex.join(
+            [str(config.data), "--out", str(config.out), "--resume"]
         )
         raise Interrupted(
             f"continue from the last whole epoch with: {advice}"
@@ -204,6 +206,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # What is still buffered would fail again, with a traceback, when Python closes stdout.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+    except Elsewhere:
+        return 2
     except InputError as error:
         print(f"softgate: {error}", file=sys.stderr)
         return 2
@@ -217,7 +221,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     except KeyboardInterrupt as error:
         advice = str(error) or "every file written is complete"
-        print(f"softgate: interrupted; {advice}", file=sys.stderr)
+        if os.environ.get("RANK", "0") == "0":  # torchrun interrupts all processes
+            print(f"softgate: interrupted; {advice}", file=sys.stderr)
         return 130
 
 

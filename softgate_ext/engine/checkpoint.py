@@ -64,15 +64,45 @@ def load_weights(path: Path, model: nn.Module) -> dict[str, Any]:
     """
     if not path.is_file():
         raise InputError(f"run: there are no weights {path}; train first")
+    stored, about = _read_weights(path)
+    check_architecture(str(path), stored, model)
+    model.load_state_dict(stored)
+    return about
+
+
+def _read_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """The tensors of a safetensors file, and what its header says of them."""
     try:
         with safe_open(path, framework="pt") as file:
             about = json.loads((file.metadata() or {}).get("softgate", "{}"))
             stored = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError, ValueError) as error:
         raise InputError(f"{path} is not a readable safetensors file ({error})") from error
-    check_architecture(str(path), stored, model)
-    model.load_state_dict(stored)
-    return about if isinstance(about, dict) else {}
+    return stored, about if isinstance(about, dict) else {}
+
+
+def init_weights(source: Path, model: nn.Module) -> str:
+    """Loads what fits `model`, by name and shape, from a run's folder or a safetensors file.
+
+    Returns:
+        What was taken and what was not, in words.
+
+    Raises:
+        InputError: the file is missing or damaged, or nothing of it fits.
+    """
+    path = source / WEIGHTS["last"] if source.is_dir() else source
+    if not path.is_file():
+        raise InputError(f"init: there are no weights {path}; takes a run or a .safetensors file")
+    stored, _ = _read_weights(path)
+    own = model.state_dict()
+    fitting = {n: t for n, t in stored.items() if n in own and t.shape == own[n].shape}
+    learnt = dict(model.named_parameters())
+    if not fitting.keys() & learnt.keys():
+        raise InputError(f"init: no tensor of {path} has the name and shape of one of the network")
+    model.load_state_dict(fitting, strict=False)
+    anew = [name for name in own if name not in fitting]
+    words = f"{len(fitting)} of {len(own)} tensors from {path}"
+    return f"{words}; anew: {', '.join(anew)}" if anew else words
 
 
 def check_architecture(source: str, stored: dict[str, Tensor], model: nn.Module) -> None:

@@ -37,10 +37,15 @@ class TrainingProgress:
         with self._bar:
             yield self
 
-    def update(self, done: float, epoch: int, images_per_second: float, left: float) -> None:
-        """Moves the bar to the share `done`; `left` is in seconds."""
+    def update(
+        self, done: float, epoch: int, images_per_second: float, wait: float, left: float
+    ) -> None:
+        """Moves the bar to the share `done`; the `wait` for a step's data and `left` in seconds."""
         if self.console.is_terminal:
-            words = f"epoch {epoch}  {images_per_second:.0f} images/s  {clock(left)} left"
+            words = (
+                f"epoch {epoch}  {images_per_second:.0f} images/s  "
+                f"waits {1000 * wait:.0f} ms/step  {clock(left)} left"
+            )
             self._bar.update(self._task, completed=done, description=words)
 
     def line(self, text: str) -> None:

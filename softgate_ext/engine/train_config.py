@@ -12,40 +12,50 @@ from softgate_ext.engine.options import Amp, Device, require
 
 MOST_THREADS = 1024  # PyTorch takes a 32-bit number, and starts as many as it is told
 ModelOption = int | float | bool | str
+Schedule = Literal["cosine", "step", "paper"]
 
 
 @dataclass
 class TrainConfig:
-    """Train a pose network on a folder in LSP's format (joints.mat and images/)."""
+    """Train a pose network on a folder in LSP's format (joints.mat and images/).
+
+    `torchrun --nproc-per-node N -m softgate_ext.cli train ...` trains with N processes.
+    """
 
     data: Positional[Path]
     """Folder with joints.mat and images/; its first half trains, its last half is watched."""
     out: Path
-    """Folder of the run: configuration, weights, training state and log."""
+    """Folder of the run: configuration, weights, training state, log and plots."""
     resume: bool = False
     """Continue the run in `out`; its stored configuration is the default for every other option."""
-
     model: str = "hybrid_2x48"
     """Name of the network (`softgate info` lists them)."""
     model_options: dict[str, ModelOption] = field(default_factory=dict)
     """Options of the network as pairs, such as `gate block alpha_init 1.0`."""
+    init: Path | None = None
+    """Start from these weights: a run's folder or a .safetensors file; tensors of another name or
+    shape (such as the heatmaps of other joints) start anew."""
     image_size: int = 256
     """Side of the square crop in pixels; the heatmaps are a quarter of it."""
     sigma: float = 1.0
     """Standard deviation of the Gaussian targets, in heatmap pixels."""
 
     epochs: int | None = None
-    """Passes over the training half (100 when neither `epochs` nor `minutes` is given)."""
+    """Passes over the training half (when neither `epochs` nor `minutes` is given, 100, or 200 by
+    the schedule `paper`)."""
     minutes: float | None = None
     """Budget of wall time; the learning rate is annealed to reach its end with the budget."""
     batch_size: int = 16
-    """People in a step."""
+    """People in a step, over all processes; nobody is left out, so some steps have one fewer."""
+    accumulate: int = 1
+    """Forward passes that a step is divided into, to save memory."""
     optimizer: Literal["rmsprop", "adamw"] = "rmsprop"
     """Rule that turns gradients into steps."""
     lr: float = 2.5e-4
     """Learning rate after the warm-up."""
-    schedule: Literal["cosine", "step"] = "cosine"
-    """`cosine` falls to 0; `step` divides by 10 at 60 % and again at 85 % of the training."""
+    schedule: Schedule = "cosine"
+    """`cosine` falls to 0; `step` divides by 10 at 60 % and again at 85 % of the training; `paper`
+    falls to 4 % by three equal factors, at epochs 75, 100 and 150 of 200 (its batch was 24)."""
     warmup: float = 0.02
     """Share of the training in which the learning rate rises linearly from 0."""
     weight_decay: float = 0.0
@@ -54,6 +64,8 @@ class TrainConfig:
     """Largest norm of the gradient; larger ones are scaled down to it."""
     ema: float = 0.0
     """Decay of the moving average of the weights, which is then evaluated and kept (0: off)."""
+    sync_bn: bool = False
+    """Normalise over the batches of all processes rather than each over its own."""
 
     scale: float = 0.25
     """Crops are scaled by up to this share, in both directions."""
@@ -81,8 +93,14 @@ class TrainConfig:
     """`bf16` autocast of convolutions; `auto` uses it where the device multiplies it natively."""
     channels_last: bool = False
     """Keep activations with channels innermost."""
+    compile: bool = False
+    """Compile the network with `torch.compile`; it pays in trainings of more than minutes."""
     threads: int | None = None
     """Threads of the CPU for the network (default: PyTorch's choice)."""
+    tensorboard: bool = False
+    """Also log for TensorBoard, into `out`/tensorboard (needs the extra `tensorboard`)."""
+    plots: bool = True
+    """Draw `out`/plots.png at the end."""
 
     def check(self) -> None:
         """Raises InputError for a value out of its range."""
@@ -92,7 +110,7 @@ class TrainConfig:
                 require(self, item.name, math.isfinite(value), "a finite number")
         # The heatmaps are a quarter of the crop, and a peak is refined by its neighbours.
         require(self, "image_size", 12 <= self.image_size <= 8192, "12 to 8192 pixels")
-        for name in ("batch_size", "evaluate_every"):
+        for name in ("batch_size", "accumulate", "evaluate_every"):
             require(self, name, getattr(self, name) >= 1, "at least 1")
         for name in ("lr", "sigma"):
             require(self, name, getattr(self, name) > 0, "more than 0")

@@ -21,6 +21,7 @@ TINY: dict[str, Any] = {
     "workers": 0,
     "device": "cpu",
     "amp": "off",
+    "plots": False,
 }
 
 
