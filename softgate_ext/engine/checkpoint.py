@@ -5,6 +5,8 @@
     best.safetensors    the weights with the highest PCK on the people watched during training
     training.pt         all that `--resume` needs: raw weights, optimizer, counters, RNG
     log.jsonl           a line an epoch
+    plots.png           the plot sheet, once the training is over
+    tensorboard/        event files, with `--tensorboard`
 
 Every file is replaced as a whole and is of use by itself, so a run that is killed at any moment
 leaves a folder that predicts and resumes: from training.pt alone, whichever epoch the others hold.
@@ -25,10 +27,10 @@ from softgate_ext.engine.files import read_json, write_bytes, write_json
 from softgate_ext.errors import InputError
 from softgate_ext.models import PoseModel, create_model
 
-CONFIG, STATE, LOG = "config.json", "training.pt", "log.jsonl"
+CONFIG, STATE, LOG, PLOTS = "config.json", "training.pt", "log.jsonl", "plots.png"
 Which = Literal["last", "best"]
 WEIGHTS: dict[Which, str] = {"last": "model.safetensors", "best": "best.safetensors"}
-FILES = (CONFIG, *WEIGHTS.values(), STATE, LOG)
+FILES = (CONFIG, *WEIGHTS.values(), STATE, LOG, PLOTS)
 
 
 def save_config(run: Path, config: RunConfig) -> None:

@@ -91,10 +91,16 @@ def pck_to_json(result: PCK, skeleton: Skeleton) -> dict[str, Any]:
     }
 
 
-def measurable(people: PoseSet) -> np.ndarray:
-    """(N,) bool: who has left shoulder and right hip labelled, whose distance is the unit."""
+def reference_lengths(people: PoseSet) -> np.ndarray:
+    """(N,) pixels, |left shoulder - right hip|, the unit of PCK; NaN where it is not labelled."""
     ends = [people.skeleton.index(name) for name in ("left_shoulder", "right_hip")]
-    return np.asarray(people.labelled[:, ends].all(1))
+    known = people.labelled[:, ends].all(1)
+    return np.where(known, lsp_torso_length(people.joints), np.nan)
+
+
+def measurable(people: PoseSet) -> np.ndarray:
+    """(N,) bool: whose reference length is known."""
+    return np.isfinite(reference_lengths(people))
 
 
 def left_out_words(count: int) -> str:
@@ -114,7 +120,7 @@ def measure(joints: np.ndarray, people: PoseSet) -> PCK:
             f"data: nobody of {people.name} has both left shoulder and right hip labelled, whose "
             "distance is the unit of PCK"
         )
-    length = np.where(counted, lsp_torso_length(people.joints), 0.0)
+    length = np.where(counted, reference_lengths(people), 0.0)
     return pck(joints, people.joints, people.labelled & counted[:, None], length, 0.2)
 
 

@@ -47,6 +47,11 @@ class PoseInference:
         Args:
             crops: uint8 (B, 3, S, S), RGB.
         """
+        return self.codec.decode(self.heatmaps(crops))
+
+    @torch.inference_mode()
+    def heatmaps(self, crops: Tensor) -> Tensor:
+        """Heatmaps (B, J, S/4, S/4), float32 on the network's device, of crops as above."""
         images = to_input(crops, self.device, self.channels_last)
         training = self.model.training
         self.model.eval()
@@ -59,8 +64,7 @@ class PoseInference:
                 heatmaps = (heatmaps + mirrored[:, order]) / 2
         finally:
             self.model.train(training)
-        joints, scores = self.codec.decode(heatmaps)
-        return joints, scores
+        return heatmaps
 
     def _heatmaps(self, images: Tensor) -> Tensor:
         with autocast(self.device, self.amp):

@@ -1,5 +1,6 @@
 """One step of training: forward, loss, backward, update; and all that a resume must restore."""
 
+import inspect
 import math
 from collections.abc import Sequence
 from contextlib import nullcontext
@@ -72,12 +73,15 @@ class Learner:
             self.model.compile()  # in place: the names in the state_dict stay
         self._parallel: DistributedDataParallel | None = None
         if group.size > 1:
-            # Statistics are shared at the end of an epoch, in `share_statistics`.
+            # Statistics are shared at the end of an epoch, in `share_statistics`. Not every PyTorch
+            # that this package works with knows the new name of the option.
+            known = inspect.signature(DistributedDataParallel).parameters
+            new, old = "forward_sync_buffers", "broadcast_buffers"
             self._parallel = DistributedDataParallel(
                 self.model,
                 device_ids=[self.device] if self.device.type == "cuda" else None,
-                broadcast_buffers=False,
                 gradient_as_bucket_view=True,
+                **{new if new in known else old: False},  # type: ignore[arg-type]
             )
 
     def step(self, batch: dict[str, Tensor], factor: float) -> float:

@@ -40,6 +40,7 @@ from softgate_ext.engine.log import Entry, append_entry, read_log, rewind_log
 from softgate_ext.engine.preflight import check_same_network, refuse_a_run, try_step
 from softgate_ext.engine.progress import TrainingProgress, clock, say
 from softgate_ext.engine.schedule import Budget, learning_rate_factor
+from softgate_ext.engine.sheet import plot_sheet
 from softgate_ext.engine.tensorboard import Board, require_tensorboard
 from softgate_ext.errors import InputError
 from softgate_ext.models import PoseModel, create_model
@@ -182,6 +183,8 @@ class Trainer:
         budget = self._budget()
         if self.finished:
             say(self.console, f"{config.out} is trained; more --epochs or --minutes go on")
+            if not group.from_first((config.out / checkpoint.PLOTS).exists):
+                self._plot()  # the process that trained it was ended before
             return
         say(self.console, self._describe_run())
         say(self.console, f"constant mean pose: PCK@0.2 {self.baseline.pooled:.1f} % pooled")
@@ -193,6 +196,22 @@ class Trainer:
         with progress.running():
             while not self.finished:
                 self._epoch(budget, progress, interrupted)
+        self._plot()
+
+    def _plot(self) -> None:
+        """Draws the plot sheet."""
+        if not self.config.plots:
+            return
+        if self.predicted is None:
+            self.watch()
+        if self.group.leads and self.predicted is not None:
+            path = self.config.out / checkpoint.PLOTS
+            gates = self.learner.evaluated.gates()
+            pooled = self.baseline.pooled
+            plot_sheet(
+                path, self.history, pooled, self.watched, self.predicted, self.inference, gates
+            )
+            say(self.console, str(path))
 
     def _describe_run(self) -> str:
         config, group = self.config, self.group

@@ -51,24 +51,23 @@ def _weighted(percent: Floats, counts: npt.NDArray[np.int64]) -> float:
     return float(np.average(np.where(counts > 0, percent, 0.0), weights=counts))
 
 
-def pck(
+def normalized_distances(
     predicted: npt.ArrayLike,
     target: npt.ArrayLike,
     labelled: npt.ArrayLike,
     reference_length: npt.ArrayLike,
-    threshold: float = 0.2,
-) -> PCK:
-    """Share of joints predicted within `threshold * reference_length` of the truth.
-
-    The limit itself counts as correct (`<=`), as in the official evaluation. A labelled joint
-    without a finite prediction counts as wrong.
+) -> Floats:
+    """Distance from each joint to its truth, in reference lengths.
 
     Args:
         predicted: (N, J, 2) pixels of the original image; NaN where there is no prediction.
         target: (N, J, 2) pixels of the original image.
         labelled: (N, J) bool; joints that count, occluded ones included.
         reference_length: (N,) pixels, such as `lsp_torso_length(target)`.
-        threshold: Share of the reference length.
+
+    Returns:
+        (N, J) float64: NaN where the joint is not labelled, infinity where it is and has no finite
+        prediction.
 
     Raises:
         InputError: Shapes disagree, a labelled target or a length is not finite.
@@ -89,11 +88,35 @@ def pck(
         raise InputError("target must be finite at every labelled joint, got NaN or infinity")
     if not (np.isfinite(length) & (length >= 0)).all():
         raise InputError("reference_length must be finite and not negative for every person")
-    with np.errstate(invalid="ignore"):
+    with np.errstate(invalid="ignore", divide="ignore"):
         distance = np.linalg.norm(predicted - target, axis=-1)
-        correct = (distance <= threshold * length[:, None]) & labelled  # NaN compares false
-    counts = labelled.sum(0)
-    per_joint = np.where(counts > 0, 100.0 * correct.sum(0) / np.maximum(counts, 1), np.nan)
+        share = np.where(distance == 0, 0.0, distance / length[:, None])
+    return np.where(labelled, np.where(np.isfinite(share), share, np.inf), np.nan)
+
+
+def pck(
+    predicted: npt.ArrayLike,
+    target: npt.ArrayLike,
+    labelled: npt.ArrayLike,
+    reference_length: npt.ArrayLike,
+    threshold: float = 0.2,
+) -> PCK:
+    """Share of joints predicted within `threshold` reference lengths of the truth.
+
+    The limit itself counts as correct (`<=`), as in the official evaluation. A labelled joint
+    without a finite prediction counts as wrong.
+
+    Args:
+        predicted, target, labelled, reference_length: As in `normalized_distances`.
+        threshold: Largest accepted distance.
+
+    Raises:
+        InputError: As in `normalized_distances`.
+    """
+    distances = normalized_distances(predicted, target, labelled, reference_length)
+    counts = (~np.isnan(distances)).sum(0)
+    correct = (distances <= threshold).sum(0)  # NaN compares false
+    per_joint = np.where(counts > 0, 100.0 * correct / np.maximum(counts, 1), np.nan)
     return PCK(per_joint, counts.astype(np.int64), threshold)
 
 
