@@ -4,11 +4,14 @@ The dataclasses of `engine.config` are the commands; what needs PyTorch is impor
 that runs, so that `--help` is quick.
 """
 
+import io
 import json
 import os
 import shlex
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext, redirect_stderr
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Union
 
@@ -147,21 +150,25 @@ def parse(arguments: Sequence[str]) -> Any:
         InputError: the run to resume has no valid configuration.
         SystemExit: the command line is wrong, or asked for help.
     """
+    resumes = list(arguments[:1]) == ["train"] and "--resume" in arguments
+    stored = _stored(arguments) if resumes else None
     kinds = []
     for name, (kind, _) in COMMANDS.items():
         about: dict[str, Any] = {}
-        if name == "train" and list(arguments[:1]) == ["train"] and "--resume" in arguments:
-            stored = _stored(arguments)
-            if stored is not None:
-                about = {"default": stored}
+        if name == "train" and stored is not None:
+            # A dictionary that is not empty would turn its option into one for each key.
+            about = {"default": replace(stored, model_options={})}
         kinds.append(Annotated[kind, tyro.conf.subcommand(name, **about)])
     commands: Any = Union[tuple(kinds)]  # noqa: UP007
-    return tyro.cli(
+    config = tyro.cli(
         commands,
         prog="softgate",
         description="Soft-gated pose networks: train, evaluate, predict.",
         args=list(arguments),
     )
+    if stored is not None and not config.model_options:
+        config.model_options = stored.model_options
+    return config
 
 
 def _stored(arguments: Sequence[str]) -> TrainConfig | None:
@@ -195,8 +202,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit code: 0, 1 when nobody reads the output any more, 2 for wrong input, 130 when
         interrupted.
     """
+    # Under torchrun one of the processes talks; an InputError is said by the one that raises it.
+    talks = os.environ.get("RANK", "0") == "0"
     try:
-        config = parse(sys.argv[1:] if arguments is None else arguments)
+        with nullcontext() if talks else redirect_stderr(io.StringIO()):
+            config = parse(sys.argv[1:] if arguments is None else arguments)
         for kind, run in COMMANDS.values():
             if type(config) is kind:
                 run(config)
@@ -221,7 +231,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     except KeyboardInterrupt as error:
         advice = str(error) or "every file written is complete"
-        if os.environ.get("RANK", "0") == "0":  # torchrun interrupts all processes
+        if talks:
             print(f"softgate: interrupted; {advice}", file=sys.stderr)
         return 130
 

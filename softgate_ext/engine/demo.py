@@ -45,6 +45,7 @@ def training_config(config: DemoConfig, data: Path) -> TrainConfig:
         lr=1e-3,
         channels_last=True,
         watch=200,
+        plots=False,  # the demo draws its own
     )
 
 
