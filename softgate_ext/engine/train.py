@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -20,30 +19,24 @@ from softgate_ext.engine.evaluate import (
     left_out_words,
     measurable,
     measure,
-    measure_mean_pose,
     pck_to_json,
 )
-from softgate_ext.engine.files import FolderLock, make_folder, remove_leftovers
 from softgate_ext.engine.inference import PoseInference, predict_people
 from softgate_ext.engine.learner import Learner
 from softgate_ext.engine.loading import (
     Batch,
-    EpochBatches,
-    box_margin,
-    check_pictures,
     ctrl_c_waits,
     in_one_sentence,
     leave_ctrl_c,
-    split_people,
 )
-from softgate_ext.engine.log import Entry, append_entry, read_log, rewind_log
-from softgate_ext.engine.preflight import check_same_network, refuse_a_run, try_step
-from softgate_ext.engine.progress import TrainingProgress, clock, say
+from softgate_ext.engine.log import Entry
+from softgate_ext.engine.preflight import prepare
+from softgate_ext.engine.progress import TrainingProgress, describe_epoch, say
+from softgate_ext.engine.run_folder import RunFolder
 from softgate_ext.engine.schedule import Budget, learning_rate_factor
 from softgate_ext.engine.sheet import plot_sheet
 from softgate_ext.engine.tensorboard import Board, require_tensorboard
 from softgate_ext.errors import InputError
-from softgate_ext.models import PoseModel, create_model
 from softgate_ext.pose.codec import HeatmapCodec
 
 
@@ -70,14 +63,16 @@ class Trainer:
         self.config = config
         self.group = Group(resolve_device(config.device)) if group is None else group
         self.console = (console or Console()) if self.group.leads else Console(quiet=True)
-        self.lock: FolderLock | None = None
+        self.folder = RunFolder(config.out)
         self.board: Board | None = None
         # Everything that can be refused is, before the first file is written.
         stored, state = self.group.from_first(self._open_run)
         with self.group.together():
-            model = self._prepare(stored)
+            start = prepare(config, stored, self.group, self.console)
+        self.train_set, self.watched, self.order = start.train_set, start.watched, start.order
+        self.skeleton, self.run, self.baseline = start.train_set.skeleton, start.run, start.baseline
         codec = HeatmapCodec(config.image_size, config.image_size // 4, config.sigma)
-        self.learner = Learner(model, codec, config, self.group)
+        self.learner = Learner(start.model, codec, config, self.group)
         self.dataset = PoseDataset(
             self.train_set,
             config.image_size,
@@ -102,65 +97,13 @@ class Trainer:
             if state is not None:
                 self._restore(state)
             if self.group.leads:
-                self._claim_folder()
+                self.history = self.folder.claim(self.epoch)
 
     def _open_run(self) -> tuple[RunConfig | None, dict[str, Any] | None]:
-        """Configuration and state of the run to resume; raises InputError where none can begin."""
-        config = self.config
-        config.check()
-        if config.tensorboard:
+        self.config.check()
+        if self.config.tensorboard:
             require_tensorboard()
-        if config.out.is_dir():
-            self.lock = FolderLock(config.out)
-        if not config.resume:
-            refuse_a_run(config.out)
-            return None, None
-        stored, state = checkpoint.load_config(config.out), checkpoint.load_state(config.out)
-        read_log(config.out / checkpoint.LOG)
-        return stored, state
-
-    def _prepare(self, stored: RunConfig | None) -> PoseModel:
-        """The network, with people that it can be trained on."""
-        config = self.config
-        if config.threads is not None:
-            torch.set_num_threads(config.threads)
-        self.train_set, self.watched = split_people(config)
-        self.skeleton = self.train_set.skeleton
-        torch.manual_seed(config.seed)
-        options = {**config.model_options, "joints": len(self.skeleton)}
-        model = create_model(config.model, **options)
-        self.run = RunConfig(
-            model=model.config,
-            skeleton=self.skeleton.name,
-            image_size=config.image_size,
-            sigma=config.sigma,
-            box_margin=box_margin(self.train_set),
-            training=replace(config, resume=False),
-        )
-        if stored is not None:
-            check_same_network(stored, self.run)
-        elif config.init is not None:
-            say(self.console, checkpoint.init_weights(config.init, model))
-        self.baseline = measure_mean_pose(self.train_set, self.watched)
-        group = self.group
-        pictures = [*self.train_set.image_paths, *self.watched.image_paths]
-        check_pictures(pictures[group.rank :: group.size])
-        self.order = EpochBatches(
-            len(self.train_set), config.batch_size, config.seed, group.rank, group.size
-        )
-        try_step(model, config, self.order)
-        return model
-
-    def _claim_folder(self) -> None:
-        """Makes the folder this training's own."""
-        out = self.config.out
-        make_folder(out)
-        if self.lock is None:
-            self.lock = FolderLock(out)
-            refuse_a_run(out)
-        remove_leftovers(out, checkpoint.FILES)
-        self.history = rewind_log(out / checkpoint.LOG, self.epoch)
-        self.configured = False
+        return self.folder.open(self.config.resume)
 
     def train(self) -> list[Entry]:
         """Trains to the end of the budget, then lets others use the folder.
@@ -173,8 +116,7 @@ class Trainer:
                 self._train(interrupted)
             return self.history
         finally:
-            if self.lock is not None:
-                self.lock.release()
+            self.folder.release()
             if self.board is not None:
                 self.board.close()
 
@@ -271,7 +213,7 @@ class Trainer:
         self.elapsed = budget.elapsed
         if self.group.leads:
             self._keep(entry)
-        progress.line(describe(entry, budget.remaining(learner.steps, seconds)))
+        progress.line(describe_epoch(entry, budget.remaining(learner.steps, seconds)))
 
     def _agree(self, budget: Budget, interrupted: Callable[[], bool]) -> float:
         """How much is done, by the first process's clock; all end here when one is interrupted."""
@@ -298,32 +240,21 @@ class Trainer:
         return pck_to_json(measure(joints, people), self.skeleton)
 
     def _keep(self, entry: Entry) -> None:
-        """Writes what the epoch gave; the order makes every moment one to resume from."""
-        out = self.config.out
-        if not self.configured:  # not earlier: until then the folder holds what it held before
-            checkpoint.save_config(out, self.run)
-            self.configured = True
-        weights = self.learner.evaluated.state_dict()
-        about = {"epoch": entry["epoch"], "pck": entry["pck"]}
-        checkpoint.save_weights(out / checkpoint.WEIGHTS["last"], weights, about)
-        if entry["pck"] is not None and entry["pck"]["pooled"] > self.best:
-            self.best = entry["pck"]["pooled"]
-            checkpoint.save_weights(out / checkpoint.WEIGHTS["best"], weights, about)
-        # The log may run ahead of the state, never behind: resuming drops the surplus lines.
-        append_entry(out / checkpoint.LOG, entry)
+        """Writes what the epoch gave."""
         self.history.append(entry)
+        best = entry["pck"] is not None and entry["pck"]["pooled"] > self.best
+        if best:
+            self.best = entry["pck"]["pooled"]
+        state = {
+            "learner": self.learner.state(),
+            "epoch": self.epoch,
+            "best": self.best,
+            "elapsed": self.elapsed,
+            "finished": self.finished,
+        }
+        self.folder.keep(self.run, entry, self.learner.evaluated.state_dict(), best, state)
         if self.board is not None:
             self.board.write(entry)
-        checkpoint.save_state(
-            out,
-            {
-                "learner": self.learner.state(),
-                "epoch": self.epoch,
-                "best": self.best,
-                "elapsed": self.elapsed,
-                "finished": self.finished,
-            },
-        )
 
     def _restore(self, state: dict[str, Any]) -> None:
         try:
@@ -358,19 +289,3 @@ def train(config: TrainConfig, console: Console | None = None) -> list[Entry]:
     """
     with joined(config.device) as group:
         return Trainer(config, console, group).train()
-
-
-def describe(entry: Entry, left: float) -> str:
-    """A log entry as a line to read; `left` is in seconds."""
-    words = [f"epoch {entry['epoch']:3d}", f"loss {entry['loss']:.3e}"]
-    if entry["pck"] is not None:
-        pooled, mean = entry["pck"]["pooled"], entry["pck"]["mean"]
-        words.append(f"PCK@0.2 {pooled:.1f} % pooled, {mean:.1f} % mean of joints")
-    words += [
-        f"lr {entry['lr']:.1e}",
-        f"{entry['images_per_second']:.0f} images/s",
-        f"waits {1000 * entry['wait_per_step']:.1f} ms/step",
-    ]
-    if entry["skipped"]:
-        words.append(f"{entry['skipped']} steps skipped")
-    return "  ".join([*words, f"{clock(left)} left"])
