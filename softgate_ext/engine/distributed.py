@@ -103,7 +103,12 @@ def joined(device: str) -> Iterator[Group]:
         yield Group(resolve_device(device))
         return
     rank = int(os.environ["RANK"])
-    own = _own_device(device, int(os.environ.get("LOCAL_RANK", rank)))
+    try:
+        own = _own_device(device, int(os.environ.get("LOCAL_RANK", rank)))
+    except InputError:  # all find the same fault
+        if rank == 0:
+            raise
+        raise Elsewhere from None
     if own.type == "cuda":
         torch.cuda.set_device(own)
     # Objects and flags of the host travel by gloo beside nccl, so that no GPU waits for them.
@@ -124,10 +129,11 @@ def _own_device(name: str, local_rank: int) -> torch.device:
         return device
     if device.index is not None:
         raise InputError(f"device: got {name!r} for several processes; takes auto, cpu or cuda")
-    if local_rank >= torch.cuda.device_count():
+    processes, devices = int(os.environ.get("LOCAL_WORLD_SIZE", 1)), torch.cuda.device_count()
+    if processes > devices:
         raise InputError(
-            f"device: PyTorch sees {torch.cuda.device_count()} CUDA devices, too few for process "
-            f"{local_rank} of this machine; start fewer processes, or take --device cpu"
+            f"device: PyTorch sees {devices} CUDA devices, too few for {processes} processes; "
+            "start fewer, or take --device cpu"
         )
     return torch.device("cuda", local_rank)
 

@@ -69,8 +69,6 @@ class Learner:
         self._parameters = [p for p in self.model.parameters() if p.requires_grad]
         self._buffers = list(self.model.buffers())
         self._good_buffers = [buffer.clone() for buffer in self._buffers]
-        if config.compile:
-            self.model.compile()  # in place: the names in the state_dict stay
         self._parallel: DistributedDataParallel | None = None
         if group.size > 1:
             # Statistics are shared at the end of an epoch, in `share_statistics`. Not every PyTorch
@@ -83,6 +81,9 @@ class Learner:
                 gradient_as_bucket_view=True,
                 **{new if new in known else old: False},  # type: ignore[arg-type]
             )
+        self._call = cast(nn.Module, self._parallel or self.model)
+        if config.compile:
+            self._call = cast(nn.Module, torch.compile(self._call))
 
     def step(self, batch: dict[str, Tensor], factor: float) -> float:
         """One update at `factor` times the learning rate.
@@ -129,7 +130,7 @@ class Learner:
             last, parallel = index == self.config.accumulate, self._parallel
             with nullcontext() if last or parallel is None else parallel.no_sync():
                 with autocast(self.device, self.config.amp):
-                    heatmaps = (parallel or self.model)(image)
+                    heatmaps = self._call(image)
                 part = heatmap_loss(heatmaps, target, weight, count)
                 part.backward()
             loss += part.detach()

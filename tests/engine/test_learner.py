@@ -148,3 +148,18 @@ def test_only_convolutions_decay(tiny: Make) -> None:
 def test_channels_last_gives_the_same_loss(tiny: Make) -> None:
     losses = [learner(tiny(channels_last=layout)).step(batch(), 1.0) for layout in (False, True)]
     assert losses[0] == pytest.approx(losses[1], rel=1e-4)
+
+
+def test_compilation_changes_no_name(tiny: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    compiled = []
+
+    def stand_in(model: torch.nn.Module) -> torch.nn.Module:
+        compiled.append(model)
+        return torch.nn.Sequential(model)
+
+    monkeypatch.setattr(torch, "compile", stand_in)
+    subject = learner(tiny(compile=True))
+    assert compiled == [subject.model]
+    plain = learner(tiny())
+    assert subject.step(batch(), 1.0) == plain.step(batch(), 1.0)
+    assert subject.state()["model"].keys() == plain.state()["model"].keys()

@@ -133,3 +133,14 @@ def test_a_fault_is_said_once_and_ctrl_c_ends_all(people: Path, tmp_path: Path) 
     output, _ = process.communicate(timeout=60)
     assert output.count("softgate: interrupted; continue") == 1, output
     assert "--nproc-per-node 2" in output and not ranks(tmp_path / "run")
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(torch.cuda.device_count() < 2, reason="needs two GPUs")
+def test_each_process_has_a_gpu(people: Path, tmp_path: Path) -> None:
+    losses = []
+    for device in ("cpu", "cuda"):
+        out = tmp_path / device
+        finish(start(people, out, "--epochs", 1, "--sync-bn", "--device", device))
+        losses.append(read_log(out / "log.jsonl")[0]["loss"])
+    assert losses[1] == pytest.approx(losses[0], rel=1e-2)
