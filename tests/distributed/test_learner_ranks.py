@@ -1,6 +1,7 @@
 """Steps of several processes against those of one on the joined batch."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ from torch import Tensor
 from softgate_ext.engine.config import TrainConfig
 from softgate_ext.engine.distributed import Group
 from softgate_ext.engine.learner import Learner
+from softgate_ext.errors import InputError
 from softgate_ext.models import create_model
 from softgate_ext.pose.codec import HeatmapCodec
 
@@ -41,19 +43,49 @@ PARTS = (slice(0, 4), slice(4, 7))
 CPU = torch.device("cpu")
 
 
-def on_rank(rank: int) -> list[dict[str, Tensor]]:
+def faults(group: Group) -> list[str]:
+    """What a process sees of a fault of all, of the second, and of the first while it decides."""
+
+    def fail(where: bool) -> None:
+        if where:
+            raise InputError(f"faulty in {group.rank}")
+
+    def fault_of(rank: int | None) -> str:
+        try:
+            with group.together():
+                fail(rank in (None, group.rank))
+        except InputError as error:
+            return f"{type(error).__name__} {error}"
+        return "none"
+
+    def first_fails() -> str:
+        try:
+            return group.from_first(lambda: str(fail(True)))
+        except InputError as error:
+            return f"{type(error).__name__} {error}"
+
+    assert group.from_first(lambda: group.rank) == 0 and group.gather(group.rank) == [0, 1]
+    return [fault_of(None), fault_of(1), first_fails()]
+
+
+def on_rank(rank: int) -> dict[str, Any]:
     group = Group(CPU, rank, 2)
-    return [
-        learn(group, PARTS[rank], **options) for options in ({"sync_bn": True}, {"accumulate": 2})
-    ]
+    return {
+        "joined": learn(group, PARTS[rank], sync_bn=True),
+        "own": learn(group, PARTS[rank], accumulate=2),
+        "faults": faults(group),
+    }
 
 
 @pytest.mark.slow
 def test_two_processes_make_the_steps_of_one_and_stay_alike(tmp_path: Path) -> None:
-    (first, own), (second, other) = run(on_rank, 2, tmp_path)
+    first, second = run(on_rank, 2, tmp_path)
     whole = learn(Group(CPU), slice(None))
     for part in (first, second):
-        torch.testing.assert_close(part, whole, rtol=1e-3, atol=1e-5, equal_nan=True)
+        torch.testing.assert_close(part["joined"], whole, rtol=1e-3, atol=1e-5, equal_nan=True)
     # With statistics of their own, and gradients of several forward passes.
-    assert torch.isfinite(own["losses"]).tolist() == [True, False, True]
-    torch.testing.assert_close(own, other, rtol=0, atol=0, equal_nan=True)
+    assert torch.isfinite(first["own"]["losses"]).tolist() == [True, False, True]
+    torch.testing.assert_close(first["own"], second["own"], rtol=0, atol=0, equal_nan=True)
+    here, elsewhere = "InputError faulty in {}".format, "Elsewhere "
+    assert first["faults"] == [here(0), elsewhere, here(0)]
+    assert second["faults"] == [elsewhere, here(1), elsewhere]

@@ -97,6 +97,9 @@ def test_two_processes_make_the_steps_of_one(
     weights = [load_file(tmp_path / name / "model.safetensors") for name in ("one", "two")]
     for name, tensor in weights[0].items():
         torch.testing.assert_close(weights[1][name], tensor, rtol=1e-3, atol=1e-5, msg=name)
+    # Another number of processes goes on where these stopped.
+    longer = tiny(out=tmp_path / "two", resume=True, sync_bn=True, **changes | {"epochs": 3})
+    assert [entry["step"] for entry in train(longer)] == [3, 6, 9]
 
 
 def test_when_one_is_killed_all_end_and_the_resume_gives_the_same_weights(
