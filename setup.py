@@ -182,7 +182,7 @@ setup(
     ],
     # A top-level package of that name belongs to the Triton project.
     package_dir={"softgate_ext.triton_kernels": "triton_kernels"},
-    package_data={"softgate_ext": ["*.pyi", "py.typed"]},
+    package_data={"softgate_ext": ["*.pyi", "py.typed"], "softgate_ext.data": ["*.npz"]},
     ext_modules=[extension],
     cmdclass={"build_ext": command},
 )

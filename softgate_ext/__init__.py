@@ -4,6 +4,7 @@ from softgate_ext._version import __version__
 from softgate_ext.backend import info, use_backend
 from softgate_ext.conversion import convert
 from softgate_ext.errors import InputError
+from softgate_ext.folding import fold
 from softgate_ext.ops import (
     bn_relu,
     gated_residual,
@@ -17,6 +18,7 @@ __all__ = [
     "__version__",
     "bn_relu",
     "convert",
+    "fold",
     "gated_residual",
     "gated_residual_bn_relu",
     "info",

@@ -29,6 +29,7 @@ from softgate_ext.engine.config import (
     TrainConfig,
     from_json,
 )
+from softgate_ext.engine.data_config import DataCacheConfig, DataCheckConfig
 from softgate_ext.engine.files import read_json
 from softgate_ext.errors import Elsewhere, InputError
 
@@ -79,6 +80,22 @@ def _export(config: ExportConfig) -> None:
 
     export_run(config)
     print(config.out)
+
+
+def _data_check(config: DataCheckConfig) -> None:
+    from rich.console import Console
+
+    from softgate_ext.engine.data_check import check
+
+    check(config, Console())
+
+
+def _data_cache(config: DataCacheConfig) -> None:
+    from rich.console import Console
+
+    from softgate_ext.engine.data_cache import cache
+
+    cache(config, Console())
 
 
 def _synth(config: SynthConfig) -> None:
@@ -136,6 +153,8 @@ COMMANDS: dict[str, tuple[type, Callable[[Any], None]]] = {
     "export": (ExportConfig, _export),
     "info": (InfoConfig, _info),
     "profile": (ProfileConfig, _profile),
+    "data check": (DataCheckConfig, _data_check),
+    "data cache": (DataCacheConfig, _data_cache),
     "synth": (SynthConfig, _synth),
     "demo": (DemoConfig, _demo),
 }
@@ -152,13 +171,22 @@ def parse(arguments: Sequence[str]) -> Any:
     """
     resumes = list(arguments[:1]) == ["train"] and "--resume" in arguments
     stored = _stored(arguments) if resumes else None
-    kinds = []
+    kinds: list[Any] = []
+    groups: dict[str, list[Any]] = {}
     for name, (kind, _) in COMMANDS.items():
+        if " " in name:
+            group, _, name = name.partition(" ")
+            groups.setdefault(group, []).append(Annotated[kind, tyro.conf.subcommand(name)])
+            continue
         about: dict[str, Any] = {}
         if name == "train" and stored is not None:
             # A dictionary that is not empty would turn its option into one for each key.
             about = {"default": replace(stored, model_options={})}
         kinds.append(Annotated[kind, tyro.conf.subcommand(name, **about)])
+    for group, members in groups.items():
+        union: Any = Union[tuple(members)]  # noqa: UP007
+        about = {"description": f"Work on a {group}set: one of the commands below."}
+        kinds.append(Annotated[union, tyro.conf.subcommand(group, **about)])
     commands: Any = Union[tuple(kinds)]  # noqa: UP007
     config = tyro.cli(
         commands,

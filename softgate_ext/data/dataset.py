@@ -2,14 +2,16 @@
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch.utils.data import Dataset, get_worker_info
 
 from softgate_ext.data.augment import Augmentation, Change
+from softgate_ext.data.crops import CropCache, compose
 from softgate_ext.data.images import read_image
 from softgate_ext.data.poseset import PoseSet
 from softgate_ext.errors import InputError
-from softgate_ext.pose.geometry import apply_affine, warp
+from softgate_ext.pose.geometry import apply_affine, invert_affine, warp
 
 
 class PoseDataset(Dataset[dict[str, torch.Tensor]]):
@@ -31,6 +33,7 @@ class PoseDataset(Dataset[dict[str, torch.Tensor]]):
         image_size: Side of the crop in pixels.
         augment: Random changes, or None for the plain crop.
         seed: First of the three numbers the randomness comes from.
+        crops: Kept crops of `pose_set` to read in place of its pictures.
     """
 
     def __init__(
@@ -39,15 +42,19 @@ class PoseDataset(Dataset[dict[str, torch.Tensor]]):
         image_size: int = 256,
         augment: Augmentation | None = None,
         seed: int = 0,
+        crops: CropCache | None = None,
     ) -> None:
         if image_size < 1:
             raise InputError(f"image_size must be at least 1 pixel, got {image_size}")
         if seed < 0:
             raise InputError(f"seed must not be negative, got {seed}")
+        if crops is not None and len(crops) != len(pose_set):
+            raise InputError(f"crops must be of {len(pose_set)} people, got {len(crops)}")
         self.pose_set = pose_set
         self.image_size = image_size
         self.augment = augment
         self.seed = seed
+        self.crops = crops
         self._epoch = torch.zeros(1, dtype=torch.int64).share_memory_()
         self._flipped = list(pose_set.skeleton.flip_permutation)
 
@@ -72,7 +79,7 @@ class PoseDataset(Dataset[dict[str, torch.Tensor]]):
             rng = np.random.default_rng((self.seed, int(self._epoch[0]), index))
             change = self.augment.sample(rng)
         matrix = change.matrix(people.centers[index], float(people.sizes[index]), size)
-        image = change.recolour(warp(read_image(people.image_paths[index]), matrix, size))
+        image = change.recolour(warp(*self._source(index, matrix), size))
         joints = apply_affine(matrix, people.joints[index])
         labelled = people.labelled[index]
         if change.flip:
@@ -85,3 +92,12 @@ class PoseDataset(Dataset[dict[str, torch.Tensor]]):
             "matrix": torch.from_numpy(matrix),
             "index": torch.tensor(index),
         }
+
+    def _source(
+        self, index: int, matrix: npt.NDArray[np.float64]
+    ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.float64]]:
+        """What to warp, and by which affine."""
+        if self.crops is None:
+            return read_image(self.pose_set.image_paths[index]), matrix
+        pixels, from_source = self.crops[index]
+        return pixels, compose(matrix, invert_affine(from_source))

@@ -1,5 +1,6 @@
 """Reading picture files, with one clear error where a file is not a whole picture."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -66,3 +67,17 @@ def image_size(path: Path | str) -> tuple[int, int]:
         raise InputError(f"image {path} does not exist") from None
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
         raise InputError(f"image {path} is not a picture that can be read") from None
+
+
+def require_images(paths: Iterable[Path]) -> None:
+    """Raises InputError where one of the files is missing; says how many are, and the first."""
+    wanted = list(dict.fromkeys(paths))
+    present: dict[Path, set[str]] = {}
+    for folder in {path.parent for path in wanted}:  # a listing is quicker than thousands of stats
+        present[folder] = {entry.name for entry in folder.iterdir()} if folder.is_dir() else set()
+    missing = [path for path in wanted if path.name not in present[path.parent]]
+    if missing:
+        raise InputError(
+            f"{len(missing)} of {len(wanted)} images are missing, first {missing[0]}; "
+            "softgate data check lists them"
+        )

@@ -1,21 +1,22 @@
 """Leeds Sports Pose and LSP-extended in their official files."""
 
 from pathlib import Path
-from typing import Any, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
-import scipy.io
 
 from softgate_ext.data.images import image_size
-from softgate_ext.data.poseset import PoseSet
+from softgate_ext.data.matfile import load_variable
+from softgate_ext.data.poseset import EmptySplit, PoseSet, Split, check_split
 from softgate_ext.errors import InputError
 from softgate_ext.pose.skeleton import LSP
 
-Split = Literal["train", "test", "all"]
+MARGIN = 1.5
+"""Side of LSP-extended's crops over that of the box about the labelled joints. LSP's images have
+1.32 in the median; there every joint is labelled."""
 
 
-def read_lsp(root: Path | str, split: Split = "train") -> PoseSet:
+def read_lsp(root: Path | str, split: Split = "train", check_images: bool = True) -> PoseSet:
     """Read a folder with `joints.mat` and `images/im0001.jpg`, `im0002.jpg`, ...
 
     The layouts of the two releases are told apart by shape, since their flags mean opposite
@@ -23,37 +24,44 @@ def read_lsp(root: Path | str, split: Split = "train") -> PoseSet:
     counts), LSP-extended is (14, 3, N) with third column 1 = labelled (elsewhere the position
     means nothing). Coordinates are 1-based in the files and 0-based in the result.
 
-    The crop is the smallest square about the whole image: centre and size come from the image
-    alone, because a box taken from the joints would leak the truth into a test.
+    LSP's crop is the smallest square about the whole image: centre and size come from the image
+    alone, because a box taken from the joints would leak the truth into a test. LSP-extended,
+    whose images show much besides the person, has no test: its crop is the square about the
+    joints that are labelled, unless the whole image is smaller.
 
     Args:
         root: Folder of the dataset.
-        split: "train" is the first half and "test" the last half of the people, for the official
-            2000 therefore the official 1000 and 1000; "all" is everybody. LSP-extended has no
-            test part of its own: take "all".
+        split: Of LSP "train" is the first half and "test" the last half of the people, for the
+            official 2000 therefore the official 1000 and 1000. All of LSP-extended is "train".
+        check_images: Whether a missing image is an error; else crops may be placeholders.
 
     Raises:
         InputError: The folder, a file or an image is missing, `joints.mat` has another shape or
             holds values that are not finite, or the split is empty.
     """
     root = Path(root)
-    if split not in get_args(Split):
-        raise InputError(f"split must be one of {', '.join(get_args(Split))}, got {split!r}")
+    check_split(split)
     if not root.is_dir():
         raise InputError(f"dataset folder {root} does not exist")
-    positions, labelled, visible = _read_joints(root / "joints.mat")
+    positions, labelled, visible, extended = _read_joints(root / "joints.mat")
     count = len(positions)
+    middle = count if extended else count // 2
     chosen = {
-        "train": range(count // 2),
-        "test": range(count // 2, count),
+        "train": range(middle),
+        "test": range(middle, count),
         "all": range(count),
     }[split]
+    if extended and split == "test":
+        raise EmptySplit(f"split 'test' of {root} is empty: all of LSP-extended is for training")
     if not chosen:
-        raise InputError(f"split {split!r} of {root} is empty, since it has {count} people in all")
-    paths = _image_paths(root / "images", count)
+        raise EmptySplit(f"split {split!r} of {root} is empty, since it has {count} people in all")
+    paths = _image_paths(root / "images", count, check_images)
     chosen_paths = [paths[i] for i in chosen]
-    extent = np.array([image_size(path) for path in chosen_paths], np.float32)
+    extent = np.array([_size(path, check_images) for path in chosen_paths], np.float32)
     part = slice(chosen.start, chosen.stop)
+    centers, sizes = (extent - np.float32(1)) / np.float32(2), extent.max(1)
+    if extended:
+        _close_in(positions[part], labelled[part], centers, sizes)
     return PoseSet(
         name=f"{root.name}-{split}",
         skeleton=LSP,
@@ -61,25 +69,46 @@ def read_lsp(root: Path | str, split: Split = "train") -> PoseSet:
         joints=positions[part],
         labelled=labelled[part],
         visible=visible[part],
-        centers=(extent - np.float32(1)) / np.float32(2),
-        sizes=extent.max(1),
+        centers=centers,
+        sizes=sizes,
     )
+
+
+def _close_in(
+    positions: npt.NDArray[np.float32],
+    labelled: npt.NDArray[np.bool_],
+    centers: npt.NDArray[np.float32],
+    sizes: npt.NDArray[np.float32],
+) -> None:
+    """Moves crops about whole images to the labelled joints, where that makes them smaller."""
+    seen = labelled[..., None]
+    low = np.where(seen, positions, np.inf).min(1)
+    high = np.where(seen, positions, -np.inf).max(1)
+    sides = MARGIN * (high - low).max(1)
+    closer = (labelled.sum(1) > 1) & (sides > 0) & (sides < sizes)
+    centers[closer] = (low[closer] + high[closer]) / 2
+    sizes[closer] = sides[closer]
+
+
+def is_extended(path: Path) -> bool:
+    """Whether a `joints.mat` has the layout of LSP-extended."""
+    return load_variable(path, "joints").shape[:2] == (14, 3)
+
+
+def _size(path: Path, must_exist: bool) -> tuple[int, int]:
+    try:
+        return image_size(path)
+    except InputError:
+        if must_exist:
+            raise
+        return 1, 1
 
 
 def _read_joints(
     path: Path,
-) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
-    """Positions (N, 14, 2) 0-based, labelled (N, 14), visible (N, 14)."""
-    if not path.is_file():
-        raise InputError(f"dataset file {path} does not exist")
-    try:
-        contents: dict[str, Any] = scipy.io.loadmat(path, variable_names=["joints"])
-    except Exception as error:  # scipy raises a dozen unrelated types for damaged files
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise InputError(f"{path} is not a readable MATLAB file ({reason})") from None
-    if "joints" not in contents:
-        raise InputError(f"{path} must hold a variable named joints and has none")
-    joints = np.asarray(contents["joints"])
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_], npt.NDArray[np.bool_], bool]:
+    """Positions (N, 14, 2) 0-based, labelled (N, 14), visible (N, 14), whether LSP-extended."""
+    joints = load_variable(path, "joints")
     extended = joints.ndim == 3 and joints.shape[:2] == (14, 3)
     if not (extended or (joints.ndim == 3 and joints.shape[:2] == (3, 14))):
         raise InputError(
@@ -99,17 +128,19 @@ def _read_joints(
         raise InputError(f"the third value of each joint in {path} must be 0 or 1, got others")
     positions = np.ascontiguousarray(people[..., :2] - 1, np.float32)
     if extended:
-        return positions, flag == 1, flag == 1
-    return positions, np.ones(flag.shape, bool), flag == 0
+        return positions, flag == 1, flag == 1, True
+    return positions, np.ones(flag.shape, bool), flag == 0, False
 
 
-def _image_paths(folder: Path, count: int) -> list[Path]:
+def _image_paths(folder: Path, count: int, must_exist: bool) -> list[Path]:
     """The N image files, numbered from 1 with four digits (LSP) or five (LSP-extended)."""
-    if not folder.is_dir():
+    if must_exist and not folder.is_dir():
         raise InputError(f"dataset folder {folder} does not exist")
     found = {path.name for path in folder.glob("im*.jpg")}
     digits = 5 if f"im{1:05d}.jpg" in found else 4
     names = [f"im{i:0{digits}d}.jpg" for i in range(1, count + 1)]
+    if not must_exist:
+        return [folder / name for name in names]
     missing = [name for name in names if name not in found]
     if missing:
         raise InputError(

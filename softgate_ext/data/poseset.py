@@ -2,12 +2,26 @@
 
 import dataclasses
 from pathlib import Path
+from typing import Any, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
 
 from softgate_ext.errors import InputError
 from softgate_ext.pose.skeleton import Skeleton
+
+Split = Literal["train", "test", "all"]
+"""`test` is what a dataset keeps for measuring, with its labels; `all` is both together."""
+
+
+def check_split(split: str) -> None:
+    """Raises InputError unless `split` is a `Split`."""
+    if split not in get_args(Split):
+        raise InputError(f"split must be one of {', '.join(get_args(Split))}, got {split!r}")
+
+
+class EmptySplit(InputError):
+    """A dataset has nobody in the part that was asked for."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,6 +37,12 @@ class PoseSet:
         visible: (N, J) bool, labelled and not occluded.
         centers: (N, 2) float32, centre of the square crop.
         sizes: (N,) float32, side of the square crop.
+        head_boxes: (N, 4) float32 x1, y1, x2, y2 of the annotated head, the unit of PCKh; NaN for
+            people without. None where the dataset has no such boxes.
+        torso_boxes: (N, 4) float32, the same for the torso, the unit of FLIC's PCK.
+        persons: (N, 2) int64, place of the image and of the person in it, 0-based, in the
+            dataset's own file. None where there is one person an image, in file order.
+        notes: What was left out in reading, one sentence each.
     """
 
     name: str
@@ -33,6 +53,10 @@ class PoseSet:
     visible: npt.NDArray[np.bool_]
     centers: npt.NDArray[np.float32]
     sizes: npt.NDArray[np.float32]
+    head_boxes: npt.NDArray[np.float32] | None = None
+    torso_boxes: npt.NDArray[np.float32] | None = None
+    persons: npt.NDArray[np.int64] | None = None
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         people, joints = len(self.image_paths), len(self.skeleton)
@@ -42,10 +66,13 @@ class PoseSet:
             ("visible", (people, joints)),
             ("centers", (people, 2)),
             ("sizes", (people,)),
+            ("head_boxes", (people, 4)),
+            ("torso_boxes", (people, 4)),
+            ("persons", (people, 2)),
         ):
-            got = getattr(self, field).shape
-            if got != shape:
-                raise InputError(f"{field} must have shape {shape}, got {got}")
+            value = getattr(self, field)
+            if value is not None and value.shape != shape:
+                raise InputError(f"{field} must have shape {shape}, got {value.shape}")
 
     def __len__(self) -> int:
         return len(self.image_paths)
@@ -53,12 +80,14 @@ class PoseSet:
     def subset(self, indices: npt.ArrayLike) -> "PoseSet":
         """The people at these indices, in this order."""
         chosen = np.asarray(indices, np.int64)
-        return dataclasses.replace(
-            self,
-            image_paths=[self.image_paths[i] for i in chosen],
-            joints=self.joints[chosen],
-            labelled=self.labelled[chosen],
-            visible=self.visible[chosen],
-            centers=self.centers[chosen],
-            sizes=self.sizes[chosen],
-        )
+        arrays: dict[str, Any] = {
+            name: None if (value := getattr(self, name)) is None else value[chosen]
+            for name in _ARRAYS
+        }
+        paths = [self.image_paths[i] for i in chosen]
+        return dataclasses.replace(self, image_paths=paths, **arrays)
+
+
+_ARRAYS = (
+    "joints", "labelled", "visible", "centers", "sizes", "head_boxes", "torso_boxes", "persons",
+)  # fmt: skip

@@ -66,7 +66,8 @@ def _restore(hint: Any, value: Any, source: str) -> Any:
     if hint is Path and isinstance(value, str):
         return Path(value)
     if origin is tuple and isinstance(value, list):
-        return tuple(value)
+        same = len(arguments) == 2 and arguments[1] is Ellipsis
+        return tuple(_restore(arguments[0], item, source) if same else item for item in value)
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if origin is Literal:

@@ -9,7 +9,8 @@ import numpy as np
 from rich.table import Table
 
 from softgate_ext.data.dataset import PoseDataset
-from softgate_ext.data.lsp import read_lsp
+from softgate_ext.data.formats import open_dataset
+from softgate_ext.data.join import select_joints, with_joints_of
 from softgate_ext.data.poseset import PoseSet
 from softgate_ext.engine.checkpoint import load_run
 from softgate_ext.engine.config import EvalConfig
@@ -18,7 +19,7 @@ from softgate_ext.engine.files import write_json
 from softgate_ext.engine.inference import PoseInference, predict_people
 from softgate_ext.errors import InputError
 from softgate_ext.pose.codec import HeatmapCodec
-from softgate_ext.pose.metrics import PCK, lsp_torso_length, mean_pose, pck, place_pose
+from softgate_ext.pose.metrics import PCK, mean_pose, pck, place_pose
 from softgate_ext.pose.skeleton import Skeleton, get_skeleton
 
 
@@ -95,7 +96,8 @@ def reference_lengths(people: PoseSet) -> np.ndarray:
     """(N,) pixels, |left shoulder - right hip|, the unit of PCK; NaN where it is not labelled."""
     ends = [people.skeleton.index(name) for name in ("left_shoulder", "right_hip")]
     known = people.labelled[:, ends].all(1)
-    return np.where(known, lsp_torso_length(people.joints), np.nan)
+    diagonal = people.joints[:, ends[0]] - people.joints[:, ends[1]]
+    return np.where(known, np.linalg.norm(diagonal, axis=-1), np.nan)
 
 
 def measurable(people: PoseSet) -> np.ndarray:
@@ -142,14 +144,9 @@ def evaluate(config: EvalConfig) -> Evaluation:
         _check_target(config.json)
     device = resolve_device(config.device)
     model, run, about = load_run(config.run, config.weights)
-    people = read_lsp(config.data, config.split)
-    train = read_lsp(config.data, "train")
     skeleton = get_skeleton(run.skeleton)
-    if people.skeleton != skeleton:
-        raise InputError(
-            f"data: {config.data} has the joints of {people.skeleton.name}, but {config.run} was "
-            f"trained on those of {skeleton.name}"
-        )
+    people, train = (open_dataset(config.data, split) for split in (config.split, "train"))
+    people = with_joints_of(people, skeleton)
     inference = PoseInference(
         model.to(device),
         HeatmapCodec(run.image_size, run.image_size // 4, run.sigma),
@@ -162,10 +159,11 @@ def evaluate(config: EvalConfig) -> Evaluation:
     counted = int(measurable(people).sum())
     dataset = PoseDataset(people, run.image_size)
     joints, _ = predict_people(inference, dataset, config.batch_size, config.workers)
+    joints = select_joints(joints, skeleton, people.skeleton)
     result = Evaluation(
         people=counted,
         left_out=len(people) - counted,
-        skeleton=skeleton,
+        skeleton=people.skeleton,
         network=measure(joints, people),
         baseline=baseline,
         about={

@@ -14,6 +14,7 @@ from softgate_ext.engine.checkpoint import load_run
 from softgate_ext.engine.config import ExportConfig
 from softgate_ext.engine.files import write_bytes
 from softgate_ext.errors import InputError
+from softgate_ext.folding import fold
 from softgate_ext.pose.codec import HeatmapCodec
 
 Format = Literal["onnx", "torch", "aoti"]
@@ -120,4 +121,4 @@ def export_run(config: ExportConfig) -> None:
     codec = None
     if config.decode != "none":
         codec = HeatmapCodec(size, size // 4, run.sigma, config.decode)
-    save_program(export_program(model, size, codec), config.out, config.format)
+    save_program(export_program(fold(model), size, codec), config.out, config.format)

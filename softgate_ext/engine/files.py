@@ -73,14 +73,19 @@ class FolderLock:
     The lock is on the folder itself, so it leaves no file behind. File systems that cannot lock a
     folder (some network ones) go without.
 
+    Args:
+        folder: the folder.
+        argument: where it was named, for the message.
+        wait: wait for the other process in place of raising.
+
     Raises:
         InputError: another process works in the folder.
     """
 
-    def __init__(self, folder: Path, argument: str = "out") -> None:
+    def __init__(self, folder: Path, argument: str = "out", wait: bool = False) -> None:
         descriptor = os.open(folder, os.O_RDONLY)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         except BlockingIOError:
             os.close(descriptor)
             raise InputError(

@@ -14,9 +14,10 @@ from torch import Tensor
 from torch.distributed import is_torchelastic_launched
 from torch.utils.data import DataLoader, Sampler
 
+from softgate_ext.data.formats import open_dataset
 from softgate_ext.data.images import read_image
-from softgate_ext.data.lsp import read_lsp
-from softgate_ext.data.poseset import PoseSet
+from softgate_ext.data.join import join, to_skeleton
+from softgate_ext.data.poseset import EmptySplit, PoseSet
 from softgate_ext.engine.config import TrainConfig
 from softgate_ext.errors import InputError
 
@@ -115,10 +116,16 @@ def _name(kind: type) -> str:
 
 
 def split_people(config: TrainConfig) -> tuple[PoseSet, PoseSet]:
-    """The people to train on and the people to watch."""
-    train = read_lsp(config.data, "train")
+    """The people to train on and the people to watch, with the same joints: those of all sets."""
+    train = open_dataset(config.data, "train")
     if config.holdout == 0:
-        watched = read_lsp(config.data, "test")
+        try:
+            watched = open_dataset(config.data, "test")
+        except EmptySplit as error:
+            raise InputError(
+                f"holdout: got 0, but {error}; takes how many people of the training part to watch "
+                "in place of training on them"
+            ) from None
     elif config.holdout < len(train):
         kept = len(train) - config.holdout
         train, watched = train.subset(range(kept)), train.subset(range(kept, len(train)))
@@ -126,7 +133,8 @@ def split_people(config: TrainConfig) -> tuple[PoseSet, PoseSet]:
         raise InputError(f"holdout: got {config.holdout}; takes fewer than {len(train)} people")
     if 0 < config.watch < len(watched):
         watched = watched.subset(np.linspace(0, len(watched) - 1, config.watch).astype(int))
-    return train, watched
+    train = join([train, *(open_dataset(path, "train") for path in config.extra)])
+    return train, to_skeleton(watched, train.skeleton)
 
 
 def check_pictures(paths: Iterable[Path]) -> None:

@@ -15,6 +15,7 @@ from softgate_ext.engine.config import Amp, RunConfig
 from softgate_ext.engine.device import resolve_device
 from softgate_ext.engine.inference import PoseInference, to_source
 from softgate_ext.errors import InputError
+from softgate_ext.folding import fold
 from softgate_ext.pose.codec import HeatmapCodec
 from softgate_ext.pose.geometry import crop_affine, warp
 from softgate_ext.pose.skeleton import get_skeleton
@@ -40,7 +41,17 @@ class Person:
 
 
 class PosePredictor:
-    """A trained run, ready for pictures: `PosePredictor.from_pretrained(run)(image, boxes)`."""
+    """A trained run, ready for pictures: `PosePredictor.from_pretrained(run)(image, boxes)`.
+
+    Args:
+        model: the run's network.
+        config: what the run says of it.
+        device: "auto", "cpu", "cuda" or "cuda:N".
+        amp: autocast of convolutions.
+        flip_test: average the heatmaps of each crop and of its mirror image.
+        folded: run the network as `softgate_ext.fold` makes it, which is faster and takes less
+            memory; False runs the model itself, whose weights may then still change.
+    """
 
     def __init__(
         self,
@@ -49,19 +60,22 @@ class PosePredictor:
         device: str = "auto",
         amp: Amp = "off",
         flip_test: bool = False,
+        folded: bool = True,
     ) -> None:
         if not (math.isfinite(config.box_margin) and config.box_margin > 0):
             raise InputError(f"box_margin: got {config.box_margin}; takes a number more than 0")
         self.config = config
         self.skeleton = get_skeleton(config.skeleton)
         codec = HeatmapCodec(config.image_size, config.image_size // 4, config.sigma)
+        network = model.to(resolve_device(device)).eval()
+        channels_last = config.training.channels_last
         self._infer = PoseInference(
-            model.to(resolve_device(device)).eval(),
+            fold(network, channels_last=channels_last) if folded else network,
             codec,
             self.skeleton,
             amp,
             flip_test,
-            config.training.channels_last,
+            channels_last,
         )
 
     @classmethod
@@ -72,14 +86,15 @@ class PosePredictor:
         device: str = "auto",
         amp: Amp = "off",
         flip_test: bool = False,
+        folded: bool = True,
     ) -> "PosePredictor":
-        """Loads a folder that `softgate train` wrote.
+        """Loads a folder that `softgate train` wrote; the other arguments are the constructor's.
 
         Raises:
             InputError: the folder or the device cannot be used.
         """
         model, config, _ = load_run(Path(run), weights)
-        return cls(model, config, device, amp, flip_test)
+        return cls(model, config, device, amp, flip_test, folded)
 
     def __call__(
         self, image: np.ndarray | Path | str, boxes: Sequence[Sequence[float]] | None = None

@@ -58,7 +58,7 @@ def prepare(config: TrainConfig, stored: RunConfig | None, group: Group, console
     model = create_model(config.model, **options)
     run = RunConfig(
         model=model.config,
-        skeleton=train_set.skeleton.name,
+        skeleton=train_set.skeleton.stored,
         image_size=config.image_size,
         sigma=config.sigma,
         box_margin=box_margin(train_set),
@@ -69,7 +69,8 @@ def prepare(config: TrainConfig, stored: RunConfig | None, group: Group, console
     elif config.init is not None:
         say(console, init_weights(config.init, model))
     baseline = measure_mean_pose(train_set, watched)
-    pictures = [*train_set.image_paths, *watched.image_paths]
+    unread = [] if config.cache else train_set.image_paths  # making crops reads them all
+    pictures = [*unread, *watched.image_paths]
     check_pictures(pictures[group.rank :: group.size])
     order = EpochBatches(len(train_set), config.batch_size, config.seed, group.rank, group.size)
     _try_step(model, config, order)

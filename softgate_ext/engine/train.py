@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 import torch
 from rich.console import Console
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Subset
 
 from softgate_ext.data.augment import Augmentation
-from softgate_ext.data.dataset import PoseDataset
 from softgate_ext.engine import checkpoint
 from softgate_ext.engine.config import RunConfig, TrainConfig
+from softgate_ext.engine.crop_cache import pose_dataset
 from softgate_ext.engine.device import resolve_device
 from softgate_ext.engine.distributed import Group, joined
 from softgate_ext.engine.evaluate import (
@@ -73,12 +73,11 @@ class Trainer:
         self.skeleton, self.run, self.baseline = start.train_set.skeleton, start.run, start.baseline
         codec = HeatmapCodec(config.image_size, config.image_size // 4, config.sigma)
         self.learner = Learner(start.model, codec, config, self.group)
-        self.dataset = PoseDataset(
-            self.train_set,
-            config.image_size,
-            Augmentation(config.scale, config.rotation, config.flip, config.colour),
-            config.seed,
-        )
+        augment = Augmentation(config.scale, config.rotation, config.flip, config.colour)
+        with self.group.together():
+            self.dataset = pose_dataset(
+                self.train_set, config.image_size, config.cache, self.console, augment, config.seed
+            )
         self.loader: DataLoader[Batch] = DataLoader(
             self.dataset,
             batch_sampler=self.order,
@@ -226,13 +225,14 @@ class Trainer:
 
     def watch(self) -> dict[str, Any]:
         """PCK@0.2 of the watched people as it stands."""
-        group, people = self.group, self.watched
-        own = range(group.rank, len(people), group.size)
+        config, group, people = self.config, self.group, self.watched
+        with group.together():
+            dataset = pose_dataset(people, config.image_size, config.cache, self.console)
         found = np.empty((0, len(self.skeleton), 2))
-        if own:
-            dataset = PoseDataset(people.subset(own), self.config.image_size)
-            size = max(32, self.config.batch_size)
-            found, _ = predict_people(self.inference, dataset, size, self.config.workers)
+        own = Subset(dataset, range(group.rank, len(people), group.size))
+        if len(own):
+            size = max(32, config.batch_size)
+            found, _ = predict_people(self.inference, own, size, config.workers)  # type: ignore[arg-type]
         joints = np.empty((len(people), *found.shape[1:]))
         for rank, part in enumerate(group.gather(found)):
             joints[rank :: group.size] = part

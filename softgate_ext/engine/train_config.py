@@ -17,15 +17,19 @@ Schedule = Literal["cosine", "step", "paper"]
 
 @dataclass
 class TrainConfig:
-    """Train a pose network on a folder in LSP's format (joints.mat and images/).
+    """Train a pose network on LSP, MPII, FLIC or key points in COCO's form.
 
     `torchrun --nproc-per-node N -m softgate_ext.cli train ...` trains with N processes.
     """
 
     data: Positional[Path]
-    """Folder with joints.mat and images/; its first half trains, its last half is watched."""
+    """Dataset as it unpacks (`softgate data check` says what it is); its test part is watched."""
     out: Path
     """Folder of the run: configuration, weights, training state, log and plots."""
+    extra: tuple[Path, ...] = ()
+    """More datasets to train on; joints are the same where their names are."""
+    cache: Path | None = None
+    """Folder for crops that are made once and then load quicker than the pictures."""
     resume: bool = False
     """Continue the run in `out`; its stored configuration is the default for every other option."""
     model: str = "hybrid_2x48"
@@ -134,7 +138,8 @@ class RunConfig:
 
     Attributes:
         model: name and keyword arguments for `create_model`.
-        skeleton: name of the skeleton whose joints the heatmaps stand for.
+        skeleton: whose joints the heatmaps stand for: its name, or all of it where a dataset has
+            joints of its own.
         image_size: side of the square crop, pixels.
         sigma: standard deviation of the Gaussian targets, heatmap pixels.
         box_margin: side of a crop over the longer side of the box around the person's joints,
@@ -143,7 +148,7 @@ class RunConfig:
     """
 
     model: dict[str, Any]
-    skeleton: str
+    skeleton: str | dict[str, Any]
     image_size: int
     sigma: float
     box_margin: float

@@ -6,6 +6,7 @@ from functools import partial
 from typing import Literal, get_args
 
 import torch
+import torch.fx
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -175,7 +176,7 @@ class HybridNet(PoseModel):
             InputError: for images of another type, shape or of a size that cannot be halved
                 often enough.
         """
-        self._check_images(images)
+        images = checked_images(images, 4 * 2**self.depth)
         # Half models take float images, as autocast ones do.
         x = ((images - self.mean) / self.std).to(self.stem.conv.weight.dtype)
         pending = self.stem(x)
@@ -185,20 +186,25 @@ class HybridNet(PoseModel):
             outputs.append(heatmaps)
         return outputs
 
-    def _check_images(self, images: Tensor) -> None:
-        if not images.is_floating_point():
-            raise InputError(
-                f"images must be floating point in [0, 1], got {str(images.dtype)[6:]}"
-            )
-        if images.dim() != 4 or images.shape[1] != 3:
-            raise InputError(f"images must have shape (N, 3, H, W), got {tuple(images.shape)}")
-        step = 4 * 2**self.depth
-        height, width = images.shape[2:]
-        if height % step or width % step or not height or not width:
-            raise InputError(
-                f"images must have a height and width divisible by {step}, such as {step}, "
-                f"{2 * step} or {4 * step}, got {height} x {width}"
-            )
+
+@torch.fx.wrap  # a step of a traced graph: it asks for shapes, which a trace does not have
+def checked_images(images: Tensor, step: int) -> Tensor:
+    """The images.
+
+    Raises:
+        InputError: they are not (N, 3, H, W) floating point with H and W divisible by `step`.
+    """
+    if not images.is_floating_point():
+        raise InputError(f"images must be floating point in [0, 1], got {str(images.dtype)[6:]}")
+    if images.dim() != 4 or images.shape[1] != 3:
+        raise InputError(f"images must have shape (N, 3, H, W), got {tuple(images.shape)}")
+    height, width = images.shape[2:]
+    if height % step or width % step or not height or not width:
+        raise InputError(
+            f"images must have a height and width divisible by {step}, such as {step}, "
+            f"{2 * step} or {4 * step}, got {height} x {width}"
+        )
+    return images
 
 
 def _check_counts(**counts: int) -> None:

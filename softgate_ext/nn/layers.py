@@ -57,7 +57,7 @@ class GatedResidualBNReLU(nn.Module):
         Returns:
             `(y, z)`, both (N, C, H, W).
         """
-        parts = (branches,) if isinstance(branches, Tensor) else branches
+        parts = branches if isinstance(branches, Sequence) else (branches,)
         return Pending(x, parts, self.alpha).complete_bn_relu(self.bn, self.relu)
 
     def extra_repr(self) -> str:
@@ -128,7 +128,7 @@ class SkipMerge(nn.Module):
         Returns:
             The merged features (N, C + C2 or C, H, W); with `bn_relu`, `(merged, z)`.
         """
-        parts = (branches,) if isinstance(branches, Tensor) else branches
+        parts = branches if isinstance(branches, Sequence) else (branches,)
         merge = Pending(skip, parts, self.alpha).merge(low, self.mode)
         return merge.complete() if self.bn is None else merge.complete_bn_relu(self.bn)
 

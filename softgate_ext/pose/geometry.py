@@ -104,7 +104,7 @@ def warp(image: npt.NDArray[np.uint8], matrix: npt.ArrayLike, output: int) -> np
     matrix = np.asarray(matrix, np.float64)
     shrink = math.sqrt(abs(np.linalg.det(matrix[:, :2])))
     if shrink < 0.8:
-        image, matrix = _reduce(image, matrix, output, shrink)
+        image, matrix = reduce_region(image, matrix, output, shrink)
     return cv2.warpAffine(  # type: ignore[return-value]
         image,
         matrix,
@@ -115,10 +115,20 @@ def warp(image: npt.NDArray[np.uint8], matrix: npt.ArrayLike, output: int) -> np
     )
 
 
-def _reduce(
+def reduce_region(
     image: npt.NDArray[np.uint8], matrix: Array, output: int, shrink: float
 ) -> tuple[npt.NDArray[np.uint8], Array]:
-    """Area-average the covered part of the source; returns it with its own affine to the crop."""
+    """The part of the source that a crop covers, area-averaged to a lower resolution.
+
+    Args:
+        image: (H, W, 3) uint8.
+        matrix: (2, 3) source pixels -> crop pixels.
+        output: Side of the square crop in pixels.
+        shrink: Side of a source pixel in pixels of the result; 1 keeps the pixels as they are.
+
+    Returns:
+        (h, w, 3) uint8, at least one pixel, and its own (2, 3) affine to the crop.
+    """
     height, width = image.shape[:2]
     corners = np.array([[-1, -1], [output, -1], [output, output], [-1, output]], np.float64)
     covered = apply_affine(invert_affine(matrix), corners)

@@ -1,6 +1,8 @@
 """Joint names, their order, left-right pairs and limbs of each annotation scheme."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
 
 from softgate_ext.errors import InputError
 
@@ -40,6 +42,15 @@ class Skeleton:
         for a, b in self.flip_pairs:
             order[a], order[b] = b, a
         return tuple(order)
+
+    @property
+    def stored(self) -> str | dict[str, Any]:
+        """What `get_skeleton` makes this skeleton of again: its name, or all of it if unknown."""
+        try:
+            known = get_skeleton(self.name) == self
+        except InputError:
+            known = False
+        return self.name if known else asdict(self)
 
     @property
     def groups(self) -> dict[str, tuple[int, ...]]:
@@ -94,15 +105,96 @@ MPII = Skeleton(
     ),
 )  # fmt: skip
 
-_SKELETONS = {skeleton.name: skeleton for skeleton in (LSP, MPII)}
+FLIC = Skeleton(
+    name="flic",
+    joints=(
+        "left_shoulder", "left_elbow", "left_wrist", "right_shoulder", "right_elbow",
+        "right_wrist", "left_hip", "right_hip", "left_eye", "right_eye", "nose",
+    ),
+    flip_pairs=((3, 0), (4, 1), (5, 2), (7, 6), (9, 8)),
+    limbs=((0, 1), (1, 2), (3, 4), (4, 5), (0, 3), (0, 6), (3, 7), (6, 7), (8, 10), (9, 10), (10, 0), (10, 3)),
+)  # fmt: skip
+
+COCO = Skeleton(
+    name="coco",
+    joints=(
+        "nose", "left_eye", "right_eye", "left_ear", "right_ear", "left_shoulder",
+        "right_shoulder", "left_elbow", "right_elbow", "left_wrist", "right_wrist", "left_hip",
+        "right_hip", "left_knee", "right_knee", "left_ankle", "right_ankle",
+    ),
+    flip_pairs=((2, 1), (4, 3), (6, 5), (8, 7), (10, 9), (12, 11), (14, 13), (16, 15)),
+    limbs=(
+        (15, 13), (13, 11), (16, 14), (14, 12), (11, 12), (5, 11), (6, 12), (5, 6), (5, 7), (6, 8),
+        (7, 9), (8, 10), (1, 2), (0, 1), (0, 2), (1, 3), (2, 4), (3, 5), (4, 6),
+    ),
+)  # fmt: skip
+
+_SKELETONS = {skeleton.name: skeleton for skeleton in (LSP, MPII, FLIC, COCO)}
 
 
-def get_skeleton(name: str) -> Skeleton:
-    """Skeleton by name.
+def get_skeleton(stored: str | Mapping[str, Any]) -> Skeleton:
+    """Skeleton by name, by names joined with "+" (their union), or from `Skeleton.stored`.
 
     Raises:
-        InputError: The name is unknown.
+        InputError: The name is unknown, or what was stored is not a skeleton.
     """
-    if name not in _SKELETONS:
-        raise InputError(f"skeleton must be one of {', '.join(_SKELETONS)}, got {name!r}")
-    return _SKELETONS[name]
+    if isinstance(stored, Mapping):
+        try:
+            pairs = {
+                key: tuple((int(a), int(b)) for a, b in stored[key])
+                for key in ("flip_pairs", "limbs")
+            }
+            return Skeleton(str(stored["name"]), tuple(map(str, stored["joints"])), **pairs)
+        except (KeyError, TypeError, ValueError):
+            raise InputError(f"skeleton is not one that was stored, got {stored}") from None
+    parts = stored.split("+")
+    unknown = [name for name in parts if name not in _SKELETONS]
+    if unknown:
+        raise InputError(f"skeleton must be one of {', '.join(_SKELETONS)}, got {unknown[0]!r}")
+    return join_skeletons([_SKELETONS[name] for name in parts])
+
+
+def join_skeletons(skeletons: Sequence[Skeleton]) -> Skeleton:
+    """The union by joint names: the first one's joints, then those that each other one adds."""
+    if len(set(skeletons)) == 1:
+        return skeletons[0]
+    joints = tuple(dict.fromkeys(joint for part in skeletons for joint in part.joints))
+
+    def gather(field: str) -> tuple[tuple[int, int], ...]:
+        pairs: dict[frozenset[int], tuple[int, int]] = {}
+        for part in skeletons:
+            for a, b in getattr(part, field):
+                pair = joints.index(part.joints[a]), joints.index(part.joints[b])
+                pairs.setdefault(frozenset(pair), pair)
+        return tuple(pairs.values())
+
+    name = "+".join(dict.fromkeys(word for part in skeletons for word in part.name.split("+")))
+    return Skeleton(name, joints, gather("flip_pairs"), gather("limbs"))
+
+
+def name_skeleton(
+    name: str, joints: Sequence[str], limbs: Sequence[tuple[int, int]] = ()
+) -> Skeleton:
+    """A skeleton whose flip pairs follow from the joints' names, `left_x` with `right_x`.
+
+    Raises:
+        InputError: Two joints share a name, a side is missing (a mirror image would have joints
+            without a name), or a limb leads to no joint.
+    """
+    if not joints or len(set(joints)) != len(joints):
+        raise InputError(f"joints of {name} must have one name each, got {', '.join(joints)}")
+    opposite = {"left_": "right_", "right_": "left_"}
+    for joint in joints:
+        for side, other in opposite.items():
+            if joint.startswith(side) and other + joint.removeprefix(side) not in joints:
+                raise InputError(
+                    f"joints of {name} must name both sides, got {joint} without its mirror image"
+                )
+    if any(not 0 <= end < len(joints) for limb in limbs for end in limb):
+        raise InputError(f"limbs of {name} must lead from joint to joint, got {list(limbs)}")
+    pairs = tuple(
+        (i, joints.index("left_" + joint.removeprefix("right_")))
+        for i, joint in enumerate(joints)
+        if joint.startswith("right_")
+    )
+    return Skeleton(name, tuple(joints), pairs, tuple((a, b) for a, b in limbs))

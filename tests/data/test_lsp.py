@@ -46,6 +46,18 @@ def test_lsp_extended_layout_third_column_is_labelled(tmp_path: Path) -> None:
     np.testing.assert_array_equal(found.visible, found.labelled)
 
 
+def test_crops_of_lsp_extended_close_in_on_the_labelled_joints(tmp_path: Path) -> None:
+    people = numbers(3)
+    people[..., 2] = 1
+    people[0, :, :2] = np.linspace((11, 31), (41, 51), 14)  # 30 x 20 pixels about (25, 40)
+    people[1, :, 2] = 0  # nothing to go by
+    people[2, :, :2] = np.linspace((11, 31), (41, 51), 14)
+    people[2, 1] = 500, 500, 0  # far outside, but not labelled
+    found = read_lsp(write_folder(tmp_path / "a", people.transpose(1, 2, 0), digits=5), "train")
+    np.testing.assert_allclose(found.centers, [[25, 40], [29.5, 44.5], [25, 40]], rtol=1e-6)
+    np.testing.assert_allclose(found.sizes, [45, 90, 45], rtol=1e-6)
+
+
 def test_splits_and_crops(tmp_path: Path) -> None:
     root = write_folder(tmp_path / "a", numbers().transpose(2, 1, 0))
     train, test, everybody = (read_lsp(root, split) for split in ("train", "test", "all"))

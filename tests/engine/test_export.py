@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from softgate_ext import InputError
+from softgate_ext import InputError, fold
 from softgate_ext.engine.export import Exportable, export_program, save_program
 from softgate_ext.models import create_model
 from softgate_ext.pose.codec import HeatmapCodec
@@ -57,6 +57,16 @@ def test_a_program_holds_plain_ops_and_any_batch(model, decode, tmp_path):
 
 
 @pytest.mark.slow
+def test_a_folded_network_is_a_simpler_program():
+    torch.manual_seed(0)
+    model = create_model("hybrid_1x32", depth=1, joints=4).eval()
+    plain, folded = (export_program(m, SIZE) for m in (model, fold(model)))
+    assert len(folded.graph.nodes) < 0.95 * len(plain.graph.nodes)
+    images = torch.rand(3, 3, SIZE, SIZE)
+    _agree([folded.module()(images).detach()], _expected(model, None, images))
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("decode", [None, "argmax", "quarter", "dark"])
 def test_onnx_runtime_and_openvino_agree(model, decode, tmp_path):
     for package in ("onnx", "onnxscript", "onnxruntime", "openvino"):
@@ -65,7 +75,7 @@ def test_onnx_runtime_and_openvino_agree(model, decode, tmp_path):
     import openvino
 
     codec, path = _codec(decode), tmp_path / "net.onnx"
-    save_program(export_program(model, SIZE, codec), path)
+    save_program(export_program(fold(model), SIZE, codec), path)
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     core = openvino.Core()
     exact = {"INFERENCE_PRECISION_HINT": "f32"}
@@ -80,7 +90,7 @@ def test_onnx_runtime_and_openvino_agree(model, decode, tmp_path):
 @pytest.mark.slow
 def test_an_aoti_package_agrees(model, tmp_path):
     codec, path = _codec("dark"), tmp_path / "net.pt2"
-    save_program(export_program(model, SIZE, codec), path, "aoti")
+    save_program(export_program(fold(model), SIZE, codec), path, "aoti")
     runner = torch._inductor.aoti_load_package(str(path))
     for batch in (1, 3):
         images = torch.rand(batch, 3, SIZE, SIZE)

@@ -10,6 +10,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from softgate_ext.data.dataset import PoseDataset
@@ -20,10 +21,11 @@ from softgate_ext.engine import predictor as one_picture
 from softgate_ext.engine.checkpoint import load_run
 from softgate_ext.engine.config import PredictConfig
 from softgate_ext.engine.files import write_json
-from softgate_ext.engine.inference import predict_people
+from softgate_ext.engine.inference import predict_people, to_input
 from softgate_ext.engine.predict import find_images, predict
 from softgate_ext.engine.predictor import PosePredictor, check_box
 from softgate_ext.errors import InputError
+from softgate_ext.folding import Folded
 
 
 @pytest.fixture(scope="module")
@@ -53,6 +55,22 @@ def test_a_whole_picture_is_cropped_as_in_training(predictor: PosePredictor, peo
     (person,) = predictor(one.image_paths[0])
     assert np.abs(person.joints - expected[0]).max() < 1e-3
     assert np.abs(person.scores - scores[0]).max() < 1e-3
+
+
+def test_the_folded_network_finds_the_same_joints(
+    predictor: PosePredictor, run: Path, people: Path
+) -> None:
+    plain = PosePredictor.from_pretrained(run, device="cpu", folded=False)
+    assert isinstance(predictor._infer.model, Folded)
+    assert not isinstance(plain._infer.model, Folded)
+    crops = torch.randint(0, 256, (2, 3, 64, 64), dtype=torch.uint8)
+    images = to_input(crops, torch.device("cpu"))
+    with torch.no_grad():
+        pairs = zip(predictor._infer.model(images), plain._infer.model(images), strict=True)
+        for got, wanted in pairs:
+            torch.testing.assert_close(got, wanted, rtol=0, atol=1e-5 * float(wanted.abs().max()))
+    (one,), (other,) = (p(people / "images" / "im0009.jpg") for p in (predictor, plain))
+    assert np.abs(one.joints - other.joints).max() < 1e-2
 
 
 def test_a_box_moves_with_the_picture(predictor: PosePredictor, people: Path) -> None:

@@ -1,12 +1,27 @@
+import json
+
 import pytest
 
 from softgate_ext.errors import InputError
-from softgate_ext.pose.skeleton import LSP, MPII, Skeleton, get_skeleton
+from softgate_ext.pose.skeleton import (
+    COCO,
+    FLIC,
+    LSP,
+    MPII,
+    Skeleton,
+    get_skeleton,
+    join_skeletons,
+    name_skeleton,
+)
 
-BOTH = pytest.mark.parametrize("skeleton", [LSP, MPII], ids=lambda s: s.name)
+EACH = pytest.mark.parametrize(
+    "skeleton",
+    [LSP, MPII, FLIC, COCO, get_skeleton("coco+flic+mpii+lsp")],
+    ids=lambda s: s.name,
+)
 
 
-@BOTH
+@EACH
 def test_flip_exchanges_left_and_right_and_nothing_else(skeleton: Skeleton) -> None:
     flipped = [skeleton.joints[i] for i in skeleton.flip_permutation]
     swap = {"left": "right", "right": "left"}
@@ -15,7 +30,7 @@ def test_flip_exchanges_left_and_right_and_nothing_else(skeleton: Skeleton) -> N
         assert after == (f"{swap[side]}_{part}" if side in swap else before)
 
 
-@BOTH
+@EACH
 def test_limbs_connect_all_joints(skeleton: Skeleton) -> None:
     reached = {0}
     for _ in skeleton.limbs:
@@ -42,7 +57,33 @@ def test_groups_hold_the_columns_of_the_published_tables() -> None:
 
 def test_unknown_names() -> None:
     assert get_skeleton("mpii") is MPII
-    with pytest.raises(InputError, match=r"skeleton must be one of lsp, mpii, got 'coco'"):
-        get_skeleton("coco")
+    with pytest.raises(
+        InputError, match=r"skeleton must be one of lsp, mpii, flic, coco, got 'cat'"
+    ):
+        get_skeleton("lsp+cat")
     with pytest.raises(InputError, match="tail"):
         LSP.index("tail")
+
+
+def test_a_union_keeps_the_first_ones_order_and_has_each_name_once() -> None:
+    both = join_skeletons([LSP, MPII])
+    assert both.joints == (*LSP.joints, "pelvis", "thorax", "upper_neck")
+    assert both.name == both.stored == "lsp+mpii" and get_skeleton("lsp+mpii") == both
+    assert join_skeletons([LSP, LSP]) is LSP
+    assert join_skeletons([both, FLIC]) == get_skeleton("lsp+mpii+flic")
+
+
+def test_own_skeletons_pair_sides_by_name_and_are_stored_whole() -> None:
+    own = name_skeleton("cat", ("tail", "left_ear", "right_ear"), [(1, 2)])
+    assert own.flip_permutation == (0, 2, 1)
+    assert get_skeleton(json.loads(json.dumps(own.stored))) == own
+    joined = join_skeletons([own, LSP])
+    assert get_skeleton(json.loads(json.dumps(joined.stored))) == joined
+    with pytest.raises(InputError, match="name both sides, got left_ear"):
+        name_skeleton("cat", ("tail", "left_ear"))
+    with pytest.raises(InputError, match="one name each"):
+        name_skeleton("cat", ("tail", "tail"))
+    with pytest.raises(InputError, match="from joint to joint"):
+        name_skeleton("cat", ("tail",), [(0, 1)])
+    with pytest.raises(InputError, match="not one that was stored"):
+        get_skeleton({"name": "cat"})

@@ -1,0 +1,193 @@
+"""Crops made once and kept, somewhat larger and finer than the network's, for quick loading."""
+
+import hashlib
+import json
+import math
+import os
+import zipfile
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from softgate_ext.data.augment import Augmentation
+from softgate_ext.data.images import read_image
+from softgate_ext.data.poseset import PoseSet
+from softgate_ext.errors import InputError
+from softgate_ext.pose.geometry import crop_affine, invert_affine, reduce_region
+
+Image = npt.NDArray[np.uint8]
+Matrix = npt.NDArray[np.float64]
+
+VERSION = 1  # raised whenever the same request keeps other pixels
+DENSITY = 1.25
+"""Kept pixels per pixel of the network's crop: a person magnified by a quarter stays sharp, and
+from 1 / 0.8 on `warp` need not average."""
+INDEX, PIXELS = "index.npz", "pixels.bin"
+
+
+@dataclass(frozen=True)
+class CropGeometry:
+    """What is kept of each person.
+
+    Attributes:
+        image_size: Side of the network's crop in pixels.
+        room: Side of the square that is kept over the side of the plain crop.
+    """
+
+    image_size: int
+    room: float = 1.0
+
+    @classmethod
+    def of(cls, image_size: int, augment: Augmentation | None = None) -> "CropGeometry":
+        """Room for the smallest and most rotated person that `augment` can ask for."""
+        if augment is None:
+            return cls(image_size)
+        turn = math.radians(min(augment.rotation, 45.0))
+        return cls(image_size, (math.cos(turn) + math.sin(turn)) / (1 - augment.scale))
+
+    def cut(self, image: Image, center: npt.ArrayLike, size: float) -> tuple[Image, Matrix]:
+        """The part of a picture that is kept, (h, w, 3), and its (2, 3) affine from the source.
+
+        Nothing beyond the picture is kept, and nothing is enlarged.
+        """
+        side = math.ceil(self.image_size * self.room)
+        whole = crop_affine(np.asarray(center, np.float64), size * side / self.image_size, side)
+        shrink = min(1.0, DENSITY * self.image_size / size)
+        pixels, to_crop = reduce_region(image, whole, side, shrink)
+        return pixels, compose(invert_affine(to_crop), whole)
+
+
+def compose(second: Matrix, first: Matrix) -> Matrix:
+    """The (2, 3) affine that is `first`, then `second`."""
+    linear = second[:, :2] @ first[:, :2]
+    return np.column_stack([linear, second[:, :2] @ first[:, 2] + second[:, 2]])
+
+
+def fingerprints(people: PoseSet, geometry: CropGeometry) -> tuple[str, str]:
+    """Which crops are asked for (pictures by name, and geometry), and of which contents.
+
+    Contents are the pictures' sizes and times of change, and the places of the people.
+    """
+    asked, contents = hashlib.sha256(), hashlib.sha256()
+    asked.update(json.dumps([VERSION, DENSITY, geometry.image_size, geometry.room]).encode())
+    for path in people.image_paths:
+        asked.update(f"{path.resolve()}\0".encode(errors="surrogateescape"))
+    contents.update(asked.digest())
+    for path in dict.fromkeys(people.image_paths):
+        try:
+            about = path.stat()
+        except OSError:
+            raise InputError(f"image {path} does not exist") from None
+        contents.update(f"{about.st_size} {about.st_mtime_ns}\0".encode())
+    contents.update(people.centers.tobytes() + people.sizes.tobytes())
+    return asked.hexdigest(), contents.hexdigest()
+
+
+class CropCache:
+    """The kept crops of a pose set, read as memory that the processes of a machine share.
+
+    Args:
+        folder: Holds `pixels.bin`, all crops one after another, and `index.npz`.
+
+    Raises:
+        InputError: The folder does not hold such files, whole.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        try:
+            with np.load(folder / INDEX) as index:
+                self.shapes: npt.NDArray[np.int64] = index["shapes"]
+                self.matrices: Matrix = index["matrices"]
+                self.starts: npt.NDArray[np.int64] = index["starts"]
+        except (OSError, ValueError, LookupError, EOFError, zipfile.BadZipFile) as error:
+            raise InputError(f"crops in {folder} are not readable ({error})") from None
+        self._open()
+        if len(self.pixels) != 3 * self.shapes.prod(1).sum():
+            raise InputError(f"crops in {folder} are not whole")
+
+    def _open(self) -> None:
+        try:
+            self.pixels = np.memmap(self.folder / PIXELS, np.uint8, "r")
+        except (OSError, ValueError) as error:  # ValueError: an empty file cannot be mapped
+            raise InputError(f"crops in {self.folder} are not readable ({error})") from None
+
+    def __len__(self) -> int:
+        return len(self.shapes)
+
+    def __getitem__(self, index: int) -> tuple[Image, Matrix]:
+        """Pixels (h, w, 3) of a person and the (2, 3) affine from the source to them."""
+        height, width = self.shapes[index].tolist()
+        start = self.starts[index]
+        return np.asarray(self.pixels[start : start + 3 * height * width]).reshape(
+            height, width, 3
+        ), self.matrices[index]
+
+    # A worker process that is spawned opens the file itself: pickling would copy all of it.
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "pixels"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._open()
+
+
+def write_crops(
+    folder: Path,
+    people: PoseSet,
+    geometry: CropGeometry,
+    threads: int = 4,
+    progress: Callable[[int], None] | None = None,
+) -> None:
+    """Write the crops of `people` into an empty folder; each picture is decoded once.
+
+    Args:
+        folder: Exists.
+        people: Whom to crop.
+        geometry: What to keep of each.
+        threads: Pictures decoded at the same time.
+        progress: Called with the number of people done so far.
+
+    Raises:
+        InputError: A picture is missing or damaged.
+        OSError: The files cannot be written.
+    """
+    together: dict[Path, list[int]] = {}
+    for index, path in enumerate(people.image_paths):
+        together.setdefault(path, []).append(index)
+
+    def cut(item: tuple[Path, list[int]]) -> list[tuple[int, Image, Matrix]]:
+        image = read_image(item[0])
+        return [
+            (i, *geometry.cut(image, people.centers[i], float(people.sizes[i]))) for i in item[1]
+        ]
+
+    shapes = np.zeros((len(people), 2), np.int64)
+    matrices = np.zeros((len(people), 2, 3))
+    starts = np.zeros(len(people), np.int64)  # people of one picture need not be neighbours
+    done = 0
+    with open(folder / PIXELS, "wb") as file, ThreadPoolExecutor(threads) as pool:
+        for block in _blocks(list(together.items()), 32 * threads):  # bounds what is held
+            for found in pool.map(cut, block):
+                for index, pixels, matrix in found:
+                    starts[index] = file.tell()
+                    shapes[index], matrices[index] = pixels.shape[:2], matrix
+                    file.write(np.ascontiguousarray(pixels).data)
+                    done += 1
+            if progress is not None:
+                progress(done)
+        file.flush()
+        os.fsync(file.fileno())
+    with open(folder / INDEX, "wb") as file:
+        np.savez(file, shapes=shapes, matrices=matrices, starts=starts)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _blocks(items: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
+    return (items[start : start + size] for start in range(0, len(items), size))

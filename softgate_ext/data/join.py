@@ -1,0 +1,107 @@
+"""Several datasets as one, by the names of their joints."""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from softgate_ext.data.poseset import PoseSet
+from softgate_ext.errors import InputError
+from softgate_ext.pose.skeleton import Skeleton, join_skeletons
+
+
+def select_joints(
+    values: npt.NDArray[Any], source: Skeleton, target: Skeleton
+) -> npt.NDArray[np.float64]:
+    """Joints (N, J, 2) of `source` in the order of `target`, (N, K, 2); NaN for those it lacks."""
+    result = np.full((len(values), len(target), *values.shape[2:]), np.nan)
+    for j, name in enumerate(target.joints):
+        if name in source.joints:
+            result[:, j] = values[:, source.index(name)]
+    return result
+
+
+def with_joints_of(people: PoseSet, skeleton: Skeleton) -> PoseSet:
+    """The same people and joints; joints that `skeleton` lacks are not labelled.
+
+    Raises:
+        InputError: They have no joint in common.
+    """
+    shared = np.array([name in skeleton.joints for name in people.skeleton.joints])
+    if not shared.any():
+        raise InputError(
+            f"{people.name} has no joint of {skeleton.name}: it has "
+            f"{', '.join(people.skeleton.joints)}"
+        )
+    return dataclasses.replace(
+        people, labelled=people.labelled & shared, visible=people.visible & shared
+    )
+
+
+def to_skeleton(people: PoseSet, skeleton: Skeleton) -> PoseSet:
+    """The same people with the joints of `skeleton`; those they lack are not labelled.
+
+    Raises:
+        InputError: They have no joint in common.
+    """
+    if people.skeleton == skeleton:
+        return people
+    with_joints_of(people, skeleton)
+
+    def spread(values: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+        return np.nan_to_num(select_joints(values, people.skeleton, skeleton), nan=0.0)
+
+    return dataclasses.replace(
+        people,
+        skeleton=skeleton,
+        joints=spread(people.joints).astype(np.float32),
+        labelled=spread(people.labelled) > 0,
+        visible=spread(people.visible) > 0,
+    )
+
+
+def join(sets: Sequence[PoseSet]) -> PoseSet:
+    """All people one after another, with the union of the joints.
+
+    Joints are the same where their names are: LSP's "neck", which lies lower, and MPII's
+    "upper_neck" stay two joints, each trained by the set that has it.
+
+    Raises:
+        InputError: There are no sets.
+    """
+    if not sets:
+        raise InputError("sets must hold at least one pose set, got none")
+    if len(sets) == 1:
+        return sets[0]
+    skeleton = join_skeletons([people.skeleton for people in sets])
+    parts = [to_skeleton(people, skeleton) for people in sets]
+
+    def gather(field: str) -> npt.NDArray[Any]:
+        return np.concatenate([getattr(part, field) for part in parts])
+
+    def boxes(field: str) -> npt.NDArray[np.float32] | None:
+        given = [getattr(part, field) for part in parts]
+        if all(value is None for value in given):
+            return None
+        return np.concatenate(
+            [
+                np.full((len(part), 4), np.nan, np.float32) if value is None else value
+                for part, value in zip(parts, given, strict=True)
+            ]
+        )
+
+    return PoseSet(
+        name="+".join(part.name for part in parts),
+        skeleton=skeleton,
+        image_paths=[path for part in parts for path in part.image_paths],
+        joints=gather("joints"),
+        labelled=gather("labelled"),
+        visible=gather("visible"),
+        centers=gather("centers"),
+        sizes=gather("sizes"),
+        head_boxes=boxes("head_boxes"),
+        torso_boxes=boxes("torso_boxes"),
+        notes=tuple(f"{part.name}: {note}" for part in parts for note in part.notes),
+    )

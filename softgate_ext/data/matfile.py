@@ -1,0 +1,67 @@
+"""MATLAB files as NumPy reads them, without their many ways of leaving something out."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import scipy.io
+
+from softgate_ext.errors import InputError
+
+
+def load_variable(path: Path, name: str) -> npt.NDArray[Any]:
+    """The variable `name` of a MATLAB file (versions 4 to 7.2).
+
+    Raises:
+        InputError: The file does not exist, cannot be read, or holds no such variable.
+    """
+    if not path.is_file():
+        raise InputError(f"dataset file {path} does not exist")
+    try:
+        contents: dict[str, Any] = scipy.io.loadmat(path, variable_names=[name])
+    except NotImplementedError:  # version 7.3 is HDF5
+        raise InputError(
+            f"{path} is not a readable MATLAB file (version 7.3, which is HDF5); save it with -v7"
+        ) from None
+    except Exception as error:  # scipy raises a dozen unrelated types for damaged files
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise InputError(f"{path} is not a readable MATLAB file ({reason})") from None
+    if name not in contents:
+        raise InputError(f"{path} must hold a variable named {name} and has none")
+    return np.asarray(contents[name])
+
+
+def structs(value: Any) -> npt.NDArray[Any]:
+    """The elements of a struct array, or of a cell array of structs, (N,); none of `[]`."""
+    array = np.asarray(value)
+    if array.dtype.names:
+        return array.ravel()
+    cells = [structs(cell) for cell in array.ravel()] if array.dtype == object else []
+    return np.array([struct for cell in cells for struct in cell] + [None], object)[:-1]
+
+
+def field(struct: Any, name: str) -> npt.NDArray[Any]:
+    """A field of one struct; an empty array where the struct has no such field."""
+    return np.asarray(struct[name]) if name in (struct.dtype.names or ()) else np.empty(0)
+
+
+def number(struct: Any, name: str) -> float:
+    """A field with one number; NaN where it is absent, empty or neither number nor digits."""
+    value = field(struct, name)
+    while value.dtype == object and value.size == 1:  # a cell around it
+        value = np.asarray(value.item())
+    if value.size == 0:
+        return float("nan")
+    try:
+        return float(value.ravel()[0])
+    except (TypeError, ValueError):
+        return float("nan")
+
+
+def text(struct: Any, name: str) -> str:
+    """A field with a text; an empty one where it is absent."""
+    value = field(struct, name)
+    while value.dtype == object and value.size == 1:
+        value = np.asarray(value.item())
+    return str(value.ravel()[0]) if value.size and value.dtype.kind in "US" else ""

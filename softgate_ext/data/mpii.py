@@ -1,0 +1,240 @@
+"""MPII Human Pose in the official MATLAB file, with the published training and validation people."""
+
+import dataclasses
+import functools
+from collections.abc import Iterator
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from softgate_ext.data.images import require_images
+from softgate_ext.data.matfile import field, load_variable, number, structs, text
+from softgate_ext.data.poseset import EmptySplit, PoseSet, check_split
+from softgate_ext.errors import InputError
+from softgate_ext.pose.skeleton import MPII
+
+OFFICIAL_IMAGES = 24_987
+"""Entries of `annolist` in the complete release, to which the published indices refer."""
+
+MpiiSplit = Literal["train", "test", "all", "unlabelled"]
+
+
+@dataclasses.dataclass
+class Person:
+    """One `annorect`: everything 0-based, NaN or False where the file has nothing.
+
+    Attributes:
+        image: Name of the image file.
+        place: Index of the image in `annolist` and of the person in `annorect`.
+        center: `objpos`.
+        scale: Height of the person over 200 pixels.
+        joints: (16, 2).
+        labelled: (16,) bool.
+        visible: (16,) bool.
+        head: x1, y1, x2, y2 of the head box.
+    """
+
+    image: str
+    place: tuple[int, int]
+    center: tuple[float, float]
+    scale: float
+    joints: npt.NDArray[np.float64]
+    labelled: npt.NDArray[np.bool_]
+    visible: npt.NDArray[np.bool_]
+    head: tuple[float, float, float, float]
+
+    @property
+    def placed(self) -> bool:
+        """Whether there is a position and a scale, without which no crop can be made."""
+        return bool(np.isfinite((*self.center, self.scale)).all() and self.scale > 0)
+
+
+def read_mpii(root: Path | str, split: MpiiSplit = "train", check_images: bool = True) -> PoseSet:
+    """Read `mpii_human_pose_v1_u12_1.mat` and `images/`, below `root` or beside one another.
+
+    Joints are the 16 of the file, labelled where the file has a point, hidden ones included; an
+    `is_visible` that is absent or empty counts as visible, as in the published annotations.
+
+    The crop is a square of 1.25 * 200 * scale pixels about the annotated position, moved down by
+    15 * scale, since the position is the middle of the upper body (Newell et al. 2016); this is
+    given at test time too, so it leaks nothing. People without position or scale are left out.
+
+    Args:
+        root: Folder that holds the file, or the folder that it unpacked into.
+        split: "train" and "test" are the 22,246 and 2,958 people of the published training and
+            validation split (Tompson et al. 2015), in the published order; "all" is both.
+            "unlabelled" is the people of the official test images, whose joints were never
+            published; where the file has `single_person`, those it lists. Of a release with
+            other than 24,987 images, people are split by the names of their images.
+        check_images: Whether a missing image is an error.
+
+    Raises:
+        InputError: A file or an image is missing or unreadable, or the split is empty.
+    """
+    if split != "unlabelled":
+        check_split(split)
+    path, images = find_mpii(Path(root))
+    release = _release(path)
+    chosen, notes = list(_split(release, split, path)), []
+    if len(structs(field(release, "annolist"))) == OFFICIAL_IMAGES and split != "unlabelled":
+        absent = sum(len(published_split()[name]) for name in _parts(split)) - len(chosen)
+        if absent:
+            notes.append(f"{absent} of the published people are not in the file")
+    unplaced = [person for person in chosen if not person.placed]
+    if unplaced:
+        chosen = [person for person in chosen if person.placed]
+        notes.append(f"{len(unplaced)} people without position or scale are left out")
+    if not chosen:
+        raise EmptySplit(f"split {split!r} of {path} is empty")
+    paths = [images / person.image for person in chosen]
+    if check_images:
+        require_images(paths)
+    scales = np.array([person.scale for person in chosen], np.float32)
+    centers = np.array([person.center for person in chosen], np.float32)
+    return PoseSet(
+        name=f"mpii-{split}",
+        skeleton=MPII,
+        image_paths=paths,
+        joints=np.array([person.joints for person in chosen], np.float32),
+        labelled=np.array([person.labelled for person in chosen]),
+        visible=np.array([person.visible for person in chosen]),
+        **place_crops(centers, scales),
+        head_boxes=np.array([person.head for person in chosen], np.float32),
+        persons=np.array([person.place for person in chosen], np.int64),
+        notes=tuple(notes),
+    )
+
+
+def place_crops(
+    centers: npt.NDArray[np.float32], scales: npt.NDArray[np.float32]
+) -> dict[str, npt.NDArray[np.float32]]:
+    """`centers` (N, 2) and `sizes` (N,) of the square crops from MPII's positions and scales."""
+    down = np.stack([np.zeros_like(scales), 15 * scales], -1)
+    return {"centers": centers + down, "sizes": 200 * np.float32(1.25) * scales}
+
+
+def find_mpii(root: Path) -> tuple[Path, Path]:
+    """The annotation file and the folder of images.
+
+    The official archives unpack side by side, into `mpii_human_pose_v1_u12_2/` and `images/`.
+
+    Raises:
+        InputError: There is no such file.
+    """
+    if root.is_file():
+        found = [root]
+    else:
+        found = sorted(root.glob("mpii_human_pose*.mat")) or sorted(
+            root.glob("*/mpii_human_pose*.mat")
+        )
+    if not found:
+        raise InputError(f"{root} must hold mpii_human_pose_v1_u12_1.mat and has none")
+    for folder in (found[0].parent, found[0].parent.parent):
+        if (folder / "images").is_dir():
+            return found[0], folder / "images"
+    return found[0], found[0].parent / "images"
+
+
+@functools.cache
+def published_split() -> dict[str, npt.NDArray[np.int64]]:
+    """The published people: `train` (22246, 2) and `test` (2958, 2), indices of image and person,
+    0-based; `test_images` the numbers in the names of the images with people of `test`."""
+    with (
+        files("softgate_ext.data").joinpath("mpii_split.npz").open("rb") as stream,
+        np.load(stream) as arrays,
+    ):
+        return {name: arrays[name].astype(np.int64) for name in arrays.files}
+
+
+def _release(path: Path) -> Any:
+    release = load_variable(path, "RELEASE")
+    if release.dtype.names is None or release.size != 1 or "annolist" not in release.dtype.names:
+        raise InputError(f"RELEASE in {path} must be one struct with a field annolist")
+    return release.ravel()[0]
+
+
+def _split(release: Any, split: MpiiSplit, path: Path) -> Iterator[Person]:
+    annolist = structs(field(release, "annolist"))
+    flags = field(release, "img_train").ravel()
+    is_training = flags.astype(bool) if flags.dtype.kind in "biuf" else np.empty(0, bool)
+    if len(is_training) != len(annolist):
+        raise InputError(
+            f"img_train in {path} must have one value for each of the {len(annolist)} images, "
+            f"got {len(is_training)}"
+        )
+    if split == "unlabelled":
+        alone = field(release, "single_person").ravel()
+        for i in np.flatnonzero(~is_training).tolist():
+            listed = alone[i] if len(alone) == len(annolist) else None
+            for person in _people(annolist[i], i, path):
+                if listed is None or person.place[1] + 1 in np.ravel(listed):
+                    yield person
+        return
+    published = published_split()
+    if len(annolist) == OFFICIAL_IMAGES:
+        people: dict[int, list[Person]] = {}
+        for i, p in np.concatenate([published[name] for name in _parts(split)]).tolist():
+            if i not in people:
+                people[i] = list(_people(annolist[i], i, path))
+            if p < len(people[i]) and people[i][p].labelled.any():
+                yield people[i][p]
+        return
+    for i in np.flatnonzero(is_training).tolist():
+        for person in _people(annolist[i], i, path):
+            if person.labelled.any() and split in ("all", _part_of(person.image)):
+                yield person
+
+
+def _parts(split: str) -> tuple[str, ...]:
+    return ("train", "test") if split == "all" else (split,)
+
+
+def _part_of(image: str) -> str:
+    """Part of the published split that an image belongs to by its number; it may be prefixed."""
+    digits = Path(image).stem[-9:]
+    held = digits.isdigit() and int(digits) in published_split()["test_images"]
+    return "test" if held else "train"
+
+
+def _people(entry: Any, index: int, path: Path) -> Iterator[Person]:
+    """Every `annorect` of an image: none, one that is no array, or several."""
+    image = structs(field(entry, "image"))
+    name = text(image[0], "name") if len(image) else ""
+    if not name or Path(name).name != name:
+        raise InputError(f"annolist({index + 1}) of {path} must have the name of an image file")
+    for p, rect in enumerate(structs(field(entry, "annorect"))):
+        joints, labelled, visible = _joints(rect, f"{name} in {path}")
+        position = structs(field(rect, "objpos"))
+        center = tuple(number(position[0], axis) - 1 if len(position) else np.nan for axis in "xy")
+        x1, y1, x2, y2 = (number(rect, corner) - 1 for corner in ("x1", "y1", "x2", "y2"))
+        yield Person(
+            name, (index, p), (center[0], center[1]), number(rect, "scale"),
+            joints, labelled, visible, (x1, y1, x2, y2),
+        )  # fmt: skip
+
+
+def _joints(
+    rect: Any, where: str
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
+    joints = np.zeros((len(MPII), 2))
+    labelled, visible = np.zeros((2, len(MPII)), bool)
+    annotation = structs(field(rect, "annopoints"))
+    for point in structs(field(annotation[0], "point")) if len(annotation) else ():
+        joint = number(point, "id")
+        if joint not in range(len(MPII)):
+            raise InputError(f"point id of {where} must be 0 to {len(MPII) - 1}, got {joint}")
+        at = number(point, "x") - 1, number(point, "y") - 1
+        if np.isfinite(at).all():
+            joints[int(joint)] = at
+            labelled[int(joint)] = True
+            # 0, '0', 1, '1', an empty array, or no such field
+            visible[int(joint)] = _flag(point) != 0
+    return joints, labelled, visible
+
+
+def _flag(point: Any) -> float:
+    word = text(point, "is_visible")
+    return number(point, "is_visible") if not word else float(word != "0")

@@ -1,0 +1,72 @@
+"""`softgate data cache`: kept crops, and what they save."""
+
+import time
+
+import torch
+from rich.console import Console
+from torch.utils.data import DataLoader
+
+from softgate_ext.data.augment import Augmentation
+from softgate_ext.data.dataset import PoseDataset
+from softgate_ext.data.formats import recognise
+from softgate_ext.engine.crop_cache import cached_crops
+from softgate_ext.engine.data_config import DataCacheConfig
+from softgate_ext.engine.loading import Batch, batches, leave_ctrl_c
+from softgate_ext.engine.progress import say
+from softgate_ext.errors import InputError
+
+
+def cache(config: DataCacheConfig, console: Console) -> dict[str, float]:
+    """Makes the crops of the training people and measures; returns crops per second.
+
+    Raises:
+        InputError: The dataset or a value cannot be used, or the crops cannot be written.
+    """
+    for name, least in (("image_size", 12), ("batch_size", 1), ("workers", 0), ("seconds", 0)):
+        if getattr(config, name) < least:
+            raise InputError(f"{name}: got {getattr(config, name)}; takes at least {least}")
+    augment = Augmentation(config.scale, config.rotation)
+    source = recognise(config.path)
+    people = source.read("train" if "train" in source.splits else "test")
+    start = time.monotonic()
+    crops = cached_crops(people, config.image_size, augment, config.cache, console)
+    say(
+        console,
+        f"{crops.folder}: {len(crops)} crops, {len(crops.pixels) / 2**20:.0f} MiB, ready after "
+        f"{time.monotonic() - start:.1f} s",
+    )
+    rates = {}
+    for name, kept in (("crops", crops), ("pictures", None)):
+        dataset = PoseDataset(people, config.image_size, augment, crops=kept)
+        rates[name] = loading_rate(dataset, config.batch_size, config.workers, config.seconds)
+        say(
+            console,
+            f"from the {name}: {rates[name]:.0f} crops of {config.image_size} x "
+            f"{config.image_size} a second, {config.workers} workers",
+        )
+    return rates
+
+
+def loading_rate(dataset: PoseDataset, batch_size: int, workers: int, seconds: float) -> float:
+    """Crops per second that a loader delivers, in random order, once its workers run."""
+    loader: DataLoader[Batch] = DataLoader(
+        dataset,
+        batch_size,
+        shuffle=True,
+        num_workers=workers,
+        persistent_workers=workers > 0,
+        pin_memory=torch.cuda.is_available(),
+        worker_init_fn=leave_ctrl_c,
+    )
+    delivered, epoch, start = 0, 0, 0.0
+    while True:
+        dataset.set_epoch(epoch)
+        for number, batch in enumerate(batches(loader)):
+            now = time.monotonic()
+            if epoch == 0 and number <= workers:  # what was made while the workers started
+                delivered, start = 0, now
+                continue
+            delivered += len(batch["image"])
+            if now - start >= seconds:
+                return delivered / (now - start)
+        epoch += 1

@@ -1,0 +1,235 @@
+"""`softgate data check`: what a dataset is, and what of it is there, missing or broken."""
+
+import os
+from collections import Counter
+from collections.abc import Collection, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+
+from softgate_ext.data.formats import Source, recognise
+from softgate_ext.data.images import read_image
+from softgate_ext.data.poseset import EmptySplit, PoseSet
+from softgate_ext.engine.data_config import DataCheckConfig
+from softgate_ext.engine.files import write_json
+from softgate_ext.engine.plots import overlay_sheet
+from softgate_ext.engine.progress import say
+from softgate_ext.errors import InputError
+from softgate_ext.pose.draw import draw_pose
+from softgate_ext.pose.geometry import apply_affine, crop_affine, warp
+
+OFFICIAL = {"lsp": 2_000, "lspet": 10_000, "mpii": 25_204, "mpii-json": 25_204, "flic": 5_003}
+"""People in the complete releases; of MPII those of the published training and validation."""
+
+SHEET_CROP = 192
+
+
+@dataclass
+class Findings:
+    """What was found in a dataset.
+
+    Attributes:
+        source: The dataset.
+        splits: The parts that could be read.
+        absent: Why the others could not, by name.
+        sizes: Width and height of every picture that is whole.
+        broken: Every other picture, with the reason; missing ones included.
+        missing: Those of them that do not exist.
+    """
+
+    source: Source
+    splits: dict[str, PoseSet]
+    absent: dict[str, str]
+    sizes: dict[Path, tuple[int, int]] = field(default_factory=dict)
+    broken: dict[Path, str] = field(default_factory=dict)
+    missing: list[Path] = field(default_factory=list)
+
+    @property
+    def people(self) -> int:
+        return sum(map(len, self.splits.values()))
+
+    def problem(self) -> str | None:
+        """One sentence, or None where the dataset can be used as it is."""
+        if not self.broken:
+            return None
+        total, gone = len(self.sizes) + len(self.broken), len(self.missing)
+        first = next(iter(self.broken.values()))
+        return (
+            f"{self.source.path}: of {total} pictures {gone} are missing and "
+            f"{len(self.broken) - gone} broken; first, {first}"
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Everything, as a dictionary that `json` can write."""
+        missing = set(self.missing)
+        return {
+            "path": str(self.source.path),
+            "format": self.source.format,
+            "title": self.source.title,
+            "people": self.people,
+            "official_people": OFFICIAL.get(self.source.format),
+            "splits": {name: self._split(people) for name, people in self.splits.items()},
+            "absent": self.absent,
+            "pictures": len(self.sizes),
+            "missing": [str(path) for path in self.missing],
+            "broken": {
+                str(path): reason for path, reason in self.broken.items() if path not in missing
+            },
+        }
+
+    def _split(self, people: PoseSet) -> dict[str, Any]:
+        pictures = Counter(people.image_paths)
+        return {
+            "people": len(people),
+            "pictures": len(pictures),
+            "pictures_of_several": sum(count > 1 for count in pictures.values()),
+            "without_labels": int((~people.labelled.any(1)).sum()),
+            "head_boxes": _given(people.head_boxes),
+            "torso_boxes": _given(people.torso_boxes),
+            "notes": list(people.notes),
+            "joints": {
+                name: {
+                    "labelled": int(people.labelled[:, j].sum()),
+                    "visible": int(people.visible[:, j].sum()),
+                    "outside_picture": int(self._outside(people, j).sum()),
+                }
+                for j, name in enumerate(people.skeleton.joints)
+            },
+        }
+
+    def _outside(self, people: PoseSet, joint: int) -> np.ndarray:
+        unknown = (np.inf, np.inf)
+        extent = np.array([self.sizes.get(path, unknown) for path in people.image_paths])
+        at = people.joints[:, joint]
+        inside = ((at >= -0.5) & (at <= extent - 0.5)).all(-1)
+        return np.asarray(people.labelled[:, joint] & ~inside)
+
+
+def check_dataset(path: Path, console: Console) -> Findings:
+    """Reads every annotation and every picture of the dataset at `path`; a bar on a terminal.
+
+    Raises:
+        InputError: It is not known, or nothing of it can be read.
+    """
+    source = recognise(path)
+    splits: dict[str, PoseSet] = {}
+    absent: dict[str, str] = {}
+    for split in source.splits:
+        try:
+            splits[split] = source.read(split, check_images=False)
+        except EmptySplit as error:
+            absent[split] = str(error)
+    if not splits:
+        raise InputError("; ".join(absent.values()))
+    findings = Findings(source, splits, absent)
+    paths = dict.fromkeys(path for people in splits.values() for path in people.image_paths)
+    for picture, size, reason in _read_all(paths, console):
+        if size is not None:
+            findings.sizes[picture] = size
+        else:
+            findings.broken[picture] = reason
+            if not picture.exists():
+                findings.missing.append(picture)
+    return findings
+
+
+def _read_all(
+    paths: Collection[Path], console: Console
+) -> Iterator[tuple[Path, tuple[int, int] | None, str]]:
+    def read(path: Path) -> tuple[Path, tuple[int, int] | None, str]:
+        try:
+            height, width = read_image(path).shape[:2]
+        except InputError as error:
+            return path, None, str(error)
+        return path, (width, height), ""
+
+    bar = Progress(console=console, transient=True, disable=not console.is_terminal)
+    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool, bar:
+        yield from bar.track(pool.map(read, paths), len(paths), description="reading pictures")
+
+
+def contact_sheet_of(findings: Findings, count: int) -> list[np.ndarray]:
+    """Crops (SHEET_CROP, SHEET_CROP, 3) of people spread evenly over the dataset, joints drawn."""
+    everybody = [
+        (people, i)
+        for people in findings.splits.values()
+        for i, path in enumerate(people.image_paths)
+        if path in findings.sizes
+    ]
+    chosen = np.linspace(0, len(everybody) - 1, min(count, len(everybody))).astype(int)
+    crops = []
+    for people, i in (everybody[k] for k in chosen):
+        matrix = crop_affine(people.centers[i], float(people.sizes[i]), SHEET_CROP)
+        crop = warp(read_image(people.image_paths[i]), matrix, SHEET_CROP)
+        joints = np.where(people.labelled[i, :, None], people.joints[i], np.nan)
+        crops.append(draw_pose(crop, apply_affine(matrix, joints), skeleton=people.skeleton))
+    return crops
+
+
+def check(config: DataCheckConfig, console: Console) -> None:
+    """Prints the findings and writes the sheet.
+
+    Raises:
+        InputError: The dataset cannot be read, or something of it is missing or broken.
+    """
+    if config.people < 1:
+        raise InputError(f"people: got {config.people}; takes at least 1")
+    for name in ("sheet", "json"):
+        target = getattr(config, name)
+        if target is not None and (target.is_dir() or not target.parent.is_dir()):
+            raise InputError(f"{name}: got {target}; takes a file in a folder that exists")
+    findings = check_dataset(config.path, console)
+    tell(findings, console)
+    if config.json is not None:
+        write_json(config.json, findings.to_json())
+    if config.sheet is not None and findings.sizes:
+        overlay_sheet(contact_sheet_of(findings, config.people), config.sheet, columns=6)
+        say(console, f"contact sheet: {config.sheet}")
+    problem = findings.problem()
+    if problem is not None:
+        raise InputError(problem)
+
+
+def tell(findings: Findings, console: Console) -> None:
+    """Prints the findings: what and where, what is amiss, and a table a part."""
+    facts = findings.to_json()
+    official = facts["official_people"]
+    lines = [f"{facts['title']} ({facts['format']}) in {facts['path']}"]
+    whole = "" if official is None else f" (the complete release has {official})"
+    lines.append(f"{facts['people']} people in {facts['pictures']} whole pictures{whole}")
+    if findings.broken:
+        gone = len(findings.missing)
+        lines.append(f"{gone} pictures missing, {len(findings.broken) - gone} broken:")
+        reasons = list(findings.broken.values())
+        lines += [f"  {reason}" for reason in reasons[:10]]
+        if len(reasons) > 10:
+            lines.append(f"  and {len(reasons) - 10} more")
+    lines += [f"no {name}: {reason}" for name, reason in findings.absent.items()]
+    say(console, "\n".join(lines))
+    for name, people in facts["splits"].items():
+        said = [f"{people['people']} people", f"{people['pictures']} pictures"]
+        for key, words in (
+            ("pictures_of_several", "pictures with several people"),
+            ("head_boxes", "head boxes"),
+            ("torso_boxes", "torso boxes"),
+            ("without_labels", "people without a labelled joint"),
+        ):
+            if people[key]:
+                said.append(f"{people[key]} {words}")
+        table = Table(title=f"{name}: {', '.join([*said, *people['notes']])}", title_justify="left")
+        table.add_column("joint")
+        for column in ("labelled", "visible", "outside the picture"):
+            table.add_column(column, justify="right")
+        for joint, counts in people["joints"].items():
+            table.add_row(joint.replace("_", " "), *map(str, counts.values()))
+        console.print(table)
+
+
+def _given(boxes: np.ndarray | None) -> int:
+    return 0 if boxes is None else int(np.isfinite(boxes).all(1).sum())

@@ -1,0 +1,82 @@
+"""A network's inference as a flat graph of modules, plain functions and the ops of this package."""
+
+import inspect
+import math
+from collections.abc import Callable
+from itertools import chain
+from typing import Any
+
+from torch import Tensor, nn
+from torch.fx import Graph, Tracer
+
+from softgate_ext import ops
+from softgate_ext.errors import InputError
+from softgate_ext.nn.norm import has_hooks
+
+
+class InferenceTracer(Tracer):
+    """Keeps the calls of our ops whole, as those of PyTorch's own modules and functions.
+
+    Parameters and buffers are looked up by a table: torch.fx goes through all of them for each.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(autowrap_modules=(math, ops))  # type: ignore[arg-type]
+        self.names: dict[int, str] = {}
+
+    def trace(self, root: Any, concrete_args: dict[str, Any] | None = None) -> Graph:
+        """The graph of the module's forward."""
+        tensors = chain(root.named_parameters(), root.named_buffers())
+        self.names = {id(tensor): name for name, tensor in tensors}
+        return super().trace(root, concrete_args)
+
+    def getattr(self, attr: str, attr_val: Any, parameter_proxy_cache: dict[str, Any]) -> Any:
+        """A parameter as a step of the graph."""
+        name = self.names.get(id(attr_val))
+        if name is None or not isinstance(attr_val, nn.Parameter):
+            return super().getattr(attr, attr_val, parameter_proxy_cache)
+        if name not in parameter_proxy_cache:
+            parameter_proxy_cache[name] = self.create_proxy("get_attr", name, (), {})
+        return parameter_proxy_cache[name]
+
+    def create_arg(self, a: Any) -> Any:
+        """A tensor of the network as a step of the graph."""
+        name = self.names.get(id(a)) if isinstance(a, Tensor) else None
+        return super().create_arg(a) if name is None else self.create_node("get_attr", name, (), {})
+
+    def call_module(
+        self,
+        m: nn.Module,
+        forward: Callable[..., Any],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+    ) -> Any:
+        """Refuses hooks that would run now, on no tensors, and never again."""
+        name = self.path_of_module(m)
+        if has_hooks(m) and not self.is_leaf_module(m, name):
+            raise InputError(f"model must have no hooks on modules of its own, got one on {name!r}")
+        return super().call_module(m, forward, args, kwargs)
+
+
+def inference_graph(model: nn.Module) -> Graph:
+    """The graph of `model.forward`; arguments with defaults keep them.
+
+    Args:
+        model: in evaluation mode.
+
+    Raises:
+        InputError: torch.fx cannot trace it, or it has hooks that a graph would not run.
+    """
+    if has_hooks(model):
+        raise InputError("model must have no hooks, got some, which a folded network would not run")
+    parameters = inspect.signature(model.forward).parameters.values()
+    fixed = {p.name: p.default for p in parameters if p.default is not p.empty}
+    try:
+        return InferenceTracer().trace(model, fixed or None)
+    except InputError:
+        raise
+    except Exception as error:  # the forward is anybody's code, and sees no tensors
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        raise InputError(
+            f"model must be one that torch.fx can trace, got {type(model).__name__} ({lines[0]})"
+        ) from error

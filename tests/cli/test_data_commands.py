@@ -1,0 +1,126 @@
+"""`softgate data check` and `softgate data cache`, as a user runs them."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import pytest
+from official import coco, point, rect, write_coco, write_flic, write_mpii
+
+from softgate_ext.cli import main, parse
+from softgate_ext.data.synthetic import draw_people
+
+
+def softgate(*words: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "softgate_ext.cli", *map(str, words)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120)
+
+
+@pytest.fixture(scope="module")
+def people(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return draw_people(tmp_path_factory.mktemp("drawn") / "people", 6, seed=5, image_size=80)
+
+
+def test_a_whole_dataset(people: Path, tmp_path: Path) -> None:
+    sheet, found = tmp_path / "sheet.png", tmp_path / "found.json"
+    done = softgate("data", "check", people, "--sheet", sheet, "--people", 5, "--json", found)
+    assert done.returncode == 0, done.stderr
+    assert "Leeds Sports Pose (lsp)" in done.stdout
+    assert "6 people in 6 whole pictures (the complete release has 2000)" in done.stdout
+    assert "left ankle" in done.stdout and f"contact sheet: {sheet}" in done.stdout
+    facts = json.loads(found.read_text())
+    assert facts["splits"]["train"]["people"] == facts["splits"]["test"]["people"] == 3
+    assert facts["missing"] == [] and facts["broken"] == {}
+    height, width, _ = cv2.imread(str(sheet)).shape
+    assert width == 4 + 5 * (192 + 4) and height == 4 + 192 + 4
+
+
+def test_what_is_missing_and_broken_is_named(
+    people: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = shutil.copytree(people, tmp_path / "people")
+    (root / "images" / "im0002.jpg").unlink()
+    broken = root / "images" / "im0005.jpg"
+    broken.write_bytes(broken.read_bytes()[:-200])
+    found = tmp_path / "found.json"
+    sheet = tmp_path / "sheet.png"
+    assert main(["data", "check", str(root), "--sheet", str(sheet), "--json", str(found)]) == 2
+    said = capsys.readouterr()
+    assert "1 pictures missing, 1 broken:" in said.out and sheet.is_file()
+    assert "of 6 pictures 1 are missing and 1 broken; first, image" in said.err
+    assert len(said.err.splitlines()) == 1
+    facts = json.loads(found.read_text())
+    assert facts["pictures"] == 4
+    assert [Path(path).name for path in facts["missing"]] == ["im0002.jpg"]
+    assert [Path(path).name for path in facts["broken"]] == ["im0005.jpg"]
+
+
+def test_every_format(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    person = rect([point(0, 7, 7), point(9, 60, -5)])
+    nowhere = rect([point(0, 7, 7)], scale=float("nan"))
+    mpii = write_mpii(tmp_path / "mpii", [("000000001.jpg", [person, person, nowhere], 1)])
+    dolls = write_coco(
+        tmp_path / "coco" / "annotations" / "dolls.json",
+        coco([{"keypoints": [5, 6, 2, 7, 8, 1, 0, 0, 0]}]),
+    )
+    for path, words in (
+        (mpii, ["MPII Human Pose (mpii)", "1 pictures with several people", "2 head boxes",
+                "1 people without position or scale are left out", "no test: split 'test'"]),
+        (write_flic(tmp_path / "flic"), ["Cinema (FLIC) (flic)", "2 torso boxes", "left eye"]),
+        (dolls, ["COCO's form (coco)", "right hand"]),
+    ):  # fmt: skip
+        assert main(["data", "check", str(path), "--sheet", "None"]) == 0
+        said = " ".join(capsys.readouterr().out.split())
+        for word in words:
+            assert word in said
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["{}/absent"], "does not exist"),
+        (["{}"], "is no dataset that is known"),
+        (["{}", "--people", "0"], "people: got 0"),
+        (["{}", "--sheet", "{}"], "sheet: got"),
+        (["{}", "--json", "{}/no/where.json"], "json: got"),
+    ],
+)
+def test_bad_input_is_one_sentence(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], words: list[str], sentence: str
+) -> None:
+    assert main(["data", "check", *(word.format(tmp_path) for word in words)]) == 2
+    said = capsys.readouterr()
+    assert sentence in said.err and len(said.err.splitlines()) == 1 and said.out == ""
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_training_takes_several_datasets() -> None:
+    config = parse(["train", "a", "--extra", "b", "c", "--cache", "d", "--out", "e"])
+    assert (config.data, config.extra, config.cache) == (
+        Path("a"),
+        (Path("b"), Path("c")),
+        Path("d"),
+    )
+
+
+def test_crops_are_made_and_timed(people: Path, tmp_path: Path) -> None:
+    done = softgate(
+        "data", "cache", people, "--cache", tmp_path, "--image-size", 64, "--seconds", 0.1,
+        "--workers", 1,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    first, crops, pictures = done.stdout.splitlines()
+    assert "3 crops" in first and len(list(tmp_path.iterdir())) == 1
+    assert crops.startswith("from the crops: ") and pictures.startswith("from the pictures: ")
+    assert int(crops.split()[3]) > 0
+
+
+def test_a_bad_value_of_the_cache_is_one_sentence(
+    people: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for option, value in (("--workers", "-1"), ("--image-size", "0"), ("--scale", "1")):
+        assert main(["data", "cache", str(people), "--cache", str(tmp_path), option, value]) == 2
+        assert len(capsys.readouterr().err.splitlines()) == 1
