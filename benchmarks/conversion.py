@@ -1,10 +1,11 @@
 """Models that nobody here wrote, before and after `convert`: `python -m benchmarks.conversion`.
 
 Prints a JSON line a model: medians in turns of a training step (forward and backward) and of
-inference, float32, channels_last and contiguous. Needs timm and segmentation-models-pytorch.
+inference, float32, channels_last and contiguous. docs/conversion.md says what to install.
 """
 
 import copy
+import importlib
 import json
 from collections.abc import Callable
 from typing import Any
@@ -19,15 +20,14 @@ from softgate_ext.conversion import convert
 
 
 def _build(name: str) -> nn.Module:
+    package = "segmentation_models_pytorch" if name == "unet_resnet18" else "timm"
+    try:
+        library: Any = importlib.import_module(package)
+    except Exception as error:  # a torchvision made for another torch raises RuntimeError
+        raise SystemExit(f"{name} needs {package}, see docs/conversion.md: {error}") from None
     if name == "unet_resnet18":
-        import segmentation_models_pytorch as smp
-
-        unet: nn.Module = smp.Unet("resnet18", encoder_weights=None, classes=2)
-        return unet
-    import timm
-
-    model: nn.Module = timm.create_model(name)
-    return model
+        return library.Unet("resnet18", encoder_weights=None, classes=2)
+    return library.create_model(name)
 
 
 def _step(model: nn.Module) -> Callable[[Any], None]:

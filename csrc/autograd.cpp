@@ -46,6 +46,7 @@ class GatedResidual : public Function<GatedResidual> {
     in.tensor(true);
     in.tensors(m.split.size());
     in.tensor(s[1].defined());
+    in.share_first_two(m, s[1].defined());
     if (!grads[0].defined()) return variable_list(2 + m.split.size());
     return in.spread(SOFTGATE_OP(gated_residual_backward)
                          .call(m.dense(grads[0]), optional(s[0]), optional(s[1]), m.split, in.needs()));
@@ -78,6 +79,7 @@ class GatedResidualBnRelu : public Function<GatedResidualBnRelu> {
     in.tensor(true);
     in.tensors(m.split.size());
     in.tensor(s[2].defined());
+    in.share_first_two(m, s[2].defined());
     const Needs source = first(in.needs(), 3);
     in.unwanted(m.running);
     in.unwanted(m.running);
@@ -153,6 +155,7 @@ class SkipMerge : public Function<SkipMerge> {
     in.tensors(m.split.size());
     in.tensor(true);
     in.tensor(s[1].defined());
+    in.share_first_two(m, s[1].defined());
     in.constants(1);
     return in.spread(SOFTGATE_OP(skip_merge_backward)
                          .call(m.dense(grads[0]), optional(s[0]), optional(s[1]), m.channels,
@@ -190,6 +193,7 @@ class SkipMergeBnRelu : public Function<SkipMergeBnRelu> {
     in.tensors(m.split.size());
     in.tensor(true);
     in.tensor(s[2].defined());
+    in.share_first_two(m, s[2].defined());
     const Needs source = first(in.needs(), 4);
     in.unwanted(m.running);
     in.unwanted(m.running);

@@ -68,6 +68,13 @@ class Inputs {
   }
   void constants(size_t count) { slots_.push_back({count, 0, false}); }
 
+  // Without a gate, x and a lone branch (the first two inputs) have one gradient: it is written once.
+  void share_first_two(const Memory& m, bool gated) {
+    if (gated || m.split.size() != 1 || !slots_[0].wanted || !slots_[1].wanted) return;
+    needs_[1] = false;
+    slots_[1].shared = true;
+  }
+
   const Needs& needs() const { return needs_; }
 
   variable_list spread(const std::vector<Tensor>& grads) const {
@@ -75,7 +82,11 @@ class Inputs {
     auto next = grads.begin();
     for (const Slot& slot : slots_) {
       for (size_t i = 0; i < slot.entries; ++i) {
-        out.push_back(slot.wanted && i < slot.tensors ? *next++ : Variable());
+        if (slot.shared) {
+          out.push_back(out.front());
+        } else {
+          out.push_back(slot.wanted && i < slot.tensors ? *next++ : Variable());
+        }
       }
     }
     return out;
@@ -85,6 +96,7 @@ class Inputs {
   struct Slot {
     size_t entries, tensors;
     bool wanted;
+    bool shared = false;
   };
 
   void add(size_t edges, size_t entries, size_t tensors) {

@@ -18,6 +18,7 @@ from typing import Annotated, Any, Union
 import tyro
 
 from softgate_ext.engine.config import (
+    STDOUT,
     DemoConfig,
     EvalConfig,
     ExportConfig,
@@ -60,10 +61,21 @@ def _train(config: TrainConfig) -> None:
 def _evaluate(config: EvalConfig) -> None:
     from rich.console import Console
 
-    from softgate_ext.engine.evaluate import evaluate
+    from softgate_ext.engine.evaluate import evaluate, submit
 
+    if config.submission is not None:
+        submit(config)
+        print(config.submission)
+        return
     result = evaluate(config)
-    Console().print(result.table())
+    if config.json == STDOUT:
+        print(json.dumps(result.to_json(), indent=2))
+        return
+    table = result.details() if config.reference is None else result.table()
+    # Figures are never cut to fit: where the terminal is narrow, it wraps the lines.
+    console = Console()
+    console.width = max(console.width, Console(width=1000).measure(table).maximum)
+    console.print(table, soft_wrap=True)
 
 
 def _predict(config: PredictConfig) -> None:

@@ -1,4 +1,4 @@
-"""PCK@0.2 of a run, joint by joint, beside a predictor that ignores the image."""
+"""The figures of a run, or of predictions in a file, by the metric that belongs to the data."""
 
 import os
 from dataclasses import dataclass
@@ -6,187 +6,215 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich.table import Table
 
 from softgate_ext.data.dataset import PoseDataset
-from softgate_ext.data.formats import open_dataset
+from softgate_ext.data.formats import recognise
 from softgate_ext.data.join import select_joints, with_joints_of
+from softgate_ext.data.mpii import find_mpii, read_mpii
+from softgate_ext.data.mpii_submission import write_submission
 from softgate_ext.data.poseset import PoseSet
 from softgate_ext.engine.checkpoint import load_run
-from softgate_ext.engine.config import EvalConfig
+from softgate_ext.engine.comparison import Comparison, left_out_words
+from softgate_ext.engine.config import STDOUT, EvalConfig
 from softgate_ext.engine.device import resolve_device
-from softgate_ext.engine.files import write_json
+from softgate_ext.engine.files import replacing, write_json
 from softgate_ext.engine.inference import PoseInference, predict_people
+from softgate_ext.engine.measure import (
+    constant_pose,
+    measurable,
+    measure,
+    measure_mean_pose,
+    pck_to_json,
+    protocol_for,
+    reference_lengths,
+    score,
+)
+from softgate_ext.engine.predictions import ORIGINS, read_predictions, write_predictions
+from softgate_ext.engine.reference import compare
 from softgate_ext.errors import InputError
 from softgate_ext.pose.codec import HeatmapCodec
-from softgate_ext.pose.metrics import PCK, mean_pose, pck, place_pose
+from softgate_ext.pose.metrics import Floats
 from softgate_ext.pose.skeleton import Skeleton, get_skeleton
+
+__all__ = [
+    "evaluate",
+    "find_joints",
+    "left_out_words",
+    "measurable",
+    "measure",
+    "measure_mean_pose",
+    "pck_to_json",
+    "reference_lengths",
+    "submit",
+]
 
 
 @dataclass(frozen=True)
-class Evaluation:
-    """What `softgate evaluate` measures.
+class Found:
+    """Joints of people, by a run or from a file.
 
     Attributes:
-        people: number of people measured.
-        left_out: people who are not, since their reference length is not labelled.
-        skeleton: their joints.
-        network: PCK@0.2 of the network.
-        baseline: PCK@0.2 of the mean pose of the training half, put into every crop.
-        about: run, epoch, data and how the network was run.
+        joints: (N, J, 2) float64 pixels of the source images; NaN where there is none.
+        scores: (N, J), the peak of each heatmap; of a file 1 where there is a joint, else 0.
+        skeleton: the joints that were looked for.
+        about: how they came about, for the JSON.
+        notes: sentences to print.
     """
 
-    people: int
-    left_out: int
+    joints: Floats
+    scores: Floats
     skeleton: Skeleton
-    network: PCK
-    baseline: PCK
     about: dict[str, Any]
-
-    def to_json(self) -> dict[str, Any]:
-        """The figures as a dictionary that `json` can write."""
-        return {
-            **self.about,
-            "people": self.people,
-            "left_out": self.left_out,
-            "threshold": self.network.threshold,
-            "network": pck_to_json(self.network, self.skeleton),
-            "mean_pose": pck_to_json(self.baseline, self.skeleton),
-        }
-
-    def table(self) -> Table:
-        """The figures for a terminal."""
-        table = Table(title=f"PCK@{self.network.threshold} of {self.people} people, in percent")
-        table.add_column("joint")
-        table.add_column("network", justify="right")
-        table.add_column("constant mean pose", justify="right")
-        rows = zip(
-            self.skeleton.joints, self.network.per_joint, self.baseline.per_joint, strict=True
-        )
-        for name, ours, constant in rows:
-            table.add_row(name.replace("_", " "), f"{ours:.1f}", f"{constant:.1f}")
-        table.add_section()
-        columns = self.baseline.grouped(self.skeleton)
-        for title, ours in self.network.grouped(self.skeleton).items():
-            table.add_row(title, f"{ours:.1f}", f"{columns[title]:.1f}")
-        notes = []
-        if self.left_out:
-            notes.append(left_out_words(self.left_out))
-        if self.about.get("selected_here"):
-            notes.append("these weights were selected by their PCK on people measured here")
-        table.caption = "; ".join(notes) or None
-        table.add_section()
-        for title, key in (("plain mean of joints", "mean"), ("pooled over joints", "pooled")):
-            ours, constant = getattr(self.network, key), getattr(self.baseline, key)
-            table.add_row(title, f"{ours:.1f}", f"{constant:.1f}", style="bold")
-        return table
+    notes: tuple[str, ...]
 
 
-def pck_to_json(result: PCK, skeleton: Skeleton) -> dict[str, Any]:
-    """Percentages: both means, and each joint's (None where nobody has it labelled)."""
-    values = (None if np.isnan(value) else round(float(value), 4) for value in result.per_joint)
-    return {
-        "mean": round(result.mean, 4),
-        "pooled": round(result.pooled, 4),
-        "per_joint": dict(zip(skeleton.joints, values, strict=True)),
-    }
-
-
-def reference_lengths(people: PoseSet) -> np.ndarray:
-    """(N,) pixels, |left shoulder - right hip|, the unit of PCK; NaN where it is not labelled."""
-    ends = [people.skeleton.index(name) for name in ("left_shoulder", "right_hip")]
-    known = people.labelled[:, ends].all(1)
-    diagonal = people.joints[:, ends[0]] - people.joints[:, ends[1]]
-    return np.where(known, np.linalg.norm(diagonal, axis=-1), np.nan)
-
-
-def measurable(people: PoseSet) -> np.ndarray:
-    """(N,) bool: whose reference length is known."""
-    return np.isfinite(reference_lengths(people))
-
-
-def left_out_words(count: int) -> str:
-    """What is said of people whom PCK leaves out."""
-    return f"{count} people left out: left shoulder or right hip, the unit of PCK, not labelled"
-
-
-def measure(joints: np.ndarray, people: PoseSet) -> PCK:
-    """PCK@0.2 of joints (N, J, 2) in source pixels, |left shoulder - right hip| = 1.
+def evaluate(config: EvalConfig) -> Comparison:
+    """Measures a run beside a predictor that ignores the image, or predictions in files.
 
     Raises:
-        InputError: nobody has both of these labelled.
+        InputError: the run, the data or a file cannot be used, or do not fit each other.
     """
-    counted = measurable(people)
-    if not counted.any():
-        raise InputError(
-            f"data: nobody of {people.name} has both left shoulder and right hip labelled, whose "
-            "distance is the unit of PCK"
+    check(config)
+    if config.reference is not None:
+        result = compare(config.reference)
+    else:
+        assert config.data is not None
+        source = recognise(config.data)
+        people = source.read(config.split, config.predictions is None)
+        train = source.read("train", False) if "train" in source.splits else None
+        protocol = protocol_for(people)
+        score(people.joints, people, protocol)  # raises before the network runs for nothing
+        known = np.isfinite(reference_lengths(people, protocol))
+        found = find_joints(config, people)
+        measured = with_joints_of(people, found.skeleton)
+        name = "network" if config.predictions is None else "predictions"
+        scores = {name: score(found.joints, measured, protocol)}
+        if train is not None and train.labelled.any(0).all():
+            scores["mean pose"] = score(constant_pose(train, people), measured, protocol)
+        result = Comparison(
+            protocol,
+            int(known.sum()),
+            int((~known).sum()),
+            scores,
+            {**found.about, "data": str(config.data), "split": config.split},
+            (*people.notes, *found.notes),
         )
-    length = np.where(counted, reference_lengths(people), 0.0)
-    return pck(joints, people.joints, people.labelled & counted[:, None], length, 0.2)
+        if config.save_predictions is not None:
+            images = [path.name for path in people.image_paths]
+            write_predictions(
+                config.save_predictions, found.joints, found.scores, people.skeleton, images
+            )
+    if config.json not in (None, STDOUT):
+        write_json(config.json, result.to_json())
+    return result
 
 
-def measure_mean_pose(train: PoseSet, people: PoseSet) -> PCK:
-    """PCK@0.2 of the mean pose of `train`, put into the crops of `people`."""
-    pose = mean_pose(train.joints, train.labelled, train.centers, train.sizes)
-    return measure(place_pose(pose, people.centers, people.sizes), people)
-
-
-def evaluate(config: EvalConfig) -> Evaluation:
-    """Measures a run.
+def submit(config: EvalConfig) -> None:
+    """Writes the joints of MPII's test people, by a run or from a file, as the benchmark takes them.
 
     Raises:
-        InputError: the run or the data cannot be used, or do not fit each other.
+        InputError: as `evaluate`; or the data are not MPII in the official MATLAB file, or a joint
+            was not found.
     """
-    if config.batch_size < 1 or config.workers < 0:
-        raise InputError("batch_size takes 1 or more and workers 0 or more")
-    if config.json is not None:
-        _check_target(config.json)
+    check(config)
+    assert config.data is not None and config.submission is not None
+    people = read_mpii(config.data, "unlabelled", config.predictions is None)
+    assert people.persons is not None
+    found = find_joints(config, people)
+    with replacing(config.submission) as temporary:
+        write_submission(temporary, find_mpii(config.data)[0], people.persons, found.joints)
+
+
+def find_joints(config: EvalConfig, people: PoseSet) -> Found:
+    """Joints of people by the run or from the file that `config` names.
+
+    Raises:
+        InputError: see `evaluate`.
+    """
+    if config.predictions is not None:
+        joints, origin = read_predictions(
+            config.predictions, len(people), people.skeleton, config.origin
+        )
+        scores = np.where(np.isfinite(joints).all(-1), 1.0, 0.0)
+        about: dict[str, Any] = {"predictions": str(config.predictions), "origin": origin}
+        return Found(
+            joints, scores, people.skeleton, about, (f"predictions read as {origin}-based",)
+        )
+    assert config.run is not None
     device = resolve_device(config.device)
-    model, run, about = load_run(config.run, config.weights)
+    model, run, stored = load_run(config.run, config.weights)
     skeleton = get_skeleton(run.skeleton)
-    people, train = (open_dataset(config.data, split) for split in (config.split, "train"))
-    people = with_joints_of(people, skeleton)
+    with_joints_of(people, skeleton)  # raises where they have no joint in common
     inference = PoseInference(
         model.to(device),
-        HeatmapCodec(run.image_size, run.image_size // 4, run.sigma),
+        HeatmapCodec(run.image_size, run.image_size // 4, run.sigma, config.decoder),
         skeleton,
         config.amp,
         config.flip_test,
         run.training.channels_last,
     )
-    baseline = measure_mean_pose(train, people)
-    counted = int(measurable(people).sum())
     dataset = PoseDataset(people, run.image_size)
-    joints, _ = predict_people(inference, dataset, config.batch_size, config.workers)
-    joints = select_joints(joints, skeleton, people.skeleton)
-    result = Evaluation(
-        people=counted,
-        left_out=len(people) - counted,
-        skeleton=people.skeleton,
-        network=measure(joints, people),
-        baseline=baseline,
-        about={
-            "run": str(config.run),
-            "weights": config.weights,
-            "epoch": about.get("epoch"),
-            "model": run.model["name"],
-            "image_size": run.image_size,
-            "data": str(config.data),
-            "split": config.split,
-            "flip_test": config.flip_test,
-            "selected_here": config.weights == "best"
-            and (config.split == "all" or (config.split == "test") == (run.training.holdout == 0)),
-        },
+    joints, scores = predict_people(
+        inference, dataset, config.batch_size, config.workers, config.scales
     )
-    if config.json is not None:
-        write_json(config.json, result.to_json())
-    return result
+    selected_here = config.weights == "best" and (
+        config.split == "all" or (config.split == "test") == (run.training.holdout == 0)
+    )
+    about = {
+        "run": str(config.run),
+        "weights": config.weights,
+        "epoch": stored.get("epoch"),
+        "model": run.model["name"],
+        "image_size": run.image_size,
+        "flip_test": config.flip_test,
+        "scales": list(config.scales),
+        "decoder": config.decoder,
+        "selected_here": selected_here,
+    }
+    notes = []
+    if selected_here:
+        notes.append("these weights were selected by their PCK on people measured here")
+    absent = [name for name in people.skeleton.joints if name not in skeleton.joints]
+    if absent:
+        notes.append(f"not among the joints of this run, hence not counted: {', '.join(absent)}")
+    return Found(
+        select_joints(joints, skeleton, people.skeleton),
+        np.nan_to_num(select_joints(scores, skeleton, people.skeleton)),
+        skeleton,
+        about,
+        tuple(notes),
+    )
 
 
-def _check_target(path: Path) -> None:
-    """Raises InputError unless the figures can be written to `path`."""
+def check(config: EvalConfig) -> None:
+    """Raises InputError unless the arguments go together and the figures can be written."""
+    if config.reference is not None:
+        others = (config.run, config.data, config.predictions, config.save_predictions)
+        if any(other is not None for other in (*others, config.submission)):
+            raise InputError("reference: got it beside a run, data or predictions; takes it alone")
+    elif config.predictions is not None and config.data is None and config.run is not None:
+        config.run, config.data = None, config.run
+    elif config.data is None:
+        raise InputError(
+            "data: got none; give RUN DATA, DATA --predictions FILE or --reference FILE"
+        )
+    elif (config.run is None) == (config.predictions is None):
+        raise InputError("run and predictions: got both; give RUN DATA or DATA --predictions FILE")
+    if config.batch_size < 1 or config.workers < 0:
+        raise InputError("batch_size takes 1 or more and workers 0 or more")
+    for argument in ("json", "save_predictions", "submission"):
+        path = getattr(config, argument)
+        if path is not None and path != STDOUT:
+            check_target(argument, path)
+    saved = config.save_predictions
+    if saved is not None and saved.suffix.lower() not in ORIGINS:
+        takes = ", ".join(ORIGINS)
+        raise InputError(f"save_predictions: got {saved}; takes a file ending in {takes}")
+
+
+def check_target(argument: str, path: Path) -> None:
+    """Raises InputError unless a file can be written to `path`."""
     if path.is_dir() or not path.parent.is_dir():
-        raise InputError(f"json: got {path}; takes a file in a folder that exists")
+        raise InputError(f"{argument}: got {path}; takes a file in a folder that exists")
     if not os.access(path.parent, os.W_OK):
-        raise InputError(f"json: got {path}; takes a file in a folder that can be written to")
+        raise InputError(f"{argument}: got {path}; takes a file in a folder that can be written to")

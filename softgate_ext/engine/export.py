@@ -12,7 +12,7 @@ from torch.export import Dim, ExportedProgram
 from softgate_ext.backend import use_backend
 from softgate_ext.engine.checkpoint import load_run
 from softgate_ext.engine.config import ExportConfig
-from softgate_ext.engine.files import write_bytes
+from softgate_ext.engine.files import make_folder, write_bytes
 from softgate_ext.errors import InputError
 from softgate_ext.folding import fold
 from softgate_ext.pose.codec import HeatmapCodec
@@ -72,17 +72,12 @@ def export_program(
             module.training = mode
 
 
-def save_program(program: ExportedProgram, path: Path, format: Format = "onnx") -> None:
-    """Writes a program of `export_program` for a runtime.
-
-    Args:
-        program: the network.
-        path: file to write, whole or not at all; "torch" and "aoti" end in .pt2.
-        format: "onnx" (for ONNX Runtime, OpenVINO), "torch" (`torch.export.load`) or "aoti"
-            (`torch._inductor.aoti_load_package`; machine code of the device it was exported on).
+def check_target(path: Path, format: Format) -> None:
+    """Whether `save_program` can write there, before the program is made.
 
     Raises:
-        InputError: an unknown format, a wrong suffix, or a package that is missing for ONNX.
+        InputError: an unknown format, a wrong suffix, a package that is missing for ONNX, or a
+            folder that cannot be written to.
     """
     if format not in get_args(Format):
         raise InputError(f"format must be one of {', '.join(get_args(Format))}, got {format!r}")
@@ -93,7 +88,22 @@ def save_program(program: ExportedProgram, path: Path, format: Format = "onnx") 
         missing = [m for m in ("onnx", "onnxscript") if importlib.util.find_spec(m) is None]
         if missing:
             raise InputError(f"format 'onnx' needs the package {missing[0]}, which is missing")
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
+
+
+def save_program(program: ExportedProgram, path: Path, format: Format = "onnx") -> None:
+    """Writes a program of `export_program` for a runtime.
+
+    Args:
+        program: the network.
+        path: file to write, whole or not at all; "torch" and "aoti" end in .pt2.
+        format: "onnx" (for ONNX Runtime, OpenVINO), "torch" (`torch.export.load`) or "aoti"
+            (`torch._inductor.aoti_load_package`; machine code of the device it was exported on).
+
+    Raises:
+        InputError: `check_target` refuses.
+    """
+    check_target(path, format)
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / path.name
         if format == "torch":
@@ -117,6 +127,7 @@ def export_run(config: ExportConfig) -> None:
         InputError: the run cannot be used, or `config` asks for what is not there.
     """
     model, run, _ = load_run(config.run, config.weights)
+    check_target(config.out, config.format)
     size = run.image_size
     codec = None
     if config.decode != "none":

@@ -1,14 +1,20 @@
 """From crops to joints: the one path that evaluation, prediction and the demo share."""
 
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader
+from torch.nn import functional
+from torch.utils.data import DataLoader, StackDataset
 
 from softgate_ext.data.dataset import PoseDataset
 from softgate_ext.engine.config import Amp
 from softgate_ext.engine.device import autocast
 from softgate_ext.engine.loading import batches, leave_ctrl_c
+from softgate_ext.errors import InputError
 from softgate_ext.pose.codec import HeatmapCodec
 from softgate_ext.pose.skeleton import Skeleton
 
@@ -51,44 +57,94 @@ class PoseInference:
 
     @torch.inference_mode()
     def heatmaps(self, crops: Tensor) -> Tensor:
-        """Heatmaps (B, J, S/4, S/4), float32 on the network's device, of crops as above."""
+        """Heatmaps (B, J, h, w), float32, of such crops; with the flip test those of their mirror
+        images averaged in."""
         images = to_input(crops, self.device, self.channels_last)
         training = self.model.training
         self.model.eval()
         try:
-            heatmaps = self._heatmaps(images)
+            heatmaps = self._forward(images)
             if self.flip_test:
                 # Pixel centres mirror onto pixel centres, so the maps need no shift.
-                mirrored = self._heatmaps(images.flip(-1)).flip(-1)
+                mirrored = self._forward(images.flip(-1)).flip(-1)
                 order = torch.as_tensor(self.skeleton.flip_permutation, device=self.device)
                 heatmaps = (heatmaps + mirrored[:, order]) / 2
         finally:
             self.model.train(training)
         return heatmaps
 
-    def _heatmaps(self, images: Tensor) -> Tensor:
+    def _forward(self, images: Tensor) -> Tensor:
         with autocast(self.device, self.amp):
             heatmaps: Tensor = self.model(images)[-1]
         return heatmaps.float()
 
 
 def predict_people(
-    inference: PoseInference, dataset: PoseDataset, batch_size: int = 32, workers: int = 0
+    inference: PoseInference,
+    dataset: PoseDataset,
+    batch_size: int = 32,
+    workers: int = 0,
+    scales: Sequence[float] = (1.0,),
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Joints (N, J, 2), float64, in source-image pixels and scores (N, J) of a whole data set."""
-    loader = DataLoader(
-        dataset,
+    """Joints (N, J, 2), float64, in source-image pixels and scores (N, J) of a whole data set.
+
+    Args:
+        inference: The network and how it is run.
+        dataset: Crops without augmentation.
+        batch_size: People in a forward pass.
+        workers: Processes that read and crop images.
+        scales: Sizes of the crop relative to the dataset's; the heatmaps of all are averaged on
+            the grid of the first.
+
+    Raises:
+        InputError: There is no scale or one is out of range, or an image cannot be read.
+    """
+    if not scales or not all(0.1 <= scale <= 10 for scale in scales):
+        raise InputError(f"scales: got {list(scales)}; takes one or more numbers from 0.1 to 10")
+    loader: DataLoader[Any] = DataLoader(
+        StackDataset(*(_at_scale(dataset, scale) for scale in scales)),
         batch_size,
         num_workers=workers,
         pin_memory=inference.device.type == "cuda",
         worker_init_fn=leave_ctrl_c,
     )
     joints, scores = [], []
-    for batch in batches(loader):
-        found, sure = inference(batch["image"])
-        joints.append(to_source(found.double().cpu().numpy(), batch["matrix"].numpy()))
+    for crops in batches(loader):
+        maps = [inference.heatmaps(crop["image"]) for crop in crops]
+        found, sure = inference.codec.decode(average_scales(maps, scales))
+        joints.append(to_source(found.double().cpu().numpy(), crops[0]["matrix"].numpy()))
         scores.append(sure.cpu().numpy())
     return np.concatenate(joints), np.concatenate(scores)
+
+
+def _at_scale(dataset: PoseDataset, scale: float) -> PoseDataset:
+    if scale == 1:
+        return dataset
+    people = dataset.pose_set
+    resized = dataclasses.replace(people, sizes=people.sizes * np.float32(scale))
+    return PoseDataset(resized, dataset.image_size)
+
+
+def average_scales(maps: Sequence[Tensor], scales: Sequence[float]) -> Tensor:
+    """Mean of heatmaps (B, J, h, w) of concentric crops, on the grid of the first one.
+
+    Where a smaller crop ends, the mean is over the others.
+
+    Args:
+        maps: Heatmaps, one tensor a crop size.
+        scales: Sizes of the crops.
+    """
+    first, *others = maps
+    total, covered = first, torch.ones_like(first[:, :1])
+    for heat, scale in zip(others, scales[1:], strict=True):
+        # grid_sample's coordinates run from edge to edge of the map, as those of concentric
+        # crops do: they differ by the factor alone.
+        zoom = torch.eye(2, 3, device=heat.device).expand(len(heat), 2, 3) * (scales[0] / scale)
+        grid = functional.affine_grid(zoom, list(heat.shape), align_corners=False)
+        total = total + functional.grid_sample(heat, grid, align_corners=False)
+        inside = torch.ones_like(heat[:, :1])
+        covered = covered + functional.grid_sample(inside, grid, align_corners=False)
+    return total / covered
 
 
 def to_source(joints: np.ndarray, matrices: np.ndarray) -> np.ndarray:

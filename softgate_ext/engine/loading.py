@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
+from typing import TypeVar
 
 import numpy as np
 from torch import Tensor
@@ -22,6 +23,7 @@ from softgate_ext.engine.config import TrainConfig
 from softgate_ext.errors import InputError
 
 Batch = dict[str, Tensor]
+T = TypeVar("T")
 
 
 class EpochBatches(Sampler[list[int]]):
@@ -56,7 +58,7 @@ class EpochBatches(Sampler[list[int]]):
             yield np.array_split(batch, self.size)[self.rank].tolist()
 
 
-def batches(loader: DataLoader[Batch]) -> Iterator[Batch]:
+def batches(loader: DataLoader[T]) -> Iterator[T]:
     """The batches of `loader`, with `in_one_sentence`; Ctrl-C takes effect between two."""
     with ctrl_c_waits() as interrupted:
         for batch in in_one_sentence(loader):
@@ -65,7 +67,7 @@ def batches(loader: DataLoader[Batch]) -> Iterator[Batch]:
                 raise KeyboardInterrupt
 
 
-def in_one_sentence(loader: DataLoader[Batch]) -> Iterator[Batch]:
+def in_one_sentence(loader: DataLoader[T]) -> Iterator[T]:
     """The batches of `loader`; an InputError of a worker process keeps its one sentence.
 
     PyTorch hands on a worker's exception with the whole traceback in its message, whose last line

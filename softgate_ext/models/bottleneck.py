@@ -3,6 +3,7 @@
 from torch import Tensor, nn
 
 from softgate_ext.nn import Gate, Pending, bn_relu, make_gate
+from softgate_ext.nn.pending import hand_on
 
 
 class Bottleneck(nn.Module):
@@ -51,4 +52,4 @@ class Bottleneck(nn.Module):
         if self.skip_conv is not None:
             y = self.skip_conv(y)
         result = Pending(y, (f,), self.alpha)
-        return result.complete() if complete else result
+        return result.complete() if complete else hand_on(self, result)

@@ -3,10 +3,11 @@
 from collections.abc import Callable
 from typing import Literal
 
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from softgate_ext.nn import Pending
+from softgate_ext.nn.pending import call, hand_on
 
 Fusion = Literal["concat", "add"]
 MakeBlock = Callable[[int, int], nn.Module]
@@ -20,10 +21,12 @@ class Down(nn.Module):
         self.skip = make_block(width, width)
         self.encoder = make_block(width, width)
 
-    def forward(self, x: Pending) -> tuple[Pending, Pending]:
+    def forward(self, x: Tensor | Pending) -> tuple[Tensor | Pending, Tensor | Pending]:
         """(N, W, H, H) to the skip connection, same size, and (N, W, H/2, H/2)."""
-        skip = self.skip(x, complete=False)
-        return skip, self.encoder(F.max_pool2d(x.complete(), 2), complete=False)
+        x = Pending.of(x)
+        skip = call(self.skip, x, complete=False)
+        low = self.encoder(F.max_pool2d(x.complete(), 2), complete=False)
+        return hand_on(self, skip), hand_on(self, low)
 
 
 class Up(nn.Module):
@@ -43,11 +46,11 @@ class Up(nn.Module):
             else None
         )
 
-    def forward(self, x: Pending, skip: Pending) -> Pending:
+    def forward(self, x: Tensor | Pending, skip: Tensor | Pending) -> Tensor | Pending:
         """(N, W, H/2, H/2) and its skip connection (N, W, H, H) to (N, W, H, H)."""
-        low = self.decoder(x, complete=True)
-        merged = skip.merge(low, self.fusion)
-        return merged if self.conv is None else Pending.of(self.conv(merged.complete()))
+        low = call(self.decoder, x, complete=True)
+        merged = Pending.of(skip).merge(low, self.fusion)
+        return hand_on(self, merged) if self.conv is None else self.conv(merged.complete())
 
 
 class Hourglass(nn.Module):
@@ -76,14 +79,14 @@ class Hourglass(nn.Module):
         self.inner = make_block(width, width) if inner_block else None
         self.up = nn.ModuleList(Up(width, groups, fusion, make_block) for _ in range(depth))
 
-    def forward(self, x: Pending) -> Pending:
+    def forward(self, x: Tensor | Pending) -> Tensor | Pending:
         """(N, W, H, H) to (N, W, H, H), H divisible by `2 ** depth`."""
         skips = []
         for down in self.down:
-            skip, x = down(x)
+            skip, x = call(down, x)
             skips.append(skip)
         if self.inner is not None:
-            x = self.inner(x, complete=False)
+            x = call(self.inner, x, complete=False)
         for up in self.up:
-            x = up(x, skips.pop())
-        return x
+            x = call(up, x, skip=skips.pop())
+        return hand_on(self, x)

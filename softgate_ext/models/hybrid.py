@@ -15,6 +15,7 @@ from softgate_ext.models.base import PoseModel
 from softgate_ext.models.bottleneck import Bottleneck
 from softgate_ext.models.hourglass import Fusion, Hourglass, MakeBlock
 from softgate_ext.nn import Gate, Pending, SoftGatedBlock, bn_relu
+from softgate_ext.nn.pending import call, hand_on
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -34,11 +35,11 @@ class Stem(nn.Module):
         self.block2 = make_block(width // 2, width // 2)
         self.block3 = make_block(width // 2, width)
 
-    def forward(self, images: Tensor) -> Pending:
+    def forward(self, images: Tensor) -> Tensor | Pending:
         """(N, 3, H, H) to (N, W, H/4, H/4)."""
         x = self.block1(bn_relu(self.conv(images), self.bn), complete=True)
         x = self.block2(F.max_pool2d(x, 2), complete=False)
-        return self.block3(x, complete=False)
+        return hand_on(self, call(self.block3, x, complete=False))
 
 
 class Stack(nn.Module):
@@ -54,15 +55,16 @@ class Stack(nn.Module):
         self.feedback_features = None if last else nn.Conv2d(width, width, 1)
         self.feedback_heatmaps = None if last else nn.Conv2d(joints, width, 1)
 
-    def forward(self, x: Pending) -> tuple[Tensor, Pending | None]:
+    def forward(self, x: Tensor | Pending) -> tuple[Tensor, Tensor | Pending | None]:
         """(N, W, H, H) to heatmaps (N, J, H, H) and the next input; None from the last stack."""
-        y = self.block(self.hourglass(x), complete=True)
+        x = Pending.of(x)
+        y = call(self.block, call(self.hourglass, x), complete=True)
         features = bn_relu(self.conv(y), self.bn)
         heatmaps = self.heatmaps(features)
         if self.feedback_features is None or self.feedback_heatmaps is None:
             return heatmaps, None
         feedback = self.feedback_features(features) + self.feedback_heatmaps(heatmaps)
-        return heatmaps, Pending(x.complete(), (feedback,))
+        return heatmaps, hand_on(self, Pending(x.complete(), (feedback,)))
 
 
 class HybridNet(PoseModel):
@@ -179,10 +181,10 @@ class HybridNet(PoseModel):
         images = checked_images(images, 4 * 2**self.depth)
         # Half models take float images, as autocast ones do.
         x = ((images - self.mean) / self.std).to(self.stem.conv.weight.dtype)
-        pending = self.stem(x)
+        features = self.stem(x)
         outputs = []
         for stack in self.stacks:
-            heatmaps, pending = stack(pending)
+            heatmaps, features = call(stack, features)
             outputs.append(heatmaps)
         return outputs
 

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from softgate_ext.errors import InputError
 from softgate_ext.nn.norm import bn_relu
-from softgate_ext.nn.pending import Pending
+from softgate_ext.nn.pending import Pending, hand_on
 
 Gate = Literal["channel", "block", "none"]
 
@@ -88,10 +88,10 @@ class SoftGatedBlock(nn.Module):
         Args:
             x: (N, in_channels, H, W), a tensor or the Pending of the block before; a Pending is
                 completed here, with this block's first batch norm.
-            complete: False leaves the final sum to the consumer.
+            complete: False leaves the final sum to the consumer, unless the block has hooks.
 
         Returns:
-            (N, out_channels, H, W), a tensor, or a Pending where `complete` is False.
+            (N, out_channels, H, W), a tensor, or a Pending.
         """
         y, z = Pending.of(x).complete_bn_relu(self.bn1)
         f1 = self.conv1(z)
@@ -100,7 +100,7 @@ class SoftGatedBlock(nn.Module):
         if self.skip_bn is not None and self.skip_conv is not None:
             y = self.skip_conv(bn_relu(y, self.skip_bn))
         result = Pending(y, (f1, f2, f3), self.alpha)
-        return result.complete() if complete else result
+        return result.complete() if complete else hand_on(self, result)
 
     def extra_repr(self) -> str:
         return f"{self.in_channels}, {self.out_channels}, gate={self.gate!r}"

@@ -6,9 +6,17 @@ from typing import TypeGuard, TypeVar
 import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.modules import module as module_hooks
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from softgate_ext import ops
+
+_ON_ALL_MODULES = (
+    module_hooks._global_forward_hooks,
+    module_hooks._global_forward_pre_hooks,
+    module_hooks._global_backward_hooks,
+    module_hooks._global_backward_pre_hooks,
+)
 
 Result = TypeVar("Result")
 
@@ -16,7 +24,8 @@ Result = TypeVar("Result")
 def has_hooks(module: nn.Module) -> bool:
     """Whether a call of the module runs more than its forward."""
     forward = module._forward_hooks or module._forward_pre_hooks
-    return bool(forward or module._backward_hooks or module._backward_pre_hooks)
+    own = forward or module._backward_hooks or module._backward_pre_hooks
+    return bool(own) or any(_ON_ALL_MODULES)
 
 
 class SyncBatchNorm2d(nn.BatchNorm2d):

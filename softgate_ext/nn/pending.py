@@ -1,12 +1,13 @@
 """Unfinished sums: what a block hands on so that the next block can finish it within its own op."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from softgate_ext import ops
-from softgate_ext.nn.norm import bn_relu, is_fusable, with_batch_norm
+from softgate_ext.nn.norm import bn_relu, has_hooks, is_fusable, with_batch_norm
 
 
 class Pending:
@@ -112,3 +113,17 @@ class PendingMerge(Pending):
             mode=self.mode,
             branches=self.branches,
         )
+
+
+def call(module: nn.Module, x: Tensor | Pending, **options: Any) -> Any:
+    """`module(x)`, to whose hooks, where it has any, x is a tensor."""
+    return module(Pending.of(x).complete() if has_hooks(module) else x, **options)
+
+
+def hand_on(module: nn.Module, result: Tensor | Pending) -> Tensor | Pending:
+    """What the forward of `module` returns for a residual: where it has hooks, the sum.
+
+    Hooks look for tensors, as full backward hooks do, and FSDP's free the module's parameters: a
+    gate would be gone before the next block completes the sum with it.
+    """
+    return Pending.of(result).complete() if has_hooks(module) else result

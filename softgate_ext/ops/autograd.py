@@ -1,8 +1,9 @@
 """What each op saves for its backward, and which backward op serves it.
 
 Saved: ``y`` (an output anyway), the batch statistics and, only where alpha wants a gradient, ``x``;
-no mask, no concatenation, no upsampled copy. A gradient that nobody wants is not computed, and an
-output that takes part in no loss arrives as None and costs nothing.
+no mask, no concatenation, no upsampled copy. A gradient that nobody wants is not computed, one that
+two inputs share is written once, and an output that takes part in no loss arrives as None and costs
+nothing.
 """
 
 from collections.abc import Callable, Sequence
@@ -62,15 +63,24 @@ def _wanted(*needs) -> list[bool]:
     return [any(n) if isinstance(n, Sequence) else bool(n) for n in needs]
 
 
-def _spread(grads: list[Tensor], needs: Sequence[bool], branches: int, at: int) -> list:
+def _written(wanted: list[bool], alpha: Tensor | None, split: Sequence[int]) -> list[bool]:
+    """Without a gate x and a lone branch have one gradient: it is written once, as x's."""
+    shared = alpha is None and len(split) == 1 and wanted[0]
+    return [wanted[0], wanted[1] and not shared, *wanted[2:]]
+
+
+def _spread(grads: list[Tensor], needs: Sequence[bool], written: Sequence[bool], branches: int):
     """The list of a backward op as one entry per input, None where nothing was wanted."""
     rest = iter(grads)
-    return [
-        [next(rest) if need else None for _ in range(branches)]
-        if i == at
-        else (next(rest) if need else None)
-        for i, need in enumerate(needs)
-    ]
+    entries: list = []
+    for i, (need, own) in enumerate(zip(needs, written, strict=True)):
+        if i != 1:
+            entries.append(next(rest) if need else None)
+        elif need and not own:
+            entries.append([entries[0]])
+        else:
+            entries.append([next(rest) if need else None for _ in range(branches)])
+    return entries
 
 
 def _statistics(ctx, batch: list[Tensor], running: list[Tensor], training: bool) -> list[Tensor]:
@@ -100,8 +110,9 @@ def _gated_residual_backward(ctx, needs, dy):
         return None, [None] * len(ctx.split), None
     x, alpha = ctx.saved_tensors
     needs = _wanted(*needs)
-    grads = ctx.ops.gated_residual_backward(_dense(ctx, dy), x, alpha, ctx.split, needs)
-    return tuple(_spread(grads, needs, len(ctx.split), 1))
+    written = _written(needs, alpha, ctx.split)
+    grads = ctx.ops.gated_residual_backward(_dense(ctx, dy), x, alpha, ctx.split, written)
+    return tuple(_spread(grads, needs, written, len(ctx.split)))
 
 
 _register("gated_residual", _gated_residual_backward, _gated_residual_setup)
@@ -123,16 +134,17 @@ def _gated_residual_bn_relu_backward(ctx, needs, dy, dz, dmean, dvar):
     y, x, alpha, mean, var, weight, bias = ctx.saved_tensors
     branches = len(ctx.split)
     needs = _wanted(*needs[:3], *needs[5:7])
+    written = _written(needs, alpha, ctx.split)
     if dz is None:
         if dy is None:
             return None, [None] * branches, *[None] * 8
-        grads = ctx.ops.gated_residual_backward(_dense(ctx, dy), x, alpha, ctx.split, needs[:3])
-        return *_spread(grads, needs[:3], branches, 1), *[None] * 7
+        grads = ctx.ops.gated_residual_backward(_dense(ctx, dy), x, alpha, ctx.split, written[:3])
+        return *_spread(grads, needs[:3], written[:3], branches), *[None] * 7
     grads = ctx.ops.gated_residual_bn_relu_backward(
         _dense(ctx, dy), _dense(ctx, dz), y, x, alpha, mean, var, weight, bias, *ctx.norm,
-        ctx.split, needs,
+        ctx.split, written,
     )  # fmt: skip
-    *source, dweight, dbias = _spread(grads, needs, branches, 1)
+    *source, dweight, dbias = _spread(grads, needs, written, branches)
     return *source, None, None, dweight, dbias, None, None, None
 
 
@@ -158,7 +170,8 @@ def _bn_relu_backward(ctx, needs, dz, dmean, dvar):
     x, mean, var, weight, bias = ctx.saved_tensors
     needs = _wanted(needs[0], *needs[3:5])
     grads = ctx.ops.bn_relu_backward(_dense(ctx, dz), x, mean, var, weight, bias, *ctx.norm, needs)
-    dx, dweight, dbias = _spread(grads, needs, 0, -1)
+    rest = iter(grads)
+    dx, dweight, dbias = (next(rest) if need else None for need in needs)
     return dx, None, None, dweight, dbias, None, None, None
 
 
@@ -185,10 +198,11 @@ def _skip_merge_backward(ctx, needs, dmerged):
         return None, [None] * branches, None, None, None
     skip, alpha = ctx.saved_tensors
     needs = _wanted(*needs[:4])
+    written = _written(needs, alpha, ctx.split)
     grads = ctx.ops.skip_merge_backward(
-        _dense(ctx, dmerged), skip, alpha, ctx.channels, ctx.mode, ctx.split, needs
+        _dense(ctx, dmerged), skip, alpha, ctx.channels, ctx.mode, ctx.split, written
     )
-    return *_spread(grads, needs, branches, 1), None
+    return *_spread(grads, needs, written, branches), None
 
 
 _register("skip_merge", _skip_merge_backward, _skip_merge_setup)
@@ -210,18 +224,19 @@ def _skip_merge_bn_relu_backward(ctx, needs, dmerged, dz, dmean, dvar):
     merged, skip, alpha, mean, var, weight, bias = ctx.saved_tensors
     branches = len(ctx.split)
     needs = _wanted(*needs[:4], *needs[6:8])
+    written = _written(needs, alpha, ctx.split)
     if dz is None:
         if dmerged is None:
             return None, [None] * branches, *[None] * 10
         grads = ctx.ops.skip_merge_backward(
-            _dense(ctx, dmerged), skip, alpha, ctx.channels, ctx.mode, ctx.split, needs[:4]
+            _dense(ctx, dmerged), skip, alpha, ctx.channels, ctx.mode, ctx.split, written[:4]
         )
-        return *_spread(grads, needs[:4], branches, 1), *[None] * 8
+        return *_spread(grads, needs[:4], written[:4], branches), *[None] * 8
     grads = ctx.ops.skip_merge_bn_relu_backward(
         _dense(ctx, dmerged), _dense(ctx, dz), merged, skip, alpha, mean, var, weight, bias,
-        *ctx.norm, ctx.channels, ctx.mode, ctx.split, needs,
+        *ctx.norm, ctx.channels, ctx.mode, ctx.split, written,
     )  # fmt: skip
-    *source, dweight, dbias = _spread(grads, needs, branches, 1)
+    *source, dweight, dbias = _spread(grads, needs, written, branches)
     return *source, None, None, dweight, dbias, *[None] * 4
 
 

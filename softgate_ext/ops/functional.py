@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 
 from softgate_ext import reference
 from softgate_ext.backend import serving
@@ -209,14 +210,15 @@ def skip_merge_bn_relu(
 def _ops_for(t: Tensor) -> Any:
     """The ops of the backend that serves a tensor; None is the reference.
 
-    It serves the transforms of ``torch.func`` too, which differentiate and batch its plain code.
+    It serves the transforms of ``torch.func`` too, which differentiate and batch its plain code,
+    and forward-mode differentiation.
     """
     backend = serving(t.device.type)
     if backend == "reference":
         return None
     if torch.compiler.is_compiling():
         return _triton if backend == "triton" else _compiled
-    if torch._C._are_functorch_transforms_active():
+    if torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0:
         return None
     return eager_ops if backend == "triton" else _compiled
 

@@ -1,6 +1,9 @@
 """Percentage of correct key points (PCK), and the predictor that any model has to beat."""
 
 import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+from decimal import ROUND_HALF_UP, Decimal
 
 import numpy as np
 import numpy.typing as npt
@@ -20,35 +23,63 @@ class PCK:
     Attributes:
         per_joint: (J,) percentage of each joint, NaN where nobody has it labelled.
         counts: (J,) number of labelled instances of each joint.
-        threshold: Largest accepted distance as a share of the reference length.
+        threshold: Largest accepted distance as a share of the reference length; of an area under
+            the curve, where the curve ends.
+        members: Indices of the joints that enter the two averages; None for all.
     """
 
     per_joint: Floats
     counts: npt.NDArray[np.int64]
     threshold: float
+    members: tuple[int, ...] | None = None
 
     @property
     def mean(self) -> float:
         """Plain mean of the joints' percentages, each joint counting alike."""
-        return float(self.per_joint[self.counts > 0].mean()) if self.counts.any() else float("nan")
+        return _plain(self.per_joint[self._chosen], self.counts[self._chosen])
 
     @property
     def pooled(self) -> float:
-        """Percentage over all labelled joint instances together."""
-        return _weighted(self.per_joint, self.counts)
+        """Percentage over all labelled joint instances together: the weighted mean."""
+        percent, counts = self.per_joint[self._chosen], self.counts[self._chosen]
+        if not counts.any():
+            return float("nan")
+        return float(np.average(np.where(counts > 0, percent, 0.0), weights=counts))
 
-    def grouped(self, skeleton: Skeleton = LSP) -> dict[str, float]:
-        """Columns of the published tables (Head, Shoulder, ...), pooled over their joints."""
+    @property
+    def _chosen(self) -> list[int]:
+        return list(range(len(self.counts)) if self.members is None else self.members)
+
+    def grouped(self, columns: Mapping[str, Sequence[int]] = LSP.groups) -> dict[str, float]:
+        """Columns of the published tables, each the plain mean of its joints as it is there."""
         return {
-            title: _weighted(self.per_joint[list(members)], self.counts[list(members)])
-            for title, members in skeleton.groups.items()
+            title: _plain(self.per_joint[list(joints)], self.counts[list(joints)])
+            for title, joints in columns.items()
         }
 
 
-def _weighted(percent: Floats, counts: npt.NDArray[np.int64]) -> float:
-    if not counts.any():
-        return float("nan")
-    return float(np.average(np.where(counts > 0, percent, 0.0), weights=counts))
+def _plain(percent: Floats, counts: npt.NDArray[np.int64]) -> float:
+    return float(percent[counts > 0].mean()) if counts.any() else float("nan")
+
+
+def half_up(percentage: float, digits: int) -> str:
+    """A percentage as published tables print it: 78.25 is 78.3 and 92.05 is 92.1."""
+    if not math.isfinite(percentage):
+        return "-"
+    step = Decimal(1).scaleb(-digits)
+    return str(Decimal(repr(not_below(percentage))).quantize(step, ROUND_HALF_UP))
+
+
+def not_below(percentage: float) -> float:
+    """The float itself, or where it is a short decimal but for rounding, one not below that.
+
+    Counts make exact ties: 1841 of 2000 is 92.05, published as 92.1, yet the nearest float is
+    smaller, and whoever rounds that one gets 92.0.
+    """
+    short = round(float(percentage), 3)
+    if not abs(short - percentage) < 1e-9:
+        return float(percentage)
+    return short if Decimal(short) >= Decimal(repr(short)) else math.nextafter(short, math.inf)
 
 
 def normalized_distances(
@@ -67,10 +98,10 @@ def normalized_distances(
 
     Returns:
         (N, J) float64: NaN where the joint is not labelled, infinity where it is and has no finite
-        prediction.
+        prediction, which the official evaluations count as wrong too.
 
     Raises:
-        InputError: Shapes disagree, a labelled target or a length is not finite.
+        InputError: Shapes disagree, or a labelled target or its length is not finite.
     """
     predicted, target = np.asarray(predicted, np.float64), np.asarray(target, np.float64)
     labelled = np.asarray(labelled, bool)
@@ -86,12 +117,51 @@ def normalized_distances(
             raise InputError(f"{name} must have shape {wanted[name]}, got {array.shape}")
     if not np.isfinite(target[labelled]).all():
         raise InputError("target must be finite at every labelled joint, got NaN or infinity")
-    if not (np.isfinite(length) & (length >= 0)).all():
-        raise InputError("reference_length must be finite and not negative for every person")
-    with np.errstate(invalid="ignore", divide="ignore"):
-        distance = np.linalg.norm(predicted - target, axis=-1)
-        share = np.where(distance == 0, 0.0, distance / length[:, None])
-    return np.where(labelled, np.where(np.isfinite(share), share, np.inf), np.nan)
+    used = length[labelled.any(1)]
+    if not (np.isfinite(used) & (used >= 0)).all():
+        raise InputError(
+            "reference_length must be finite and not negative for every person with a labelled "
+            "joint"
+        )
+    with np.errstate(invalid="ignore", over="ignore"):
+        distance = np.hypot(*np.moveaxis(predicted - target, -1, 0))
+        # A quotient, not a product: 3 pixels of 15 are then exactly the 0.2 of the threshold.
+        share = np.divide(
+            distance,
+            length[:, None],
+            out=np.where(distance == 0, 0.0, np.inf),
+            where=length[:, None] > 0,
+        )
+    share[np.isnan(share)] = np.inf
+    share[~labelled] = np.nan
+    return share
+
+
+def pck_of(distances: Floats, threshold: float, members: tuple[int, ...] | None = None) -> PCK:
+    """PCK from `normalized_distances`; the limit itself counts as correct (`<=`).
+
+    A distance within 1e-9 of the limit is at the limit: rounding must not decide.
+    """
+    correct = (distances <= threshold * (1 + 1e-9)).sum(0)  # NaN compares false
+    counts = (~np.isnan(distances)).sum(0)
+    per_joint = np.where(counts > 0, 100.0 * correct / np.maximum(counts, 1), np.nan)
+    return PCK(per_joint, counts.astype(np.int64), threshold, members)
+
+
+def area_under_curve(
+    distances: Floats, limit: float = 0.5, members: tuple[int, ...] | None = None
+) -> PCK:
+    """Area under the PCK curve from 0 to `limit` in steps of 0.01, as a percentage of the whole.
+
+    The trapezoidal rule over thresholds that are scaled to [0, 1], with the steps of the official
+    MPII evaluation.
+    """
+    steps = round(100 * limit)
+    if steps < 1:
+        raise InputError(f"limit must be at least 0.01, got {limit}")
+    curve = [pck_of(distances, step / 100).per_joint for step in range(steps + 1)]
+    area = np.asarray(np.trapezoid(np.stack(curve), dx=1 / steps, axis=0))
+    return dataclasses.replace(pck_of(distances, limit, members), per_joint=area)
 
 
 def pck(
@@ -101,35 +171,41 @@ def pck(
     reference_length: npt.ArrayLike,
     threshold: float = 0.2,
 ) -> PCK:
-    """Share of joints predicted within `threshold` reference lengths of the truth.
+    """PCK of predictions; arguments and errors are those of `normalized_distances`."""
+    return pck_of(normalized_distances(predicted, target, labelled, reference_length), threshold)
 
-    The limit itself counts as correct (`<=`), as in the official evaluation. A labelled joint
-    without a finite prediction counts as wrong.
 
-    Args:
-        predicted, target, labelled, reference_length: As in `normalized_distances`.
-        threshold: Largest accepted distance.
+def box_diagonal(boxes: npt.ArrayLike) -> Floats:
+    """Diagonals (N,) of boxes (N, 4) x1, y1, x2, y2, corners in any order; NaN for NaN."""
+    boxes = np.asarray(boxes, np.float64)
+    if boxes.ndim != 2 or boxes.shape[1] != 4:
+        raise InputError(f"boxes must have shape (N, 4), got {boxes.shape}")
+    return np.hypot(boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1])
 
-    Raises:
-        InputError: As in `normalized_distances`.
+
+def mpii_head_size(head_boxes: npt.ArrayLike) -> Floats:
+    """Reference length of PCKh, (N,) pixels: 0.6 of the diagonal of the annotated head box.
+
+    Not the distance from neck to head top (Andriluka et al., CVPR 2014; 0.6 is from the official
+    code).
     """
-    distances = normalized_distances(predicted, target, labelled, reference_length)
-    counts = (~np.isnan(distances)).sum(0)
-    correct = (distances <= threshold).sum(0)  # NaN compares false
-    per_joint = np.where(counts > 0, 100.0 * correct / np.maximum(counts, 1), np.nan)
-    return PCK(per_joint, counts.astype(np.int64), threshold)
+    return 0.6 * box_diagonal(head_boxes)
 
 
-def lsp_torso_length(target: npt.ArrayLike) -> Floats:
+def lsp_torso_length(target: npt.ArrayLike, skeleton: Skeleton = LSP) -> Floats:
     """Reference length of LSP's PCK, (N,) pixels: |left shoulder - right hip| of the truth.
 
     One diagonal only, after Sapp and Taskar (CVPR 2013); not the mean of both, not neck-pelvis.
+
+    Args:
+        target: (N, J, 2) pixels.
+        skeleton: The J joints.
     """
     target = np.asarray(target, np.float64)
-    if target.ndim != 3 or target.shape[1:] != (len(LSP), 2):
-        raise InputError(f"target must have shape (N, {len(LSP)}, 2), got {target.shape}")
-    diagonal = target[:, LSP.index("left_shoulder")] - target[:, LSP.index("right_hip")]
-    return np.linalg.norm(diagonal, axis=-1)
+    if target.ndim != 3 or target.shape[1:] != (len(skeleton), 2):
+        raise InputError(f"target must have shape (N, {len(skeleton)}, 2), got {target.shape}")
+    ends = target[:, skeleton.index("left_shoulder")] - target[:, skeleton.index("right_hip")]
+    return np.linalg.norm(ends, axis=-1)
 
 
 def mean_pose(

@@ -60,22 +60,23 @@ class Skeleton:
             members = tuple(
                 i
                 for i, joint in enumerate(self.joints)
-                if joint.split("_", 1)[-1] in parts or joint in parts
+                if joint.removeprefix("right_").removeprefix("left_") in parts
             )
             if members:
                 columns[title] = members
         return columns
 
 
-# "Head" in the LSP and MPII tables is the mean of head top and (upper) neck.
+# Titles as the tables print them. LSP's "Head" is the mean of head top and neck; MPII's is the head
+# top alone in nearly every paper, although the benchmark's own table takes in the upper neck.
 _COLUMNS = (
-    ("Head", ("head_top", "neck", "upper_neck")),
-    ("Shoulder", ("shoulder",)),
-    ("Elbow", ("elbow",)),
-    ("Wrist", ("wrist",)),
+    ("Head", ("head_top", "neck")),
+    ("Sho", ("shoulder",)),
+    ("Elb", ("elbow",)),
+    ("Wri", ("wrist",)),
     ("Hip", ("hip",)),
-    ("Knee", ("knee",)),
-    ("Ankle", ("ankle",)),
+    ("Kne", ("knee",)),
+    ("Ank", ("ankle",)),
 )
 
 _LEGS = ("right_ankle", "right_knee", "right_hip", "left_hip", "left_knee", "left_ankle")

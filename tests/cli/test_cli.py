@@ -11,7 +11,9 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 
 from softgate_ext.cli import COMMANDS, main, parse
 from softgate_ext.data.synthetic import draw_people
@@ -61,9 +63,23 @@ def test_evaluate(
     figures = tmp_path / "figures.json"
     assert main(["evaluate", str(run), str(people), "--workers", "0", "--json", str(figures)]) == 0
     table = capsys.readouterr().out
-    for words in ("left ankle", "plain mean of joints", "pooled over joints", "constant mean pose"):
+    for words in ("left ankle", "Head", "weighted mean", "mean pose", "AUC", "PCK@0.2"):
         assert words in table
-    assert 0 <= json.loads(figures.read_text())["network"]["pooled"] <= 100
+    written = json.loads(figures.read_text())
+    assert 0 <= written["rows"][0]["weighted_mean"] <= 100
+    assert main(["evaluate", str(run), str(people), "--workers", "0", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == written
+
+
+def test_evaluate_predictions_of_others(run: Path, people: Path, tmp_path: Path) -> None:
+    joints = tmp_path / "joints.json"
+    words = ["evaluate", str(run), str(people), "--workers", "0"]
+    assert main([*words, "--save-predictions", str(joints)]) == 0
+    done = softgate("evaluate", people, "--predictions", joints, "--json")
+    assert done.returncode == 0 and done.stderr == ""
+    figures = json.loads(done.stdout)
+    assert figures["origin"] == 0
+    assert [row["name"] for row in figures["rows"]] == ["predictions", "mean pose"]
 
 
 def test_predict(run: Path, people: Path, tmp_path: Path) -> None:
@@ -72,6 +88,46 @@ def test_predict(run: Path, people: Path, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert sorted(os.listdir(tmp_path / "out")) == ["im0001.png", "predictions.json"]
     assert all(Path(line).is_file() for line in done.stdout.splitlines())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("words", "shapes"),
+    [
+        ("net.pt2 --format torch --decode dark", [(2, 14, 2), (2, 14)]),
+        ("deep/net.onnx", [(2, 14, 16, 16)]),
+    ],
+)
+def test_export(run: Path, tmp_path: Path, words: str, shapes: list[tuple[int, ...]]) -> None:
+    name, *options = words.split()
+    out = tmp_path / name
+    done = softgate("export", run, "--out", out, *options)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split()[-1] == str(out) and os.listdir(out.parent) == [out.name]
+    if out.suffix == ".onnx":
+        session = pytest.importorskip("onnxruntime").InferenceSession(out)
+        results = session.run(None, {"images": np.zeros((2, 3, 64, 64), np.float32)})
+    else:
+        results = torch.export.load(out).module()(torch.zeros(2, 3, 64, 64))
+    assert [tuple(r.shape) for r in results] == shapes
+
+
+def test_export_refuses_before_the_work(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def never(*_: object) -> None:
+        raise AssertionError("the network was traced")
+
+    monkeypatch.setattr("softgate_ext.engine.export.export_program", never)
+    image, out = tmp_path / "file", tmp_path / "net.onnx"
+    image.write_text("")
+    wrong = ["export", run, "--out", out, "--format", "torch"]
+    assert "out must end in .pt2 for format 'torch', got 'net.onnx'" in refused(capsys, *wrong)
+    assert "cannot write to the folder" in refused(
+        capsys, "export", run, "--out", image / "net.onnx"
+    )
+    assert "there is no folder" in refused(capsys, "export", tmp_path / "run", "--out", out)
+    assert os.listdir(tmp_path) == ["file"]
 
 
 @pytest.mark.parametrize("named", ["--out {}", "--out={}"])

@@ -1,6 +1,7 @@
 """Conversion: the same numbers and state, whatever form the chain is written in."""
 
 import copy
+import importlib
 import pickle
 from collections.abc import Callable
 
@@ -248,22 +249,41 @@ def test_a_model_is_asked_for():
         convert(3)  # type: ignore[arg-type]
 
 
+def _installed(name: str):
+    """A package that needs torchvision, whose import raises anything where it does not fit torch."""
+    try:
+        return importlib.import_module(name)
+    except Exception as error:
+        pytest.skip(f"needs {name}, see docs/conversion.md: {error}")
+
+
+def _load_both_ways(original: nn.Module, converted: nn.Module) -> None:
+    """Names and values; each model's own weights are moved first, so that a load shows."""
+    for source, target in ((original, converted), (converted, original)):
+        with torch.no_grad():
+            for p in source.parameters():
+                p.add_(0.01)
+        target.load_state_dict(source.state_dict(), strict=True)
+        torch.testing.assert_close(target.state_dict(), source.state_dict(), rtol=0, atol=0)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["resnetv2_18", "densenet121"])
 def test_models_of_timm(name):
-    timm = pytest.importorskip("timm")
-    model = timm.create_model(name, num_classes=10).double()
+    model = _installed("timm").create_model(name, num_classes=10).double()
     converted, report = convert(copy.deepcopy(model))
     assert not report.left and len(report.changed) == (17 if name == "resnetv2_18" else 121)
+    _load_both_ways(model, converted)
     x = torch.randn(2, 3, 64, 64, dtype=torch.float64)
     _compare(model, converted, x, exact=1e-9)
 
 
 @pytest.mark.slow
 def test_a_u_net_of_segmentation_models_pytorch():
-    smp = pytest.importorskip("segmentation_models_pytorch")
+    smp = _installed("segmentation_models_pytorch")
     model = smp.Unet("resnet18", encoder_weights=None, classes=2).double()
     converted, report = convert(copy.deepcopy(model))
     assert report.changed
+    _load_both_ways(model, converted)
     x = torch.randn(2, 3, 64, 64, dtype=torch.float64)
     _compare(model, converted, x, exact=1e-9)

@@ -1,4 +1,4 @@
-"""Runs a function on several processes that talk by gloo, and hands back what each returned."""
+"""Runs a function on several processes, and hands back what each returned."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -9,16 +9,26 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 
 
-def run(function: Callable[..., Any], processes: int, folder: Path, *arguments: Any) -> list[Any]:
-    """`function(rank, *arguments)` on each of the processes."""
-    mp.spawn(_process, (function, processes, folder, arguments), processes)
+def run(
+    function: Callable[..., Any],
+    processes: int,
+    folder: Path,
+    *arguments: Any,
+    backend: str = "gloo",
+) -> list[Any]:
+    """`function(rank, *arguments)` on each of the processes, which talk by gloo or nccl."""
+    mp.spawn(_process, (function, processes, folder, arguments, backend), processes)
     return [torch.load(folder / f"{rank}.pt", weights_only=False) for rank in range(processes)]
 
 
-def _process(rank: int, function, processes: int, folder: Path, arguments: tuple) -> None:
+def _process(
+    rank: int, function, processes: int, folder: Path, arguments: tuple, backend: str
+) -> None:
     torch.set_num_threads(1)
     store = dist.FileStore(str(folder / "store"), processes)
-    dist.init_process_group("gloo", store=store, rank=rank, world_size=processes)
+    if backend == "nccl":
+        torch.cuda.set_device(rank)
+    dist.init_process_group(backend, store=store, rank=rank, world_size=processes)
     try:
         torch.save(function(rank, *arguments), folder / f"{rank}.pt")
     finally:

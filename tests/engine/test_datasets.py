@@ -42,13 +42,13 @@ def test_joined_sets_train_and_each_is_measured_by_its_own_joints(
     assert len(list((tmp_path / "cache").iterdir())) == 2  # to train, and to watch
     for data, joints in ((mpii, 16), (people, 14), (flic, 11)):
         result = evaluate(EvalConfig(run=tmp_path / "run", data=data, device="cpu", workers=0))
-        assert len(result.skeleton) == joints and len(result.network.per_joint) == joints
+        assert len(result.scores["network"].pck.per_joint) == joints
 
 
 def test_a_run_is_measured_by_the_joints_that_it_knows(run: Path, mpii: Path) -> None:
     result = evaluate(EvalConfig(run=run, data=mpii, device="cpu", workers=0))
     unknown = [MPII.index(name) for name in ("pelvis", "thorax", "upper_neck")]
-    assert np.flatnonzero(result.network.counts == 0).tolist() == unknown
+    assert np.flatnonzero(result.scores["network"].pck.counts == 0).tolist() == unknown
 
 
 def test_joints_of_ones_own_are_kept_with_the_run(

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -107,6 +107,85 @@ def test_target_of_a_mirrored_joint_is_the_mirrored_target() -> None:
         codec.encode(joints, ones(joints)).flip(-1),
         atol=1e-4, rtol=0,
     )  # fmt: skip
+
+
+@pytest.mark.parametrize("decoder", DECODERS)
+@settings(max_examples=40, deadline=None)
+@given(x=st.floats(-0.4, 255.4), y=st.floats(-0.4, 255.4), sigma=st.sampled_from([1.0, 1.5, 2.5]))
+def test_a_mirrored_joint_is_decoded_at_its_mirrored_place(
+    decoder: str, x: float, y: float, sigma: float
+) -> None:
+    """Encode, mirror, decode is decode, mirror: for all decoders, border included.
+
+    Between two cells the highest one may be either, so the coarse ones may differ by a tie.
+    """
+    codec = HeatmapCodec(256, 64, sigma, decoder)  # type: ignore[arg-type]
+    maps = codec.encode(torch.tensor([[[x, y]]]), torch.ones(1, 1))
+    top = maps.flatten().topk(2).values
+    assume(top[0] - top[1] > 1e-5)
+    plain, mirrored = codec.decode(maps)[0], codec.decode(maps.flip(-1))[0]
+    torch.testing.assert_close(mirrored[..., 0], 255 - plain[..., 0], atol=1e-2, rtol=0)
+    torch.testing.assert_close(mirrored[..., 1], plain[..., 1], atol=1e-2, rtol=0)
+
+
+@pytest.mark.parametrize("decoder", DECODERS)
+@settings(max_examples=10, deadline=None)
+@given(seed=st.integers(0, 1000), people=st.integers(1, 5), spoilt=st.booleans())
+def test_people_are_decoded_independently_of_one_another(
+    decoder: str, seed: int, people: int, spoilt: bool
+) -> None:
+    """Alone or in a batch, in any order, beside maps that are not finite."""
+    generator = torch.Generator().manual_seed(seed)
+    codec = HeatmapCodec(128, 32, 1.0, decoder)  # type: ignore[arg-type]
+    maps = torch.rand(people, 3, 32, 32, generator=generator)
+    together = maps.flip(0).clone()
+    if spoilt:
+        together = torch.cat([together, torch.full_like(maps[:1], float("nan"))])
+    joints, scores = (result[:people].flip(0) for result in codec.decode(together))
+    for person in range(people):
+        alone, score = codec.decode(maps[person : person + 1])
+        torch.testing.assert_close(alone[0], joints[person], atol=1e-3, rtol=0)
+        torch.testing.assert_close(score[0], scores[person], atol=0, rtol=0)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_costs_a_small_part_of_a_cell(dtype: torch.dtype) -> None:
+    """Where the map is not next to the border, and no worse than the rounding of its values."""
+    codec = HeatmapCodec(256, 64, 1.5)
+    joints = everywhere(256, margin=32)
+    found, scores = codec.decode(codec.encode(joints, ones(joints)).to(dtype))
+    assert (found - joints).abs().max() < {torch.float16: 0.02, torch.bfloat16: 0.1}[dtype]
+    assert scores.dtype == torch.float32
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64, torch.int64])
+def test_targets_of_joints_in_other_dtypes(dtype: torch.dtype) -> None:
+    codec = HeatmapCodec(256, 64)
+    joints = torch.tensor([[[101, 51], [64, 200]]])
+    maps = codec.encode(joints.to(dtype), torch.tensor([[True, False]]))
+    assert maps.dtype == torch.float32 and not maps[0, 1].any()
+    torch.testing.assert_close(maps, codec.encode(joints.float(), torch.tensor([[1.0, 0.0]])))
+
+
+@pytest.mark.parametrize("weight", [0.0, -1.0, float("nan")])
+def test_targets_without_a_positive_weight_are_empty(weight: float) -> None:
+    codec = HeatmapCodec(256, 64)
+    assert not codec.encode(torch.tensor([[[10.0, 10.0]]]), torch.tensor([[weight]])).any()
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("decoder", DECODERS)
+def test_the_device_of_the_input_does_the_work(decoder: str) -> None:
+    codec = HeatmapCodec(256, 64, decoder=decoder)  # type: ignore[arg-type]
+    joints = everywhere(256, 30)
+    maps = codec.encode(joints.cuda(), ones(joints))
+    assert maps.is_cuda
+    torch.testing.assert_close(maps.cpu(), codec.encode(joints, ones(joints)))
+    found, scores = codec.decode(maps)
+    assert found.is_cuda and scores.is_cuda
+    expected = codec.decode(maps.cpu())
+    torch.testing.assert_close((found.cpu(), scores.cpu()), expected, atol=1e-2, rtol=0)
 
 
 def test_quarter_follows_the_larger_neighbour_and_stays_between_equal_ones() -> None:

@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 
 from softgate_ext.errors import InputError
 from softgate_ext.pose.geometry import BORDER, apply_affine, crop_affine, invert_affine, warp
+from softgate_ext.pose.skeleton import FLIC, LSP, MPII, Skeleton
 
 coordinate = st.floats(-500, 500)
 crops = st.fixed_dictionaries(
@@ -41,6 +42,44 @@ def test_flip_mirrors_the_crop_exactly(crop: dict, point: tuple[float, float]) -
     mirrored = apply_affine(crop_affine(**{**crop, "flip": True}), point)
     np.testing.assert_allclose(mirrored[1], plain[1], atol=1e-9)
     np.testing.assert_allclose(mirrored[0], crop["output"] - 1 - plain[0], atol=1e-9)
+
+
+@given(crops)
+def test_inverse_of_the_inverse_and_of_the_product(crop: dict) -> None:
+    matrix = crop_affine(**crop)
+    np.testing.assert_allclose(invert_affine(invert_affine(matrix)), matrix, rtol=1e-9, atol=1e-6)
+    square = np.vstack([matrix, [0, 0, 1]]) @ np.vstack([invert_affine(matrix), [0, 0, 1]])
+    np.testing.assert_allclose(square, np.eye(3), atol=1e-9)
+
+
+@given(crops, st.sampled_from([LSP, MPII, FLIC]))
+def test_flipping_twice_changes_nothing(crop: dict, skeleton: Skeleton) -> None:
+    """Joints and their order: a flipped crop, whose crop is flipped, is the plain crop."""
+    side = crop["output"]
+    points = np.random.default_rng(0).uniform(-50, 300, (len(skeleton), 2))
+    mirror = crop_affine(((side - 1) / 2, (side - 1) / 2), side, side, flip=True)
+    order = list(skeleton.flip_permutation)
+
+    def flip(joints: np.ndarray) -> np.ndarray:
+        return apply_affine(mirror, joints)[order]
+
+    plain = apply_affine(crop_affine(**{**crop, "flip": False}), points)
+    flipped = apply_affine(crop_affine(**{**crop, "flip": True}), points)[order]
+    np.testing.assert_allclose(flip(flipped), plain, atol=1e-6)
+    np.testing.assert_allclose(flip(flip(plain)), plain, atol=1e-6)
+
+
+@pytest.mark.parametrize("size", [48.0, 130.7, 500.0])
+@pytest.mark.parametrize("rotation", [0.0, 33.0])
+def test_a_flipped_crop_is_the_mirror_image_of_the_crop(size: float, rotation: float) -> None:
+    rows, columns = np.mgrid[:160, :200]
+    smooth = 127 + 100 * np.sin(columns / 11) * np.cos(rows / 7)
+    image = np.repeat(smooth[..., None], 3, -1).astype(np.uint8)
+    place = ((91.3, 70.9), size, 64, rotation)
+    flipped = warp(image, crop_affine(*place, flip=True), 64)
+    plain = warp(image, crop_affine(*place), 64)
+    difference = np.abs(flipped[:, ::-1].astype(int) - plain)
+    assert difference.max() <= 4 and difference.mean() < 0.5  # cv2 weighs at 1/32 pixel
 
 
 def test_pixel_edges_meet_pixel_edges() -> None:

@@ -47,12 +47,14 @@ def test_orders_of_the_two_schemes_agree_where_they_overlap() -> None:
 
 
 def test_groups_hold_the_columns_of_the_published_tables() -> None:
-    assert list(LSP.groups) == ["Head", "Shoulder", "Elbow", "Wrist", "Hip", "Knee", "Ankle"]
+    assert list(LSP.groups) == ["Head", "Sho", "Elb", "Wri", "Hip", "Kne", "Ank"]
     assert LSP.groups["Head"] == (12, 13)
-    assert LSP.groups["Elbow"] == (7, 10)
-    assert MPII.groups["Head"] == (8, 9)
-    assert 6 not in sum(MPII.groups.values(), ())  # the official table leaves out the pelvis
-    assert 7 not in sum(MPII.groups.values(), ())  # and the thorax
+    assert LSP.groups["Elb"] == (7, 10)
+    assert list(MPII.groups) == list(LSP.groups)
+    assert MPII.groups["Head"] == (9,)
+    left_out = {MPII.joints[i] for i in set(range(16)) - set(sum(MPII.groups.values(), ()))}
+    assert left_out == {"pelvis", "thorax", "upper_neck"}
+    assert FLIC.groups == {"Sho": (0, 3), "Elb": (1, 4), "Wri": (2, 5), "Hip": (6, 7)}
 
 
 def test_unknown_names() -> None:

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -10,11 +11,13 @@ import torch
 from cases import Case, call, make_inputs, outputs_and_gradients
 from processes import lines_of
 from softgate_ext.triton_kernels import launch
+from test_registration import CASES, arguments, backward_arguments, layouts, names
 
 import softgate_ext
 from softgate_ext import InputError, backend, use_backend
 
 ROOT = Path(__file__).parents[2]
+SMALL = (2, 8, 2, 4)
 
 
 def inputs_on(device: str, **options) -> tuple[Case, object]:
@@ -22,19 +25,24 @@ def inputs_on(device: str, **options) -> tuple[Case, object]:
     return case, make_inputs(case).cast()
 
 
-@pytest.mark.parametrize("case", [Case(), Case(merge="concat"), Case(plain=True)], ids=str)
-def test_opcheck(case, device):
-    i = make_inputs(case).cast()
-    norm = (i.running_mean, i.running_var, i.weight, i.bias, True, 1e-5, True)
-    ops = torch.ops.softgate_triton
-    if case.plain:
-        op, args = ops.bn_relu, (i.x, *norm)
-    elif case.merge:
-        op, args = ops.skip_merge_bn_relu, (i.x, i.branches, i.low, i.alpha, *norm, case.merge)
-    else:
-        op, args = ops.gated_residual_bn_relu, (i.x, i.branches, i.alpha, *norm)
-    args = tuple(a.to(device) if isinstance(a, torch.Tensor) else a for a in args)
-    torch.library.opcheck(op.default, args, rtol=1e-4, atol=1e-4)
+def checked_op(name: str, arguments: tuple) -> None:
+    op = getattr(torch.ops.softgate_triton, name).default
+    torch.library.opcheck(op, arguments, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.slow
+@names
+@layouts
+def test_opcheck(name, channels_last, device):
+    case = replace(CASES[name], size=SMALL, channels_last=channels_last, device=device)
+    checked_op(name.split("-")[0], arguments(case))
+
+
+@pytest.mark.slow
+@names
+def test_opcheck_of_backward(name, device):
+    case = replace(CASES[name], size=SMALL, channels_last=True, device=device)
+    checked_op(name.split("-")[0] + "_backward", backward_arguments(name, case))
 
 
 def test_compiled_graph_calls_the_kernels(device):

@@ -1,0 +1,80 @@
+"""Predictions for MPII's test people in the form that the benchmark's evaluation takes.
+
+`pred` is the part of `RELEASE.annolist` with `img_train == 0`, every image and `annorect` in its
+place, in which the predicted people have `annopoints.point(k)` with `x`, `y` (1-based) and `id`
+(0 to 15). The benchmark reads the people of `single_person` and goes by these places.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import scipy.io
+
+from softgate_ext.data.matfile import field, load_variable
+from softgate_ext.errors import InputError
+from softgate_ext.pose.skeleton import MPII
+
+NAME = "pred_keypoints_mpii.mat"
+
+
+def write_submission(
+    path: Path, release: Path, persons: npt.NDArray[np.int64], joints: npt.NDArray[np.floating]
+) -> None:
+    """Writes `pred` to `path`.
+
+    Args:
+        path: .mat file to write.
+        release: The official annotation file.
+        persons: (N, 2) indices of the image in `annolist` and of the person in `annorect`,
+            0-based, as `PoseSet.persons`.
+        joints: (N, 16, 2) pixels, 0-based.
+
+    Raises:
+        InputError: Shapes disagree, a joint is not finite, or a person is none of the test images.
+    """
+    people = len(persons)
+    if joints.shape != (people, len(MPII), 2):
+        raise InputError(f"joints must have shape ({people}, 16, 2), got {joints.shape}")
+    if not np.isfinite(joints).all():
+        raise InputError("joints must be finite, since the benchmark takes a place for each")
+    contents = load_variable(release, "RELEASE").ravel()[0]
+    annolist = field(contents, "annolist").ravel()
+    tested = np.asarray(field(contents, "img_train"), np.float64).ravel() == 0
+    place = np.cumsum(tested) - 1
+    pred = annolist[tested]
+    for (image, person), pose in zip(persons.tolist(), joints + 1, strict=True):
+        if not (0 <= image < len(tested) and tested[image]):
+            raise InputError(f"persons must be of test images, got image {image} (from 0)")
+        rects = _with_annopoints(pred[place[image]]["annorect"])
+        if not 0 <= person < rects.size:
+            raise InputError(
+                f"persons must be in annorect, got {person} of {rects.size} in image {image}"
+            )
+        rects["annopoints"].flat[person] = _annopoints(pose)
+        pred[place[image]]["annorect"] = rects
+    with open(path, "wb") as file:
+        scipy.io.savemat(file, {"pred": pred[None]}, do_compression=True)
+
+
+def _with_annopoints(rects: Any) -> npt.NDArray[Any]:
+    """The struct array with a field `annopoints`, which test people need not have."""
+    names = rects.dtype.names or ()
+    if "annopoints" in names or not rects.size:
+        return np.asarray(rects)
+    result = np.empty(rects.shape, [(name, object) for name in (*names, "annopoints")])
+    for name in names:
+        result[name] = rects[name]
+    for i in range(result.size):
+        result["annopoints"].flat[i] = np.empty((0, 0))
+    return result
+
+
+def _annopoints(pose: npt.NDArray[np.floating]) -> npt.NDArray[Any]:
+    points = np.empty((1, len(pose)), [("x", object), ("y", object), ("id", object)])
+    for index, (x, y) in enumerate(pose.tolist()):
+        points[0, index] = (x, y, float(index))
+    annopoints = np.empty((1, 1), [("point", object)])
+    annopoints[0, 0]["point"] = points
+    return annopoints

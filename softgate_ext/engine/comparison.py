@@ -1,0 +1,110 @@
+"""Scores of predictors on the same people, side by side: as JSON and as tables for a terminal."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from rich import box
+from rich.table import Table
+
+from softgate_ext.pose.metrics import PCK, half_up
+from softgate_ext.pose.protocol import Protocol, Score
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What `softgate evaluate` measures.
+
+    Attributes:
+        protocol: rules of the benchmark.
+        people: number of people measured.
+        left_out: people who are not, since their reference length is not known.
+        scores: figures of each predictor, by its name.
+        about: how the figures came about, for the JSON.
+        notes: sentences to print below a table.
+    """
+
+    protocol: Protocol
+    people: int
+    left_out: int
+    scores: dict[str, Score]
+    about: dict[str, Any] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """The figures, unrounded, as a dictionary that `json` can write."""
+        return {
+            "metric": self.protocol.metric,
+            "unit": self.protocol.unit,
+            **self.about,
+            "people": self.people,
+            "left_out": self.left_out,
+            "rows": [{"name": name, **score.to_json()} for name, score in self.scores.items()],
+        }
+
+    def table(self) -> Table:
+        """A row for each predictor, a column for each of the published tables."""
+        titles = list(self.protocol.columns)
+        parts = _parts(self)
+        table = Table(title=self._title(), box=box.SIMPLE, padding=(0, 1, 0, 0))
+        table.add_column("predictions", no_wrap=True)
+        for title in (*titles, "mean", "weighted mean", *parts):
+            table.add_column(title, justify="right", no_wrap=True)
+        for name, score in self.scores.items():
+            columns = score.pck.grouped(self.protocol.columns)
+            values = [*columns.values(), score.pck.mean, score.pck.pooled]
+            values += [part.pooled for part in score.parts().values()]
+            table.add_row(name, *map(self._print, values))
+        table.caption = self._caption()
+        return table
+
+    def details(self) -> Table:
+        """A column for each predictor, a row for each joint, published column and mean."""
+        table = Table(title=self._title())
+        table.add_column("joint")
+        for name in self.scores:
+            table.add_column(name, justify="right")
+
+        def row(title: str, value: Callable[[Score], float], style: str | None = None) -> None:
+            values = (self._print(value(score)) for score in self.scores.values())
+            table.add_row(title, *values, style=style)
+
+        for index, name in enumerate(self.protocol.skeleton.joints):
+            row(name.replace("_", " "), lambda s, i=index: float(s.pck.per_joint[i]))  # type: ignore[misc]
+        table.add_section()
+        columns = self.protocol.columns
+        for title in columns:
+            row(title, lambda s, t=title: s.pck.grouped(columns)[t])  # type: ignore[misc]
+        table.add_section()
+        row("mean", lambda s: s.pck.mean, "bold")
+        row("weighted mean", lambda s: s.pck.pooled, "bold")
+        for part in _parts(self):
+            row(part, lambda s, p=part: s.parts()[p].pooled)  # type: ignore[misc]
+        table.caption = self._caption()
+        return table
+
+    def _title(self) -> str:
+        return f"{self.protocol.metric} of {self.people} people, in percent"
+
+    def _print(self, value: float) -> str:
+        return half_up(value, self.protocol.digits)
+
+    def _caption(self) -> str:
+        sentences = [f"unit: {self.protocol.unit}"]
+        if _parts(self):
+            parts = ", ".join([*_parts(self)])
+            sentences.append(f"{parts}: weighted means")
+        if self.left_out:
+            sentences.append(left_out_words(self.left_out))
+        return "\n".join([*sentences, *self.notes])
+
+
+def _parts(comparison: Comparison) -> dict[str, PCK]:
+    for score in comparison.scores.values():
+        return score.parts()
+    return {}
+
+
+def left_out_words(count: int) -> str:
+    """What is said of people who cannot be measured."""
+    return f"{count} people left out: the unit of the metric is not labelled"

@@ -1,0 +1,166 @@
+"""Joints in the files that people exchange them in."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import scipy.io
+
+from softgate_ext.engine.predictions import ORIGINS, read_predictions, write_predictions
+from softgate_ext.errors import InputError
+from softgate_ext.pose.skeleton import LSP, MPII
+
+JOINTS = np.random.default_rng(0).uniform(-20, 300, (5, 16, 2))
+SCORES = np.random.default_rng(1).random((5, 16))
+IMAGES = [f"{i}.jpg" for i in range(5)]
+
+
+def hdf5() -> Any:
+    return pytest.importorskip("h5py")
+
+
+def read(path: Path, origin: int | None = None) -> np.ndarray:
+    return read_predictions(path, 5, MPII, origin)[0]
+
+
+@pytest.mark.parametrize("suffix", ORIGINS)
+def test_what_is_written_comes_back(tmp_path: Path, suffix: str) -> None:
+    if suffix in (".h5", ".hdf5"):
+        hdf5()
+    path = tmp_path / f"ours{suffix}"
+    joints = JOINTS.copy()
+    joints[2, 3] = np.nan
+    write_predictions(path, joints, SCORES, MPII, IMAGES)
+    np.testing.assert_allclose(read(path), joints, atol=1e-9)
+    assert [file.name for file in tmp_path.iterdir()] == [path.name]
+
+
+def test_matlab_files_hold_matlab_coordinates(tmp_path: Path) -> None:
+    write_predictions(tmp_path / "a.mat", JOINTS, SCORES, MPII, IMAGES)
+    stored = scipy.io.loadmat(tmp_path / "a.mat")
+    np.testing.assert_allclose(stored["preds"], JOINTS + 1)
+    assert [str(name[0]) for name in stored["joint_names"].ravel()] == list(MPII.joints)
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0), (1, 2, 0), (0, 2, 1), (2, 0, 1)])
+def test_axes_in_any_order(tmp_path: Path, order: tuple[int, int, int]) -> None:
+    """Such as (2, 16, N), in which MATLAB and Lua write them."""
+    scipy.io.savemat(tmp_path / "a.mat", {"preds": (JOINTS + 1).transpose(order)})
+    np.testing.assert_allclose(read(tmp_path / "a.mat"), JOINTS)
+
+
+def test_scores_and_other_arrays_are_left_alone(tmp_path: Path) -> None:
+    triples = np.concatenate([JOINTS, SCORES[..., None]], -1)
+    other = np.zeros((5, 16, 2))
+    np.savez(tmp_path / "a.npz", scores=other, preds=triples, centre=np.ones((5, 2)))
+    np.testing.assert_allclose(read(tmp_path / "a.npz"), JOINTS)
+    np.savez(tmp_path / "b.npz", anything=JOINTS.astype(np.float32).reshape(5, 32))
+    np.testing.assert_allclose(read(tmp_path / "b.npz"), JOINTS, atol=1e-4)
+
+
+def test_origin_of_the_format_of_the_file_and_of_the_caller(tmp_path: Path) -> None:
+    np.savez(tmp_path / "plain.npz", preds=JOINTS)
+    np.savez(tmp_path / "says.npz", preds=JOINTS, origin=1)
+    scipy.io.savemat(tmp_path / "plain.mat", {"preds": JOINTS})
+    for name, origin, expected in (
+        ("plain.npz", None, 0), ("plain.npz", 1, 1), ("says.npz", None, 1), ("says.npz", 0, 0),
+        ("plain.mat", None, 1), ("plain.mat", 0, 0),
+    ):  # fmt: skip
+        joints, taken = read_predictions(tmp_path / name, 5, MPII, origin)  # type: ignore[arg-type]
+        assert taken == expected
+        np.testing.assert_allclose(joints, JOINTS - expected)
+
+
+def test_matlab_7_3_is_hdf5(tmp_path: Path) -> None:
+    with hdf5().File(tmp_path / "new.mat", "w", userblock_size=512) as store:
+        store["preds"] = JOINTS.transpose()
+    header = b"MATLAB 7.3 MAT-file".ljust(124) + b"\x00\x02IM"
+    with open(tmp_path / "new.mat", "r+b") as file:
+        file.write(header)
+    np.testing.assert_allclose(read(tmp_path / "new.mat"), JOINTS - 1)
+
+
+def by_name(person: np.ndarray) -> dict[str, Any]:
+    joints = {
+        n: {"x": x, "y": y, "score": 1} for n, (x, y) in zip(MPII.joints, person, strict=True)
+    }
+    return {"box_xywh": [0, 0, 9, 9], "joints": dict(reversed(joints.items()))}
+
+
+def coco(person: np.ndarray) -> dict[str, Any]:
+    flat = np.concatenate([person, np.ones((16, 1))], -1).ravel().tolist()
+    return {"image_id": 1, "category_id": 1, "keypoints": flat, "score": 0.5}
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        JOINTS.tolist(),
+        {"preds": JOINTS.tolist()},
+        [{"joints": person.tolist()} for person in JOINTS],
+        {"people": [{"keypoints": person.tolist()} for person in JOINTS]},
+        [coco(person) for person in JOINTS],
+        {"origin": 1, "predictions": (JOINTS + 1).tolist()},
+        [
+            {"file": "a.jpg", "people": [by_name(p) for p in JOINTS[:2]]},
+            {"file": "b.jpg", "people": [by_name(p) for p in JOINTS[2:]]},
+        ],
+    ],
+    ids=["nested", "named", "joints", "people", "coco", "origin", "softgate predict"],
+)
+def test_json_of_several_kinds(tmp_path: Path, content: Any) -> None:
+    (tmp_path / "a.json").write_text(json.dumps(content))
+    np.testing.assert_allclose(read(tmp_path / "a.json"), JOINTS)
+
+
+def test_joints_that_were_not_found_are_nan(tmp_path: Path) -> None:
+    people = JOINTS.tolist()
+    people[1][2] = None
+    people[3][4] = [None, 5]
+    (tmp_path / "a.json").write_text(json.dumps(people))
+    missing = np.isnan(read(tmp_path / "a.json"))
+    assert missing[1, 2].all() and missing[3, 4].tolist() == [True, False] and missing.sum() == 3
+
+
+def test_bad_files_are_one_sentence(tmp_path: Path) -> None:
+    np.savez(tmp_path / "whole.npz", preds=JOINTS)
+    whole = (tmp_path / "whole.npz").read_bytes()
+    contents: list[tuple[str, bytes | str, str]] = [
+        ("a.txt", "", "predictions: got .*a.txt; takes a file ending in .mat"),
+        ("cut.npz", whole[:300], "cannot read .*cut.npz"),
+        ("text.mat", "text", "cannot read .*text.mat"),
+        ("a.json", "[[[1, 2]", "not valid JSON"),
+        ("b.json", "3", 'list of {"joints"'),
+        ("c.json", '[{"joint": [[1, 2]]}]', "one a person"),
+        ("d.json", "[[[1, 2], [1]], [[1, 2]]]", "one a person"),
+        ("e.json", "{}", "one a person"),
+        ("f.json", '[["a", "b"]]', "one a person"),
+        ("j.json", '[{"people": [{"joints": {"pelvis": 3}}]}]', "one a person"),
+        ("g.json", "[[[1, 2]]]", r"5 people with 16 joints, .* \(5, 16, 2\), got"),
+        ("h.json", json.dumps({"origin": "x", "preds": JOINTS.tolist()}), "origin in .* 0 or 1"),
+        ("i.json", "[]", "must hold 5 people"),
+    ]
+    if hdf5():
+        contents.append(("text.h5", "text", "cannot read .*text.h5"))
+    for name, content, message in contents:
+        path = tmp_path / name
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+        with pytest.raises(InputError, match=message) as caught:
+            read(path)
+        assert "\n" not in str(caught.value)
+    with pytest.raises(InputError, match="there is no file .*absent.npz"):
+        read(tmp_path / "absent.npz")
+    with pytest.raises(InputError, match=r"5 people with 14 joints, .* got preds \(5, 16, 2\)"):
+        read_predictions(tmp_path / "whole.npz", 5, LSP)
+    with pytest.raises(InputError, match="save_predictions: got .*a.txt"):
+        write_predictions(tmp_path / "a.txt", JOINTS, SCORES, MPII, IMAGES)
+
+
+def test_nothing_half_written(tmp_path: Path) -> None:
+    with pytest.raises(ValueError):
+        write_predictions(tmp_path / "a.json", JOINTS, SCORES, MPII, IMAGES[:2])
+    with pytest.raises(InputError, match="cannot write"):
+        write_predictions(tmp_path / "absent" / "a.npz", JOINTS, SCORES, MPII, IMAGES)
+    assert not list(tmp_path.iterdir())
