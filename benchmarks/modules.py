@@ -94,6 +94,7 @@ def training_steps(case: NetworkCase, names: Sequence[str]) -> Iterator[Competit
     """Whole steps of one learner; its random batch costs what a real one would."""
     # Here and not above: the ops are measured without the packages that the engine needs.
     from softgate_ext.engine.config import TrainConfig
+    from softgate_ext.engine.distributed import Group
     from softgate_ext.engine.learner import Learner
 
     config = TrainConfig(
@@ -109,7 +110,7 @@ def training_steps(case: NetworkCase, names: Sequence[str]) -> Iterator[Competit
     torch.manual_seed(config.seed)
     codec = HeatmapCodec(case.image_size, case.image_size // 4, config.sigma)
     model = create_model(case.model, joints=JOINTS)
-    learner = Learner(model, codec, config, torch.device(case.device))
+    learner = Learner(model, codec, config, Group(torch.device(case.device)))
     batch = {
         "image": torch.randint(
             0, 256, (case.batch_size, 3, case.image_size, case.image_size), dtype=torch.uint8

@@ -4,11 +4,14 @@ The dataclasses of `engine.config` are the commands; what needs PyTorch is impor
 that runs, so that `--help` is quick.
 """
 
+import io
 import json
 import os
 import shlex
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext, redirect_stderr
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Union
 
@@ -29,7 +32,7 @@ from softgate_ext.engine.config import (
 from softgate_ext.engine.data_config import DataCacheConfig, DataCheckConfig
 from softgate_ext.engine.files import read_json
 from softgate_ext.engine.predict_config import GatesConfig, PredictConfig, ServeConfig
-from softgate_ext.errors import InputError
+from softgate_ext.errors import Elsewhere, InputError
 
 WRONG = 2  # exit code: wrong input
 PARTLY = 3  # exit code: some inputs could not be used, the others were
@@ -46,8 +49,10 @@ def _train(config: TrainConfig) -> None:
         train(config)
     except KeyboardInterrupt:
         resumable = (config.out / "training.pt").is_file()
-        advice = shlex.join(
-            ["softgate", "train", str(config.data), "--out", str(config.out), "--resume"]
+        processes = os.environ.get("LOCAL_WORLD_SIZE")
+        launcher = f"torchrun --nproc-per-node {processes} -m softgate_ext.cli"
+        advice = f"{launcher if processes else 'softgate'} train " + shlex.join(
+            [str(config.data), "--out", str(config.out), "--resume"]
         )
         raise Interrupted(
             f"continue from the last whole epoch with: {advice}"
@@ -202,6 +207,8 @@ def parse(arguments: Sequence[str]) -> Any:
         InputError: the run to resume has no valid configuration.
         SystemExit: the command line is wrong, or asked for help.
     """
+    resumes = list(arguments[:1]) == ["train"] and "--resume" in arguments
+    stored = _stored(arguments) if resumes else None
     kinds: list[Any] = []
     groups: dict[str, list[Any]] = {}
     for name, (kind, _) in COMMANDS.items():
@@ -210,22 +217,24 @@ def parse(arguments: Sequence[str]) -> Any:
             groups.setdefault(group, []).append(Annotated[kind, tyro.conf.subcommand(name)])
             continue
         about: dict[str, Any] = {}
-        if name == "train" and list(arguments[:1]) == ["train"] and "--resume" in arguments:
-            stored = _stored(arguments)
-            if stored is not None:
-                about = {"default": stored}
+        if name == "train" and stored is not None:
+            # A dictionary that is not empty would turn its option into one for each key.
+            about = {"default": replace(stored, model_options={})}
         kinds.append(Annotated[kind, tyro.conf.subcommand(name, **about)])
     for group, members in groups.items():
         union: Any = Union[tuple(members)]  # noqa: UP007
         about = {"description": f"Work on a {group}set: one of the commands below."}
         kinds.append(Annotated[union, tyro.conf.subcommand(group, **about)])
     commands: Any = Union[tuple(kinds)]  # noqa: UP007
-    return tyro.cli(
+    config = tyro.cli(
         commands,
         prog="softgate",
         description="Soft-gated pose networks: train, evaluate, predict.",
         args=list(arguments),
     )
+    if stored is not None and not config.model_options:
+        config.model_options = stored.model_options
+    return config
 
 
 def _stored(arguments: Sequence[str]) -> TrainConfig | None:
@@ -259,9 +268,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit code: 0, 1 when nobody reads the output any more, 2 for wrong input, 3 when some
         of several inputs could not be used, 130 when interrupted.
     """
+    # Under torchrun one of the processes talks; an InputError is said by the one that raises it.
+    talks = os.environ.get("RANK", "0") == "0"
     try:
         code: int | None = None
-        config = parse(sys.argv[1:] if arguments is None else arguments)
+        with nullcontext() if talks else redirect_stderr(io.StringIO()):
+            config = parse(sys.argv[1:] if arguments is None else arguments)
         for kind, run in COMMANDS.values():
             if type(config) is kind:
                 code = run(config)
@@ -271,6 +283,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # What is still buffered would fail again, with a traceback, when Python closes stdout.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+    except Elsewhere:
+        return WRONG
     except InputError as error:
         _complain(str(error))
         return WRONG
@@ -284,7 +298,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return WRONG
     except KeyboardInterrupt as error:
         advice = str(error) or "every file written is complete"
-        print(f"softgate: interrupted; {advice}", file=sys.stderr)
+        if talks:
+            print(f"softgate: interrupted; {advice}", file=sys.stderr)
         return 130
 
 

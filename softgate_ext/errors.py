@@ -5,6 +5,10 @@ class InputError(ValueError):
     """Wrong input; one sentence names the argument, what it got and what it takes."""
 
 
+class Elsewhere(InputError):
+    """Another process of a training failed; it says why, this one only ends."""
+
+
 def reason(error: BaseException) -> str:
     """The first line of what an exception says, for a sentence of ours; else its type."""
     text = getattr(error, "strerror", None) or str(error)

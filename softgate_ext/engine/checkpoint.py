@@ -5,6 +5,8 @@
     best.safetensors    the weights with the highest PCK on the people watched during training
     training.pt         all that `--resume` needs: raw weights, optimizer, counters, RNG
     log.jsonl           a line an epoch
+    plots.png           the plot sheet, once the training is over
+    tensorboard/        event files, with `--tensorboard`
 
 Every file is replaced as a whole and is of use by itself, so a run that is killed at any moment
 leaves a folder that predicts and resumes: from training.pt alone, whichever epoch the others hold.
@@ -25,10 +27,10 @@ from softgate_ext.engine.files import read_json, write_bytes, write_json
 from softgate_ext.errors import InputError
 from softgate_ext.models import PoseModel, create_model
 
-CONFIG, STATE, LOG = "config.json", "training.pt", "log.jsonl"
+CONFIG, STATE, LOG, PLOTS = "config.json", "training.pt", "log.jsonl", "plots.png"
 Which = Literal["last", "best"]
 WEIGHTS: dict[Which, str] = {"last": "model.safetensors", "best": "best.safetensors"}
-FILES = (CONFIG, *WEIGHTS.values(), STATE, LOG)
+FILES = (CONFIG, *WEIGHTS.values(), STATE, LOG, PLOTS)
 
 
 def save_config(run: Path, config: RunConfig) -> None:
@@ -64,15 +66,45 @@ def load_weights(path: Path, model: nn.Module) -> dict[str, Any]:
     """
     if not path.is_file():
         raise InputError(f"run: there are no weights {path}; train first")
+    stored, about = _read_weights(path)
+    check_architecture(str(path), stored, model)
+    model.load_state_dict(stored)
+    return about
+
+
+def _read_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """The tensors of a safetensors file, and what its header says of them."""
     try:
         with safe_open(path, framework="pt") as file:
             about = json.loads((file.metadata() or {}).get("softgate", "{}"))
             stored = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError, ValueError) as error:
         raise InputError(f"{path} is not a readable safetensors file ({error})") from error
-    check_architecture(str(path), stored, model)
-    model.load_state_dict(stored)
-    return about if isinstance(about, dict) else {}
+    return stored, about if isinstance(about, dict) else {}
+
+
+def init_weights(source: Path, model: nn.Module) -> str:
+    """Loads what fits `model`, by name and shape, from a run's folder or a safetensors file.
+
+    Returns:
+        What was taken and what was not, in words.
+
+    Raises:
+        InputError: the file is missing or damaged, or nothing of it fits.
+    """
+    path = source / WEIGHTS["last"] if source.is_dir() else source
+    if not path.is_file():
+        raise InputError(f"init: there are no weights {path}; takes a run or a .safetensors file")
+    stored, _ = _read_weights(path)
+    own = model.state_dict()
+    fitting = {n: t for n, t in stored.items() if n in own and t.shape == own[n].shape}
+    learnt = dict(model.named_parameters())
+    if not fitting.keys() & learnt.keys():
+        raise InputError(f"init: no tensor of {path} has the name and shape of one of the network")
+    model.load_state_dict(fitting, strict=False)
+    anew = [name for name in own if name not in fitting]
+    words = f"{len(fitting)} of {len(own)} tensors from {path}"
+    return f"{words}; anew: {', '.join(anew)}" if anew else words
 
 
 def check_architecture(source: str, stored: dict[str, Tensor], model: nn.Module) -> None:

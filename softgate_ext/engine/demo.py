@@ -14,8 +14,6 @@ from rich.console import Console
 from rich.table import Table
 
 from softgate_ext.data.dataset import PoseDataset
-from softgate_ext.data.images import read_image
-from softgate_ext.data.poseset import PoseSet
 from softgate_ext.data.synthetic import draw_people
 from softgate_ext.engine import checkpoint, plots
 from softgate_ext.engine.config import DemoConfig, TrainConfig, to_json
@@ -24,15 +22,13 @@ from softgate_ext.engine.files import FolderLock, make_folder, read_json, write_
 from softgate_ext.engine.inference import predict_people
 from softgate_ext.engine.loading import split_people
 from softgate_ext.engine.progress import say
+from softgate_ext.engine.sheet import draw_person
 from softgate_ext.engine.timing import time_steps
 from softgate_ext.engine.train import Trainer
 from softgate_ext.errors import InputError
-from softgate_ext.pose.draw import draw_pose
-from softgate_ext.pose.geometry import apply_affine, crop_affine, warp
 
 PEOPLE = 2000
 SHOWN = 24
-CROP = 224  # side of a person in people.png, pixels
 REPORT = "demo.json"
 BEFORE = "before.json"  # in the run's folder; also tells a demo's run from others
 
@@ -49,6 +45,7 @@ def training_config(config: DemoConfig, data: Path) -> TrainConfig:
         lr=1e-3,
         channels_last=True,
         watch=200,
+        plots=False,  # the demo draws its own
     )
 
 
@@ -146,7 +143,7 @@ def _run(config: DemoConfig, training: TrainConfig, console: Console) -> dict[st
     baseline = measure_mean_pose(trainer.train_set, people)
     chosen = np.linspace(0, len(people) - 1, min(SHOWN, len(people))).astype(int)
     plots.overlay_sheet(
-        [draw_crop(people, i, joints[i], scores[i]) for i in chosen],
+        [draw_person(people, i, joints[i], scores[i]) for i in chosen],
         config.out / "people.png",
     )
     plots.learning_curve(history, config.out / "learning_curve.png", baseline.pooled)
@@ -162,13 +159,6 @@ def _run(config: DemoConfig, training: TrainConfig, console: Console) -> dict[st
         "after": pck_to_json(measure(joints, people), skeleton),
         "step_seconds": time_steps(training, len(skeleton)),
     }
-
-
-def draw_crop(people: PoseSet, index: int, joints: np.ndarray, scores: np.ndarray) -> np.ndarray:
-    """A person's crop, large enough to look at, with the joints (J, 2, source pixels) drawn."""
-    matrix = crop_affine(people.centers[index], float(people.sizes[index]), CROP)
-    crop = warp(read_image(people.image_paths[index]), matrix, CROP)
-    return draw_pose(crop, apply_affine(matrix, joints), scores, people.skeleton, min_score=0.1)
 
 
 def _show(report: dict[str, Any], config: DemoConfig, console: Console) -> None:

@@ -12,6 +12,7 @@ from typing import TypeVar
 
 import numpy as np
 from torch import Tensor
+from torch.distributed import is_torchelastic_launched
 from torch.utils.data import DataLoader, Sampler
 
 from softgate_ext.data.formats import open_dataset
@@ -25,32 +26,55 @@ Batch = dict[str, Tensor]
 T = TypeVar("T")
 
 
-class EpochOrder(Sampler[int]):
-    """A permutation of the people that follows from the seed and the epoch alone."""
+class EpochBatches(Sampler[list[int]]):
+    """A permutation of the people that follows from the seed and the epoch alone, in batches.
 
-    def __init__(self, count: int, seed: int) -> None:
+    The sizes of the batches differ by one at most: nobody is left out, and no step is taken on a
+    remnant. Each process gets its share of every batch, so that several make the steps of one.
+
+    Args:
+        count: number of people.
+        batch_size: size of the largest batch, over all processes.
+        seed: first of the two numbers the order comes from; `epoch` is the other.
+        rank, size: number of this process, and of processes.
+    """
+
+    def __init__(self, count: int, batch_size: int, seed: int, rank: int = 0, size: int = 1):
         self.count, self.seed, self.epoch = count, seed, 0
+        self.steps = -(-count // batch_size)
+        self.rank, self.size = rank, size
+
+    @property
+    def smallest(self) -> int:
+        """People in the smallest share of a batch."""
+        return self.count // self.steps // self.size
 
     def __len__(self) -> int:
-        return self.count
+        return self.steps
 
-    def __iter__(self) -> Iterator[int]:
+    def __iter__(self) -> Iterator[list[int]]:
         order = np.random.default_rng((self.seed, self.epoch)).permutation(self.count)
-        return iter(order.tolist())
+        for batch in np.array_split(order, self.steps):
+            yield np.array_split(batch, self.size)[self.rank].tolist()
 
 
 def batches(loader: DataLoader[T]) -> Iterator[T]:
+    """The batches of `loader`, with `in_one_sentence`; Ctrl-C takes effect between two."""
+    with ctrl_c_waits() as interrupted:
+        for batch in in_one_sentence(loader):
+            yield batch
+            if interrupted():
+                raise KeyboardInterrupt
+
+
+def in_one_sentence(loader: DataLoader[T]) -> Iterator[T]:
     """The batches of `loader`; an InputError of a worker process keeps its one sentence.
 
     PyTorch hands on a worker's exception with the whole traceback in its message, whose last line
-    is the type and the sentence. Ctrl-C takes effect between two batches.
+    is the type and the sentence.
     """
     try:
-        with ctrl_c_waits() as interrupted:
-            for batch in loader:
-                yield batch
-                if interrupted():
-                    raise KeyboardInterrupt
+        yield from loader
     except InputError as error:
         sentence = str(error).strip().splitlines()[-1].removeprefix(f"{_name(InputError)}: ")
         raise InputError(sentence) from None
@@ -60,6 +84,7 @@ def batches(loader: DataLoader[T]) -> Iterator[T]:
 def ctrl_c_waits() -> Iterator[Callable[[], bool]]:
     """Holds the first Ctrl-C back and says whether it came; the second one interrupts at once.
 
+    Not so under torchrun, which hands the terminal's Ctrl-C on to processes that had it already.
     A KeyboardInterrupt at any odd moment would be lost in a destructor, or printed as a traceback
     by a worker process that has only just begun.
     """
@@ -67,7 +92,7 @@ def ctrl_c_waits() -> Iterator[Callable[[], bool]]:
 
     def hold(number: int, frame: FrameType | None) -> None:
         nonlocal came
-        if came:
+        if came and not is_torchelastic_launched():
             raise KeyboardInterrupt
         came = True
 

@@ -1,11 +1,14 @@
-"""Pictures of a run: learning curve, gates by depth, sheets of drawn people."""
+"""Pictures of a run: learning curve, gates by depth, sheets of drawn people.
+
+The functions that start with `draw` fill a figure, or a part of one.
+"""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import cv2
 import numpy as np
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure, FigureBase
 from torch import Tensor
 
 from softgate_ext.engine.files import replacing, write_bytes
@@ -16,7 +19,8 @@ from softgate_ext.pose.draw import contact_sheet
 BLUE, ORANGE, GREY = "#2563a8", "#d9730d", "#8a8a8a"
 
 
-def _save(figure: Figure, path: Path) -> None:
+def save(figure: Figure, path: Path) -> None:
+    """Writes a figure as PNG, at once."""
     with replacing(path) as temporary:
         figure.savefig(temporary, format="png", dpi=120)
 
@@ -29,9 +33,17 @@ def learning_curve(entries: Sequence[Entry], path: Path, baseline: float | None 
         path: the picture.
         baseline: PCK@0.2 (pooled, percent) of the constant mean pose, drawn as a line.
     """
+    figure = Figure(figsize=(9, 3.6), layout="constrained")
+    draw_learning_curve(figure, entries, baseline)
+    save(figure, path)
+
+
+def draw_learning_curve(
+    figure: FigureBase, entries: Sequence[Entry], baseline: float | None = None
+) -> None:
+    """As `learning_curve`."""
     if not entries:
         raise InputError("entries: the log is empty; train at least one epoch")
-    figure = Figure(figsize=(9, 3.6), layout="constrained")
     loss, accuracy = figure.subplots(1, 2)
     loss.plot([e["epoch"] for e in entries], [e["loss"] for e in entries], color=BLUE)
     loss.set(xlabel="epoch", ylabel="training loss")
@@ -50,7 +62,6 @@ def learning_curve(entries: Sequence[Entry], path: Path, baseline: float | None 
     for axes in (loss, accuracy):
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(alpha=0.3)
-    _save(figure, path)
 
 
 def gate_histograms(gates: Mapping[str, Tensor], path: Path, bins: int = 41) -> None:
@@ -61,6 +72,13 @@ def gate_histograms(gates: Mapping[str, Tensor], path: Path, bins: int = 41) -> 
         path: the picture.
         bins: columns of the histogram.
     """
+    figure = Figure(figsize=(9, 1.6 + 0.16 * len(gates)), layout="constrained")
+    draw_gate_histograms(figure, gates, bins)
+    save(figure, path)
+
+
+def draw_gate_histograms(figure: FigureBase, gates: Mapping[str, Tensor], bins: int = 41) -> None:
+    """As `gate_histograms`."""
     values = {name: alpha.detach().float().cpu().numpy().ravel() for name, alpha in gates.items()}
     values = {name: alpha for name, alpha in values.items() if alpha.size}
     if not values:
@@ -72,8 +90,6 @@ def gate_histograms(gates: Mapping[str, Tensor], path: Path, bins: int = 41) -> 
     edges = np.linspace(low, high, bins + 1)
     shares = np.stack([np.histogram(alpha, edges)[0] / alpha.size for alpha in values.values()])
 
-    height = 1.6 + 0.16 * len(values)
-    figure = Figure(figsize=(9, height), layout="constrained")
     rows, total = figure.subplots(1, 2, width_ratios=[2, 1])
     image = rows.imshow(
         shares, aspect="auto", cmap="Blues", vmin=0, extent=(low, high, len(values) - 0.5, -0.5)
@@ -91,7 +107,6 @@ def gate_histograms(gates: Mapping[str, Tensor], path: Path, bins: int = 41) -> 
             if low < at < high:
                 axes.axvline(at, color=GREY, linewidth=0.8, linestyle=":")
     total.spines[["top", "right"]].set_visible(False)
-    _save(figure, path)
 
 
 def overlay_sheet(pictures: Sequence[np.ndarray], path: Path, columns: int = 6) -> None:

@@ -6,6 +6,8 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
+from softgate_ext.engine.log import Entry
+
 
 def clock(seconds: float) -> str:
     """Seconds as m:ss or h:mm:ss."""
@@ -17,6 +19,22 @@ def clock(seconds: float) -> str:
 def say(console: Console, text: str) -> None:
     """Prints a line as it is: not wrapped, not coloured."""
     console.print(text, highlight=False, soft_wrap=True, markup=False)
+
+
+def describe_epoch(entry: Entry, left: float) -> str:
+    """A log entry as a line to read; `left` is in seconds."""
+    words = [f"epoch {entry['epoch']:3d}", f"loss {entry['loss']:.3e}"]
+    if entry["pck"] is not None:
+        pooled, mean = entry["pck"]["pooled"], entry["pck"]["mean"]
+        words.append(f"PCK@0.2 {pooled:.1f} % pooled, {mean:.1f} % mean of joints")
+    words += [
+        f"lr {entry['lr']:.1e}",
+        f"{entry['images_per_second']:.0f} images/s",
+        f"waits {1000 * entry['wait_per_step']:.1f} ms/step",
+    ]
+    if entry["skipped"]:
+        words.append(f"{entry['skipped']} steps skipped")
+    return "  ".join([*words, f"{clock(left)} left"])
 
 
 class TrainingProgress:
@@ -37,10 +55,15 @@ class TrainingProgress:
         with self._bar:
             yield self
 
-    def update(self, done: float, epoch: int, images_per_second: float, left: float) -> None:
-        """Moves the bar to the share `done`; `left` is in seconds."""
+    def update(
+        self, done: float, epoch: int, images_per_second: float, wait: float, left: float
+    ) -> None:
+        """Moves the bar to the share `done`; the `wait` for a step's data and `left` in seconds."""
         if self.console.is_terminal:
-            words = f"epoch {epoch}  {images_per_second:.0f} images/s  {clock(left)} left"
+            words = (
+                f"epoch {epoch}  {images_per_second:.0f} images/s  "
+                f"waits {1000 * wait:.0f} ms/step  {clock(left)} left"
+            )
             self._bar.update(self._task, completed=done, description=words)
 
     def line(self, text: str) -> None:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from softgate_ext.backend import use_backend
 from softgate_ext.engine.config import TrainConfig
 from softgate_ext.engine.device import resolve_device
+from softgate_ext.engine.distributed import Group
 from softgate_ext.engine.learner import Learner
 from softgate_ext.models import create_model
 from softgate_ext.pose.codec import HeatmapCodec
@@ -37,7 +38,7 @@ def time_steps(
     torch.manual_seed(config.seed)
     model = create_model(config.model, **{"joints": joints, **config.model_options})
     codec = HeatmapCodec(config.image_size, config.image_size // 4, config.sigma)
-    learner = Learner(model, codec, config, device)
+    learner = Learner(model, codec, config, Group(device))
     size, people = config.image_size, config.batch_size
     batch = {
         "image": torch.randint(0, 256, (people, 3, size, size), dtype=torch.uint8),

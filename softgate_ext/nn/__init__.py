@@ -2,7 +2,7 @@
 
 from softgate_ext.nn.block import Gate, SoftGatedBlock, make_gate
 from softgate_ext.nn.layers import GatedResidualBNReLU, MergeMode, SkipMerge
-from softgate_ext.nn.norm import bn_relu, with_batch_norm
+from softgate_ext.nn.norm import SyncBatchNorm2d, bn_relu, with_batch_norm
 from softgate_ext.nn.pending import Pending, PendingMerge
 
 __all__ = [
@@ -13,6 +13,7 @@ __all__ = [
     "PendingMerge",
     "SkipMerge",
     "SoftGatedBlock",
+    "SyncBatchNorm2d",
     "bn_relu",
     "make_gate",
     "with_batch_norm",

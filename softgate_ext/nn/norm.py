@@ -28,22 +28,71 @@ def has_hooks(module: nn.Module) -> bool:
     return bool(own) or any(_ON_ALL_MODULES)
 
 
+class SyncBatchNorm2d(nn.BatchNorm2d):
+    """A batch norm over the batches of all processes, as `torch.nn.SyncBatchNorm`, CPUs included.
+
+    DistributedDataParallel takes torch's own class on GPUs only, whatever it is computed with.
+
+    Args:
+        num_features, eps, momentum, affine, track_running_stats: as in `torch.nn.BatchNorm2d`.
+        process_group: the processes; None for all.
+    """
+
+    def __init__(
+        self,
+        num_features: int,
+        eps: float = 1e-5,
+        momentum: float | None = 0.1,
+        affine: bool = True,
+        track_running_stats: bool = True,
+        process_group: "dist.ProcessGroup | None" = None,
+    ):
+        super().__init__(num_features, eps, momentum, affine, track_running_stats)
+        self.process_group = process_group
+
+    @classmethod
+    def convert(
+        cls, module: nn.Module, process_group: "dist.ProcessGroup | None" = None
+    ) -> nn.Module:
+        """Puts this class in the place of every `nn.BatchNorm2d` in `module`, which it returns.
+
+        Parameters and buffers are kept, so optimizers made before still hold them.
+        """
+        if type(module) is nn.BatchNorm2d:
+            options = (module.eps, module.momentum, module.affine, module.track_running_stats)
+            norm = cls(module.num_features, *options, process_group)
+            for name in ("weight", "bias", "running_mean", "running_var", "num_batches_tracked"):
+                setattr(norm, name, getattr(module, name))
+            return norm.train(module.training)
+        for name, child in module.named_children():
+            setattr(module, name, cls.convert(child, process_group))
+        return module
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The batch norm of x, (N, C, H, W)."""
+        group = synchronises(self)
+        if group is None:
+            return super().forward(x)
+        return with_batch_norm(ops.sync_bn_relu, x, bn=self, relu=False, group=group)
+
+
+_SYNCHRONISED = (nn.SyncBatchNorm, SyncBatchNorm2d)
+
+
 def is_fusable(norm: nn.Module) -> TypeGuard[_BatchNorm]:
     """Whether the fused ops compute what `norm` computes.
 
-    True for `nn.BatchNorm2d` and subclasses that leave its forward alone, and for `SyncBatchNorm`
-    while it has nothing to synchronise. Whatever a user may have put in its place (`GroupNorm`,
-    `Identity`) is called as it is, unfused; so is a batch norm with hooks, which only a call of the
-    module runs.
+    True for `nn.BatchNorm2d` and subclasses that leave its forward alone, and for a synchronised
+    batch norm while it has nothing to synchronise. Whatever a user may have put in its place
+    (`GroupNorm`, `Identity`) is called as it is, unfused; so is a batch norm with hooks, which only
+    a call of the module runs.
     """
-    if _is_plain(norm, nn.BatchNorm2d):
-        return True
-    if not isinstance(norm, nn.SyncBatchNorm) or synchronises(norm) is not None:
-        return False
-    return _is_plain(norm, nn.SyncBatchNorm)
+    if isinstance(norm, _SYNCHRONISED):
+        return _is_plain_sync(norm) and synchronises(norm) is None
+    return _is_plain(norm, nn.BatchNorm2d)
 
 
-def synchronises(norm: nn.SyncBatchNorm) -> "dist.ProcessGroup | None":
+def synchronises(norm: nn.SyncBatchNorm | SyncBatchNorm2d) -> "dist.ProcessGroup | None":
     """The processes over which `norm` computes its statistics now, None for this one alone."""
     if not (norm.training and dist.is_available() and dist.is_initialized()):
         return None
@@ -55,6 +104,10 @@ def _is_plain(norm: nn.Module, kind: type[nn.Module]) -> bool:
     if type(norm).forward is not kind.forward:
         return False
     return not has_hooks(norm)
+
+
+def _is_plain_sync(norm: nn.Module) -> TypeGuard[nn.SyncBatchNorm | SyncBatchNorm2d]:
+    return any(isinstance(norm, kind) and _is_plain(norm, kind) for kind in _SYNCHRONISED)
 
 
 def with_batch_norm(
@@ -101,10 +154,10 @@ def with_batch_norm(
 
 
 def bn_relu(x: Tensor, norm: nn.Module, relu: bool = True) -> Tensor:
-    """`relu(norm(x))`; one op where `norm` is a BatchNorm2d, or a SyncBatchNorm."""
+    """`relu(norm(x))`; one op where `norm` is a BatchNorm2d, synchronised or not."""
     if is_fusable(norm):
         return with_batch_norm(ops.bn_relu, x, bn=norm, relu=relu)
-    if isinstance(norm, nn.SyncBatchNorm) and _is_plain(norm, nn.SyncBatchNorm):
+    if _is_plain_sync(norm):
         group = synchronises(norm)
         return with_batch_norm(ops.sync_bn_relu, x, bn=norm, relu=relu, group=group)
     z = norm(x)

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -169,6 +170,14 @@ def test_resume_takes_the_stored_options(
     assert json.loads((out / "config.json").read_text())["training"]["batch_size"] == 4
 
 
+def test_the_same_command_resumes(run: Path, people: Path, tmp_path: Path) -> None:
+    out = str(shutil.copytree(run, tmp_path / "run"))
+    words = ["train", str(people), "--out", out, "--epochs", "1", *SMALL]
+    assert parse([*words, "--resume"]) == replace(parse(words), resume=True)
+    narrower = [*words, "--resume", "--model-options", "width", "16"]
+    assert parse(narrower).model_options == {"width": 16}
+
+
 def test_synth(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["synth", str(tmp_path / "people"), "--count", "4", "--seed", "2"]) == 0
     assert len(os.listdir(tmp_path / "people" / "images")) == 4
@@ -298,8 +307,8 @@ def test_a_wrong_command_line_ends_with_exit_code_2(words: list[str]) -> None:
     assert ended.value.code == 2
 
 
-def start_training(people: Path, out: Path) -> "subprocess.Popen[str]":
-    words = ["train", people, "--out", out, "--epochs", 100_000, *SMALL, "--workers", 1]
+def start_training(people: Path, out: Path, *options: object) -> "subprocess.Popen[str]":
+    words = ["train", people, "--out", out, "--epochs", 100_000, *SMALL, "--workers", 1, *options]
     command = [sys.executable, "-m", "softgate_ext.cli", *map(str, words)]
     pipe = subprocess.PIPE
     process = subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, start_new_session=True)
@@ -321,22 +330,32 @@ def test_ctrl_c_says_how_to_go_on(people: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_kill_at_any_moment_leaves_a_run_that_predicts_and_resumes(
+def test_killed_at_any_moment_it_ends_with_the_same_weights(
     people: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     from softgate_ext.engine.checkpoint import load_run
     from softgate_ext.engine.log import read_log
 
-    for number in range(4):
-        out = tmp_path / f"run{number}"
-        process = start_training(people, out)
-        time.sleep(0.137 * (number + 1))
+    epochs = 24
+    options = ["--epochs", epochs, "--ema", 0.9, "--evaluate-every", 6]
+    whole, out = tmp_path / "whole", tmp_path / "killed"
+    words = ["train", people, "--out", whole, *SMALL, *options]
+    assert main([str(word) for word in words]) == 0
+    reached = []
+    for delay in (0.0, 0.43):
+        state = out / "training.pt"
+        before = state.stat().st_mtime_ns if state.exists() else 0
+        process = start_training(people, out, *options, *(["--resume"] if before else []))
+        while process.poll() is None and state.stat().st_mtime_ns == before:
+            time.sleep(0.01)
+        time.sleep(delay)
         os.killpg(process.pid, signal.SIGKILL)
         process.communicate(timeout=60)
         load_run(out)
-        epochs = read_log(out / "log.jsonl")[-1]["epoch"] + 1
-        words = ["train", "--out", out, "--resume", "--workers", 0, "--epochs", epochs]
-        assert main([str(word) for word in words]) == 0
-        logged = [entry["epoch"] for entry in read_log(out / "log.jsonl")]
-        assert logged == list(range(1, epochs + 1))
-        assert not list(out.glob(".*.tmp"))
+        reached.append(read_log(out / "log.jsonl")[-1]["epoch"])
+    assert 0 < reached[0] < epochs and reached == sorted(reached)
+    assert main(["train", "--out", str(out), "--resume", "--workers", "0"]) == 0
+    assert [e["epoch"] for e in read_log(out / "log.jsonl")] == list(range(1, epochs + 1))
+    for name in ("model.safetensors", "best.safetensors"):
+        assert (out / name).read_bytes() == (whole / name).read_bytes()
+    assert not list(out.glob(".*.tmp"))

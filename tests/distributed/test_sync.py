@@ -11,7 +11,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from softgate_ext import use_backend
 from softgate_ext.models import create_model
-from softgate_ext.nn import SoftGatedBlock
+from softgate_ext.nn import SoftGatedBlock, SyncBatchNorm2d
 
 # Each starts processes, which import PyTorch anew: one of a kind by default.
 SIZES = [*(pytest.param(s, marks=pytest.mark.slow) for s in [(3, 3), (1, 4), (2, 1, 3)]), (3, 0, 2)]
@@ -47,8 +47,11 @@ def learn(module, x, dy, call=None) -> dict:
     return {"y": y.detach(), "dx": x.grad, "grads": grads, "buffers": dict(module.named_buffers())}
 
 
-def on_rank(rank, sizes, momentum, backend, compiled):
-    module = nn.SyncBatchNorm.convert_sync_batchnorm(block(momentum))
+CONVERSIONS = {"torch": nn.SyncBatchNorm.convert_sync_batchnorm, "own": SyncBatchNorm2d.convert}
+
+
+def on_rank(rank, sizes, momentum, backend, compiled, kind="torch"):
+    module = CONVERSIONS[kind](block(momentum))
     x, dy = batch(sum(sizes))
     part = slice(sum(sizes[:rank]), sum(sizes[: rank + 1]))
     call = torch.compile(module, fullgraph=True, backend="aot_eager") if compiled else module
@@ -103,9 +106,7 @@ def step(model: nn.Module, x: torch.Tensor) -> dict:
 
 
 def ddp_on_rank(rank):
-    model = nn.SyncBatchNorm.convert_sync_batchnorm(network())
-    # On a CPU DDP refuses SyncBatchNorm for the sake of its own forward, which is not called here.
-    DistributedDataParallel._passing_sync_batchnorm_handle = lambda self, module: None
+    model = SyncBatchNorm2d.convert(network())
     return step(DistributedDataParallel(model), images(4)[2 * rank : 2 * rank + 2])
 
 
@@ -115,9 +116,28 @@ def test_the_network_under_ddp(tmp_path):
         torch.testing.assert_close(grads, expected)
 
 
-def test_alone_it_is_the_fused_batch_norm():
+def hooked_on_rank(rank):
+    """A hook makes the module be called, rather than its parameters read."""
+    module = SyncBatchNorm2d.convert(block())
+    calls = []
+    module.bn2.register_forward_hook(lambda *_: calls.append(1))
+    x, dy = batch(4)
+    part = slice(2 * rank, 2 * rank + 2)
+    return learn(module, x[part], dy[part]) | {"calls": len(calls)}
+
+
+@pytest.mark.slow
+def test_called_as_a_module_it_gives_the_same(tmp_path):
+    parts = run(hooked_on_rank, 2, tmp_path)
+    agree(parts, learn(block(), *batch(4)))
+    assert [part["calls"] for part in parts] == [2, 2]
+
+
+@pytest.mark.parametrize("kind", CONVERSIONS)
+def test_alone_it_is_the_fused_batch_norm(kind):
     plain = block()
-    converted = nn.SyncBatchNorm.convert_sync_batchnorm(copy.deepcopy(plain))
+    converted = CONVERSIONS[kind](copy.deepcopy(plain))
+    assert not any(type(module) is nn.BatchNorm2d for module in converted.modules())
     one, other = learn(plain, *batch(3)), learn(converted, *batch(3))
     torch.testing.assert_close(other, one, rtol=0, atol=0)
     assert other["y"].isfinite().all()

@@ -21,6 +21,7 @@ TINY: dict[str, Any] = {
     "workers": 0,
     "device": "cpu",
     "amp": "off",
+    "plots": False,
 }
 
 
@@ -66,5 +67,5 @@ def tiny(people: Path, tmp_path: Path) -> Callable[..., TrainConfig]:
 def run(people: Path, tmp_path_factory: pytest.TempPathFactory, quiet: Console) -> Path:
     """A finished run; tests must leave it as it is."""
     out = tmp_path_factory.mktemp("trained") / "run"
-    train(TrainConfig(data=people, out=out, epochs=2, **TINY), quiet)
+    train(TrainConfig(data=people, out=out, epochs=2, **(TINY | {"plots": True})), quiet)
     return out

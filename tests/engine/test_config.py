@@ -43,7 +43,7 @@ def test_json_gives_back_the_same_configuration(config: Any) -> None:
     [
         ({"batchsize": 3}, "unknown entry 'batchsize'"),
         ({"batch_size": "many"}, "batch_size: expected int, got 'many'"),
-        ({"schedule": "linear"}, "schedule: expected one of cosine, step, got 'linear'"),
+        ({"schedule": "linear"}, "schedule: expected one of cosine, step, paper, got 'linear'"),
         ({"epochs": "ten"}, "epochs: expected int, got 'ten'"),
         ({"lr": None}, "lr: expected float, got None"),
     ],

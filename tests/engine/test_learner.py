@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from softgate_ext.engine.config import TrainConfig
+from softgate_ext.engine.distributed import Group
 from softgate_ext.engine.learner import Learner
 from softgate_ext.models import create_model
 from softgate_ext.pose.codec import HeatmapCodec
@@ -20,7 +21,7 @@ def learner(config: TrainConfig) -> Learner:
     torch.manual_seed(config.seed)
     model = create_model(config.model, **{"joints": 3, **config.model_options})
     codec = HeatmapCodec(config.image_size, config.image_size // 4)
-    return Learner(model, codec, config, torch.device("cpu"))
+    return Learner(model, codec, config, Group(torch.device("cpu")))
 
 
 def batch(seed: int = 0) -> dict[str, Tensor]:
@@ -59,8 +60,7 @@ def test_a_step_that_is_not_finite_changes_nothing(tiny: Make, poison: str) -> N
     subject = learner(tiny(ema=0.9))
     subject.step(batch(), 1.0)
     before = snapshot(subject)
-    assert subject.average is not None
-    average = {k: v.clone() for k, v in subject.average.state_dict().items()}
+    average = {k: v.clone() for k, v in subject.evaluated.state_dict().items()}
     if poison == "loss":
         bad = batch(1) | {"weights": torch.full((4, 3), math.nan)}
         assert math.isnan(subject.step(bad, 1.0))
@@ -72,7 +72,7 @@ def test_a_step_that_is_not_finite_changes_nothing(tiny: Make, poison: str) -> N
     assert subject.skipped == 1
     for name, tensor in subject.model.state_dict().items():
         assert torch.equal(tensor, before[name]), name
-    for name, tensor in subject.average.state_dict().items():
+    for name, tensor in subject.evaluated.state_dict().items():
         assert torch.equal(tensor, average[name]), name
     assert math.isfinite(subject.step(batch(2), 1.0))
 
@@ -96,13 +96,36 @@ def test_a_restored_learner_goes_on_bit_for_bit(tiny: Make, ema: float, optimize
 
 def test_the_average_lies_between_the_weights_it_has_seen(tiny: Make) -> None:
     subject = learner(tiny(ema=0.5))
-    weight = next(subject.model.parameters())
-    before = weight.detach().clone()
+    weight, average = (next(m.parameters()) for m in (subject.model, subject.evaluated))
     subject.step(batch(), 1.0)
-    after = weight.detach()
-    average = next(subject.evaluated.parameters())
-    decay = 2 / 11  # (1 + n) / (10 + n) after the first step, below the 0.5 asked for
-    assert torch.allclose(average, decay * before + (1 - decay) * after, atol=1e-7)
+    before = weight.detach().clone()
+    assert torch.equal(average, before)
+    subject.step(batch(1), 1.0)
+    decay = 2 / 11  # (1 + n) / (10 + n) after n = 1 step, below the 0.5 asked for
+    assert torch.allclose(average, decay * before + (1 - decay) * weight.detach(), atol=1e-7)
+
+
+@pytest.mark.parametrize("ema", [0.0, 0.9])
+def test_the_average_is_what_is_evaluated(tiny: Make, ema: float) -> None:
+    subject = learner(tiny(ema=ema))
+    for seed in range(2):
+        subject.step(batch(seed), 1.0)
+    average = subject.evaluated.state_dict()
+    same = [torch.equal(t, average[name]) for name, t in subject.model.state_dict().items()]
+    assert all(same) == (ema == 0)
+
+
+def test_parts_of_a_batch_add_up_to_its_gradient(tiny: Make) -> None:
+    """But for the statistics of the batch norms, which are those of the parts: here all alike."""
+    same = batch()
+    same["image"] = same["image"][:1].expand(4, -1, -1, -1)
+    same["weights"][0, 1] = same["weights"][3] = 0.0
+    whole, parts = learner(tiny()), learner(tiny(accumulate=2))
+    assert parts.step(same, 0.0) == pytest.approx(whole.step(same, 0.0), rel=1e-5)
+    expected = dict(whole.model.named_parameters())
+    for name, parameter in parts.model.named_parameters():
+        grad = expected[name].grad
+        torch.testing.assert_close(parameter.grad, grad, rtol=1e-3, atol=1e-7, msg=name)
 
 
 def test_clipping_bounds_the_gradient(tiny: Make) -> None:
@@ -125,3 +148,18 @@ def test_only_convolutions_decay(tiny: Make) -> None:
 def test_channels_last_gives_the_same_loss(tiny: Make) -> None:
     losses = [learner(tiny(channels_last=layout)).step(batch(), 1.0) for layout in (False, True)]
     assert losses[0] == pytest.approx(losses[1], rel=1e-4)
+
+
+def test_compilation_changes_no_name(tiny: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    compiled = []
+
+    def stand_in(model: torch.nn.Module) -> torch.nn.Module:
+        compiled.append(model)
+        return torch.nn.Sequential(model)
+
+    monkeypatch.setattr(torch, "compile", stand_in)
+    subject = learner(tiny(compile=True))
+    assert compiled == [subject.model]
+    plain = learner(tiny())
+    assert subject.step(batch(), 1.0) == plain.step(batch(), 1.0)
+    assert subject.state()["model"].keys() == plain.state()["model"].keys()

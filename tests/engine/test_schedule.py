@@ -9,14 +9,15 @@ from hypothesis import strategies as st
 from softgate_ext.engine.schedule import Budget, learning_rate_factor
 
 share = st.floats(0, 1)
+SCHEDULES = ["cosine", "step", "paper"]
 
 
-@given(share, st.sampled_from(["cosine", "step"]), st.floats(0, 0.5))
+@given(share, st.sampled_from(SCHEDULES), st.floats(0, 0.5))
 def test_the_factor_stays_between_0_and_1(progress: float, schedule: str, warmup: float) -> None:
     assert 0 <= learning_rate_factor(progress, schedule, warmup) <= 1  # type: ignore[arg-type]
 
 
-@given(share, share, st.sampled_from(["cosine", "step"]))
+@given(share, share, st.sampled_from(SCHEDULES))
 def test_without_warmup_it_never_rises(a: float, b: float, schedule: str) -> None:
     early, late = sorted((a, b))
     first = learning_rate_factor(early, schedule)  # type: ignore[arg-type]
@@ -30,6 +31,15 @@ def test_values() -> None:
     assert learning_rate_factor(0.05, "step", warmup=0.1) == pytest.approx(0.5)
     assert learning_rate_factor(0.7, "step", warmup=0.1) == pytest.approx(0.1)
     assert learning_rate_factor(0.9, "step", warmup=0.1) == pytest.approx(0.01)
+
+
+def test_the_paper_falls_from_25e_5_to_1e_5_at_epochs_75_100_and_150_of_200() -> None:
+    rates = [2.5e-4 * learning_rate_factor(epoch / 200, "paper") for epoch in range(200)]
+    drops = [epoch for epoch in range(1, 200) if rates[epoch] < rates[epoch - 1]]
+    assert drops == [75, 100, 150]
+    assert rates[0] == 2.5e-4 and rates[-1] == pytest.approx(1e-5)
+    factors = [rates[epoch] / rates[epoch - 1] for epoch in drops]
+    assert factors == [pytest.approx(0.342, abs=1e-3)] * 3
 
 
 def test_a_budget_of_epochs_ends_with_its_last_step() -> None:
@@ -63,3 +73,4 @@ def test_the_shorter_of_two_lengths_ends_it(monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_without_a_length_it_is_a_hundred_epochs() -> None:
     assert Budget(None, None, 4).steps == 400
+    assert Budget(None, None, 4, schedule="paper").steps == 800

@@ -12,7 +12,7 @@ import pytest
 import scipy.io
 import torch
 from rich.console import Console
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from softgate_ext.engine import checkpoint, files, schedule
 from softgate_ext.engine.config import TrainConfig
@@ -32,7 +32,8 @@ def assert_same_weights(first: Path, second: Path) -> None:
 
 def test_a_run_is_whole(run: Path) -> None:
     assert sorted(os.listdir(run)) == [
-        "best.safetensors", "config.json", "log.jsonl", "model.safetensors", "training.pt",
+        "best.safetensors", "config.json", "log.jsonl", "model.safetensors", "plots.png",
+        "training.pt",
     ]  # fmt: skip
     entries = read_log(run / "log.jsonl")
     assert [entry["epoch"] for entry in entries] == [1, 2]
@@ -186,6 +187,8 @@ def test_held_out_people_are_not_trained_on(tiny: Make, quiet: Console) -> None:
         ({"device": "tpu"}, "device: got 'tpu'"),
         ({"resume": True}, "there is no folder"),
         ({"lr": -1.0}, "lr: got -1.0"),
+        ({"accumulate": 5}, "batch_size: got 4, of which"),
+        ({"init": Path("absent")}, "init: there are no weights absent"),
         ({"colour": 5.0}, "colour"),
     ],
     ids=str,
@@ -291,3 +294,35 @@ def test_nobody_labelled_is_refused(tiny: Make, people: Path, tmp_path: Path) ->
     with pytest.raises(InputError, match="label"):
         Trainer(tiny(data=data))
     assert not (tmp_path / "run").exists()
+
+
+def test_a_training_can_start_from_the_weights_of_another(
+    tiny: Make, run: Path, tmp_path: Path, quiet: Console
+) -> None:
+    for source in (run, run / "model.safetensors"):
+        trainer = Trainer(tiny(init=source, out=tmp_path / source.name), quiet)
+        for name, tensor in load_file(run / "model.safetensors").items():
+            assert torch.equal(trainer.learner.model.state_dict()[name], tensor), name
+
+
+def test_what_does_not_fit_starts_anew(
+    tiny: Make, run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stored = load_file(run / "model.safetensors")
+    head = next(name for name, tensor in stored.items() if tensor.shape[:1] == (14,))
+    stored[head] = stored[head][:13]
+    save_file(stored, tmp_path / "other.safetensors")
+    Trainer(tiny(init=tmp_path / "other.safetensors"))
+    assert f"{len(stored) - 1} of {len(stored)} tensors from" in capsys.readouterr().out
+    save_file({head: stored[head]}, tmp_path / "other.safetensors")
+    with pytest.raises(InputError, match="init: no tensor of .*other.safetensors has the name"):
+        Trainer(tiny(init=tmp_path / "other.safetensors", out=tmp_path / "run2"))
+
+
+def test_plots_that_a_killed_process_owes_are_drawn_by_the_resume(
+    tiny: Make, run: Path, tmp_path: Path, quiet: Console
+) -> None:
+    out = Path(shutil.copytree(run, tmp_path / "run"))
+    (out / checkpoint.PLOTS).unlink()
+    train(tiny(resume=True, plots=True), quiet)
+    assert (out / checkpoint.PLOTS).is_file()

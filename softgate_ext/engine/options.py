@@ -1,0 +1,14 @@
+"""What the options of several commands share: their types, and how a wrong value is named."""
+
+from typing import Any, Literal
+
+from softgate_ext.errors import InputError
+
+Device = str
+Amp = Literal["auto", "off", "bf16"]
+
+
+def require(config: Any, name: str, holds: bool, takes: str) -> None:
+    """Raises InputError, naming the option of `config` and its value, unless `holds`."""
+    if not holds:
+        raise InputError(f"{name}: got {getattr(config, name)}; takes {takes}")
