@@ -17,10 +17,10 @@ from softgate_ext.data.dataset import PoseDataset
 from softgate_ext.data.synthetic import draw_people
 from softgate_ext.engine import checkpoint, plots
 from softgate_ext.engine.config import DemoConfig, TrainConfig, to_json
-from softgate_ext.engine.evaluate import measure, measure_mean_pose, pck_to_json
 from softgate_ext.engine.files import FolderLock, make_folder, read_json, write_json
 from softgate_ext.engine.inference import predict_people
 from softgate_ext.engine.loading import split_people
+from softgate_ext.engine.measure import measure, measure_mean_pose, pck_to_json
 from softgate_ext.engine.progress import say
 from softgate_ext.engine.sheet import draw_person
 from softgate_ext.engine.timing import time_steps

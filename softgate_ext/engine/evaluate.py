@@ -14,17 +14,13 @@ from softgate_ext.data.mpii import find_mpii, read_mpii
 from softgate_ext.data.mpii_submission import write_submission
 from softgate_ext.data.poseset import PoseSet
 from softgate_ext.engine.checkpoint import load_run
-from softgate_ext.engine.comparison import Comparison, left_out_words
+from softgate_ext.engine.comparison import Comparison
 from softgate_ext.engine.config import STDOUT, EvalConfig
 from softgate_ext.engine.device import resolve_device
 from softgate_ext.engine.files import replacing, write_json
 from softgate_ext.engine.inference import PoseInference, predict_people
 from softgate_ext.engine.measure import (
     constant_pose,
-    measurable,
-    measure,
-    measure_mean_pose,
-    pck_to_json,
     protocol_for,
     reference_lengths,
     score,
@@ -35,18 +31,6 @@ from softgate_ext.errors import InputError
 from softgate_ext.pose.codec import HeatmapCodec
 from softgate_ext.pose.metrics import Floats
 from softgate_ext.pose.skeleton import Skeleton, get_skeleton
-
-__all__ = [
-    "evaluate",
-    "find_joints",
-    "left_out_words",
-    "measurable",
-    "measure",
-    "measure_mean_pose",
-    "pck_to_json",
-    "reference_lengths",
-    "submit",
-]
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ from softgate_ext.data.poseset import PoseSet
 from softgate_ext.engine.checkpoint import init_weights
 from softgate_ext.engine.config import RunConfig, TrainConfig, to_json
 from softgate_ext.engine.distributed import Group
-from softgate_ext.engine.evaluate import measure_mean_pose
 from softgate_ext.engine.loading import EpochBatches, box_margin, check_pictures, split_people
+from softgate_ext.engine.measure import measure_mean_pose
 from softgate_ext.engine.progress import say
 from softgate_ext.errors import InputError
 from softgate_ext.models import PoseModel, create_model

@@ -12,9 +12,9 @@ from softgate_ext.data.dataset import PoseDataset
 from softgate_ext.data.images import read_image
 from softgate_ext.data.poseset import PoseSet
 from softgate_ext.engine import plots
-from softgate_ext.engine.evaluate import reference_lengths
 from softgate_ext.engine.inference import PoseInference
 from softgate_ext.engine.log import Entry
+from softgate_ext.engine.measure import reference_lengths
 from softgate_ext.pose.draw import contact_sheet, draw_pose
 from softgate_ext.pose.geometry import apply_affine, crop_affine, warp
 from softgate_ext.pose.metrics import normalized_distances

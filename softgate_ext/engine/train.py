@@ -11,16 +11,11 @@ from torch.utils.data import DataLoader, Subset
 
 from softgate_ext.data.augment import Augmentation
 from softgate_ext.engine import checkpoint
+from softgate_ext.engine.comparison import left_out_words
 from softgate_ext.engine.config import RunConfig, TrainConfig
 from softgate_ext.engine.crop_cache import pose_dataset
 from softgate_ext.engine.device import resolve_device
 from softgate_ext.engine.distributed import Group, joined
-from softgate_ext.engine.evaluate import (
-    left_out_words,
-    measurable,
-    measure,
-    pck_to_json,
-)
 from softgate_ext.engine.inference import PoseInference, predict_people
 from softgate_ext.engine.learner import Learner
 from softgate_ext.engine.loading import (
@@ -30,6 +25,7 @@ from softgate_ext.engine.loading import (
     leave_ctrl_c,
 )
 from softgate_ext.engine.log import Entry
+from softgate_ext.engine.measure import measurable, measure, pck_to_json
 from softgate_ext.engine.preflight import prepare
 from softgate_ext.engine.progress import TrainingProgress, describe_epoch, say
 from softgate_ext.engine.run_folder import RunFolder
