@@ -92,11 +92,13 @@ class SourceReader {
     typename K::Values skip, branch;
   };
 
-  // The skip is not read where the gates of all the thread's channels are closed.
+  // The skip is not read where the gates of all the thread's channels are closed. (Pairs have no
+  // register to spare for that.)
   __device__ SourceReader(const Source& s, const Dims& dims, const Table<K>& table, int lane,
                           int64_t channel)
       : branch_(s, s.branch, plane_of(dims), channel) {
-    if (s.skip != nullptr && channel < s.skip_channels && table.any(kAlpha, lane)) {
+    const bool open = K::kPairs || table.any(kAlpha, lane);
+    if (s.skip != nullptr && channel < s.skip_channels && open) {
       skip_ = {static_cast<const typename K::T*>(s.skip), s.skip_channels, plane_of(dims), channel};
     }
     const int64_t start = low_start(s, dims);
