@@ -30,6 +30,7 @@ def serve(config: ServeConfig) -> None:
             or the address cannot be listened at.
     """
     with listening(config) as (server, listener, address):
+        listener.listen()  # whoever reads the line may connect at once
         print(f"serving {config.run} at {address} (Ctrl-C ends it)", flush=True)
         with contextlib.suppress(KeyboardInterrupt):
             server.run(sockets=[listener])
