@@ -1,8 +1,10 @@
 """Boxes of the people in a picture, from a detector whose weights come from the registry."""
 
+import functools
 import threading
 from importlib import util
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -33,12 +35,8 @@ class PersonDetector:
             raise InputError(f"detect_score: got {min_score}; takes a number from 0 to 1")
         self.min_score = min_score
         path = _weights()
+        core = openvino_core()
         try:
-            import openvino
-        except ImportError:
-            raise InputError(_missing("openvino")) from None
-        try:
-            core = openvino.Core()
             graph = core.read_model(str(path))
             graph.reshape([1, SIDE, SIDE, 3])
             self._network = core.compile_model(graph, "CPU")
@@ -68,6 +66,21 @@ class PersonDetector:
             if min(box[2:]) >= 1:
                 people.append((box, float(score)))
         return people
+
+
+@functools.cache
+def openvino_core() -> Any:
+    """OpenVINO's one Core of this process, which lives as long as the process does.
+
+    A Core gives the thread that first compiles with it a stack for signal handlers, and unmaps that
+    stack when it goes, on whatever thread that happens: the next signal (a child process that ends
+    is enough, once PyTorch's loader handles SIGCHLD) would then end the process without a word.
+    """
+    try:
+        import openvino
+    except ImportError:
+        raise InputError(_missing("openvino")) from None
+    return openvino.Core()
 
 
 def _weights() -> Path:

@@ -1,6 +1,8 @@
 """People found by the detector of the extra `detect`."""
 
 import json
+import subprocess
+import sys
 import threading
 from importlib import util
 from pathlib import Path
@@ -85,13 +87,32 @@ def test_threads_share_it(detector: PersonDetector, monkeypatch: pytest.MonkeyPa
     assert results == [alone] * 4
 
 
+def test_signals_are_handled_after_detectors_went_on_another_thread(
+    detector: PersonDetector,
+) -> None:
+    program = """
+import signal, subprocess, threading
+from softgate_ext.engine.detector import PersonDetector
+signal.signal(signal.SIGCHLD, lambda *_: print("handled", flush=True))
+for _ in range(2):
+    detectors = [PersonDetector()]
+    thread = threading.Thread(target=detectors.clear)
+    thread.start()
+    thread.join()
+    subprocess.run(["true"])
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode == 0 and done.stdout.count("handled") >= 2, done.stderr
+
+
 @pytest.mark.parametrize("absent", ["openvino", WEIGHTS])
 def test_without_the_extra(absent: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     if absent == WEIGHTS:
         monkeypatch.setattr(module.util, "find_spec", lambda name: None)
     else:
         monkeypatch.setattr(module, "_weights", lambda: tmp_path / "graph.pb")
-        monkeypatch.setitem(__import__("sys").modules, "openvino", None)
+        monkeypatch.setitem(sys.modules, "openvino", None)
+        monkeypatch.setattr(module, "openvino_core", module.openvino_core.__wrapped__)
     with pytest.raises(InputError, match=rf"detect: {absent} is not installed; pip install"):
         PersonDetector()
 

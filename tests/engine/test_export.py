@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from softgate_ext import InputError, fold
+from softgate_ext.engine.detector import openvino_core
 from softgate_ext.engine.export import Exportable, export_program, save_program
 from softgate_ext.models import create_model
 from softgate_ext.pose.codec import HeatmapCodec
@@ -72,12 +73,11 @@ def test_onnx_runtime_and_openvino_agree(model, decode, tmp_path):
     for package in ("onnx", "onnxscript", "onnxruntime", "openvino"):
         pytest.importorskip(package)
     import onnxruntime
-    import openvino
 
     codec, path = _codec(decode), tmp_path / "net.onnx"
     save_program(export_program(fold(model), SIZE, codec), path)
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-    core = openvino.Core()
+    core = openvino_core()
     exact = {"INFERENCE_PRECISION_HINT": "f32"}
     compiled = core.compile_model(core.read_model(path), "CPU", exact)
     for batch in (1, 3):
