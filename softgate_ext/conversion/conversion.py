@@ -1,6 +1,8 @@
 """`convert`: a model of anybody's, with its own modules and our ops."""
 
 import copy
+import functools
+from collections.abc import Callable
 from typing import Any
 
 from torch import nn
@@ -8,17 +10,24 @@ from torch.fx import GraphModule
 
 from softgate_ext.conversion.report import Left, Report
 from softgate_ext.conversion.rewrite import Rewriter
-from softgate_ext.conversion.trace import Untraceable, shallow_copy, trace
+from softgate_ext.conversion.trace import Untraceable, is_ours, shallow_copy, trace
 from softgate_ext.errors import InputError
+from softgate_ext.graphs.arguments import Arguments
+from softgate_ext.nn.norm import has_hooks
+
+# Of a converted module: the modules of which its graph calls the parts, and not the whole.
+_INLINED = "_softgate_inlined"
 
 
 def convert(model: nn.Module) -> tuple[nn.Module, Report]:
     """Replaces chains of add, BatchNorm2d and ReLU by fused ops, wherever they are found.
 
     Before the addition there may be a scale per channel, a concatenation of up to four branches or
-    nearest 2x upsampling; each part but one may be missing. The model is traced by torch.fx; where
-    that fails, its children are, each by itself. Where tensors turn out to broadcast or to be of
-    several dtypes, and where a hook is added or a norm exchanged later, the unfused ops run.
+    nearest 2x upsampling; each part but one may be missing. What is changed in place between its
+    parts is left. The model is traced by torch.fx; where that fails, its children are, each by
+    itself. Where tensors turn out to broadcast or to be of several dtypes, and where a norm is
+    exchanged later, the unfused ops run; the model's own forward runs where a block gets a hook
+    later and where an optional argument of the forward is not at its default.
 
     Args:
         model: any module. It stays as it is and usable, but the converted model shares its
@@ -26,9 +35,8 @@ def convert(model: nn.Module) -> tuple[nn.Module, Report]:
             first for two that are independent.
 
     Returns:
-        The converted model, of the model's class (or `model` itself where nothing was found), whose
-        forward keeps its optional arguments at their defaults, and a report of what was done and
-        what was left, and why.
+        The converted model, of the model's class (or `model` itself where nothing was found), and a
+        report of what was done and what was left, and why.
 
     Raises:
         InputError: `model` is not a module.
@@ -51,11 +59,11 @@ def _convert_once(
     module: nn.Module, prefix: str, report: Report, done: dict[int, nn.Module]
 ) -> nn.Module:
     children = dict(module.named_children())
-    if not children:
+    if not children or is_ours(module):
         return module
     result = shallow_copy(module)
     try:
-        graph = trace(result)
+        traced = trace(result)
     except Untraceable as error:
         if not isinstance(module, nn.ModuleList | nn.ModuleDict):
             report.left.append(Left(prefix[:-1] or "(model)", f"{error}; its children are tried"))
@@ -63,19 +71,48 @@ def _convert_once(
             result._modules[name] = _convert(child, f"{prefix}{name}.", report, done)
         changed = any(result._modules[name] is not child for name, child in children.items())
         return result if changed else module
-    found = Rewriter(result, graph, prefix).run()
+    found = Rewriter(result, traced.graph, prefix).run()
     report.changed += found.changed
     report.left += found.left
     if not found.changed:
         return module
-    forward = type(GraphModule(result, graph)).forward
+    fused = type(GraphModule(result, traced.graph)).forward
     kind = type(module)
-    result.__class__ = type(kind.__name__, (Converted, kind), {"forward": forward})
+    contents = {
+        "forward": _forward(kind.forward, fused, traced.arguments),
+        "fused_forward": fused,
+        "arguments": traced.arguments,
+    }
+    result.__class__ = type(kind.__name__, (Converted, kind), contents)
+    result.__dict__[_INLINED] = [result.get_submodule(name) for name in traced.inlined]
     return result
 
 
+def _forward(
+    own: Callable[..., Any], fused: Callable[..., Any], arguments: Arguments
+) -> Callable[..., Any]:
+    """The fused forward where it does what the model's own does, else that."""
+
+    @functools.wraps(own)
+    def forward(self: nn.Module, *args: Any, **options: Any) -> Any:
+        values = arguments.match(args, options)
+        if isinstance(values, str) or any(map(has_hooks, getattr(self, _INLINED))):
+            return own(self, *args, **options)
+        return fused(self, *values)
+
+    return forward
+
+
 class Converted(nn.Module):
-    """Base of the classes that `convert` makes; they are made anew wherever they are unpickled."""
+    """Base of the classes that `convert` makes; they are made anew wherever they are unpickled.
+
+    Attributes:
+        fused_forward: the graph's code.
+        arguments: which of the forward's it takes.
+    """
+
+    fused_forward: Callable[..., Any]
+    arguments: Arguments
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "Converted":
         result = object.__new__(type(self))
@@ -91,7 +128,7 @@ class Converted(nn.Module):
 def shallow_copy_as(module: nn.Module, kind: type[nn.Module]) -> nn.Module:
     """The module as one of another class, with the same contents."""
     result = object.__new__(kind)
-    result.__dict__ = module.__dict__.copy()
+    result.__dict__ = {name: value for name, value in vars(module).items() if name != _INLINED}
     return result
 
 

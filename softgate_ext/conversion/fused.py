@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from softgate_ext import ops
 from softgate_ext.nn.norm import has_hooks, is_fusable, with_batch_norm
+from softgate_ext.overrides import overridable
 
 
 def own_activation(norm: nn.Module) -> bool | None:
@@ -32,6 +33,7 @@ def own_activation(norm: nn.Module) -> bool | None:
     return {"ReLU": True, "Identity": False}.get(name)
 
 
+@overridable
 def norm_relu(norm: nn.Module, x: Tensor, relu: bool) -> Tensor:
     """`relu(norm(x))`."""
     if _serves(norm, x):
@@ -39,6 +41,7 @@ def norm_relu(norm: nn.Module, x: Tensor, relu: bool) -> Tensor:
     return _unfused(norm, x, relu)
 
 
+@overridable
 def add_norm_relu(
     norm: nn.Module, x: Tensor, branches: Sequence[Tensor], alpha: Tensor | None, relu: bool
 ) -> tuple[Tensor, Tensor]:
@@ -51,6 +54,7 @@ def add_norm_relu(
     return y, norm_relu(norm, y, relu)
 
 
+@overridable
 def gated_add(x: Tensor, branches: Sequence[Tensor], alpha: Tensor | None) -> Tensor:
     """`alpha * x + cat(branches)`."""
     if _adds(x, branches, alpha):
@@ -59,6 +63,7 @@ def gated_add(x: Tensor, branches: Sequence[Tensor], alpha: Tensor | None) -> Te
     return (x if alpha is None else alpha * x) + branch
 
 
+@overridable
 def merge_norm_relu(
     norm: nn.Module, skip: Tensor, low: Tensor, alpha: Tensor | None, mode: str, relu: bool
 ) -> tuple[Tensor, Tensor]:
@@ -70,6 +75,7 @@ def merge_norm_relu(
     return merged, norm_relu(norm, merged, relu)
 
 
+@overridable
 def merge(skip: Tensor, low: Tensor, alpha: Tensor | None, mode: str) -> Tensor:
     """`skip` concatenated with, or added to, the nearest 2x upsampling of `low`."""
     if _merges(skip, low, alpha, mode):

@@ -18,9 +18,6 @@ _MUL = {operator.mul, torch.mul, "mul"}
 _CAT = {torch.cat, torch.concat, torch.concatenate}
 _RELU = {F.relu, F.relu_, torch.relu, torch.relu_, "relu", "relu_"}
 _VIEW = {"view", "reshape", "unsqueeze", operator.getitem, torch.reshape, torch.unsqueeze}
-# Their result is theirs alone, so that writing into it is seen by nobody else.
-_OWNED = {"call_module", "call_function"}
-_ALIASES = {operator.getitem, torch.reshape, torch.chunk, torch.split, torch.flatten}
 
 
 def calls(node: Any, targets: set[Any]) -> bool:
@@ -34,6 +31,11 @@ def is_add(node: Any) -> bool:
     return calls(node, _ADD)
 
 
+def is_in_place_add(node: Node) -> bool:
+    """Whether an addition writes its result into its first summand."""
+    return node.target in (operator.iadd, "add_")
+
+
 def add_operands(node: Node) -> tuple[Node, Node] | str:
     """The two summands of an addition, or why it is not a plain sum of two tensors."""
     if node.kwargs.get("alpha", 1) != 1 or set(node.kwargs) - {"alpha", "other"}:
@@ -42,11 +44,6 @@ def add_operands(node: Node) -> tuple[Node, Node] | str:
     if len(args) != 2 or not all(isinstance(a, Node) for a in args):
         return "one summand is a number"
     first, second = args
-    if node.target in (operator.iadd, "add_"):
-        assert isinstance(first, Node)
-        owned = first.op in _OWNED and not calls(first, _ALIASES)
-        if len(first.users) > 1 or not owned:
-            return "the in-place addition writes into a tensor that is used elsewhere"
     if first is second:
         return "both summands are one tensor"
     return first, second  # type: ignore[return-value]
@@ -58,25 +55,6 @@ def is_relu(node: Any, modules: Modules) -> bool:
         module = modules[str(node.target)]
         return type(module) is nn.ReLU and not has_hooks(module)
     return calls(node, _RELU)
-
-
-def writes_into(node: Node, value: Node, modules: Modules) -> bool:
-    """Whether the node changes `value` in place."""
-    if not node.args or node.args[0] is not value:
-        return False
-    if node.op == "call_module":
-        return bool(getattr(modules[str(node.target)], "inplace", False))
-    if node.op == "call_method":
-        return str(node.target).endswith("_")
-    name = getattr(node.target, "__name__", "")
-    in_place = name.endswith("_") or name == "setitem" or (name[:1] == "i" and _is_operator(node))
-    return in_place or node.kwargs.get("inplace", False) is True or True in node.args[1:2]
-
-
-def _is_operator(node: Node) -> bool:
-    return getattr(node.target, "__module__", "") == "_operator" and hasattr(
-        operator, f"__{getattr(node.target, '__name__', '')}__"
-    )
 
 
 def cat_parts(node: Any) -> list[Node] | None:

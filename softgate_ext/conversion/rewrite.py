@@ -13,6 +13,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from softgate_ext.conversion import fused, nodes
 from softgate_ext.conversion.report import Change, Left, Report
+from softgate_ext.graphs.memory import Memory
 from softgate_ext.nn.norm import has_hooks, is_fusable
 
 MOST_BRANCHES = 4
@@ -77,9 +78,7 @@ class Rewriter:
         if own is not None:
             relu = None
         found = self._sum(source)
-        if isinstance(found, Sum) and any(
-            nodes.writes_into(u, source, self.modules) for u in source.users
-        ):
+        if isinstance(found, Sum) and not self._memory().unwritten([source], source, node):
             found = "the sum is changed in place before the norm"
         if isinstance(found, str):
             self._leave(source, found)
@@ -121,8 +120,26 @@ class Rewriter:
         self.report.changed.append(Change(self.prefix + node.name, found.chain))
         self._erase([node, *found.absorbed])
 
+    def _memory(self) -> Memory:
+        return Memory(self.graph, self.modules)
+
     def _sum(self, node: Node) -> Sum | str | None:
         """The sum or merge that a node ends; a sentence where it only looks like one."""
+        found = self._shape_of_sum(node)
+        if not isinstance(found, Sum):
+            return found
+        memory = self._memory()
+        if nodes.is_add(node) and nodes.is_in_place_add(node):
+            first: Any = node.args[0]
+            if not memory.is_lost(first, node):
+                return "the in-place addition writes into a tensor that is used elsewhere"
+        # The op reads at the sum what the parts that it takes the place of read before.
+        operands = [*found.args[:1], *_listed(found.args[1]), found.args[2]]
+        if not all(memory.unwritten(operands, part, node) for part in found.absorbed):
+            return "what is summed is changed in place before the sum"
+        return found
+
+    def _shape_of_sum(self, node: Node) -> Sum | str | None:
         parts = nodes.cat_parts(node) if not nodes.is_add(node) else None
         if parts is None and not nodes.is_add(node):
             return None
@@ -174,6 +191,10 @@ class Rewriter:
     def _leave(self, node: Node, reason: str) -> None:
         name = str(node.target) if node.op == "call_module" else node.name
         self.report.left.append(Left(self.prefix + name, reason))
+
+
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
 
 
 def _gate(node: Node) -> tuple[Node, Node | None, list[Node]]:

@@ -1,16 +1,16 @@
 """A module's forward as a graph that holds in training and in inference."""
 
 import copy
-import inspect
-import operator
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from dataclasses import dataclass
 
 from torch import nn
-from torch.fx import Graph, Node, Proxy, Tracer
+from torch.fx import Graph
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from softgate_ext.graphs.arguments import Arguments
+from softgate_ext.graphs.trace import RecordingTracer
 from softgate_ext.nn.norm import has_hooks
 
 
@@ -27,10 +27,24 @@ def shallow_copy(module: nn.Module) -> nn.Module:
     return result
 
 
-def trace(root: nn.Module) -> Graph:
-    """The graph of `root.forward`; tensors it creates on the way become buffers of `root`.
+@dataclass(frozen=True)
+class Traced:
+    """A forward as a graph.
 
-    Arguments with defaults keep them: a graph cannot ask whether one was given.
+    Attributes:
+        graph: takes the arguments that `arguments` names.
+        arguments: the forward's.
+        inlined: paths of the modules whose forward is part of the graph, so that no call of theirs
+            is left.
+    """
+
+    graph: Graph
+    arguments: Arguments
+    inlined: list[str]
+
+
+def trace(root: nn.Module) -> Traced:
+    """The graph of `root.forward`; tensors it creates on the way become buffers of `root`.
 
     Raises:
         Untraceable: Control flow depends on values, the forward differs between training and
@@ -40,59 +54,47 @@ def trace(root: nn.Module) -> Graph:
         raise Untraceable("it has hooks, which a traced forward would run once")
     if type(root).forward is nn.Module.forward or "forward" in vars(root):
         raise Untraceable("its class has no forward of its own")
-    graph = _in_both_modes(root, lambda m: False) or _in_both_modes(root, _reads_mode)
-    if graph is None:
+    traced = _in_both_modes(root, lambda m: False) or _in_both_modes(root, _reads_mode)
+    if traced is None:
         raise Untraceable("its forward differs between training and inference")
     for name in [n for n in vars(root) if n.startswith("_tensor_constant")]:
         root.register_buffer(name, root.__dict__.pop(name), persistent=False)
-    return graph
+    return traced
 
 
-class _Proxy(Proxy):
-    """Records in-place operators as such; torch.fx's own proxy makes `a += b` an `a = a + b`."""
-
-    def _in_place(self, other: Any, function: Callable[..., Any]) -> Proxy:
-        return self.tracer.create_proxy("call_function", function, (self, other), {})
-
-    def __iadd__(self, other: Any) -> Proxy:
-        return self._in_place(other, operator.iadd)
-
-    def __isub__(self, other: Any) -> Proxy:
-        return self._in_place(other, operator.isub)
-
-    def __imul__(self, other: Any) -> Proxy:
-        return self._in_place(other, operator.imul)
-
-    def __itruediv__(self, other: Any) -> Proxy:
-        return self._in_place(other, operator.itruediv)
+def is_ours(module: nn.Module) -> bool:
+    """Whether a module is of this package, whose ops are fused as they are."""
+    return type(module).__module__.partition(".")[0] == "softgate_ext"
 
 
-class _Tracer(Tracer):
+class _Tracer(RecordingTracer):
+    # A forward that changes a buffer would change it once, now.
+    proxy_buffer_attributes = True
+
     def __init__(self, keep: Callable[[nn.Module], bool]):
         super().__init__()
         self.keep = keep
 
-    def proxy(self, node: Node) -> Proxy:
-        return _Proxy(node, self)
-
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        own = isinstance(m, _BatchNorm) or has_hooks(m) or self.keep(m)
+        own = isinstance(m, _BatchNorm) or has_hooks(m) or is_ours(m) or self.keep(m)
         return own or super().is_leaf_module(m, module_qualified_name)
 
 
-def _in_both_modes(root: nn.Module, keep: Callable[[nn.Module], bool]) -> Graph | None:
+def _in_both_modes(root: nn.Module, keep: Callable[[nn.Module], bool]) -> Traced | None:
     graphs = []
-    parameters = inspect.signature(root.forward).parameters.values()
-    fixed: dict[str, Any] = {p.name: p.default for p in parameters if p.default is not p.empty}
     for mode in (True, False):
+        tracer = _Tracer(keep)
         with _mode(root, mode):
             try:
-                graphs.append(_Tracer(keep).trace(root, fixed or None))
+                arguments = Arguments(root.forward)
+                graphs.append(tracer.graph_of(root, arguments))
             except Exception as error:  # the forward is anybody's code, and sees no tensors
                 lines = str(error).strip().splitlines() or [type(error).__name__]
                 raise Untraceable(f"torch.fx cannot trace it ({lines[0]})") from error
     training, inference = graphs
-    return training if _text(training) == _text(inference) else None
+    if _text(training) != _text(inference):
+        return None
+    return Traced(training, arguments, tracer.inlined)
 
 
 def _text(graph: Graph) -> list[str]:

@@ -6,12 +6,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.fx import Graph, GraphModule
+from torch.utils._pytree import tree_map
 
 from softgate_ext import ops
 from softgate_ext.errors import InputError
 from softgate_ext.folding.norm import ScaleShift
 from softgate_ext.folding.rules import Rules
 from softgate_ext.folding.trace import inference_graph
+from softgate_ext.graphs.arguments import Arguments
 from softgate_ext.ops.schema import accumulator
 
 _DTYPES = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
@@ -29,14 +31,22 @@ class Folded(nn.Module):
             is released.
     """
 
-    def __init__(self, network: GraphModule):
+    def __init__(self, network: GraphModule, arguments: Arguments):
         super().__init__()
         self.network = network
+        self.arguments = arguments
         self.eval()
 
     def forward(self, *inputs: Any, **options: Any) -> Any:
-        """Calls the network."""
-        return self.network(*inputs, **options)
+        """Calls the network.
+
+        Raises:
+            InputError: An argument is missing or too many, or an optional one is not at its default.
+        """
+        values = self.arguments.match(inputs, options)
+        if isinstance(values, str):
+            raise InputError(f"the folded network: {values}")
+        return self.network(*values)
 
     def train(self, mode: bool = True) -> "Folded":
         """Takes False alone.
@@ -72,12 +82,13 @@ def fold(model: nn.Module, dtype: torch.dtype | None = None, channels_last: bool
             that torch.fx can trace. It stays as it is, and shares nothing with the result.
             Norms with batch statistics, and those with hooks, stay what they are.
         dtype: of activations and convolutions, inputs included: float32, float64, float16 or
-            bfloat16; None keeps the model's. Vectors per channel are float32 (float64) always.
+            bfloat16, with vectors per channel in float32 (float64). None leaves all dtypes.
         channels_last: whether inputs and weights are brought to that layout; False leaves them.
 
     Returns:
         The folded network, in evaluation mode for good, without gradients; its state_dict is its
-        own. Outputs agree with the model's in evaluation to 1e-5 of the largest in float32.
+        own. Outputs agree with the model's in evaluation to 1e-5 of the largest in float32. It
+        takes the model's arguments, those with a default at their default alone.
 
     Raises:
         InputError: an argument of another kind, a model that torch.fx cannot trace, or one with
@@ -85,26 +96,28 @@ def fold(model: nn.Module, dtype: torch.dtype | None = None, channels_last: bool
     """
     _check(model, dtype, channels_last)
     root = copy.deepcopy(model).eval().requires_grad_(False)
-    graph = inference_graph(root)
-    own = next((p.dtype for p in root.parameters() if p.is_floating_point()), torch.float32)
-    kept = own if dtype is None else dtype
-    Rules(root, graph, kept).run()
+    graph, arguments = inference_graph(root)
+    Rules(root, graph, dtype).run()
     layout = torch.channels_last if channels_last else torch.preserve_format
     if dtype is not None or channels_last:
         _convert_inputs(graph, dtype, layout)
-    _convert_weights(root, graph, kept, layout)
+        _convert_weights(root, graph, dtype, layout)
     graph.lint()
-    return Folded(GraphModule(root, graph, "FoldedGraph"))
+    return Folded(GraphModule(root, graph, "FoldedGraph"), arguments)
 
 
 def as_input(x: Any, dtype: torch.dtype | None, layout: torch.memory_format) -> Any:
-    """A floating-point tensor in the network's dtype and layout; anything else as it is."""
-    if not isinstance(x, Tensor) or not x.is_floating_point():
-        return x
-    return x.to(
-        dtype=x.dtype if dtype is None else dtype,
-        memory_format=layout if x.dim() == 4 else torch.preserve_format,
-    )
+    """Floating-point tensors in the network's dtype and layout; anything else as it is."""
+
+    def convert(value: Any) -> Any:
+        if not isinstance(value, Tensor) or not value.is_floating_point():
+            return value
+        return value.to(
+            dtype=value.dtype if dtype is None else dtype,
+            memory_format=layout if value.dim() == 4 else torch.preserve_format,
+        )
+
+    return tree_map(convert, x)
 
 
 def _check(model: Any, dtype: Any, channels_last: Any) -> None:
@@ -130,7 +143,7 @@ def _convert_inputs(graph: Graph, dtype: torch.dtype | None, layout: torch.memor
 
 
 def _convert_weights(
-    root: nn.Module, graph: Graph, dtype: torch.dtype, layout: torch.memory_format
+    root: nn.Module, graph: Graph, dtype: torch.dtype | None, layout: torch.memory_format
 ) -> None:
     """Convolutions and the like to dtype and layout; gates stay as wide as what they multiply."""
     for node in graph.nodes:
@@ -138,7 +151,7 @@ def _convert_weights(
             module = root.get_submodule(node.target)
             if not isinstance(module, ScaleShift):
                 module.to(dtype=dtype, memory_format=layout)  # type: ignore[call-overload]
-        elif node.op == "get_attr":
+        elif node.op == "get_attr" and dtype is not None:
             owner_name, _, name = node.target.rpartition(".")
             owner = root.get_submodule(owner_name)
             value = getattr(owner, name)

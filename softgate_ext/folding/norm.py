@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from softgate_ext import ops
 from softgate_ext.ops.schema import accumulator
 
 
@@ -61,3 +62,26 @@ class ScaleShift(nn.Module):
 
     def extra_repr(self) -> str:
         return f"{self.op.__name__}, {len(self.scale)}, relu={self.relu}"
+
+
+class ImageNorm(ScaleShift):
+    """`scale * x + shift` of images, with what PyTorch's arithmetic allows and the op does not.
+
+    Images may be integers, have one channel for all, or no batch.
+
+    Args:
+        scale, shift: (C,).
+        dtype: of the results, unless that of the images is wider.
+    """
+
+    def __init__(self, scale: Tensor, shift: Tensor, dtype: torch.dtype):
+        super().__init__(ops.bn_relu, scale, shift, relu=False, dtype=dtype)
+        self.dtype = dtype
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Images (N, C, H, W), or what broadcasts with (1, C, 1, 1)."""
+        dtype = torch.promote_types(x.dtype, self.dtype)
+        if x.dim() == 4 and x.shape[1] == len(self.scale) and x.dtype == dtype:
+            return super().forward(x)
+        scale, shift = (v.view(1, -1, 1, 1) for v in (self.scale, self.shift))
+        return (x * scale + shift).to(dtype)

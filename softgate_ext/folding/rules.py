@@ -11,11 +11,16 @@ from torch.fx import Graph, Node
 from torch.nn import functional as F
 
 from softgate_ext import ops
-from softgate_ext.folding.norm import ScaleShift, scale_and_shift
+from softgate_ext.folding.norm import ImageNorm, ScaleShift, scale_and_shift
 from softgate_ext.folding.pool import max_pool_by_2
+from softgate_ext.graphs.memory import Memory
 from softgate_ext.nn.norm import has_hooks, is_fusable
 
-_NORM_OPS = (ops.bn_relu, ops.gated_residual_bn_relu, ops.skip_merge_bn_relu)
+_NORM_OPS: tuple[Any, ...] = (
+    ops.bn_relu,  # type: ignore[has-type]  # mypy infers no decorated type within the package's cycle
+    ops.gated_residual_bn_relu,  # type: ignore[has-type]
+    ops.skip_merge_bn_relu,  # type: ignore[has-type]
+)
 _NORM_NAMES = (
     "running_mean", "running_var", "weight", "bias", "training", "momentum", "eps", "relu",
 )  # fmt: skip
@@ -29,10 +34,10 @@ class Rules:
     Args:
         root: the network, in evaluation mode; its norms and convolutions are replaced.
         graph: of its forward.
-        dtype: of its activations.
+        dtype: of its activations, where they are to have another than they have.
     """
 
-    def __init__(self, root: nn.Module, graph: Graph, dtype: torch.dtype):
+    def __init__(self, root: nn.Module, graph: Graph, dtype: torch.dtype | None):
         self.root = root
         self.graph = graph
         self.dtype = dtype
@@ -66,12 +71,15 @@ class Rules:
             return
         reader = self._reader(node)
         relu = reader if reader is not None and self._is_relu(reader) else None
+        inputs = node.args or tuple(node.kwargs.values())
         scale, shift = scale_and_shift(
             norm.running_mean, norm.running_var, norm.weight, norm.bias, norm.eps
         )
-        folded = ScaleShift(ops.bn_relu, scale, shift, relu is not None, self.dtype)
-        self.replaced.add(node)
-        self._replace(relu or node, folded, str(node.target), node.args)
+        dtype = self.dtype or norm.running_mean.dtype
+        folded = ScaleShift(ops.bn_relu, scale, shift, relu is not None, dtype)
+        new = self._replace(node, folded, str(node.target), inputs)
+        if relu is not None:
+            self._forget(relu, new)
 
     def image_norm(self, node: Node) -> None:
         """`(x - mean) / std` with buffers of (1, C, 1, 1) is one scale and shift."""
@@ -80,29 +88,38 @@ class Rules:
         difference, std = node.args[0], self._channels(node.args[1])
         if not isinstance(difference, Node) or difference.target is not operator.sub:
             return
-        mean = self._channels(difference.args[1])
-        if std is None or mean is None or len(difference.users) > 1:
+        image, mean = difference.args[0], self._channels(difference.args[1])
+        if std is None or mean is None or std.numel() != mean.numel():
+            return
+        if not isinstance(image, Node) or len(difference.users) > 1:
+            return
+        constants: tuple[Any, ...] = (difference.args[1], node.args[1])
+        memory = self._memory()
+        if not memory.unwritten([image], difference, node) or memory.is_written(*constants):
             return
         self.replaced.add(difference)
         scale = 1 / std.double()
-        folded = ScaleShift(ops.bn_relu, scale, -mean.double() * scale, False, self.dtype)
-        self._replace(node, folded, f"{node.name}_norm", difference.args[:1])
+        folded = ImageNorm(scale, -mean.double() * scale, self.dtype or mean.dtype)
+        self._replace(node, folded, f"{node.name}_norm", (image,))
 
     def norm(self, node: Node) -> None:
         """An op's batch norm, with running statistics, is a scale and a shift."""
         if node.op != "call_function" or node.target not in _NORM_OPS:
             return
-        call = inspect.signature(node.target).bind(*node.args, **node.kwargs)
+        op: Any = node.target
+        call = inspect.signature(op).bind(*node.args, **node.kwargs)
         call.apply_defaults()
         rest = call.arguments
         *vectors, training, _, eps, relu = (rest.pop(name) for name in _NORM_NAMES)
         if training or not all(v is None or v.op == "get_attr" for v in vectors):
             return
+        if self._memory().is_written(*vectors):
+            return
         owner = str(vectors[0].target).rpartition(".")[0]
         mean, var, weight, bias = (None if v is None else self._attribute(v) for v in vectors)
         assert mean is not None and var is not None  # as the op asks for in evaluation
         scale, shift = scale_and_shift(mean, var, weight, bias, eps)
-        folded = ScaleShift(node.target, scale, shift, relu, self.dtype)
+        folded = ScaleShift(op, scale, shift, relu, self.dtype or mean.dtype)
         named = isinstance(self.originals[owner], nn.BatchNorm2d | nn.SyncBatchNorm)
         inputs = tuple(rest.pop(n) for n in list(rest)[: 1 if len(rest) == 1 else 3])
         self._replace(node, folded, owner if named else node.name, inputs, rest)
@@ -131,16 +148,24 @@ class Rules:
 
     def two_convs(self, node: Node) -> None:
         """`A(x) + B(C(x))` of 1x1 convolutions is one, `A + BC`: the heatmaps' way back."""
-        if node.op != "call_function" or node.target not in _ADD or len(node.args) != 2:
+        plain = node.op == "call_function" and node.target in _ADD and not node.kwargs
+        if not plain or len(node.args) != 2:
             return
         pair: tuple[Any, ...] = node.args
         for direct, outer in (pair, pair[::-1]):
             a, b = self._pointwise(direct, node), self._pointwise(outer, node)
-            if a is None or b is None or not isinstance(direct, Node):
+            if a is None or b is None or a.out_channels != b.out_channels:
                 continue
             inner = outer.args[0]
             c = self._pointwise(inner)
             if c is None or inner.args[0] is not direct.args[0]:
+                continue
+            # Both read the same, and what leads back reads the heatmaps as they came.
+            memory = self._memory()
+            first, last = sorted((direct, inner), key=memory.place.__getitem__)
+            if not memory.unwritten([inner.args[0]], first, last):
+                continue
+            if not memory.unwritten([inner], inner, outer):
                 continue
             with torch.no_grad():
                 wa, wb, wc = (conv.weight.double().flatten(1) for conv in (a, b, c))
@@ -233,7 +258,7 @@ class Rules:
         name: str,
         inputs: tuple[Any, ...],
         options: dict[str, Any] | None = None,
-    ) -> None:
+    ) -> Node:
         """A module in place of a node; under the name of the norm that it was, if that is free."""
         base, number = name, 0
         norms = (nn.BatchNorm2d, nn.SyncBatchNorm)
@@ -245,6 +270,10 @@ class Rules:
         with self.graph.inserting_before(node):
             new = self.graph.call_module(name, inputs, options)
         self._forget(node, new)
+        return new
+
+    def _memory(self) -> Memory:
+        return Memory(self.graph, dict(self.root.named_modules(remove_duplicate=False)))
 
     def _forget(self, node: Node, new: Node) -> None:
         node.replace_all_uses_with(new)

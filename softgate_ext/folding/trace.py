@@ -1,27 +1,24 @@
 """A network's inference as a flat graph of modules, plain functions and the ops of this package."""
 
-import inspect
-import math
 from collections.abc import Callable
 from itertools import chain
 from typing import Any
 
 from torch import Tensor, nn
-from torch.fx import Graph, Tracer
+from torch.fx import Graph
 
-from softgate_ext import ops
+from softgate_ext.conversion.conversion import Converted
 from softgate_ext.errors import InputError
+from softgate_ext.graphs.arguments import Arguments
+from softgate_ext.graphs.trace import RecordingTracer
 from softgate_ext.nn.norm import has_hooks
 
 
-class InferenceTracer(Tracer):
-    """Keeps the calls of our ops whole, as those of PyTorch's own modules and functions.
-
-    Parameters and buffers are looked up by a table: torch.fx goes through all of them for each.
-    """
+class InferenceTracer(RecordingTracer):
+    """Looks parameters and buffers up by a table: torch.fx goes through all of them for each."""
 
     def __init__(self) -> None:
-        super().__init__(autowrap_modules=(math, ops))  # type: ignore[arg-type]
+        super().__init__()
         self.names: dict[int, str] = {}
 
     def trace(self, root: Any, concrete_args: dict[str, Any] | None = None) -> Graph:
@@ -58,8 +55,8 @@ class InferenceTracer(Tracer):
         return super().call_module(m, forward, args, kwargs)
 
 
-def inference_graph(model: nn.Module) -> Graph:
-    """The graph of `model.forward`; arguments with defaults keep them.
+def inference_graph(model: nn.Module) -> tuple[Graph, Arguments]:
+    """The graph of `model.forward`, and which arguments it takes.
 
     Args:
         model: in evaluation mode.
@@ -69,10 +66,13 @@ def inference_graph(model: nn.Module) -> Graph:
     """
     if has_hooks(model):
         raise InputError("model must have no hooks, got some, which a folded network would not run")
-    parameters = inspect.signature(model.forward).parameters.values()
-    fixed = {p.name: p.default for p in parameters if p.default is not p.empty}
+    tracer = InferenceTracer()
     try:
-        return InferenceTracer().trace(model, fixed or None)
+        if isinstance(model, Converted):
+            tracer.traced_func_name = "fused_forward"
+            return tracer.trace(model), model.arguments
+        arguments = Arguments(model.forward)
+        return tracer.graph_of(model, arguments), arguments
     except InputError:
         raise
     except Exception as error:  # the forward is anybody's code, and sees no tensors

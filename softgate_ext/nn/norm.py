@@ -5,11 +5,13 @@ from typing import TypeGuard, TypeVar
 
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.fx import Proxy
 from torch.nn import functional as F
 from torch.nn.modules import module as module_hooks
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from softgate_ext import ops
+from softgate_ext.errors import InputError
 
 _ON_ALL_MODULES = (
     module_hooks._global_forward_hooks,
@@ -129,7 +131,15 @@ def with_batch_norm(
         bn: the module, for which `is_fusable` holds or which `op` synchronises.
         relu: whether the op ends with a ReLU.
         options: further keyword arguments of the op.
+
+    Raises:
+        InputError: torch.fx traces a training norm.
     """
+    if bn.training and isinstance(inputs[0], Proxy):
+        raise InputError(
+            "a batch norm must be in evaluation mode to be traced by torch.fx, which would record "
+            "no update of its buffers, got one in training mode"
+        )
     mean, var = bn.running_mean, bn.running_var
     batch_statistics = bn.training or (mean is None and var is None)
     momentum = 0.0 if bn.momentum is None else bn.momentum

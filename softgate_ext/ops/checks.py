@@ -29,11 +29,17 @@ def _shape(t: Tensor) -> str:
     return "(" + ", ".join(str(s) for s in t.shape) + ("," if t.dim() == 1 else "") + ")"
 
 
-def tensors(first: object, rest: Sequence[object] = ()) -> None:
-    """What no schema has checked yet."""
+_VECTORS = ("alpha", "running_mean", "running_var", "weight", "bias")
+
+
+def tensors(first: object, rest: Sequence[object] = (), *vectors: object) -> None:
+    """What no schema has checked yet; the vectors are alpha and those of the norm, in order."""
     for t in (first, *rest):
         if not isinstance(t, Tensor):
             raise InputError(f"activations must be tensors, got {type(t).__name__}")
+    for i, v in enumerate(vectors):
+        if v is not None and not isinstance(v, Tensor):
+            raise InputError(f"{_VECTORS[i]} must be a tensor or None, got {type(v).__name__}")
 
 
 def activation(name: str, t: Tensor) -> None:

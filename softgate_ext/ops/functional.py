@@ -19,6 +19,7 @@ from softgate_ext.backend import serving
 from softgate_ext.ops import autograd, checks, fallback, triton  # noqa: F401  (they register)
 from softgate_ext.ops.eager import eager_ops
 from softgate_ext.ops.schema import NAMESPACE, TRITON_NAMESPACE
+from softgate_ext.overrides import overridable
 
 Branches = Tensor | Sequence[Tensor]
 
@@ -27,6 +28,7 @@ _AUTOCAST_DEVICES = ("cpu", "cuda", "xpu", "mps")
 _compiled, _triton = getattr(torch.ops, NAMESPACE), getattr(torch.ops, TRITON_NAMESPACE)
 
 
+@overridable
 def gated_residual(x: Tensor, branches: Branches, alpha: Tensor | None = None) -> Tensor:
     """``y = alpha[c] * x + cat(branches)``, the gated skip of arXiv 2002.11098, in one pass.
 
@@ -42,7 +44,7 @@ def gated_residual(x: Tensor, branches: Branches, alpha: Tensor | None = None) -
     Raises:
         ValueError: A shape, dtype or device does not fit.
     """
-    x, parts = _match(x, branches)
+    x, parts = _match(x, branches, alpha)
     ops = _ops_for(x)
     if ops is not None:
         return ops.gated_residual(x, parts, alpha)
@@ -50,6 +52,7 @@ def gated_residual(x: Tensor, branches: Branches, alpha: Tensor | None = None) -
     return reference.gated_residual(x, parts, alpha)
 
 
+@overridable
 def gated_residual_bn_relu(
     x: Tensor,
     branches: Branches,
@@ -86,7 +89,7 @@ def gated_residual_bn_relu(
     Raises:
         ValueError: A shape, dtype or device does not fit.
     """
-    x, parts = _match(x, branches)
+    x, parts = _match(x, branches, alpha, running_mean, running_var, weight, bias)
     ops = _ops_for(x)
     if ops is not None:
         y, z, mean, var = ops.gated_residual_bn_relu(
@@ -100,6 +103,7 @@ def gated_residual_bn_relu(
     return reference.gated_residual_bn_relu(x, parts, alpha, *norm)
 
 
+@overridable
 def bn_relu(
     x: Tensor,
     running_mean: Tensor | None,
@@ -122,7 +126,7 @@ def bn_relu(
     Raises:
         ValueError: A shape, dtype or device does not fit.
     """
-    checks.tensors(x)
+    checks.tensors(x, (), None, running_mean, running_var, weight, bias)
     ops = _ops_for(x)
     if ops is not None:
         z, mean, var = ops.bn_relu(x, running_mean, running_var, weight, bias, training, eps, relu)
@@ -135,6 +139,7 @@ def bn_relu(
     )
 
 
+@overridable
 def skip_merge(
     skip: Tensor,
     low: Tensor,
@@ -158,7 +163,7 @@ def skip_merge(
     Raises:
         ValueError: A shape, dtype, device or the mode does not fit.
     """
-    skip, (low, *parts) = _match(skip, [low, *_sequence(branches)])
+    skip, (low, *parts) = _match(skip, [low, *_sequence(branches)], alpha)
     ops = _ops_for(skip)
     if ops is not None:
         return ops.skip_merge(skip, parts, low, alpha, mode)
@@ -166,6 +171,7 @@ def skip_merge(
     return reference.skip_merge(skip, low, alpha, mode, parts)
 
 
+@overridable
 def skip_merge_bn_relu(
     skip: Tensor,
     low: Tensor,
@@ -192,7 +198,8 @@ def skip_merge_bn_relu(
     Raises:
         ValueError: A shape, dtype, device or the mode does not fit.
     """
-    skip, (low, *parts) = _match(skip, [low, *_sequence(branches)])
+    vectors = (alpha, running_mean, running_var, weight, bias)
+    skip, (low, *parts) = _match(skip, [low, *_sequence(branches)], *vectors)
     ops = _ops_for(skip)
     if ops is not None:
         merged, z, mean, var = ops.skip_merge_bn_relu(
@@ -229,14 +236,14 @@ def _sequence(branches: Branches | None) -> list[Tensor]:
     return list(branches) if isinstance(branches, Sequence) else [branches]
 
 
-def _match(first: Tensor, others: Branches) -> tuple[Tensor, list[Tensor]]:
+def _match(first: Tensor, others: Branches, *vectors: Tensor | None) -> tuple[Tensor, list[Tensor]]:
     """The branches as a list; under autocast all in one dtype, as PyTorch's own ops would have it.
 
     Convolutions hand over half tensors there, while a skip that no autocast op has touched is still
     float32: it takes the dtype of the others instead of widening the whole residual stream.
     """
     rest = _sequence(others)
-    checks.tensors(first, rest)
+    checks.tensors(first, rest, *vectors)
     device = first.device.type
     if rest and device in _AUTOCAST_DEVICES and torch.is_autocast_enabled(device):
         dtype = torch.get_autocast_dtype(device)

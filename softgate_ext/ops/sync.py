@@ -14,11 +14,13 @@ from torch import Tensor
 from softgate_ext.ops import checks, fallback
 from softgate_ext.ops.functional import _ops_for
 from softgate_ext.ops.schema import accumulator, layout_of
+from softgate_ext.overrides import overridable
 
 if dist.is_available():  # PyTorch may be built without
     import torch.distributed._functional_collectives as collectives
 
 
+@overridable
 def sync_bn_relu(
     x: Tensor,
     running_mean: Tensor | None,
@@ -50,7 +52,7 @@ def sync_bn_relu(
     Raises:
         ValueError: A shape, dtype or device does not fit.
     """
-    checks.tensors(x)
+    checks.tensors(x, (), None, running_mean, running_var, weight, bias)
     checks.activation("x", x)
     vectors = dict(running_mean=running_mean, running_var=running_var, weight=weight, bias=bias)
     for name, vector in vectors.items():

@@ -5,6 +5,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+import softgate_ext
 from softgate_ext import InputError, fold
 from softgate_ext.folding import Folded, ScaleShift
 from softgate_ext.folding.pool import max_pool_by_2
@@ -210,6 +211,94 @@ def test_other_poolings_stay():
     assert kinds(fold(net)).count("max_pool_by_2") == 1
     x = torch.randn(1, 2, 8, 8)
     assert torch.equal(fold(net)(x), net(x))
+
+
+def test_1x1_convolutions_of_different_widths_are_not_joined():
+    one = nn.Conv2d(3, 1, 1)  # broadcast over the others' channels
+    net = Net(lambda m, x: m.a(x) + m.b(m.c(x)), a=nn.Conv2d(4, 6, 1), b=one, c=nn.Conv2d(4, 3, 1))
+    check(net, ["Conv2d", "Conv2d", "Conv2d", "add"])
+
+
+def test_images_of_any_kind_are_normalised():
+    class Images(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.register_buffer("mean", torch.rand(1, 3, 1, 1))
+            self.register_buffer("std", torch.rand(1, 3, 1, 1) + 0.5)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return (x - self.mean) / self.std
+
+    model = Images()
+    folded, half = fold(model), fold(model, torch.bfloat16)
+    assert kinds(folded) == ["ImageNorm"]
+    images = (torch.rand(2, 3, 4, 5), torch.rand(2, 1, 4, 5), torch.rand(3, 4, 5), torch.rand(()))
+    whole = (torch.randint(0, 256, (2, 3, 4, 5), dtype=torch.uint8), torch.rand(2, 3, 4, 5).half())
+    for x in (*images, *whole):
+        torch.testing.assert_close(folded(x), model(x), rtol=1e-5, atol=1e-4)
+        assert half(x).dtype == torch.bfloat16
+        torch.testing.assert_close(half(x).float(), model(x), rtol=2e-2, atol=1)
+
+
+def test_norms_called_by_keyword():
+    check(Net(lambda m, x: F.relu(m.bn(input=x)), bn=nn.BatchNorm2d(4)), ["ScaleShift"])
+
+
+def test_without_a_dtype_a_mixed_model_stays_mixed():
+    class Mixed(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv = nn.Conv2d(4, 4, 1).bfloat16()
+            self.gate = nn.Parameter(torch.rand(1, 4, 1, 1).half())
+            self.last = nn.Conv2d(4, 4, 1)
+
+        def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+            return self.conv(x.bfloat16()), self.last(x * self.gate)
+
+    model, x = Mixed().eval(), torch.randn(1, 4, 3, 3)
+    for folded in (fold(model), fold(model, channels_last=True)):
+        for got, wanted in zip(folded(x), model(x), strict=True):
+            torch.testing.assert_close(got, wanted)
+
+
+def test_arguments():
+    class Several(nn.Module):
+        def forward(self, x: Tensor, maps: dict[str, list[Tensor]], scale: float = 2.0) -> Tensor:
+            return (x + maps["a"][0]) * scale
+
+    folded, x = fold(Several(), torch.bfloat16), torch.ones(2)
+    for args, options in (((x, {"a": [x]}), {}), ((x,), {"maps": {"a": [x]}, "scale": 2.0})):
+        assert folded(*args, **options).dtype == torch.bfloat16
+        assert torch.equal(folded(*args, **options).float(), torch.full((2,), 4.0))
+    for args, options, message in (
+        ((x,), {}, "maps must be given"),
+        ((x, {"a": [x]}, 3.0), {}, "scale must be 2.0, with which it was traced, got 3.0"),
+        ((x, {"a": [x]}, 2.0, x), {}, "takes 3 arguments by position, got 4"),
+        ((x,), {"x": x}, "got an argument 'x' twice"),
+        ((x,), {"y": x}, "got an argument 'y' that it has not"),
+    ):
+        with pytest.raises(InputError, match=f"^the folded network: {message}$"):
+            folded(*args, **options)
+
+
+def test_a_converted_model_and_the_ops_by_any_name():
+    class Chain(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv, self.bn = nn.Conv2d(4, 4, 3, padding=1), nn.BatchNorm2d(4)
+
+        def forward(self, x: Tensor, *, times: int = 2) -> Tensor:
+            z = F.relu(self.bn(x + self.conv(x))) * times
+            return softgate_ext.bn_relu(z, self.bn.running_mean, self.bn.running_var)
+
+    model, x = Chain().eval(), torch.randn(2, 4, 6, 6)
+    converted, report = softgate_ext.convert(model)
+    assert len(report.changed) == 1
+    for folded in (fold(model), fold(converted)):
+        torch.testing.assert_close(folded(x), model(x), rtol=1e-5, atol=1e-5)
+    assert kinds(fold(model)).count("ScaleShift") == 2
+    half = fold(converted, torch.bfloat16)(x)
+    torch.testing.assert_close(half.float(), model(x), rtol=5e-2, atol=5e-2)
 
 
 def test_inputs_may_be_of_any_kind():

@@ -241,6 +241,24 @@ def test_what_is_no_tensor(args, backend):
     one_sentence(error)
 
 
+@pytest.mark.parametrize("name", ["alpha", "running_mean", "running_var", "weight", "bias"])
+def test_a_vector_that_is_a_number(name, backend):
+    vectors = dict(alpha=V, running_mean=V, running_var=V, weight=V, bias=V) | {name: 0.5}
+    message = f"^{name} must be a tensor or None, got float$"
+    with pytest.raises(ValueError, match=message):
+        ops.gated_residual_bn_relu(X, X, **vectors)
+    with pytest.raises(ValueError, match=message):
+        ops.skip_merge_bn_relu(X, t(N, C, 2, 3), **vectors, mode="add")
+    if name == "alpha":
+        for op, other in ((ops.gated_residual, X), (ops.skip_merge, t(N, C, 2, 3))):
+            with pytest.raises(ValueError, match=message):
+                op(X, other, 0.5)
+    else:
+        del vectors["alpha"]
+        with pytest.raises(ValueError, match=message):
+            ops.bn_relu(X, **vectors)
+
+
 def test_forced_backend_that_cannot_serve():
     from softgate_ext import InputError
 
