@@ -191,7 +191,7 @@ def _is_in_place(node: Node) -> bool:
     if node.kwargs.get("inplace", False):
         return True
     function: Any = getattr(F, getattr(node.target, "__name__", ""), None)
-    if function is not node.target:
+    if not bool(function is node.target):
         return False
     try:
         return bool(

@@ -52,6 +52,12 @@ def drop(page: Any, picture: Path, words: str) -> str:
     return page.locator("#words").inner_text()
 
 
+def width(page: Any, selector: str) -> int:
+    """Of a picture in the page, once the browser has loaded it, in pixels."""
+    script = "selector => document.querySelector(selector)?.naturalWidth"
+    return page.wait_for_function(script, arg=selector, timeout=60_000).json_value()
+
+
 def test_a_person_uses_the_page(
     browser: Any, served: Served, picture: Path, tmp_path: Path
 ) -> None:
@@ -64,10 +70,10 @@ def test_a_person_uses_the_page(
 
     words = drop(page, picture, "mean score")
     assert words.startswith("1 person in")
-    assert page.locator("#pose img").evaluate("image => image.naturalWidth") > 0
+    assert width(page, "#pose img") > 0
     captions = page.locator("#heatmaps .caption-label").all_inner_texts()
     assert len(captions) == 14 and captions[0].startswith("right ankle")
-    assert page.locator("#gates img").evaluate("image => image.naturalWidth") > 500
+    assert width(page, "#gates img") > 500
     with page.expect_download() as download:
         page.locator("#download").click()
     download.value.save_as(tmp_path / "pose.json")
