@@ -193,13 +193,21 @@ def surroundings() -> tuple | None:
     return () if _state.tiles is None else tuple(_state.tiles.values())
 
 
-def launch(kernel: Any, grid: tuple[int], args: tuple, warps: int) -> None:
-    """Launches on the device of the first tensor, on its current stream."""
+def launch(
+    kernel: Any, grid: tuple[int], args: tuple, warps: int, registers: int | None = None
+) -> None:
+    """Launches on the device of the first tensor, on its current stream.
+
+    Args:
+        registers: what a thread may have, for kernels that the assembler of some versions cuts
+            shorter and then spills; NVIDIA's alone asks, and not through a traced graph.
+    """
     if _state.tracing:
         torch.library.wrap_triton(kernel)[grid](*args, num_warps=warps)
         return
     with guard(next(a for a in args if a is not None).device):
-        compiled = kernel[grid](*args, num_warps=warps)
+        limit = {"maxnreg": registers} if registers and torch.version.cuda else {}
+        compiled = kernel[grid](*args, num_warps=warps, **limit)
     tape = replay.tape()
     if tape is not None:
         tape.note(compiled, grid, args)

@@ -172,6 +172,7 @@ def _backward(
 
 # launchers
 
+_REGISTERS = 168  # of a thread: three blocks of 128 threads a multiprocessor, if all are needed
 
 def _sizes(plan, split, side, shape, last, concat):
     """The sizes both kernels take, and the constants that go with them."""
@@ -214,6 +215,7 @@ def _complete(skip, branches, low, alpha, training, norm, eps, relu, mode):
             *plan.layout, *plan.blocks, children,
         ),
         plan.warps,
+        _REGISTERS,
     )  # fmt: skip
     batch = merge_moments(partial, plan, n * h * w) if training else no_moments(skip)
     return merged, z, batch, layout
@@ -260,6 +262,7 @@ def _hand_out(dy, norm, x, alpha, side, mode, split, needs, eps, relu, like, lay
             *plan.layout, *plan.blocks, children,
         ),
         plan.warps,
+        _REGISTERS,
     )  # fmt: skip
     grads = [*([] if dx is None else [dx]), *parts, *([] if dlow is None else [dlow])]
     return grads + ([gate_sum(partial, alpha)] if sums else [])

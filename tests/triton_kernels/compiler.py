@@ -38,10 +38,12 @@ class Launch:
         """Source and options for the compiler, and the key of the specialisation."""
         backend = make_backend(target)
         binder = create_function_from_signature(self.kernel.signature, self.kernel.params, backend)
-        options = dict(self.options, debug=False)
-        bound, specialisation, options = binder(*self.args, **options)
+        asked = dict(self.options, debug=False)
+        if target.backend != "cuda":
+            asked.pop("maxnreg", None)  # as the launcher leaves it out there
+        bound, specialisation, options = binder(*self.args, **asked)
         options, signature, constants, attrs = self.kernel._pack_args(
-            backend, dict(self.options, debug=False), bound, specialisation, options
+            backend, asked, bound, specialisation, options
         )
         source = ASTSource(self.kernel, signature, constants, attrs)
         return source, options.__dict__, f"{self.kernel.__name__}{specialisation}{self.options}"
