@@ -174,6 +174,7 @@ def _backward(
 
 _REGISTERS = 168  # of a thread: three blocks of 128 threads a multiprocessor, if all are needed
 
+
 def _sizes(plan, split, side, shape, last, concat):
     """The sizes both kernels take, and the constants that go with them."""
     _, _, h, w = shape
