@@ -39,15 +39,18 @@ BFLOAT16 = ("bfloat16", 2)
 
 @dataclass
 class Kernel:
-    """One compiled instance: its template arguments and what the compiler says of it."""
+    """One compiled instance: its template arguments and what the compiler says of it.
+
+    The kernels that finish sums have a dtype alone, and work on vectors per channel.
+    """
 
     name: str
     dtype: str
     itemsize: int
-    channels_last: bool
-    lanes: int
-    quads: bool
-    pairs: bool
+    channels_last: bool | None = None
+    lanes: int = 1
+    quads: bool = False
+    pairs: bool = False
     registers: int = 0
     stack: int = 0
     spills: int = 0
@@ -58,8 +61,14 @@ class Kernel:
         return self.lanes > 1
 
     @property
+    def finishes(self) -> bool:
+        return self.channels_last is None
+
+    @property
     def shared(self) -> int:
         """Bytes for merges, by a block of THREADS; resident kernels ask for more."""
+        if self.finishes:
+            return 3 * 8 * THREADS  # finish_grid of launch.cuh
         sums = 3 if self.name.startswith("forward") else 2
         channels = self.lanes if self.channels_last else 1
         return sums * max(self.itemsize, 4) * channels * THREADS
@@ -71,12 +80,14 @@ class Kernel:
         return min(65536 // registers, threads // THREADS, shared * 1024 // (self.shared + 1024))
 
     def faults(self, arch: int) -> Iterator[str]:
-        if not self.whole_packs:
+        if not self.whole_packs and not self.finishes:
             return
         if self.spills or self.stack:
             yield f"{self.spills} bytes of spills, {self.stack} of stack"
         if any(self.widths.get(f"{way} local") for way in ("load", "store")):
             yield "accesses to local memory"
+        if self.finishes:
+            return
         if not self.widths.get("load 128"):
             yield "no 128-bit load"
         if not self.widths.get("store 128") and not self.name.endswith("_reduce"):
@@ -87,6 +98,8 @@ class Kernel:
             yield f"only {self.blocks(arch)} block on a multiprocessor"
 
     def title(self) -> str:
+        if self.finishes:
+            return " | ".join([self.name, self.dtype, "channels", f"{self.itemsize * 8} bits"])
         layout = "channels_last" if self.channels_last else "contiguous"
         shape = [f"{self.lanes * self.itemsize * 8} bits", *["quads"] * self.quads]
         return " | ".join(
@@ -114,7 +127,9 @@ def main() -> int:
         for (arch, _), kernels in zip(jobs, read, strict=True):
             found[arch] += kernels
     for kernels in found.values():
-        kernels.sort(key=lambda k: (k.name, k.dtype, k.channels_last, -k.lanes, k.quads, k.pairs))
+        kernels.sort(
+            key=lambda k: (k.name, k.dtype, bool(k.channels_last), -k.lanes, k.quads, k.pairs)
+        )
     text = table(found)
     print(text)
     if options.write:
@@ -171,17 +186,21 @@ def run(command: list[str]) -> str:
 
 
 def parse(symbol: str) -> Kernel | None:
-    """The kernel behind a mangled name with a Tiling; the small finishing kernels have none."""
+    """The kernel behind a mangled name; those that finish sums have no Tiling."""
     name = re.match(r"_ZN8softgate4cuda(\d+)", symbol)
     tiling = re.search(
         r"TilingI(f|d|\d+__half|\d+__nv_bfloat16)Lb([01])ELi(\d+)ELb([01])ELb([01])", symbol
     )
-    if name is None or tiling is None:
+    if name is None:
         return None
     begin = name.end()
+    kernel = symbol[begin : begin + int(name[1])]
+    if tiling is None:
+        accumulator = re.match(r"I([fd])E", symbol[begin + len(kernel) :])
+        return Kernel(kernel, *DTYPES[accumulator[1]]) if accumulator else None
     dtype, itemsize = DTYPES.get(tiling[1].lstrip("0123456789"), BFLOAT16)
     return Kernel(
-        symbol[begin : begin + int(name[1])],
+        kernel,
         dtype,
         itemsize,
         channels_last=tiling[2] == "1",
@@ -260,7 +279,7 @@ def page(text: str, compiler: str) -> str:
         f"{THREADS} threads that a multiprocessor holds; `shared`: bytes a block merges sums in; "
         "`spills`: bytes of spills and stack, over all architectures; `widest`: the widest access "
         "to global memory, in bits. `quads`: a low resolution takes part; `pairs`: a branch ends "
-        "within a pack. Resident kernels keep packs in shared memory besides, up to all of it: fewer "
+        "within a pack. The kernels of `channels` finish sums. Resident kernels keep packs in shared memory besides, up to all of it: fewer "
         f"blocks fit.\n\n{text}\n"
     )
 

@@ -51,6 +51,15 @@ def test_reads_a_kernel(sass):
     assert list(kernel.faults(90)) == []
 
 
+def test_reads_a_kernel_that_finishes_sums(sass):
+    kernel = sass.parse("_ZN8softgate4cuda14forward_finishIfEEvNS_7ForwardEiPKNS_7MomentsIT_EE")
+    assert kernel.title() == "forward_finish | float32 | channels | 32 bits"
+    kernel.registers = 40
+    assert list(kernel.faults(90)) == []
+    kernel.spills = 4
+    assert list(kernel.faults(90)) == ["4 bytes of spills, 0 of stack"]
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
