@@ -17,7 +17,7 @@ from softgate_ext.data.formats import Source, recognise
 from softgate_ext.data.images import read_image
 from softgate_ext.data.poseset import EmptySplit, PoseSet
 from softgate_ext.engine.data_config import DataCheckConfig
-from softgate_ext.engine.files import write_json
+from softgate_ext.engine.files import check_target, write_json
 from softgate_ext.engine.plots import overlay_sheet
 from softgate_ext.engine.progress import say
 from softgate_ext.errors import InputError
@@ -182,8 +182,8 @@ def check(config: DataCheckConfig, console: Console) -> None:
         raise InputError(f"people: got {config.people}; takes at least 1")
     for name in ("sheet", "json"):
         target = getattr(config, name)
-        if target is not None and (target.is_dir() or not target.parent.is_dir()):
-            raise InputError(f"{name}: got {target}; takes a file in a folder that exists")
+        if target is not None:
+            check_target(name, target)
     findings = check_dataset(config.path, console)
     tell(findings, console)
     if config.json is not None:

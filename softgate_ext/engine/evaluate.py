@@ -1,8 +1,6 @@
 """The figures of a run, or of predictions in a file, by the metric that belongs to the data."""
 
-import os
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,7 +15,7 @@ from softgate_ext.engine.checkpoint import load_run
 from softgate_ext.engine.comparison import Comparison
 from softgate_ext.engine.config import STDOUT, EvalConfig
 from softgate_ext.engine.device import resolve_device
-from softgate_ext.engine.files import replacing, write_json
+from softgate_ext.engine.files import check_target, replacing, write_json
 from softgate_ext.engine.inference import PoseInference, predict_people
 from softgate_ext.engine.measure import (
     constant_pose,
@@ -194,11 +192,3 @@ def check(config: EvalConfig) -> None:
     if saved is not None and saved.suffix.lower() not in ORIGINS:
         takes = ", ".join(ORIGINS)
         raise InputError(f"save_predictions: got {saved}; takes a file ending in {takes}")
-
-
-def check_target(argument: str, path: Path) -> None:
-    """Raises InputError unless a file can be written to `path`."""
-    if path.is_dir() or not path.parent.is_dir():
-        raise InputError(f"{argument}: got {path}; takes a file in a folder that exists")
-    if not os.access(path.parent, os.W_OK):
-        raise InputError(f"{argument}: got {path}; takes a file in a folder that can be written to")

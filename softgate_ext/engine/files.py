@@ -1,5 +1,6 @@
 """Files that are there complete or not at all."""
 
+import errno
 import fcntl
 import json
 import os
@@ -24,11 +25,39 @@ def make_folder(folder: Path, argument: str = "out") -> Path:
         probe.touch()
         probe.unlink()
     except OSError as error:
-        raise InputError(
-            f"{argument}: cannot write to the folder {folder} ({error.strerror}); "
-            "give a folder that can be created and written to"
-        ) from error
+        raise _unwritable(folder, argument, error) from error
     return folder
+
+
+def check_folder(folder: Path, argument: str = "out") -> None:
+    """Looks whether `make_folder` could create `folder`, and creates nothing.
+
+    Raises:
+        InputError: as `make_folder`.
+    """
+    try:
+        existing = next((path for path in (folder, *folder.parents) if path.exists()), folder)
+        if not existing.is_dir():
+            raise OSError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+        if not os.access(existing, os.W_OK | os.X_OK):
+            raise OSError(errno.EACCES, os.strerror(errno.EACCES))
+    except OSError as error:
+        raise _unwritable(folder, argument, error) from error
+
+
+def check_target(argument: str, path: Path) -> None:
+    """Raises InputError unless a file can be written to `path`."""
+    if path.is_dir() or not path.parent.is_dir():
+        raise InputError(f"{argument}: got {path}; takes a file in a folder that exists")
+    if not os.access(path.parent, os.W_OK):
+        raise InputError(f"{argument}: got {path}; takes a file in a folder that can be written to")
+
+
+def _unwritable(folder: Path, argument: str, error: OSError) -> InputError:
+    return InputError(
+        f"{argument}: cannot write to the folder {folder} ({error.strerror}); "
+        "give a folder that can be created and written to"
+    )
 
 
 @contextmanager

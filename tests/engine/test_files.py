@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 
 from softgate_ext.engine.files import (
+    check_folder,
+    check_target,
     make_folder,
     read_json,
     remove_leftovers,
@@ -41,6 +43,23 @@ def test_a_folder_that_cannot_be_written_to_is_named(tmp_path: Path) -> None:
         make_folder(file / "run")
     with pytest.raises(InputError, match="cannot write"):
         write_text(file / "run" / "log", "text")
+
+
+def test_looking_creates_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    check_folder(tmp_path / "a" / "b")
+    check_target("json", tmp_path / "a.json")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="out: cannot write to the folder .*Not a directory"):
+        check_folder(tmp_path / "file" / "run")
+    for target in (tmp_path, tmp_path / "a" / "b.json"):
+        with pytest.raises(InputError, match="json: got .* takes a file in a folder that exists"):
+            check_target("json", target)
+    monkeypatch.setattr(os, "access", lambda *_: False)  # a folder that may only be read
+    with pytest.raises(InputError, match="cache: cannot write to the folder .*Permission denied"):
+        check_folder(tmp_path / "a", "cache")
+    with pytest.raises(InputError, match="json: got .* that can be written to"):
+        check_target("json", tmp_path / "a.json")
+    assert os.listdir(tmp_path) == ["file"]
 
 
 def test_leftovers_of_a_killed_process_are_removed(tmp_path: Path) -> None:
