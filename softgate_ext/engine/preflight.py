@@ -66,6 +66,11 @@ def prepare(config: TrainConfig, stored: RunConfig | None, group: Group, console
     )
     if stored is not None:
         _check_same_network(stored, run)
+        if config.init != stored.training.init:
+            raise InputError(
+                f"init: got {config.init} beside resume, which goes on from the run's own weights; "
+                "takes a new run"
+            )
     elif config.init is not None:
         say(console, init_weights(config.init, model))
     baseline = measure_mean_pose(train_set, watched)

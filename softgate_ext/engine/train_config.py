@@ -31,7 +31,8 @@ class TrainConfig:
     cache: Path | None = None
     """Folder for crops that are made once and then load quicker than the pictures."""
     resume: bool = False
-    """Continue the run in `out`; its stored configuration is the default for every other option."""
+    """Continue the run in `out`, on the same people; its stored configuration is the default for
+    every other option."""
     model: str = "hybrid_2x48"
     """Name of the network (`softgate info` lists them)."""
     model_options: dict[str, ModelOption] = field(default_factory=dict)
@@ -45,8 +46,8 @@ class TrainConfig:
     """Standard deviation of the Gaussian targets, in heatmap pixels."""
 
     epochs: int | None = None
-    """Passes over the training half (when neither `epochs` nor `minutes` is given, 100, or 200 by
-    the schedule `paper`)."""
+    """Passes over the training half, those before a resume included (when neither `epochs` nor
+    `minutes` is given, 100, or 200 by the schedule `paper`)."""
     minutes: float | None = None
     """Budget of wall time; the learning rate is annealed to reach its end with the budget."""
     batch_size: int = 16
