@@ -15,7 +15,8 @@ from softgate_ext.engine.checkpoint import load_run
 from softgate_ext.engine.comparison import Comparison
 from softgate_ext.engine.config import STDOUT, EvalConfig
 from softgate_ext.engine.device import resolve_device
-from softgate_ext.engine.files import check_target, replacing, write_json
+from softgate_ext.engine.eval_arguments import check
+from softgate_ext.engine.files import replacing, write_json
 from softgate_ext.engine.inference import PoseInference, predict_people
 from softgate_ext.engine.measure import (
     constant_pose,
@@ -23,9 +24,8 @@ from softgate_ext.engine.measure import (
     reference_lengths,
     score,
 )
-from softgate_ext.engine.predictions import ORIGINS, read_predictions, write_predictions
+from softgate_ext.engine.predictions import read_predictions, write_predictions
 from softgate_ext.engine.reference import compare
-from softgate_ext.errors import InputError
 from softgate_ext.pose.codec import HeatmapCodec
 from softgate_ext.pose.metrics import Floats
 from softgate_ext.pose.skeleton import Skeleton, get_skeleton
@@ -166,29 +166,3 @@ def find_joints(config: EvalConfig, people: PoseSet) -> Found:
         about,
         tuple(notes),
     )
-
-
-def check(config: EvalConfig) -> None:
-    """Raises InputError unless the arguments go together and the figures can be written."""
-    if config.reference is not None:
-        others = (config.run, config.data, config.predictions, config.save_predictions)
-        if any(other is not None for other in (*others, config.submission)):
-            raise InputError("reference: got it beside a run, data or predictions; takes it alone")
-    elif config.predictions is not None and config.data is None and config.run is not None:
-        config.run, config.data = None, config.run
-    elif config.data is None:
-        raise InputError(
-            "data: got none; give RUN DATA, DATA --predictions FILE or --reference FILE"
-        )
-    elif (config.run is None) == (config.predictions is None):
-        raise InputError("run and predictions: got both; give RUN DATA or DATA --predictions FILE")
-    if config.batch_size < 1 or config.workers < 0:
-        raise InputError("batch_size takes 1 or more and workers 0 or more")
-    for argument in ("json", "save_predictions", "submission"):
-        path = getattr(config, argument)
-        if path is not None and path != STDOUT:
-            check_target(argument, path)
-    saved = config.save_predictions
-    if saved is not None and saved.suffix.lower() not in ORIGINS:
-        takes = ", ".join(ORIGINS)
-        raise InputError(f"save_predictions: got {saved}; takes a file ending in {takes}")
