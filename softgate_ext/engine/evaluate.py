@@ -61,7 +61,7 @@ def evaluate(config: EvalConfig) -> Comparison:
         result = compare(config.reference)
     else:
         assert config.data is not None
-        source = recognise(config.data)
+        source = recognise(config.data, "data")
         people = source.read(config.split, config.predictions is None)
         train = source.read("train", False) if "train" in source.splits else None
         protocol = protocol_for(people)

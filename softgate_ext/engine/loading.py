@@ -119,10 +119,10 @@ def _name(kind: type) -> str:
 
 def split_people(config: TrainConfig) -> tuple[PoseSet, PoseSet]:
     """The people to train on and the people to watch, with the same joints: those of all sets."""
-    train = open_dataset(config.data, "train")
+    train = open_dataset(config.data, "train", argument="data")
     if config.holdout == 0:
         try:
-            watched = open_dataset(config.data, "test")
+            watched = open_dataset(config.data, "test", argument="data")
         except EmptySplit as error:
             raise InputError(
                 f"holdout: got 0, but {error}; takes how many people of the training part to watch "
@@ -135,7 +135,7 @@ def split_people(config: TrainConfig) -> tuple[PoseSet, PoseSet]:
         raise InputError(f"holdout: got {config.holdout}; takes fewer than {len(train)} people")
     if 0 < config.watch < len(watched):
         watched = watched.subset(np.linspace(0, len(watched) - 1, config.watch).astype(int))
-    train = join([train, *(open_dataset(path, "train") for path in config.extra)])
+    train = join([train, *(open_dataset(path, "train", argument="extra") for path in config.extra)])
     return train, to_skeleton(watched, train.skeleton)
 
 
