@@ -11,7 +11,7 @@ from softgate_ext.errors import InputError
 _NETWORK = {
     "weights", "flip_test", "scales", "decoder", "batch_size", "workers", "device", "amp",
 }  # fmt: skip
-_FIGURES = {"split", "json", "save_predictions"}
+_FIGURES = {"split", "labels", "json", "save_predictions"}
 
 
 def check(config: EvalConfig) -> None:
@@ -25,7 +25,10 @@ def check(config: EvalConfig) -> None:
     """
     _check_sources(config)
     if config.reference is not None:
-        used, mode = {"json"}, "a reference, whose joints and people are those of the file"
+        used, mode = (
+            {"labels", "json"},
+            "a reference, whose joints and people are those of the file",
+        )
     elif config.predictions is not None:
         used, mode = {"origin"} | _FIGURES, "predictions, since no network runs"
     else:

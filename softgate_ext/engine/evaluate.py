@@ -20,6 +20,7 @@ from softgate_ext.engine.files import replacing, write_json
 from softgate_ext.engine.inference import PoseInference, predict_people
 from softgate_ext.engine.measure import (
     constant_pose,
+    observer_centric,
     protocol_for,
     reference_lengths,
     score,
@@ -28,6 +29,7 @@ from softgate_ext.engine.predictions import read_predictions, write_predictions
 from softgate_ext.engine.reference import compare
 from softgate_ext.pose.codec import HeatmapCodec
 from softgate_ext.pose.metrics import Floats
+from softgate_ext.pose.sides import WORDS, Sides, observer_order, take_joints
 from softgate_ext.pose.skeleton import Skeleton, get_skeleton
 
 
@@ -58,37 +60,52 @@ def evaluate(config: EvalConfig) -> Comparison:
     """
     check(config)
     if config.reference is not None:
-        result = compare(config.reference)
+        result = compare(config.reference, config.labels)
     else:
-        assert config.data is not None
-        source = recognise(config.data, "data")
-        people = source.read(config.split, config.predictions is None)
-        train = source.read("train", False) if "train" in source.splits else None
-        protocol = protocol_for(people)
-        score(people.joints, people, protocol)  # raises before the network runs for nothing
-        known = np.isfinite(reference_lengths(people, protocol))
-        found = find_joints(config, people)
-        measured = with_joints_of(people, found.skeleton)
-        name = "network" if config.predictions is None else "predictions"
-        scores = {name: score(found.joints, measured, protocol)}
-        if train is not None and train.labelled.any(0).all():
-            scores["mean pose"] = score(constant_pose(train, people), measured, protocol)
-        result = Comparison(
-            protocol,
-            int(known.sum()),
-            int((~known).sum()),
-            scores,
-            {**found.about, "data": str(config.data), "split": config.split},
-            (*people.notes, *found.notes),
-        )
-        if config.save_predictions is not None:
-            images = [path.name for path in people.image_paths]
-            write_predictions(
-                config.save_predictions, found.joints, found.scores, people.skeleton, images
-            )
+        result = _measured(config)
     if config.json not in (None, STDOUT):
         write_json(config.json, result.to_json())
     return result
+
+
+def _measured(config: EvalConfig) -> Comparison:
+    assert config.data is not None
+    source = recognise(config.data, "data")
+    people = source.read(config.split, config.predictions is None)
+    train = source.read("train", False) if "train" in source.splits else None
+    sides: Sides = config.labels or "pc"
+    named = observer_centric if sides == "oc" else _as_it_is
+    truth = named(people)
+    protocol = protocol_for(truth)
+    score(truth.joints, truth, protocol)  # raises before the network runs for nothing
+    known = np.isfinite(reference_lengths(truth, protocol))
+    found = find_joints(config, people)
+    joints = found.joints
+    if sides == "oc":  # a network that tells the person's own sides, and a file with either kind
+        joints = take_joints(joints, observer_order(joints, people.skeleton))
+    measured = named(with_joints_of(people, found.skeleton))
+    name = "network" if config.predictions is None else "predictions"
+    scores = {name: score(joints, measured, protocol)}
+    if train is not None and train.labelled.any(0).all():
+        scores["mean pose"] = score(constant_pose(named(train), people), measured, protocol)
+    if config.save_predictions is not None:
+        images = [path.name for path in people.image_paths]
+        write_predictions(
+            config.save_predictions, found.joints, found.scores, people.skeleton, images
+        )
+    return Comparison(
+        protocol,
+        int(known.sum()),
+        int((~known).sum()),
+        scores,
+        {**found.about, "data": str(config.data), "split": config.split},
+        (*people.notes, *found.notes),
+        WORDS[sides],
+    )
+
+
+def _as_it_is(people: PoseSet) -> PoseSet:
+    return people
 
 
 def submit(config: EvalConfig) -> None:

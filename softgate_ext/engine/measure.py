@@ -1,5 +1,6 @@
 """Figures of joints on a pose set, by the metric that belongs to it."""
 
+import dataclasses
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from softgate_ext.pose.metrics import (
     place_pose,
 )
 from softgate_ext.pose.protocol import FLIC_PCK, PCKH, Protocol, Score, torso_pck
+from softgate_ext.pose.sides import observer_order, take_joints
 from softgate_ext.pose.skeleton import Skeleton
 
 
@@ -44,6 +46,20 @@ def reference_lengths(people: PoseSet, protocol: Protocol | None = None) -> Floa
     ends = [people.skeleton.index(name) for name in ("left_shoulder", "right_hip")]
     known = people.labelled[:, ends].all(1)
     return np.where(known, lsp_torso_length(people.joints, people.skeleton), np.nan)
+
+
+def observer_centric(people: PoseSet) -> PoseSet:
+    """The same people with left and right by the picture, as `observer_order` has them.
+
+    Raises:
+        InputError: The joints have no left and right.
+    """
+    order = observer_order(people.joints, people.skeleton, people.labelled)
+    moved = {name: take_joints(getattr(people, name), order) for name in _BY_JOINT}
+    return dataclasses.replace(people, **moved)  # type: ignore[arg-type]
+
+
+_BY_JOINT = ("joints", "labelled", "visible")
 
 
 def score(joints: np.ndarray, people: PoseSet, protocol: Protocol) -> Score:
