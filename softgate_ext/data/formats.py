@@ -13,6 +13,7 @@ from softgate_ext.data.mpii import read_mpii
 from softgate_ext.data.mpii_json import read_mpii_json
 from softgate_ext.data.poseset import PoseSet, Split, check_split
 from softgate_ext.errors import InputError, reason
+from softgate_ext.paths import as_path
 
 Reader = Callable[[Path, Split, bool], PoseSet]
 
@@ -76,8 +77,11 @@ def datasets_at(path: Path | str, argument: str = "path") -> tuple[list[Source],
     Raises:
         InputError: There is nothing at `path`, or nothing that is known.
     """
+    path = as_path(
+        path, argument, "the folder that a dataset unpacked into, or its annotation file"
+    )
     try:
-        return _datasets_at(Path(path), argument)
+        return _datasets_at(path, argument)
     except OSError as error:
         raise InputError(
             f"{argument}: cannot look into {path} ({reason(error)}); takes a folder or file that "

@@ -22,7 +22,17 @@ def check_split(split: str) -> None:
 
 
 class EmptySplit(InputError):
-    """A dataset has nobody in the part that was asked for."""
+    """A dataset has nobody in the part that was asked for.
+
+    Attributes:
+        fault: The sentence without what is to be given instead.
+    """
+
+    def __init__(
+        self, fault: str, takes: str = "a part with people in it; softgate data check counts them"
+    ) -> None:
+        super().__init__(f"{fault}; takes {takes}")
+        self.fault = fault
 
 
 @dataclasses.dataclass(frozen=True)

@@ -64,8 +64,6 @@ def load_weights(path: Path, model: nn.Module) -> dict[str, Any]:
     Raises:
         InputError: the file is missing, damaged, or of another architecture than `model`.
     """
-    if not path.is_file():
-        raise InputError(f"run: there are no weights {path}; train first")
     stored, about = _read_weights(path)
     check_architecture(str(path), stored, model)
     model.load_state_dict(stored)
@@ -133,7 +131,15 @@ def load_run(run: Path, which: Which = "last") -> tuple[PoseModel, RunConfig, di
     Raises:
         InputError: a file is missing, damaged, or does not fit the others.
     """
+    if which not in WEIGHTS:
+        raise InputError(f"weights: got {which!r}; takes {' or '.join(WEIGHTS)}")
     config = load_config(run)
+    if not (run / WEIGHTS[which]).is_file():
+        there = [name for name, file in WEIGHTS.items() if (run / file).is_file()]
+        takes = " or ".join(there) or "a run that was trained"
+        raise InputError(
+            f"weights: got {which}, but there are no weights {run / WEIGHTS[which]}; takes {takes}"
+        )
     source = f"{run / CONFIG}: model"
     for key, kind in (("name", str), ("kwargs", dict)):
         if key not in config.model:

@@ -1,5 +1,6 @@
 """`softgate data cache`: kept crops, and what they save."""
 
+import math
 import time
 
 import torch
@@ -12,8 +13,8 @@ from softgate_ext.data.formats import recognise
 from softgate_ext.engine.crop_cache import cached_crops
 from softgate_ext.engine.data_config import DataCacheConfig
 from softgate_ext.engine.loading import Batch, batches, leave_ctrl_c
+from softgate_ext.engine.options import require
 from softgate_ext.engine.progress import say
-from softgate_ext.errors import InputError
 
 
 def cache(config: DataCacheConfig, console: Console) -> dict[str, float]:
@@ -23,8 +24,8 @@ def cache(config: DataCacheConfig, console: Console) -> dict[str, float]:
         InputError: The dataset or a value cannot be used, or the crops cannot be written.
     """
     for name, least in (("image_size", 12), ("batch_size", 1), ("workers", 0), ("seconds", 0)):
-        if getattr(config, name) < least:
-            raise InputError(f"{name}: got {getattr(config, name)}; takes at least {least}")
+        value = getattr(config, name)
+        require(config, name, math.isfinite(value) and value >= least, f"at least {least}")
     augment = Augmentation(config.scale, config.rotation)
     source = recognise(config.path)
     people = source.read("train" if "train" in source.splits else "test")

@@ -124,9 +124,9 @@ def check_dataset(source: Source, console: Console) -> Findings:
         try:
             splits[split] = source.read(split, check_images=False)
         except EmptySplit as error:
-            absent[split] = str(error)
+            absent[split] = error.fault
     if not splits:
-        raise InputError("; ".join(absent.values()))
+        raise InputError(f"path: {'; '.join(absent.values())}; takes a dataset with people in it")
     findings = Findings(source, splits, absent)
     paths = dict.fromkeys(path for people in splits.values() for path in people.image_paths)
     for picture, size, reason in _read_all(paths, console):

@@ -87,7 +87,10 @@ def check_target(path: Path, format: Format) -> None:
     if format == "onnx":
         missing = [m for m in ("onnx", "onnxscript") if importlib.util.find_spec(m) is None]
         if missing:
-            raise InputError(f"format 'onnx' needs the package {missing[0]}, which is missing")
+            raise InputError(
+                f"format 'onnx' needs the package {missing[0]}, which is missing; pip install "
+                "'softgate_ext[onnx]', or take the format 'torch'"
+            )
     if path.is_dir():
         raise InputError(f"out: got the folder {path}; takes a file ending in {suffix}")
     check_folder(path.parent)

@@ -45,6 +45,17 @@ def check_folder(folder: Path, argument: str = "out") -> None:
         raise _unwritable(folder, argument, error) from error
 
 
+def check_outside(out: Path, data: Path) -> None:
+    """Raises InputError where `out` is, or lies in, the folder `data` of a dataset.
+
+    A dataset stays what its release unpacked to. Where `data` is a file, its folder may be anybody's.
+    """
+    if data.is_dir() and out.resolve().is_relative_to(data.resolve()):
+        raise InputError(
+            f"out: got {out}, which lies inside the dataset {data}; takes a folder elsewhere"
+        )
+
+
 def check_target(argument: str, path: Path) -> None:
     """Raises InputError unless a file can be written to `path`."""
     if path.is_dir() or not path.parent.is_dir():

@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor, nn
 
+from softgate_ext.data.formats import recognise
 from softgate_ext.engine import plots
 from softgate_ext.engine.checkpoint import (
     FILES,
@@ -25,7 +26,13 @@ from softgate_ext.engine.checkpoint import (
 from softgate_ext.engine.config import EvalConfig, RunConfig
 from softgate_ext.engine.device import resolve_device
 from softgate_ext.engine.evaluate import evaluate
-from softgate_ext.engine.files import check_folder, check_target, make_folder, write_json
+from softgate_ext.engine.files import (
+    check_folder,
+    check_outside,
+    check_target,
+    make_folder,
+    write_json,
+)
 from softgate_ext.engine.predict_config import GatesConfig
 from softgate_ext.engine.predictor import find_run
 from softgate_ext.engine.timing import time_forward
@@ -174,6 +181,9 @@ def _check(config: GatesConfig) -> None:
         if any((config.out / name).exists() for name in FILES):
             raise InputError(f"out: {config.out} holds a run already; give another folder")
         check_folder(config.out)
+        if config.data is not None:
+            recognise(config.data, "data")
+            check_outside(config.out, config.data)
     if config.json is not None:
         check_target("json", config.json)
     for path in () if config.png is None else _pictures(config.png):

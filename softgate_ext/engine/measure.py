@@ -72,7 +72,8 @@ def score(joints: np.ndarray, people: PoseSet, protocol: Protocol) -> Score:
     known = np.isfinite(length)
     if not known.any():
         raise InputError(
-            f"data: nobody of {people.name} has the {protocol.unit}, the unit, labelled"
+            f"data: nobody of {people.name} has the {protocol.unit}, the unit, labelled; takes "
+            "people who have"
         )
     labelled = people.labelled & known[:, None]
     distances = normalized_distances(joints, people.joints, labelled, length)
@@ -101,7 +102,19 @@ def measure_mean_pose(train: PoseSet, people: PoseSet) -> PCK:
 
 
 def constant_pose(train: PoseSet, people: PoseSet) -> Floats:
-    """(N, J, 2), the mean pose of `train`, put into the crops of `people`."""
+    """(N, J, 2), the mean pose of `train`, put into the crops of `people`.
+
+    Raises:
+        InputError: Nobody of `train` has some joint labelled.
+    """
+    absent = [
+        joint for j, joint in enumerate(train.skeleton.joints) if not train.labelled[:, j].any()
+    ]
+    if absent:
+        raise InputError(
+            f"data: nobody of {train.name} has {', '.join(absent)} labelled; takes people of whom "
+            "each joint is labelled at least once"
+        )
     pose = mean_pose(train.joints, train.labelled, train.centers, train.sizes)
     return place_pose(pose, people.centers, people.sizes)
 

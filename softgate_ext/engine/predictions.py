@@ -44,7 +44,9 @@ def read_predictions(
     """
     suffix = _suffix(path, "predictions")
     if not path.is_file():
-        raise InputError(f"predictions: there is no file {path}")
+        raise InputError(
+            f"predictions: there is no file {path}; takes one ending in {', '.join(ORIGINS)}"
+        )
     contents = _read_json(path, skeleton) if suffix == ".json" else _READERS[suffix](path)
     array = _fitting(path, contents, people, len(skeleton))
     if origin is None:

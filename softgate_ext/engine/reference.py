@@ -95,13 +95,17 @@ def _read(path: Path) -> Arrays:
     """The arrays of the file that matter; others may be of any type, even pickled objects."""
     wanted = ("gt", "gt_pc", "gt_oc", "headbox", "torso_wh", *FLAGS)
     try:
-        with open(path, "rb") as stream, np.load(stream, allow_pickle=False) as file:
+        with open(path, "rb") as stream:
+            if stream.read(2) != b"PK":
+                raise ValueError("it is no .npz file")
+        with np.load(path, allow_pickle=False) as file:
             if not isinstance(file, np.lib.npyio.NpzFile):
                 raise ValueError("it holds a single array")
             return {k: file[k] for k in file.files if k in wanted or k.startswith(PREFIX)}
     except Exception as error:  # numpy, zipfile and zlib raise a dozen types for damaged files
         raise InputError(
-            f"reference: cannot read {path} ({reason(error)}); give an .npz file of plain arrays"
+            f"reference: cannot read {path} ({reason(error)}); takes an .npz file of plain arrays: "
+            "gt, what its benchmark needs, and pred_NAME"
         ) from None
 
 

@@ -118,6 +118,7 @@ class HybridNet(PoseModel):
         _check_choice("block", block, get_args(Block))
         _check_colours(mean, std)
         self.depth = depth
+        self.step = 4 * 2**depth
         self.config = {
             "name": "hybrid_4x144",
             "kwargs": {
@@ -178,7 +179,7 @@ class HybridNet(PoseModel):
             InputError: for images of another type, shape or of a size that cannot be halved
                 often enough.
         """
-        images = checked_images(images, 4 * 2**self.depth)
+        images = checked_images(images, self.step)
         # Half models take float images, as autocast ones do.
         x = ((images - self.mean) / self.std).to(self.stem.conv.weight.dtype)
         features = self.stem(x)

@@ -176,7 +176,8 @@ def _listen(config: ServeConfig) -> socket.socket:
     except (OSError, UnicodeError) as error:
         reason = getattr(error, "strerror", None) or error
         raise InputError(
-            f"host and port: cannot listen at {config.host}:{config.port} ({reason})"
+            f"host and port: cannot listen at {config.host}:{config.port} ({reason}); takes an "
+            "address of this machine and a free port"
         ) from None
     return listener
 
