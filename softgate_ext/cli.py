@@ -179,7 +179,8 @@ def _demo(config: DemoConfig) -> None:
 
 
 def _complain(sentence: str) -> None:
-    print(f"softgate: {sentence}", file=sys.stderr)
+    # One line, though a file's name may hold the end of one.
+    print(f"softgate: {' '.join(sentence.splitlines())}", file=sys.stderr)
 
 
 COMMANDS: dict[str, tuple[type, Callable[[Any], int | None]]] = {
@@ -248,7 +249,9 @@ def _stored(arguments: Sequence[str]) -> TrainConfig | None:
             continue
         path = out / "config.json"
         if not path.is_file():
-            raise InputError(f"resume: {out} holds no run; train without --resume")
+            raise InputError(
+                f"resume: {out} holds no run to continue; takes the --out of one, or leave it out"
+            )
         stored = from_json(RunConfig, read_json(path), str(path)).training
         stored.out = out
         return stored
@@ -295,6 +298,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
             "softgate: out of memory: take a smaller --model, --image-size or --batch-size",
             file=sys.stderr,
         )
+        return WRONG
+    except OSError as error:
+        if error.filename is None:
+            raise
+        # A file system has more ways to refuse a name than each command looks for.
+        _complain(f"cannot use {error.filename} ({error.strerror}); give a place that can be used")
         return WRONG
     except KeyboardInterrupt as error:
         advice = str(error) or "every file written is complete"

@@ -24,7 +24,13 @@ def load_json(path: Path) -> Any:
         raise InputError(
             f"dataset file {path} does not exist; give a JSON file, which may be gzipped"
         ) from None
-    except (OSError, EOFError, ValueError, zlib.error) as error:  # gzip, UTF-8, JSON
+    except (
+        OSError,
+        EOFError,
+        ValueError,
+        RecursionError,
+        zlib.error,
+    ) as error:  # gzip, UTF-8, JSON
         raise InputError(f"{path} is not a readable JSON file ({error})") from None
 
 

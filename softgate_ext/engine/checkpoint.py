@@ -44,7 +44,14 @@ def load_config(run: Path) -> RunConfig:
     Raises:
         InputError: `run` is no folder, or holds no (valid) configuration.
     """
-    if not run.is_dir():
+    try:
+        there = run.is_dir()
+    except OSError as error:
+        raise InputError(
+            f"run: cannot look into {run} ({error.strerror}); give a folder that `softgate train` "
+            "wrote"
+        ) from None
+    if not there:
         raise InputError(f"run: there is no folder {run}; give one that `softgate train` wrote")
     path = run / CONFIG
     if not path.is_file():

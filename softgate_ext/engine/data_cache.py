@@ -15,6 +15,7 @@ from softgate_ext.engine.data_config import DataCacheConfig
 from softgate_ext.engine.loading import Batch, batches, leave_ctrl_c
 from softgate_ext.engine.options import require
 from softgate_ext.engine.progress import say
+from softgate_ext.pose.codec import LARGEST
 
 
 def cache(config: DataCacheConfig, console: Console) -> dict[str, float]:
@@ -26,6 +27,7 @@ def cache(config: DataCacheConfig, console: Console) -> dict[str, float]:
     for name, least in (("image_size", 12), ("batch_size", 1), ("workers", 0), ("seconds", 0)):
         value = getattr(config, name)
         require(config, name, math.isfinite(value) and value >= least, f"at least {least}")
+    require(config, "image_size", config.image_size <= LARGEST, f"up to {LARGEST} pixels")
     augment = Augmentation(config.scale, config.rotation)
     source = recognise(config.path)
     people = source.read("train" if "train" in source.splits else "test")

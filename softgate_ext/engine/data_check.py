@@ -17,7 +17,7 @@ from softgate_ext.data.formats import Source, datasets_at
 from softgate_ext.data.images import read_image
 from softgate_ext.data.poseset import EmptySplit, PoseSet
 from softgate_ext.engine.data_config import DataCheckConfig
-from softgate_ext.engine.files import check_target, write_json
+from softgate_ext.engine.files import check_targets, write_json
 from softgate_ext.engine.options import require
 from softgate_ext.engine.plots import overlay_sheet
 from softgate_ext.engine.progress import say
@@ -179,10 +179,7 @@ def check(config: DataCheckConfig, console: Console) -> None:
         InputError: Nothing can be read, or something is missing or broken.
     """
     require(config, "people", config.people >= 1, "at least 1")
-    for name in ("sheet", "json"):
-        target = getattr(config, name)
-        if target is not None:
-            check_target(name, target)
+    check_targets(sheet=config.sheet, json=config.json)
     sources, problems = datasets_at(config.path)
     if len(sources) > 1:
         names = ", ".join(source.name for source in sources)

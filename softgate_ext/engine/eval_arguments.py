@@ -3,7 +3,7 @@
 import dataclasses
 
 from softgate_ext.engine.config import STDOUT, EvalConfig
-from softgate_ext.engine.files import check_target
+from softgate_ext.engine.files import check_targets
 from softgate_ext.engine.options import require
 from softgate_ext.engine.predictions import ORIGINS
 from softgate_ext.errors import InputError
@@ -41,10 +41,11 @@ def check(config: EvalConfig) -> None:
             raise InputError(f"{item.name}: got {_words(given)} beside {mode}; leave it out")
     require(config, "batch_size", config.batch_size >= 1, "1 or more")
     require(config, "workers", config.workers >= 0, "0 or more")
-    for argument in ("json", "save_predictions", "submission"):
-        path = getattr(config, argument)
-        if path is not None and path != STDOUT:
-            check_target(argument, path)
+    check_targets(
+        json=None if config.json == STDOUT else config.json,
+        save_predictions=config.save_predictions,
+        submission=config.submission,
+    )
     saved = config.save_predictions
     if saved is not None and saved.suffix.lower() not in ORIGINS:
         takes = ", ".join(ORIGINS)

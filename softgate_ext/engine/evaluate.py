@@ -27,6 +27,7 @@ from softgate_ext.engine.measure import (
 )
 from softgate_ext.engine.predictions import read_predictions, write_predictions
 from softgate_ext.engine.reference import compare
+from softgate_ext.errors import InputError
 from softgate_ext.pose.codec import HeatmapCodec
 from softgate_ext.pose.metrics import Floats
 from softgate_ext.pose.sides import WORDS, Sides, observer_order, take_joints
@@ -117,6 +118,12 @@ def submit(config: EvalConfig) -> None:
     """
     check(config)
     assert config.data is not None and config.submission is not None
+    source = recognise(config.data, "data")
+    if source.format != "mpii":
+        raise InputError(
+            f"data: got {config.data}, which is {source.title}; of a submission it must hold "
+            "mpii_human_pose_v1_u12_1.mat (MPII)"
+        )
     people = read_mpii(config.data, "unlabelled", config.predictions is None)
     assert people.persons is not None
     found = find_joints(config, people)

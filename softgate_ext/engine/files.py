@@ -56,8 +56,23 @@ def check_outside(out: Path, data: Path) -> None:
         )
 
 
-def check_target(argument: str, path: Path) -> None:
-    """Raises InputError unless a file can be written to `path`."""
+def check_targets(**paths: Path | None) -> None:
+    """Looks whether files can be written to `paths`, each by the name of its argument.
+
+    Raises:
+        InputError: one cannot be, or two are the same.
+    """
+    taken: dict[Path, str] = {}
+    for argument, path in paths.items():
+        if path is None:
+            continue
+        _check_target(argument, path)
+        other = taken.setdefault(path.resolve(), argument)
+        if other != argument:
+            raise InputError(f"{argument}: got {path}, as {other} did; takes a file of its own")
+
+
+def _check_target(argument: str, path: Path) -> None:
     if path.is_dir() or not path.parent.is_dir():
         raise InputError(f"{argument}: got {path}; takes a file in a folder that exists")
     if not os.access(path.parent, os.W_OK):
@@ -161,15 +176,22 @@ def write_bytes(path: Path, data: bytes) -> None:
         temporary.write_bytes(data)
 
 
-def read_json(path: Path) -> Any:
+def read_json(path: Path, argument: str | None = None) -> Any:
     """The value stored as JSON in `path`.
+
+    Args:
+        path: the file.
+        argument: where it was named, for the message.
 
     Raises:
         InputError: the file is missing, unreadable, or not JSON.
     """
+    where = "" if argument is None else f"{argument}: "
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise InputError(f"cannot read {path} ({error.strerror}); give a JSON file") from error
-    except ValueError as error:  # also UnicodeDecodeError
-        raise InputError(f"{path} is not valid JSON ({error}); give a JSON file") from error
+        raise InputError(
+            f"{where}cannot read {path} ({error.strerror}); give a JSON file"
+        ) from error
+    except (ValueError, RecursionError) as error:  # also UnicodeDecodeError
+        raise InputError(f"{where}{path} is not valid JSON ({error}); give a JSON file") from error

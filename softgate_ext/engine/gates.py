@@ -29,7 +29,7 @@ from softgate_ext.engine.evaluate import evaluate
 from softgate_ext.engine.files import (
     check_folder,
     check_outside,
-    check_target,
+    check_targets,
     make_folder,
     write_json,
 )
@@ -184,10 +184,8 @@ def _check(config: GatesConfig) -> None:
         if config.data is not None:
             recognise(config.data, "data")
             check_outside(config.out, config.data)
-    if config.json is not None:
-        check_target("json", config.json)
-    for path in () if config.png is None else _pictures(config.png):
-        check_target("png", path)
+    png, by_depth_png = (None, None) if config.png is None else _pictures(config.png)
+    check_targets(png=png, png_by_depth=by_depth_png, json=config.json)
 
 
 def _pictures(png: Path) -> tuple[Path, Path]:

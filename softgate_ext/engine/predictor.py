@@ -3,6 +3,7 @@
 import math
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, overload
@@ -221,5 +222,7 @@ def find_run(path_or_name: Path | str) -> Path:
     """
     path = as_path(path_or_name, "path_or_name", "the folder of a run, or its name in `runs`")
     known = Path(os.environ.get(RUNS) or "runs")
-    named = len(path.parts) == 1 and not path.exists() and (known / path).is_dir()
-    return known / path if named else path
+    with suppress(OSError):  # a name that cannot be one; whoever opens it says so
+        if len(path.parts) == 1 and not path.exists() and (known / path).is_dir():
+            return known / path
+    return path

@@ -211,3 +211,45 @@ def test_a_run_beside_an_annotation_file(
     monkeypatch.chdir(path.parent)
     train(tiny(data=Path("dolls.json"), out=Path("runs/dolls"), holdout=2), quiet)
     assert os.path.isfile("runs/dolls/model.safetensors")
+
+
+LONG = "a" * 300  # more than file systems take
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "train {people} --out {long}",
+        "train {people} --out {out} --cache {long} --device cpu",
+        "train --out {long} --resume",
+        "evaluate {long} {people}",
+        "predict {long} {people}/images/im0001.jpg --out {out}",
+        "gates {long}",
+        "export {long} --out {out}.onnx",
+        "demo --out {long}",
+        "data check {long}",
+        "evaluate {people} --predictions {deep}",
+        "predict {run} {people}/images/im0001.jpg --boxes {deep} --out {out}",
+        "evaluate {run} {people} --submission {out}.mat",
+        "data cache {people} --cache {out} --image-size 99999",
+        "gates {run} --png {out} --json {out}",
+    ],
+)
+def test_what_no_file_system_or_memory_takes(
+    words: str, run: Path, people: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    deep = tmp_path / "deep.json"
+    deep.write_text("[" * 100_000)
+    places = {"run": run, "people": people, "long": LONG, "deep": deep, "out": tmp_path / "out"}
+    assert main([word.format(**places) for word in words.split()]) == 2
+    said = capsys.readouterr()
+    (line,) = said.err.splitlines()
+    assert line.startswith("softgate: ") and said.out == ""
+    assert os.listdir(tmp_path) == ["deep.json"]
+
+
+def test_a_name_with_the_end_of_a_line_in_it(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["predict", str(run), "one\ntwo", "--out", str(tmp_path / "out")]) == 2
+    assert capsys.readouterr().err.startswith("softgate: images: one two stands for no picture")
