@@ -4,7 +4,7 @@ import dataclasses
 
 from softgate_ext.engine.config import STDOUT, EvalConfig
 from softgate_ext.engine.files import check_targets
-from softgate_ext.engine.options import require
+from softgate_ext.engine.options import MOST_PEOPLE, require
 from softgate_ext.engine.predictions import ORIGINS
 from softgate_ext.errors import InputError
 
@@ -40,6 +40,7 @@ def check(config: EvalConfig) -> None:
         if item.name not in used | _SOURCES and given != default:
             raise InputError(f"{item.name}: got {_words(given)} beside {mode}; leave it out")
     require(config, "batch_size", config.batch_size >= 1, "1 or more")
+    require(config, "batch_size", config.batch_size <= MOST_PEOPLE, f"up to {MOST_PEOPLE}")
     require(config, "workers", config.workers >= 0, "0 or more")
     check_targets(
         json=None if config.json == STDOUT else config.json,

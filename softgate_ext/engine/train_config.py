@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from tyro.conf import Positional
 
-from softgate_ext.engine.options import Amp, Device, require
+from softgate_ext.engine.options import MOST_PEOPLE, Amp, Device, require
 
 MOST_THREADS = 1024  # PyTorch takes a 32-bit number, and starts as many as it is told
 ModelOption = int | float | bool | str
@@ -117,6 +117,8 @@ class TrainConfig:
         require(self, "image_size", 12 <= self.image_size <= 8192, "12 to 8192 pixels")
         for name in ("batch_size", "accumulate", "evaluate_every"):
             require(self, name, getattr(self, name) >= 1, "at least 1")
+        require(self, "batch_size", self.batch_size <= MOST_PEOPLE, f"up to {MOST_PEOPLE}")
+        require(self, "sigma", self.sigma <= self.image_size / 4, "up to the side of the heatmaps")
         for name in ("lr", "sigma"):
             require(self, name, getattr(self, name) > 0, "more than 0")
         for name in ("holdout", "watch", "workers", "weight_decay", "rotation", "colour", "seed"):

@@ -223,7 +223,8 @@ def _check_choice(name: str, value: str, choices: Sequence[str]) -> None:
 
 def _check_colours(mean: Sequence[float], std: Sequence[float]) -> None:
     for name, values in (("mean", mean), ("std", std)):
-        if len(values) != 3 or not all(math.isfinite(v) for v in values):
+        numbers = isinstance(values, Sequence) and all(isinstance(v, int | float) for v in values)
+        if not numbers or len(values) != 3 or not all(math.isfinite(v) for v in values):
             raise InputError(f"{name} must be three numbers, got {values!r}")
     if not all(v > 0 for v in std):
         raise InputError(f"std must be three positive numbers, got {std!r}")
