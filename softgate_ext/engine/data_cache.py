@@ -3,16 +3,15 @@
 import math
 import time
 
-import torch
 from rich.console import Console
-from torch.utils.data import DataLoader
 
 from softgate_ext.data.augment import Augmentation
 from softgate_ext.data.dataset import PoseDataset
 from softgate_ext.data.formats import recognise
 from softgate_ext.engine.crop_cache import cached_crops
 from softgate_ext.engine.data_config import DataCacheConfig
-from softgate_ext.engine.loading import Batch, batches, leave_ctrl_c
+from softgate_ext.engine.device import resolve_device
+from softgate_ext.engine.loading import EpochBatches, batches, training_loader
 from softgate_ext.engine.options import require
 from softgate_ext.engine.progress import say
 from softgate_ext.pose.codec import LARGEST
@@ -51,19 +50,13 @@ def cache(config: DataCacheConfig, console: Console) -> dict[str, float]:
 
 
 def loading_rate(dataset: PoseDataset, batch_size: int, workers: int, seconds: float) -> float:
-    """Crops per second that a loader delivers, in random order, once its workers run."""
-    loader: DataLoader[Batch] = DataLoader(
-        dataset,
-        batch_size,
-        shuffle=True,
-        num_workers=workers,
-        persistent_workers=workers > 0,
-        pin_memory=torch.cuda.is_available(),
-        worker_init_fn=leave_ctrl_c,
-    )
+    """Crops per second that a training's loader delivers, once its workers run."""
+    order = EpochBatches(len(dataset), batch_size, seed=0)
+    loader = training_loader(dataset, order, workers, resolve_device("auto"))
     delivered, epoch, start = 0, 0, 0.0
     while True:
         dataset.set_epoch(epoch)
+        order.epoch = epoch
         for number, batch in enumerate(batches(loader)):
             now = time.monotonic()
             if epoch == 0 and number <= workers:  # what was made while the workers started

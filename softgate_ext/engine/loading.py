@@ -11,10 +11,12 @@ from types import FrameType
 from typing import TypeVar
 
 import numpy as np
+import torch
 from torch import Tensor
 from torch.distributed import is_torchelastic_launched
 from torch.utils.data import DataLoader, Sampler
 
+from softgate_ext.data.dataset import PoseDataset
 from softgate_ext.data.formats import open_dataset, recognise
 from softgate_ext.data.images import read_image
 from softgate_ext.data.join import join, to_skeleton
@@ -56,6 +58,27 @@ class EpochBatches(Sampler[list[int]]):
         order = np.random.default_rng((self.seed, self.epoch)).permutation(self.count)
         for batch in np.array_split(order, self.steps):
             yield np.array_split(batch, self.size)[self.rank].tolist()
+
+
+def training_loader(
+    dataset: PoseDataset, order: EpochBatches, workers: int, device: torch.device
+) -> DataLoader[Batch]:
+    """Batches of people in an order that repeats, by processes that stay from epoch to epoch.
+
+    Args:
+        dataset: the people; `set_epoch` of it chooses their changes.
+        order: which of them make a batch.
+        workers: processes that read and crop; 0 for none beside the training itself.
+        device: where the batches go.
+    """
+    return DataLoader(
+        dataset,
+        batch_sampler=order,
+        num_workers=workers,
+        persistent_workers=workers > 0,
+        pin_memory=device.type == "cuda",
+        worker_init_fn=leave_ctrl_c,
+    )
 
 
 def batches(loader: DataLoader[T]) -> Iterator[T]:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 from rich.console import Console
-from torch.utils.data import DataLoader, Subset
+from torch.utils.data import Subset
 
 from softgate_ext.data.augment import Augmentation
 from softgate_ext.engine import checkpoint
@@ -19,12 +19,7 @@ from softgate_ext.engine.device import resolve_device
 from softgate_ext.engine.distributed import Group, joined
 from softgate_ext.engine.inference import PoseInference, predict_people
 from softgate_ext.engine.learner import Learner
-from softgate_ext.engine.loading import (
-    Batch,
-    ctrl_c_waits,
-    in_one_sentence,
-    leave_ctrl_c,
-)
+from softgate_ext.engine.loading import ctrl_c_waits, in_one_sentence, training_loader
 from softgate_ext.engine.log import Entry
 from softgate_ext.engine.measure import measurable, measure, pck_to_json
 from softgate_ext.engine.preflight import prepare
@@ -76,14 +71,7 @@ class Trainer:
             self.dataset = pose_dataset(
                 self.train_set, config.image_size, config.cache, self.console, augment, config.seed
             )
-        self.loader: DataLoader[Batch] = DataLoader(
-            self.dataset,
-            batch_sampler=self.order,
-            num_workers=config.workers,
-            persistent_workers=config.workers > 0,
-            pin_memory=self.group.device.type == "cuda",
-            worker_init_fn=leave_ctrl_c,
-        )
+        self.loader = training_loader(self.dataset, self.order, config.workers, self.group.device)
         self.inference = PoseInference(
             self.learner.evaluated, codec, self.skeleton, channels_last=config.channels_last
         )
