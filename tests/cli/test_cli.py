@@ -311,15 +311,6 @@ def test_a_forced_backend_that_cannot_serve(people: Path, tmp_path: Path) -> Non
     assert "backend must be one of" in line and "got 'gpu'" in line
 
 
-@pytest.mark.parametrize(
-    "words", [[], ["fly"], ["train"], ["train", "data", "--out", "r", "--lr", "x"]]
-)
-def test_a_wrong_command_line_ends_with_exit_code_2(words: list[str]) -> None:
-    with pytest.raises(SystemExit) as ended:
-        main(words)
-    assert ended.value.code == 2
-
-
 def start_training(people: Path, out: Path, *options: object) -> "subprocess.Popen[str]":
     words = ["train", people, "--out", out, "--epochs", 100_000, *SMALL, "--workers", 1, *options]
     command = [sys.executable, "-m", "softgate_ext.cli", *map(str, words)]
