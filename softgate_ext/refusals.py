@@ -66,15 +66,14 @@ def _one_of(words: Sequence[str]) -> str:
 
 def known_options(kind: type) -> list[str]:
     """The options of a command; a bool has two."""
-    names = [item.name.replace("_", "-") for item in dataclasses.fields(kind)]
-    flags = [n.name.replace("_", "-") for n in dataclasses.fields(kind) if n.type is bool]
-    return [*(f"--{name}" for name in names), *(f"--no-{name}" for name in flags)]
+    typed = {item.name.replace("_", "-"): item.type for item in dataclasses.fields(kind)}
+    flags = (name for name, type_ in typed.items() if type_ is bool)
+    return [*(f"--{name}" for name in typed), *(f"--no-{name}" for name in flags)]
 
 
 def _is_strange(word: str, kind: type) -> bool:
-    return word.startswith("--") and word.partition("=")[0].replace("_", "-") not in known_options(
-        kind
-    )
+    name = word.partition("=")[0].replace("_", "-")
+    return name.startswith("--") and name not in known_options(kind)
 
 
 def _unknown(word: str, command: str, kind: type) -> str:
