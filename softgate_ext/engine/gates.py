@@ -184,8 +184,8 @@ def _check(config: GatesConfig) -> None:
         if config.data is not None:
             recognise(config.data, "data")
             check_outside(config.out, config.data)
-    png, by_depth_png = (None, None) if config.png is None else _pictures(config.png)
-    check_targets(png=png, png_by_depth=by_depth_png, json=config.json)
+    for picture in (None,) if config.png is None else _pictures(config.png):
+        check_targets(png=picture, json=config.json)
 
 
 def _pictures(png: Path) -> tuple[Path, Path]:
