@@ -24,17 +24,18 @@ def observer_order(
 ) -> npt.NDArray[np.int64]:
     """Where to take each joint from, to name left and right by the picture and not by the person.
 
-    Observer-centric labels name everybody as if they faced the camera: the arm whose shoulder is
-    further right in the picture is the left one, and so is the leg by its hip. What is seen from
-    behind changes its names, what is seen from the front keeps them, and limbs stay whole where
-    they cross. (Sapp and Taskar, CVPR 2013, change all names of a person at once, where shoulders
-    and hips agree; the published labels of LSP were set by hand, Eichner and Ferrari, ACCV 2012.)
+    Observer-centric labels name everybody as if they faced the camera: with the picture turned so
+    that the trunk hangs down from the shoulders, the arm whose shoulder is further right is the
+    left one, and so is the leg by its hip. What is seen from behind changes its names, what is
+    seen from the front keeps them, and limbs stay whole where they cross. These are the rules by
+    which LSP's labels are converted (Eichner and Ferrari, ACCV 2012).
 
     Args:
         joints: (N, J, 2) pixels with left and right of any kind; NaN where there is none.
         skeleton: The J joints.
         labelled: (N, J) bool, joints whose place is known; None for all. An arm or leg whose
-            first joint is not known on both sides keeps its name.
+            first joint is not known on both sides keeps its name; the trunk of whom shoulders or
+            hips are not known is taken to hang down in the picture as it is.
 
     Returns:
         (N, J) indices, for `take_joints`.
@@ -46,15 +47,27 @@ def observer_order(
         raise InputError(
             f"labels: got oc, but the joints of {skeleton.name} have no left and right; takes pc"
         )
+    known = np.isfinite(joints).all(-1) if labelled is None else labelled
+    places = np.where(known[..., None], joints, np.nan)
     order = np.tile(np.arange(len(skeleton)), (len(joints), 1))
+    across = _across(places, skeleton)
     for limb in _limbs(skeleton):
         right, left = limb[0]
-        behind = joints[:, left, 0] < joints[:, right, 0]  # false where one is NaN
-        if labelled is not None:
-            behind &= labelled[:, left] & labelled[:, right]
+        behind = ((places[:, left] - places[:, right]) * across).sum(-1) < 0  # false for NaN
         for right, left in limb:
             order[behind, right], order[behind, left] = left, right
     return order
+
+
+def _across(joints: npt.NDArray[np.floating], skeleton: Skeleton) -> npt.NDArray[np.floating]:
+    """(N, 2): where the right of the picture points when the trunk hangs down in it."""
+    trunk = np.full((len(joints), 2), np.nan)
+    ends = [f"{side}_{part}" for part in ("shoulder", "hip") for side in ("left", "right")]
+    if set(ends) <= set(skeleton.joints):
+        shoulders, hips = np.split(joints[:, [skeleton.index(name) for name in ends]], 2, axis=1)
+        trunk = (hips - shoulders).mean(1)
+    trunk = np.where(np.isnan(trunk).any(-1, keepdims=True), (0.0, 1.0), trunk)
+    return trunk[:, ::-1] * (1, -1)
 
 
 def take_joints(values: npt.NDArray[T], order: npt.NDArray[np.int64]) -> npt.NDArray[T]:
