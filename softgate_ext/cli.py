@@ -11,12 +11,9 @@ import shlex
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext, redirect_stderr
-from dataclasses import replace
-from pathlib import Path
-from typing import Annotated, Any, Union
+from typing import Any
 
-import tyro
-
+from softgate_ext import command_line
 from softgate_ext.engine.config import (
     STDOUT,
     DemoConfig,
@@ -24,13 +21,10 @@ from softgate_ext.engine.config import (
     ExportConfig,
     InfoConfig,
     ProfileConfig,
-    RunConfig,
     SynthConfig,
     TrainConfig,
-    from_json,
 )
 from softgate_ext.engine.data_config import DataCacheConfig, DataCheckConfig
-from softgate_ext.engine.files import read_json
 from softgate_ext.engine.predict_config import GatesConfig, PredictConfig, ServeConfig
 from softgate_ext.errors import Elsewhere, InputError
 
@@ -179,7 +173,8 @@ def _demo(config: DemoConfig) -> None:
 
 
 def _complain(sentence: str) -> None:
-    print(f"softgate: {sentence}", file=sys.stderr)
+    # One line, though a file's name may hold the end of one.
+    print(f"softgate: {' '.join(sentence.splitlines())}", file=sys.stderr)
 
 
 COMMANDS: dict[str, tuple[type, Callable[[Any], int | None]]] = {
@@ -199,60 +194,8 @@ COMMANDS: dict[str, tuple[type, Callable[[Any], int | None]]] = {
 
 
 def parse(arguments: Sequence[str]) -> Any:
-    """The configuration that a command line stands for.
-
-    With `train --resume` the stored configuration of the run takes the place of the defaults.
-
-    Raises:
-        InputError: the run to resume has no valid configuration.
-        SystemExit: the command line is wrong, or asked for help.
-    """
-    resumes = list(arguments[:1]) == ["train"] and "--resume" in arguments
-    stored = _stored(arguments) if resumes else None
-    kinds: list[Any] = []
-    groups: dict[str, list[Any]] = {}
-    for name, (kind, _) in COMMANDS.items():
-        if " " in name:
-            group, _, name = name.partition(" ")
-            groups.setdefault(group, []).append(Annotated[kind, tyro.conf.subcommand(name)])
-            continue
-        about: dict[str, Any] = {}
-        if name == "train" and stored is not None:
-            # A dictionary that is not empty would turn its option into one for each key.
-            about = {"default": replace(stored, model_options={})}
-        kinds.append(Annotated[kind, tyro.conf.subcommand(name, **about)])
-    for group, members in groups.items():
-        union: Any = Union[tuple(members)]  # noqa: UP007
-        about = {"description": f"Work on a {group}set: one of the commands below."}
-        kinds.append(Annotated[union, tyro.conf.subcommand(group, **about)])
-    commands: Any = Union[tuple(kinds)]  # noqa: UP007
-    config = tyro.cli(
-        commands,
-        prog="softgate",
-        description="Soft-gated pose networks: train, evaluate, predict.",
-        args=list(arguments),
-    )
-    if stored is not None and not config.model_options:
-        config.model_options = stored.model_options
-    return config
-
-
-def _stored(arguments: Sequence[str]) -> TrainConfig | None:
-    """The training configuration of the run that `--out` names, or None where it names none."""
-    for index, word in enumerate(arguments):
-        if word == "--out" and index + 1 < len(arguments):
-            out = Path(arguments[index + 1])
-        elif word.startswith("--out="):
-            out = Path(word.removeprefix("--out="))
-        else:
-            continue
-        path = out / "config.json"
-        if not path.is_file():
-            raise InputError(f"resume: {out} holds no run; train without --resume")
-        stored = from_json(RunConfig, read_json(path), str(path)).training
-        stored.out = out
-        return stored
-    return None
+    """The configuration that a command line stands for; see `command_line.parse`."""
+    return command_line.parse(arguments, {name: kind for name, (kind, _) in COMMANDS.items()})
 
 
 def _out_of_memory(error: Exception) -> bool:
@@ -295,6 +238,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
             "softgate: out of memory: take a smaller --model, --image-size or --batch-size",
             file=sys.stderr,
         )
+        return WRONG
+    except OSError as error:
+        if error.filename is None:
+            raise
+        # A file system has more ways to refuse a name than each command looks for.
+        _complain(f"cannot use {error.filename} ({error.strerror}); give a place that can be used")
         return WRONG
     except KeyboardInterrupt as error:
         advice = str(error) or "every file written is complete"

@@ -39,7 +39,10 @@ def read_coco(path: Path | str, split: Split = "train", check_images: bool = Tru
     check_split(split)
     part = "test" if is_test_part(path) else "train"
     if split not in (part, "all"):
-        raise EmptySplit(f"split {split!r} of {path} is empty: by its name all of it is {part!r}")
+        raise EmptySplit(
+            f"split {split!r} of {path} is empty: by its name all of it is {part!r}",
+            f"{part!r} or 'all'",
+        )
     contents = load_json(path)
     if not isinstance(contents, dict) or not {"images", "annotations"} <= set(contents):
         raise InputError(f"{path} must be an object with images, annotations and categories")

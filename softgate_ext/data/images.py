@@ -27,13 +27,17 @@ def read_image(path: Path | str) -> npt.NDArray[np.uint8]:
             image.load()
             return upright_rgb(image, path)
     except FileNotFoundError:
-        raise InputError(f"image {path} does not exist") from None
+        raise InputError(f"image {path} does not exist; it must be a picture") from None
     except UnidentifiedImageError:
-        raise InputError(f"image {path} is not a picture that can be read") from None
+        raise InputError(
+            f"image {path} is not a picture that can be read; it must be a JPEG, PNG or the like"
+        ) from None
     except InputError:
         raise
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise InputError(f"image {path} is damaged or cut short ({error})") from None
+        raise InputError(
+            f"image {path} is damaged or cut short ({error}); it must be whole"
+        ) from None
 
 
 def upright_rgb(image: Image.Image, source: Path | str) -> npt.NDArray[np.uint8]:

@@ -21,8 +21,16 @@ def load_json(path: Path) -> Any:
         data = path.read_bytes()
         return json.loads(gzip.decompress(data) if path.suffix == ".gz" else data)
     except FileNotFoundError:
-        raise InputError(f"dataset file {path} does not exist") from None
-    except (OSError, EOFError, ValueError, zlib.error) as error:  # gzip, UTF-8, JSON
+        raise InputError(
+            f"dataset file {path} does not exist; give a JSON file, which may be gzipped"
+        ) from None
+    except (
+        OSError,
+        EOFError,
+        ValueError,
+        RecursionError,
+        zlib.error,
+    ) as error:  # gzip, UTF-8, JSON
         raise InputError(f"{path} is not a readable JSON file ({error})") from None
 
 

@@ -9,6 +9,7 @@ from softgate_ext.data.images import image_size
 from softgate_ext.data.matfile import load_variable
 from softgate_ext.data.poseset import EmptySplit, PoseSet, Split, check_split
 from softgate_ext.errors import InputError
+from softgate_ext.paths import as_path
 from softgate_ext.pose.skeleton import LSP
 
 MARGIN = 1.5
@@ -39,10 +40,12 @@ def read_lsp(root: Path | str, split: Split = "train", check_images: bool = True
         InputError: The folder, a file or an image is missing, `joints.mat` has another shape or
             holds values that are not finite, or the split is empty.
     """
-    root = Path(root)
+    root = as_path(root, "root", "the folder that LSP unpacked into")
     check_split(split)
     if not root.is_dir():
-        raise InputError(f"dataset folder {root} does not exist")
+        raise InputError(
+            f"root: dataset folder {root} does not exist; takes the one that LSP unpacked into"
+        )
     positions, labelled, visible, extended = _read_joints(root / "joints.mat")
     count = len(positions)
     middle = count if extended else count // 2
@@ -52,7 +55,10 @@ def read_lsp(root: Path | str, split: Split = "train", check_images: bool = True
         "all": range(count),
     }[split]
     if extended and split == "test":
-        raise EmptySplit(f"split 'test' of {root} is empty: all of LSP-extended is for training")
+        raise EmptySplit(
+            f"split 'test' of {root} is empty: all of LSP-extended is for training",
+            "'train' or 'all'",
+        )
     if not chosen:
         raise EmptySplit(f"split {split!r} of {root} is empty, since it has {count} people in all")
     paths = _image_paths(root / "images", count, check_images)
@@ -135,7 +141,7 @@ def _read_joints(
 def _image_paths(folder: Path, count: int, must_exist: bool) -> list[Path]:
     """The N image files, numbered from 1 with four digits (LSP) or five (LSP-extended)."""
     if must_exist and not folder.is_dir():
-        raise InputError(f"dataset folder {folder} does not exist")
+        raise InputError(f"dataset folder {folder} does not exist; it must hold the images")
     found = {path.name for path in folder.glob("im*.jpg")}
     digits = 5 if f"im{1:05d}.jpg" in found else 4
     names = [f"im{i:0{digits}d}.jpg" for i in range(1, count + 1)]

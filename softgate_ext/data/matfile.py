@@ -17,7 +17,7 @@ def load_variable(path: Path, name: str) -> npt.NDArray[Any]:
         InputError: The file does not exist, cannot be read, or holds no such variable.
     """
     if not path.is_file():
-        raise InputError(f"dataset file {path} does not exist")
+        raise InputError(f"dataset file {path} does not exist; it must hold {name}")
     try:
         contents: dict[str, Any] = scipy.io.loadmat(path, variable_names=[name])
     except NotImplementedError:  # version 7.3 is HDF5

@@ -44,7 +44,14 @@ def load_config(run: Path) -> RunConfig:
     Raises:
         InputError: `run` is no folder, or holds no (valid) configuration.
     """
-    if not run.is_dir():
+    try:
+        there = run.is_dir()
+    except OSError as error:
+        raise InputError(
+            f"run: cannot look into {run} ({error.strerror}); give a folder that `softgate train` "
+            "wrote"
+        ) from None
+    if not there:
         raise InputError(f"run: there is no folder {run}; give one that `softgate train` wrote")
     path = run / CONFIG
     if not path.is_file():
@@ -64,22 +71,22 @@ def load_weights(path: Path, model: nn.Module) -> dict[str, Any]:
     Raises:
         InputError: the file is missing, damaged, or of another architecture than `model`.
     """
-    if not path.is_file():
-        raise InputError(f"run: there are no weights {path}; train first")
-    stored, about = _read_weights(path)
+    stored, about = _read_weights(path, "run")
     check_architecture(str(path), stored, model)
     model.load_state_dict(stored)
     return about
 
 
-def _read_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+def _read_weights(path: Path, argument: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """The tensors of a safetensors file, and what its header says of them."""
     try:
         with safe_open(path, framework="pt") as file:
             about = json.loads((file.metadata() or {}).get("softgate", "{}"))
             stored = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError, ValueError) as error:
-        raise InputError(f"{path} is not a readable safetensors file ({error})") from error
+        raise InputError(
+            f"{argument}: {path} is not a readable safetensors file ({error}); takes a whole one"
+        ) from error
     return stored, about if isinstance(about, dict) else {}
 
 
@@ -95,7 +102,7 @@ def init_weights(source: Path, model: nn.Module) -> str:
     path = source / WEIGHTS["last"] if source.is_dir() else source
     if not path.is_file():
         raise InputError(f"init: there are no weights {path}; takes a run or a .safetensors file")
-    stored, _ = _read_weights(path)
+    stored, _ = _read_weights(path, "init")
     own = model.state_dict()
     fitting = {n: t for n, t in stored.items() if n in own and t.shape == own[n].shape}
     learnt = dict(model.named_parameters())
@@ -133,7 +140,15 @@ def load_run(run: Path, which: Which = "last") -> tuple[PoseModel, RunConfig, di
     Raises:
         InputError: a file is missing, damaged, or does not fit the others.
     """
+    if which not in WEIGHTS:
+        raise InputError(f"weights: got {which!r}; takes {' or '.join(WEIGHTS)}")
     config = load_config(run)
+    if not (run / WEIGHTS[which]).is_file():
+        there = [name for name, file in WEIGHTS.items() if (run / file).is_file()]
+        takes = " or ".join(there) or "a run that was trained"
+        raise InputError(
+            f"weights: got {which}, but there are no weights {run / WEIGHTS[which]}; takes {takes}"
+        )
     source = f"{run / CONFIG}: model"
     for key, kind in (("name", str), ("kwargs", dict)):
         if key not in config.model:

@@ -22,6 +22,7 @@ class Comparison:
         scores: figures of each predictor, by its name.
         about: how the figures came about, for the JSON.
         notes: sentences to print below a table.
+        sides: whose left and right, in words, where that is known.
     """
 
     protocol: Protocol
@@ -30,12 +31,14 @@ class Comparison:
     scores: dict[str, Score]
     about: dict[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    sides: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The figures, unrounded, as a dictionary that `json` can write."""
         return {
             "metric": self.protocol.metric,
             "unit": self.protocol.unit,
+            **({"labels": self.sides} if self.sides else {}),
             **self.about,
             "people": self.people,
             "left_out": self.left_out,
@@ -84,7 +87,8 @@ class Comparison:
         return table
 
     def _title(self) -> str:
-        return f"{self.protocol.metric} of {self.people} people, in percent"
+        sides = f" {self.sides}," if self.sides else ""
+        return f"{self.protocol.metric} of {self.people} people,{sides} in percent"
 
     def _print(self, value: float) -> str:
         return half_up(value, self.protocol.digits)

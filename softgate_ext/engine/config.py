@@ -72,6 +72,10 @@ class EvalConfig:
     """Coordinate of the first pixel in `predictions` (default: 1 in .mat and .h5, else 0)."""
     split: Literal["test", "train", "all"] = "test"
     """Part of the data that is measured."""
+    labels: Literal["pc", "oc"] | None = None
+    """Left and right of the person (`pc`, the default) or of the picture (`oc`): everybody is then
+    named as if they faced the camera, the truth and what is measured alike. Of a reference with
+    both kinds, the one to take."""
     weights: Literal["last", "best"] = "last"
     """`last` weights of the run, or those that were `best` on the people it watched: without
     `--holdout` the test half itself, so that its figures then flatter the network."""

@@ -76,11 +76,9 @@ def cached_crops(
 
 
 def _open(target: Path) -> CropCache | None:
-    if not target.is_dir():
-        return None
     try:
-        return CropCache(target)
-    except InputError:  # damaged after it was made
+        return CropCache(target) if target.is_dir() else None
+    except (InputError, OSError):  # damaged after it was made, or no name for a folder
         return None
 
 

@@ -1,19 +1,20 @@
 """`softgate data cache`: kept crops, and what they save."""
 
+import math
 import time
 
-import torch
 from rich.console import Console
-from torch.utils.data import DataLoader
 
 from softgate_ext.data.augment import Augmentation
 from softgate_ext.data.dataset import PoseDataset
 from softgate_ext.data.formats import recognise
 from softgate_ext.engine.crop_cache import cached_crops
 from softgate_ext.engine.data_config import DataCacheConfig
-from softgate_ext.engine.loading import Batch, batches, leave_ctrl_c
+from softgate_ext.engine.device import resolve_device
+from softgate_ext.engine.loading import EpochBatches, batches, training_loader
+from softgate_ext.engine.options import require
 from softgate_ext.engine.progress import say
-from softgate_ext.errors import InputError
+from softgate_ext.pose.codec import LARGEST
 
 
 def cache(config: DataCacheConfig, console: Console) -> dict[str, float]:
@@ -23,8 +24,9 @@ def cache(config: DataCacheConfig, console: Console) -> dict[str, float]:
         InputError: The dataset or a value cannot be used, or the crops cannot be written.
     """
     for name, least in (("image_size", 12), ("batch_size", 1), ("workers", 0), ("seconds", 0)):
-        if getattr(config, name) < least:
-            raise InputError(f"{name}: got {getattr(config, name)}; takes at least {least}")
+        value = getattr(config, name)
+        require(config, name, math.isfinite(value) and value >= least, f"at least {least}")
+    require(config, "image_size", config.image_size <= LARGEST, f"up to {LARGEST} pixels")
     augment = Augmentation(config.scale, config.rotation)
     source = recognise(config.path)
     people = source.read("train" if "train" in source.splits else "test")
@@ -48,19 +50,13 @@ def cache(config: DataCacheConfig, console: Console) -> dict[str, float]:
 
 
 def loading_rate(dataset: PoseDataset, batch_size: int, workers: int, seconds: float) -> float:
-    """Crops per second that a loader delivers, in random order, once its workers run."""
-    loader: DataLoader[Batch] = DataLoader(
-        dataset,
-        batch_size,
-        shuffle=True,
-        num_workers=workers,
-        persistent_workers=workers > 0,
-        pin_memory=torch.cuda.is_available(),
-        worker_init_fn=leave_ctrl_c,
-    )
+    """Crops per second that a training's loader delivers, once its workers run."""
+    order = EpochBatches(len(dataset), batch_size, seed=0)
+    loader = training_loader(dataset, order, workers, resolve_device("auto"))
     delivered, epoch, start = 0, 0, 0.0
     while True:
         dataset.set_epoch(epoch)
+        order.epoch = epoch
         for number, batch in enumerate(batches(loader)):
             now = time.monotonic()
             if epoch == 0 and number <= workers:  # what was made while the workers started

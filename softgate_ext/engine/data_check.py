@@ -13,11 +13,12 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from softgate_ext.data.formats import Source, recognise
+from softgate_ext.data.formats import Source, datasets_at
 from softgate_ext.data.images import read_image
 from softgate_ext.data.poseset import EmptySplit, PoseSet
 from softgate_ext.engine.data_config import DataCheckConfig
-from softgate_ext.engine.files import write_json
+from softgate_ext.engine.files import check_targets, write_json
+from softgate_ext.engine.options import require
 from softgate_ext.engine.plots import overlay_sheet
 from softgate_ext.engine.progress import say
 from softgate_ext.errors import InputError
@@ -111,22 +112,21 @@ class Findings:
         return np.asarray(people.labelled[:, joint] & ~inside)
 
 
-def check_dataset(path: Path, console: Console) -> Findings:
-    """Reads every annotation and every picture of the dataset at `path`; a bar on a terminal.
+def check_dataset(source: Source, console: Console) -> Findings:
+    """Reads every annotation and every picture of a dataset; a bar on a terminal.
 
     Raises:
-        InputError: It is not known, or nothing of it can be read.
+        InputError: Nothing of it can be read.
     """
-    source = recognise(path)
     splits: dict[str, PoseSet] = {}
     absent: dict[str, str] = {}
     for split in source.splits:
         try:
             splits[split] = source.read(split, check_images=False)
         except EmptySplit as error:
-            absent[split] = str(error)
+            absent[split] = error.fault
     if not splits:
-        raise InputError("; ".join(absent.values()))
+        raise InputError(f"path: {'; '.join(absent.values())}; takes a dataset with people in it")
     findings = Findings(source, splits, absent)
     paths = dict.fromkeys(path for people in splits.values() for path in people.image_paths)
     for picture, size, reason in _read_all(paths, console):
@@ -173,27 +173,45 @@ def contact_sheet_of(findings: Findings, count: int) -> list[np.ndarray]:
 
 
 def check(config: DataCheckConfig, console: Console) -> None:
-    """Prints the findings and writes the sheet.
+    """Prints the findings and writes the sheet; of several datasets below one folder, each one's.
 
     Raises:
-        InputError: The dataset cannot be read, or something of it is missing or broken.
+        InputError: Nothing can be read, or something is missing or broken.
     """
-    if config.people < 1:
-        raise InputError(f"people: got {config.people}; takes at least 1")
-    for name in ("sheet", "json"):
-        target = getattr(config, name)
-        if target is not None and (target.is_dir() or not target.parent.is_dir()):
-            raise InputError(f"{name}: got {target}; takes a file in a folder that exists")
-    findings = check_dataset(config.path, console)
-    tell(findings, console)
-    if config.json is not None:
-        write_json(config.json, findings.to_json())
-    if config.sheet is not None and findings.sizes:
-        overlay_sheet(contact_sheet_of(findings, config.people), config.sheet, columns=6)
-        say(console, f"contact sheet: {config.sheet}")
-    problem = findings.problem()
-    if problem is not None:
-        raise InputError(problem)
+    require(config, "people", config.people >= 1, "at least 1")
+    check_targets(sheet=config.sheet, json=config.json)
+    sources, problems = datasets_at(config.path)
+    if len(sources) > 1:
+        names = ", ".join(source.name for source in sources)
+        say(console, f"{config.path} lies above {len(sources)} datasets: {names}")
+    found = []
+    for source in sources:
+        try:
+            findings = check_dataset(source, console)
+        except InputError as error:
+            problems.append(str(error))
+            continue
+        tell(findings, console)
+        found.append(findings.to_json())
+        sheet = _sheet(config.sheet, source, len(sources))
+        if sheet is not None and findings.sizes:
+            overlay_sheet(contact_sheet_of(findings, config.people), sheet, columns=6)
+            say(console, f"contact sheet: {sheet}")
+        problem = findings.problem()
+        if problem is not None:
+            problems.append(problem)
+    if config.json is not None and found:
+        several = {"path": str(config.path), "datasets": found}
+        write_json(config.json, several if len(sources) > 1 else found[0])
+    if problems:
+        raise InputError("; ".join(problems))
+
+
+def _sheet(sheet: Path | None, source: Source, datasets: int) -> Path | None:
+    """Where the sheet of a dataset goes; of several, each has a name of its own."""
+    if sheet is None or datasets == 1:
+        return sheet
+    return sheet.with_stem(f"{sheet.stem}_{source.name}")
 
 
 def tell(findings: Findings, console: Console) -> None:

@@ -17,7 +17,14 @@ from softgate_ext.data.dataset import PoseDataset
 from softgate_ext.data.synthetic import draw_people
 from softgate_ext.engine import checkpoint, plots
 from softgate_ext.engine.config import DemoConfig, TrainConfig, to_json
-from softgate_ext.engine.files import FolderLock, make_folder, read_json, write_json
+from softgate_ext.engine.files import (
+    FolderLock,
+    check_folder,
+    check_outside,
+    make_folder,
+    read_json,
+    write_json,
+)
 from softgate_ext.engine.inference import predict_people
 from softgate_ext.engine.loading import split_people
 from softgate_ext.engine.measure import measure, measure_mean_pose, pck_to_json
@@ -61,6 +68,7 @@ def demo(config: DemoConfig, console: Console | None = None) -> dict[str, Any]:
     data = config.data or config.out / "people"
     training = training_config(config, data)
     training.check()
+    check_folder(config.out)
     path = config.out / REPORT
     report = read_json(path) if path.is_file() and not config.fresh else None
     if report is not None:
@@ -76,6 +84,7 @@ def demo(config: DemoConfig, console: Console | None = None) -> dict[str, Any]:
             return report
     if config.data is not None:
         split_people(training)  # what cannot be used is refused before anything is removed
+        check_outside(config.out, config.data)
     resumes = not config.fresh and _unfinished(training)
     if not resumes:
         _refuse_foreign(training.out)

@@ -14,6 +14,8 @@ def resolve_device(name: str) -> torch.device:
     Raises:
         InputError: there is no such device here.
     """
+    if not isinstance(name, str):
+        raise InputError(f"device: got {name!r:.80}; takes auto, cpu, cuda or cuda:N")
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:

@@ -1,8 +1,6 @@
 """The figures of a run, or of predictions in a file, by the metric that belongs to the data."""
 
-import os
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,19 +15,22 @@ from softgate_ext.engine.checkpoint import load_run
 from softgate_ext.engine.comparison import Comparison
 from softgate_ext.engine.config import STDOUT, EvalConfig
 from softgate_ext.engine.device import resolve_device
+from softgate_ext.engine.eval_arguments import check
 from softgate_ext.engine.files import replacing, write_json
 from softgate_ext.engine.inference import PoseInference, predict_people
 from softgate_ext.engine.measure import (
     constant_pose,
+    observer_centric,
     protocol_for,
     reference_lengths,
     score,
 )
-from softgate_ext.engine.predictions import ORIGINS, read_predictions, write_predictions
+from softgate_ext.engine.predictions import read_predictions, write_predictions
 from softgate_ext.engine.reference import compare
 from softgate_ext.errors import InputError
 from softgate_ext.pose.codec import HeatmapCodec
 from softgate_ext.pose.metrics import Floats
+from softgate_ext.pose.sides import WORDS, Sides, observer_order, take_joints
 from softgate_ext.pose.skeleton import Skeleton, get_skeleton
 
 
@@ -60,37 +61,52 @@ def evaluate(config: EvalConfig) -> Comparison:
     """
     check(config)
     if config.reference is not None:
-        result = compare(config.reference)
+        result = compare(config.reference, config.labels)
     else:
-        assert config.data is not None
-        source = recognise(config.data)
-        people = source.read(config.split, config.predictions is None)
-        train = source.read("train", False) if "train" in source.splits else None
-        protocol = protocol_for(people)
-        score(people.joints, people, protocol)  # raises before the network runs for nothing
-        known = np.isfinite(reference_lengths(people, protocol))
-        found = find_joints(config, people)
-        measured = with_joints_of(people, found.skeleton)
-        name = "network" if config.predictions is None else "predictions"
-        scores = {name: score(found.joints, measured, protocol)}
-        if train is not None and train.labelled.any(0).all():
-            scores["mean pose"] = score(constant_pose(train, people), measured, protocol)
-        result = Comparison(
-            protocol,
-            int(known.sum()),
-            int((~known).sum()),
-            scores,
-            {**found.about, "data": str(config.data), "split": config.split},
-            (*people.notes, *found.notes),
-        )
-        if config.save_predictions is not None:
-            images = [path.name for path in people.image_paths]
-            write_predictions(
-                config.save_predictions, found.joints, found.scores, people.skeleton, images
-            )
+        result = _measured(config)
     if config.json not in (None, STDOUT):
         write_json(config.json, result.to_json())
     return result
+
+
+def _measured(config: EvalConfig) -> Comparison:
+    assert config.data is not None
+    source = recognise(config.data, "data")
+    people = source.read(config.split, config.predictions is None)
+    train = source.read("train", False) if "train" in source.splits else None
+    sides: Sides = config.labels or "pc"
+    named = observer_centric if sides == "oc" else _as_it_is
+    truth = named(people)
+    protocol = protocol_for(truth)
+    score(truth.joints, truth, protocol)  # raises before the network runs for nothing
+    known = np.isfinite(reference_lengths(truth, protocol))
+    found = find_joints(config, people)
+    joints = found.joints
+    if sides == "oc":  # a network that tells the person's own sides, and a file with either kind
+        joints = take_joints(joints, observer_order(joints, people.skeleton))
+    measured = named(with_joints_of(people, found.skeleton))
+    name = "network" if config.predictions is None else "predictions"
+    scores = {name: score(joints, measured, protocol)}
+    if train is not None and train.labelled.any(0).all():
+        scores["mean pose"] = score(constant_pose(named(train), people), measured, protocol)
+    if config.save_predictions is not None:
+        images = [path.name for path in people.image_paths]
+        write_predictions(
+            config.save_predictions, found.joints, found.scores, people.skeleton, images
+        )
+    return Comparison(
+        protocol,
+        int(known.sum()),
+        int((~known).sum()),
+        scores,
+        {**found.about, "data": str(config.data), "split": config.split},
+        (*people.notes, *found.notes),
+        WORDS[sides],
+    )
+
+
+def _as_it_is(people: PoseSet) -> PoseSet:
+    return people
 
 
 def submit(config: EvalConfig) -> None:
@@ -102,6 +118,12 @@ def submit(config: EvalConfig) -> None:
     """
     check(config)
     assert config.data is not None and config.submission is not None
+    source = recognise(config.data, "data")
+    if source.format != "mpii":
+        raise InputError(
+            f"data: got {config.data}, which is {source.title}; of a submission it must hold "
+            "mpii_human_pose_v1_u12_1.mat (MPII)"
+        )
     people = read_mpii(config.data, "unlabelled", config.predictions is None)
     assert people.persons is not None
     found = find_joints(config, people)
@@ -168,37 +190,3 @@ def find_joints(config: EvalConfig, people: PoseSet) -> Found:
         about,
         tuple(notes),
     )
-
-
-def check(config: EvalConfig) -> None:
-    """Raises InputError unless the arguments go together and the figures can be written."""
-    if config.reference is not None:
-        others = (config.run, config.data, config.predictions, config.save_predictions)
-        if any(other is not None for other in (*others, config.submission)):
-            raise InputError("reference: got it beside a run, data or predictions; takes it alone")
-    elif config.predictions is not None and config.data is None and config.run is not None:
-        config.run, config.data = None, config.run
-    elif config.data is None:
-        raise InputError(
-            "data: got none; give RUN DATA, DATA --predictions FILE or --reference FILE"
-        )
-    elif (config.run is None) == (config.predictions is None):
-        raise InputError("run and predictions: got both; give RUN DATA or DATA --predictions FILE")
-    if config.batch_size < 1 or config.workers < 0:
-        raise InputError("batch_size takes 1 or more and workers 0 or more")
-    for argument in ("json", "save_predictions", "submission"):
-        path = getattr(config, argument)
-        if path is not None and path != STDOUT:
-            check_target(argument, path)
-    saved = config.save_predictions
-    if saved is not None and saved.suffix.lower() not in ORIGINS:
-        takes = ", ".join(ORIGINS)
-        raise InputError(f"save_predictions: got {saved}; takes a file ending in {takes}")
-
-
-def check_target(argument: str, path: Path) -> None:
-    """Raises InputError unless a file can be written to `path`."""
-    if path.is_dir() or not path.parent.is_dir():
-        raise InputError(f"{argument}: got {path}; takes a file in a folder that exists")
-    if not os.access(path.parent, os.W_OK):
-        raise InputError(f"{argument}: got {path}; takes a file in a folder that can be written to")

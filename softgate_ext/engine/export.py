@@ -12,7 +12,7 @@ from torch.export import Dim, ExportedProgram
 from softgate_ext.backend import use_backend
 from softgate_ext.engine.checkpoint import load_run
 from softgate_ext.engine.config import ExportConfig
-from softgate_ext.engine.files import make_folder, write_bytes
+from softgate_ext.engine.files import check_folder, make_folder, write_bytes
 from softgate_ext.errors import InputError
 from softgate_ext.folding import fold
 from softgate_ext.pose.codec import HeatmapCodec
@@ -73,7 +73,7 @@ def export_program(
 
 
 def check_target(path: Path, format: Format) -> None:
-    """Whether `save_program` can write there, before the program is made.
+    """Whether `save_program` can write there, before the program is made; creates nothing.
 
     Raises:
         InputError: an unknown format, a wrong suffix, a package that is missing for ONNX, or a
@@ -87,8 +87,13 @@ def check_target(path: Path, format: Format) -> None:
     if format == "onnx":
         missing = [m for m in ("onnx", "onnxscript") if importlib.util.find_spec(m) is None]
         if missing:
-            raise InputError(f"format 'onnx' needs the package {missing[0]}, which is missing")
-    make_folder(path.parent)
+            raise InputError(
+                f"format 'onnx' needs the package {missing[0]}, which is missing; pip install "
+                "'softgate_ext[onnx]', or take the format 'torch'"
+            )
+    if path.is_dir():
+        raise InputError(f"out: got the folder {path}; takes a file ending in {suffix}")
+    check_folder(path.parent)
 
 
 def save_program(program: ExportedProgram, path: Path, format: Format = "onnx") -> None:
@@ -117,6 +122,7 @@ def save_program(program: ExportedProgram, path: Path, format: Format = "onnx") 
                 program, (), str(file), input_names=["images"], output_names=names,
                 dynamo=True, external_data=False, verbose=False,
             )  # fmt: skip
+        make_folder(path.parent)
         write_bytes(path, file.read_bytes())
 
 

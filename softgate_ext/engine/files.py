@@ -1,5 +1,6 @@
 """Files that are there complete or not at all."""
 
+import errno
 import fcntl
 import json
 import os
@@ -24,11 +25,65 @@ def make_folder(folder: Path, argument: str = "out") -> Path:
         probe.touch()
         probe.unlink()
     except OSError as error:
-        raise InputError(
-            f"{argument}: cannot write to the folder {folder} ({error.strerror}); "
-            "give a folder that can be created and written to"
-        ) from error
+        raise _unwritable(folder, argument, error) from error
     return folder
+
+
+def check_folder(folder: Path, argument: str = "out") -> None:
+    """Looks whether `make_folder` could create `folder`, and creates nothing.
+
+    Raises:
+        InputError: as `make_folder`.
+    """
+    try:
+        existing = next((path for path in (folder, *folder.parents) if path.exists()), folder)
+        if not existing.is_dir():
+            raise OSError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+        if not os.access(existing, os.W_OK | os.X_OK):
+            raise OSError(errno.EACCES, os.strerror(errno.EACCES))
+    except OSError as error:
+        raise _unwritable(folder, argument, error) from error
+
+
+def check_outside(out: Path, data: Path) -> None:
+    """Raises InputError where `out` is, or lies in, the folder `data` of a dataset.
+
+    A dataset stays what its release unpacked to. Where `data` is a file, its folder may be anybody's.
+    """
+    if data.is_dir() and out.resolve().is_relative_to(data.resolve()):
+        raise InputError(
+            f"out: got {out}, which lies inside the dataset {data}; takes a folder elsewhere"
+        )
+
+
+def check_targets(**paths: Path | None) -> None:
+    """Looks whether files can be written to `paths`, each by the name of its argument.
+
+    Raises:
+        InputError: one cannot be, or two are the same.
+    """
+    taken: dict[Path, str] = {}
+    for argument, path in paths.items():
+        if path is None:
+            continue
+        _check_target(argument, path)
+        other = taken.setdefault(path.resolve(), argument)
+        if other != argument:
+            raise InputError(f"{argument}: got {path}, as {other} did; takes a file of its own")
+
+
+def _check_target(argument: str, path: Path) -> None:
+    if path.is_dir() or not path.parent.is_dir():
+        raise InputError(f"{argument}: got {path}; takes a file in a folder that exists")
+    if not os.access(path.parent, os.W_OK):
+        raise InputError(f"{argument}: got {path}; takes a file in a folder that can be written to")
+
+
+def _unwritable(folder: Path, argument: str, error: OSError) -> InputError:
+    return InputError(
+        f"{argument}: cannot write to the folder {folder} ({error.strerror}); "
+        "give a folder that can be created and written to"
+    )
 
 
 @contextmanager
@@ -121,15 +176,22 @@ def write_bytes(path: Path, data: bytes) -> None:
         temporary.write_bytes(data)
 
 
-def read_json(path: Path) -> Any:
+def read_json(path: Path, argument: str | None = None) -> Any:
     """The value stored as JSON in `path`.
+
+    Args:
+        path: the file.
+        argument: where it was named, for the message.
 
     Raises:
         InputError: the file is missing, unreadable, or not JSON.
     """
+    where = "" if argument is None else f"{argument}: "
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise InputError(f"cannot read {path} ({error.strerror}); give a JSON file") from error
-    except ValueError as error:  # also UnicodeDecodeError
-        raise InputError(f"{path} is not valid JSON ({error}); give a JSON file") from error
+        raise InputError(
+            f"{where}cannot read {path} ({error.strerror}); give a JSON file"
+        ) from error
+    except (ValueError, RecursionError) as error:  # also UnicodeDecodeError
+        raise InputError(f"{where}{path} is not valid JSON ({error}); give a JSON file") from error

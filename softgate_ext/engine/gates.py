@@ -4,6 +4,7 @@ import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor, nn
 
+from softgate_ext.data.formats import recognise
 from softgate_ext.engine import plots
 from softgate_ext.engine.checkpoint import (
     FILES,
@@ -24,7 +26,13 @@ from softgate_ext.engine.checkpoint import (
 from softgate_ext.engine.config import EvalConfig, RunConfig
 from softgate_ext.engine.device import resolve_device
 from softgate_ext.engine.evaluate import evaluate
-from softgate_ext.engine.files import make_folder, write_json
+from softgate_ext.engine.files import (
+    check_folder,
+    check_outside,
+    check_targets,
+    make_folder,
+    write_json,
+)
 from softgate_ext.engine.predict_config import GatesConfig
 from softgate_ext.engine.predictor import find_run
 from softgate_ext.engine.timing import time_forward
@@ -116,13 +124,17 @@ def show_gates(config: GatesConfig, console: Console) -> dict[str, Any]:
 
     Raises:
         InputError: the run or the data cannot be used, an option is out of range, or `out` holds
-            a run already.
+            a run already; then nothing is written.
     """
     _check(config)
+    device = resolve_device(config.device)
     run = find_run(config.run)
     model, stored, about = load_run(run, config.weights)
     blocks = gates_of(model, stored.image_size)
     depths = by_depth(blocks)
+    accuracy: dict[str, float] = {}
+    if config.data is not None:  # before anything is written, since it looks at all of the data
+        accuracy["before"] = _accuracy(config, run, config.weights)
     everything = np.concatenate([block.values for block in blocks])
     edges = np.histogram_bin_edges(everything.astype(np.float64), 40)
     figures: dict[str, Any] = {
@@ -141,13 +153,15 @@ def show_gates(config: GatesConfig, console: Console) -> dict[str, Any]:
         f"({figures['closed'] / figures['gates']:.1%}) are nearly closed, |alpha| < {config.eps:g}"
     )
     if config.png is not None:
-        by_depth_png = config.png.with_stem(f"{config.png.stem}_by_depth")
-        for path, rows in ((config.png, blocks), (by_depth_png, depths)):
+        for path, rows in zip(_pictures(config.png), (blocks, depths), strict=True):
             named = {f"{row.name}  1/{row.stride}": torch.from_numpy(row.values) for row in rows}
             plots.gate_histograms(named, path)
             console.print(path)
     if config.prune is not None:
-        figures["pruned"] = _prune_run(config, model, stored, about, console)
+        pruned, _, _ = load_run(run, config.weights)
+        figures["pruned"] = _prune_run(
+            config, (model.to(device), pruned.to(device)), stored, about, accuracy, console
+        )
     if config.json is not None:
         write_json(config.json, figures)
         console.print(config.json)
@@ -163,23 +177,37 @@ def _check(config: GatesConfig) -> None:
         raise InputError("prune and out: got one of them; a pruned run needs both")
     if config.data is not None and config.prune is None:
         raise InputError("data: measures a pruned run; give prune and out, or use `evaluate`")
-    if config.out is not None and any((config.out / name).exists() for name in FILES):
-        raise InputError(f"out: {config.out} holds a run already; give another folder")
+    if config.out is not None:
+        if any((config.out / name).exists() for name in FILES):
+            raise InputError(f"out: {config.out} holds a run already; give another folder")
+        check_folder(config.out)
+        if config.data is not None:
+            recognise(config.data, "data")
+            check_outside(config.out, config.data)
+    for picture in (None,) if config.png is None else _pictures(config.png):
+        check_targets(png=picture, json=config.json)
+
+
+def _pictures(png: Path) -> tuple[Path, Path]:
+    """Where the gates are drawn, by block and by depth."""
+    return png, png.with_stem(f"{png.stem}_by_depth")
 
 
 def _prune_run(
     config: GatesConfig,
-    model: PoseModel,
+    models: tuple[PoseModel, PoseModel],
     stored: RunConfig,
     about: dict[str, Any],
+    accuracy: dict[str, float],
     console: Console,
 ) -> dict[str, Any]:
-    """Writes the pruned run, and measures it beside the one it comes from."""
+    """Writes the pruned run, and measures it beside the one it comes from.
+
+    `models` are two of the same network, of which the second is pruned; `accuracy` holds what was
+    measured of the first, if it was.
+    """
     assert config.prune is not None and config.out is not None
-    accuracy: dict[str, float] = {}
-    if config.data is not None:
-        accuracy["before"] = _accuracy(config, find_run(config.run), config.weights)
-    pruned, _, _ = load_run(find_run(config.run), config.weights)
+    model, pruned = models
     count = prune(pruned, config.prune)
     make_folder(config.out)
     save_weights(
@@ -188,11 +216,11 @@ def _prune_run(
     save_config(config.out, stored)
     if config.data is not None:
         accuracy["after"] = _accuracy(config, config.out, "last")
-    device = resolve_device(config.device)
+    device = next(model.parameters()).device
     images = torch.rand(TIMED, 3, stored.image_size, stored.image_size, device=device)
     if stored.training.channels_last:
         images = images.contiguous(memory_format=torch.channels_last)
-    seconds = time_forward({"before": model.to(device), "after": pruned.to(device)}, images)
+    seconds = time_forward({"before": model, "after": pruned}, images)
     total = sum(alpha.numel() for alpha in pruned.gates().values())
     console.print(f"{count} of {total} gates set to 0, |alpha| < {config.prune:g}")
     table = Table(box=None, padding=(0, 2, 0, 0))

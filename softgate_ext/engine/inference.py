@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import torch
@@ -38,6 +38,8 @@ class PoseInference:
         flip_test: bool = False,
         channels_last: bool = False,
     ) -> None:
+        if amp not in get_args(Amp):
+            raise InputError(f"amp: got {amp!r}; takes {', '.join(get_args(Amp))}")
         self.model = model
         self.codec = codec
         self.skeleton = skeleton
@@ -97,8 +99,11 @@ def predict_people(
             the grid of the first.
 
     Raises:
-        InputError: There is no scale or one is out of range, or an image cannot be read.
+        InputError: There is no scale or a number is out of range, or an image cannot be read.
     """
+    for name, value, least in (("batch_size", batch_size, 1), ("workers", workers, 0)):
+        if value < least:
+            raise InputError(f"{name}: got {value}; takes {least} or more")
     if not scales or not all(0.1 <= scale <= 10 for scale in scales):
         raise InputError(f"scales: got {list(scales)}; takes one or more numbers from 0.1 to 10")
     loader: DataLoader[Any] = DataLoader(

@@ -11,11 +11,13 @@ from types import FrameType
 from typing import TypeVar
 
 import numpy as np
+import torch
 from torch import Tensor
 from torch.distributed import is_torchelastic_launched
 from torch.utils.data import DataLoader, Sampler
 
-from softgate_ext.data.formats import open_dataset
+from softgate_ext.data.dataset import PoseDataset
+from softgate_ext.data.formats import open_dataset, recognise
 from softgate_ext.data.images import read_image
 from softgate_ext.data.join import join, to_skeleton
 from softgate_ext.data.poseset import EmptySplit, PoseSet
@@ -56,6 +58,27 @@ class EpochBatches(Sampler[list[int]]):
         order = np.random.default_rng((self.seed, self.epoch)).permutation(self.count)
         for batch in np.array_split(order, self.steps):
             yield np.array_split(batch, self.size)[self.rank].tolist()
+
+
+def training_loader(
+    dataset: PoseDataset, order: EpochBatches, workers: int, device: torch.device
+) -> DataLoader[Batch]:
+    """Batches of people in an order that repeats, by processes that stay from epoch to epoch.
+
+    Args:
+        dataset: the people; `set_epoch` of it chooses their changes.
+        order: which of them make a batch.
+        workers: processes that read and crop; 0 for none beside the training itself.
+        device: where the batches go.
+    """
+    return DataLoader(
+        dataset,
+        batch_sampler=order,
+        num_workers=workers,
+        persistent_workers=workers > 0,
+        pin_memory=device.type == "cuda",
+        worker_init_fn=leave_ctrl_c,
+    )
 
 
 def batches(loader: DataLoader[T]) -> Iterator[T]:
@@ -119,13 +142,14 @@ def _name(kind: type) -> str:
 
 def split_people(config: TrainConfig) -> tuple[PoseSet, PoseSet]:
     """The people to train on and the people to watch, with the same joints: those of all sets."""
-    train = open_dataset(config.data, "train")
+    _refuse_twice(config)
+    train = open_dataset(config.data, "train", argument="data")
     if config.holdout == 0:
         try:
-            watched = open_dataset(config.data, "test")
+            watched = open_dataset(config.data, "test", argument="data")
         except EmptySplit as error:
             raise InputError(
-                f"holdout: got 0, but {error}; takes how many people of the training part to watch "
+                f"holdout: got 0, but {error.fault}; takes how many people of the training part to watch "
                 "in place of training on them"
             ) from None
     elif config.holdout < len(train):
@@ -135,8 +159,23 @@ def split_people(config: TrainConfig) -> tuple[PoseSet, PoseSet]:
         raise InputError(f"holdout: got {config.holdout}; takes fewer than {len(train)} people")
     if 0 < config.watch < len(watched):
         watched = watched.subset(np.linspace(0, len(watched) - 1, config.watch).astype(int))
-    train = join([train, *(open_dataset(path, "train") for path in config.extra)])
+    train = join([train, *(open_dataset(path, "train", argument="extra") for path in config.extra)])
     return train, to_skeleton(watched, train.skeleton)
+
+
+def _refuse_twice(config: TrainConfig) -> None:
+    """Raises InputError where `extra` names a dataset that is there already.
+
+    Its people would count twice, and those held out of the one would be trained on in the other.
+    """
+    known = {recognise(config.data, "data").path.resolve()}
+    for path in config.extra:
+        place = recognise(path, "extra").path.resolve()
+        if place in known:
+            raise InputError(
+                f"extra: got {path}, which data or extra names already; takes other datasets"
+            )
+        known.add(place)
 
 
 def check_pictures(paths: Iterable[Path]) -> None:
@@ -166,5 +205,8 @@ def box_margin(people: PoseSet) -> float:
     longer = (high - low).max(1)
     usable = np.isfinite(longer) & (longer > 0)
     if not usable.any():
-        raise InputError(f"data: nobody of {people.name} has two labelled joints to train on")
+        raise InputError(
+            f"data: nobody of {people.name} has two labelled joints to train on; takes people who "
+            "have"
+        )
     return round(float(np.median(people.sizes[usable] / longer[usable])), 4)

@@ -1,5 +1,6 @@
 """Figures of joints on a pose set, by the metric that belongs to it."""
 
+import dataclasses
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from softgate_ext.pose.metrics import (
     place_pose,
 )
 from softgate_ext.pose.protocol import FLIC_PCK, PCKH, Protocol, Score, torso_pck
+from softgate_ext.pose.sides import observer_order, take_joints
 from softgate_ext.pose.skeleton import Skeleton
 
 
@@ -46,6 +48,20 @@ def reference_lengths(people: PoseSet, protocol: Protocol | None = None) -> Floa
     return np.where(known, lsp_torso_length(people.joints, people.skeleton), np.nan)
 
 
+def observer_centric(people: PoseSet) -> PoseSet:
+    """The same people with left and right by the picture, as `observer_order` has them.
+
+    Raises:
+        InputError: The joints have no left and right.
+    """
+    order = observer_order(people.joints, people.skeleton, people.labelled)
+    moved = {name: take_joints(getattr(people, name), order) for name in _BY_JOINT}
+    return dataclasses.replace(people, **moved)  # type: ignore[arg-type]
+
+
+_BY_JOINT = ("joints", "labelled", "visible")
+
+
 def score(joints: np.ndarray, people: PoseSet, protocol: Protocol) -> Score:
     """All figures of joints (N, J, 2) in source pixels; NaN is a joint that was not found.
 
@@ -56,7 +72,8 @@ def score(joints: np.ndarray, people: PoseSet, protocol: Protocol) -> Score:
     known = np.isfinite(length)
     if not known.any():
         raise InputError(
-            f"data: nobody of {people.name} has the {protocol.unit}, the unit, labelled"
+            f"data: nobody of {people.name} has the {protocol.unit}, the unit, labelled; takes "
+            "people who have"
         )
     labelled = people.labelled & known[:, None]
     distances = normalized_distances(joints, people.joints, labelled, length)
@@ -85,7 +102,19 @@ def measure_mean_pose(train: PoseSet, people: PoseSet) -> PCK:
 
 
 def constant_pose(train: PoseSet, people: PoseSet) -> Floats:
-    """(N, J, 2), the mean pose of `train`, put into the crops of `people`."""
+    """(N, J, 2), the mean pose of `train`, put into the crops of `people`.
+
+    Raises:
+        InputError: Nobody of `train` has some joint labelled.
+    """
+    absent = [
+        joint for j, joint in enumerate(train.skeleton.joints) if not train.labelled[:, j].any()
+    ]
+    if absent:
+        raise InputError(
+            f"data: nobody of {train.name} has {', '.join(absent)} labelled; takes people of whom "
+            "each joint is labelled at least once"
+        )
     pose = mean_pose(train.joints, train.labelled, train.centers, train.sizes)
     return place_pose(pose, people.centers, people.sizes)
 

@@ -6,6 +6,7 @@ from softgate_ext.errors import InputError
 
 Device = str
 Amp = Literal["auto", "off", "bf16"]
+MOST_PEOPLE = 2**31 - 1  # in a batch; iterators count with machine words
 
 
 def require(config: Any, name: str, holds: bool, takes: str) -> None:

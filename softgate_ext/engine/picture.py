@@ -33,7 +33,9 @@ def as_picture(image: Picture) -> npt.NDArray[np.uint8]:
         try:
             image.load()
         except (OSError, SyntaxError, ValueError) as error:
-            raise InputError(f"image: the Pillow image is cut short ({error})") from None
+            raise InputError(
+                f"image: got a Pillow image that is cut short ({error}); takes a whole one"
+            ) from None
         return upright_rgb(image, "image")
     if isinstance(image, Tensor):
         values = image.detach()

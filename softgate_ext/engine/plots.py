@@ -5,10 +5,13 @@ The functions that start with `draw` fill a figure, or a part of one.
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure, FigureBase
+from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
 from softgate_ext.engine.files import replacing, write_bytes
@@ -45,23 +48,31 @@ def draw_learning_curve(
     if not entries:
         raise InputError("entries: the log is empty; train at least one epoch")
     loss, accuracy = figure.subplots(1, 2)
-    loss.plot([e["epoch"] for e in entries], [e["loss"] for e in entries], color=BLUE)
+    _curve(loss, [(e["epoch"], e["loss"]) for e in entries], color=BLUE)
     loss.set(xlabel="epoch", ylabel="training loss")
     seen = [e for e in entries if e.get("pck")]
-    # Dashes, because the two means are one where every joint is labelled equally often.
-    for key, colour, dashes, name in (
-        ("pooled", BLUE, "-", "all joints pooled"),
-        ("mean", ORANGE, "--", "plain mean of joints"),
+    # Dashes in it, and a dot within a dot: the two means are one where every joint is labelled
+    # equally often.
+    for key, colour, dashes, size, name in (
+        ("pooled", BLUE, "-", 9, "all joints pooled"),
+        ("mean", ORANGE, "--", 5, "plain mean of joints"),
     ):
-        values = [e["pck"][key] for e in seen]
-        accuracy.plot([e["epoch"] for e in seen], values, dashes, color=colour, label=name)
+        points = [(e["epoch"], e["pck"][key]) for e in seen]
+        _curve(accuracy, points, linestyle=dashes, markersize=size, color=colour, label=name)
     if baseline is not None:
         accuracy.axhline(baseline, color=GREY, linestyle=":", label="constant mean pose")
     accuracy.set(xlabel="epoch", ylabel="PCK@0.2, watched people (%)", ylim=(0, 100))
     accuracy.legend(frameon=False, loc="upper left")
     for axes in (loss, accuracy):
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(alpha=0.3)
+
+
+def _curve(axes: Axes, points: Sequence[tuple[int, float]], **style: Any) -> None:
+    """A line through the points; a single one, through which there is no line, as a dot."""
+    epochs, values = [epoch for epoch, _ in points], [value for _, value in points]
+    axes.plot(epochs, values, marker="o" if len(points) == 1 else "", **style)
 
 
 def gate_histograms(gates: Mapping[str, Tensor], path: Path, bins: int = 41) -> None:

@@ -19,6 +19,7 @@ from softgate_ext.data.images import read_image
 from softgate_ext.engine.loading import ctrl_c_waits
 from softgate_ext.engine.person import Person
 from softgate_ext.engine.plots import write_png
+from softgate_ext.engine.predict_arguments import check, check_folders
 from softgate_ext.engine.predict_config import PredictConfig
 from softgate_ext.engine.predictor import Asked, Boxes, PosePredictor
 from softgate_ext.engine.records import SUMMARIES, Outcome, Records
@@ -47,12 +48,7 @@ def predict(config: PredictConfig, tell: Callable[[str], None] = lambda sentence
         InputError: an option, the run, the list of boxes or the output folder cannot be used, or
             a file to write is one of those to read.
     """
-    if sum((config.box is not None, config.boxes is not None, config.detect)) > 1:
-        raise InputError("box, boxes and detect: got more than one; give one of them")
-    for name in ("batch_size", "max_frames"):
-        value = getattr(config, name)
-        if value is not None and value < 1:
-            raise InputError(f"{name}: got {value}; takes at least 1")
+    check(config)
     sources = find_sources(config.images)
     batch = _Batch(config, sources, tell)
     started = time.perf_counter()
@@ -88,6 +84,7 @@ class _Batch:
                 config.out / f"{source.stem}{suffix}", self.targets.values()
             )
         self._keep_inputs()
+        check_folders(config)
         self.predictor = PosePredictor.from_pretrained(
             config.run,
             config.weights,

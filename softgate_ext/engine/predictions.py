@@ -44,7 +44,9 @@ def read_predictions(
     """
     suffix = _suffix(path, "predictions")
     if not path.is_file():
-        raise InputError(f"predictions: there is no file {path}")
+        raise InputError(
+            f"predictions: there is no file {path}; takes one ending in {', '.join(ORIGINS)}"
+        )
     contents = _read_json(path, skeleton) if suffix == ".json" else _READERS[suffix](path)
     array = _fitting(path, contents, people, len(skeleton))
     if origin is None:
@@ -158,7 +160,10 @@ def _h5py() -> Any:
 
 def _read_npz(path: Path) -> Mapping[str, Any]:
     try:
-        with open(path, "rb") as stream, np.load(stream, allow_pickle=False) as store:
+        with open(path, "rb") as stream:
+            if stream.read(2) != b"PK":
+                raise ValueError("it is no .npz file")
+        with np.load(path, allow_pickle=False) as store:
             if not isinstance(store, np.lib.npyio.NpzFile):
                 raise ValueError("it holds a single array")
             return dict(store)
@@ -174,7 +179,7 @@ def _read_json(path: Path, skeleton: Skeleton) -> Mapping[str, Any]:
     """A list of people, or an object that holds one. A person is their joints or an object with
     them: flat (as COCO's results are), in pairs or triples, or by name (as `softgate predict`
     writes them, by picture); null is a joint that was not found."""
-    value = read_json(path)
+    value = read_json(path, "predictions")
     contents = value if isinstance(value, dict) else {"predictions": value}
     people = next((contents[k] for k in ("predictions", "people", *NAMES) if k in contents), None)
     try:

@@ -2,7 +2,8 @@
 
 import math
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, overload
@@ -21,6 +22,7 @@ from softgate_ext.engine.person import Box, Person, check_box
 from softgate_ext.engine.picture import Picture, as_picture
 from softgate_ext.errors import InputError
 from softgate_ext.folding import fold
+from softgate_ext.paths import as_path
 from softgate_ext.pose.codec import HeatmapCodec
 from softgate_ext.pose.geometry import crop_affine, warp
 from softgate_ext.pose.skeleton import get_skeleton
@@ -146,9 +148,10 @@ class PosePredictor:
         """
         if not isinstance(image, list | tuple):
             return self.answer([self.ask(as_picture(image), boxes)])[0]
-        if boxes is not None and len(boxes) != len(image):
+        if boxes is not None and (not isinstance(boxes, Sequence) or len(boxes) != len(image)):
+            got = f"{len(boxes)} lists" if isinstance(boxes, Sequence) else f"{boxes!r:.80}"
             raise InputError(
-                f"boxes: got {len(boxes)} lists for {len(image)} pictures; takes one for each"
+                f"boxes: got {got} for {len(image)} pictures; takes a list with one for each"
             )
         pairs = zip(image, [None] * len(image) if boxes is None else boxes, strict=True)
         return self.answer([self.ask(as_picture(one), own) for one, own in pairs])
@@ -162,6 +165,8 @@ class PosePredictor:
         height, width = picture.shape[:2]
         margin = self.config.box_margin
         if boxes is not None:
+            if not isinstance(boxes, Iterable) or isinstance(boxes, str):
+                raise InputError(f"boxes: got {boxes!r:.80}; takes a list with a box a person")
             checked = [check_box(box, width, height) for box in boxes]
             return Asked(picture, [(box, max(box[2:]) * margin, None) for box in checked])
         if self.detector is not None:
@@ -210,8 +215,14 @@ class PosePredictor:
 
 
 def find_run(path_or_name: Path | str) -> Path:
-    """The folder of a run: of that name in `SOFTGATE_RUNS` (`runs`), else the path itself."""
-    path = Path(path_or_name)
+    """The folder of a run: of that name in `SOFTGATE_RUNS` (`runs`), else the path itself.
+
+    Raises:
+        InputError: it is neither a text nor a path.
+    """
+    path = as_path(path_or_name, "path_or_name", "the folder of a run, or its name in `runs`")
     known = Path(os.environ.get(RUNS) or "runs")
-    named = len(path.parts) == 1 and not path.exists() and (known / path).is_dir()
-    return known / path if named else path
+    with suppress(OSError):  # a name that cannot be one; whoever opens it says so
+        if len(path.parts) == 1 and not path.exists() and (known / path).is_dir():
+            return known / path
+    return path

@@ -10,6 +10,7 @@ from softgate_ext.data.poseset import PoseSet
 from softgate_ext.engine.checkpoint import init_weights
 from softgate_ext.engine.config import RunConfig, TrainConfig, to_json
 from softgate_ext.engine.distributed import Group
+from softgate_ext.engine.files import check_outside
 from softgate_ext.engine.loading import EpochBatches, box_margin, check_pictures, split_people
 from softgate_ext.engine.measure import measure_mean_pose
 from softgate_ext.engine.progress import say
@@ -53,6 +54,9 @@ def prepare(config: TrainConfig, stored: RunConfig | None, group: Group, console
     if config.threads is not None:
         torch.set_num_threads(config.threads)
     train_set, watched = split_people(config)
+    if stored is None:
+        for path in (config.data, *config.extra):
+            check_outside(config.out, path)
     torch.manual_seed(config.seed)
     options = {**config.model_options, "joints": len(train_set.skeleton)}
     model = create_model(config.model, **options)
@@ -66,8 +70,14 @@ def prepare(config: TrainConfig, stored: RunConfig | None, group: Group, console
     )
     if stored is not None:
         _check_same_network(stored, run)
+        if config.init != stored.training.init:
+            raise InputError(
+                f"init: got {config.init} beside resume, which goes on from the run's own weights; "
+                "takes a new run"
+            )
     elif config.init is not None:
         say(console, init_weights(config.init, model))
+    model.check_image_size(config.image_size)
     baseline = measure_mean_pose(train_set, watched)
     unread = [] if config.cache else train_set.image_paths  # making crops reads them all
     pictures = [*unread, *watched.image_paths]

@@ -4,11 +4,13 @@ What a file holds tells its benchmark:
     MPII: `gt` (N, 16, 2), `headbox` (N, 2, 2) or (N, 4).
     LSP: `gt_pc` or `gt_oc` (N, 14, 2), person-centric or observer-centric.
     FLIC: `gt` (N, 11, 2), `torso_wh` (N, 2), width and height of the torso box.
-and one (N, J, 2) array `pred_NAME` for each predictor. `missing` (N, J) and
-`visible` (N, J) are read where there are any; other arrays are left alone.
+and one (N, J, 2) array `pred_NAME` for each predictor. `missing` and `visible`, or `jnt_missing` and
+`jnt_visible` as in the ground truth that many MPII evaluations load, are read where there are any:
+truth values or numbers, (N, J), or (J, N) as MATLAB has them. Other arrays are left alone.
 """
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +27,7 @@ from softgate_ext.pose.metrics import (
     normalized_distances,
 )
 from softgate_ext.pose.protocol import FLIC_PCK, LSP_PCK, PCKH, Protocol
+from softgate_ext.pose.sides import WORDS, Sides
 from softgate_ext.pose.skeleton import LSP
 
 PREFIX = "pred_"
@@ -43,6 +46,7 @@ class Truth:
         visible: (N, J) bool or None.
         left_out: People whose reference length is not known.
         sides: Whose left and right, where the file says it.
+        notes: Sentences to print.
     """
 
     protocol: Protocol
@@ -52,19 +56,26 @@ class Truth:
     visible: npt.NDArray[np.bool_] | None
     left_out: int
     sides: str | None = None
+    notes: tuple[str, ...] = ()
 
 
-SIDES = {"gt_pc": "person-centric", "gt_oc": "observer-centric"}
+SIDES: dict[str, Sides] = {"gt_pc": "pc", "gt_oc": "oc"}
+FLAGS = ("missing", "jnt_missing", "visible", "jnt_visible")
 
 
-def compare(path: Path) -> Comparison:
+def compare(path: Path, labels: Sides | None = None) -> Comparison:
     """Scores every `pred_` array of a file.
+
+    Args:
+        path: The file.
+        labels: Whose left and right its ground truth is to have; None for what there is, the
+            person's where there are both.
 
     Raises:
         InputError: The file is missing, damaged, of no known form, or an array does not fit.
     """
     arrays = _read(path)
-    truth = _truth(path, arrays)
+    truth = _truth(path, arrays, labels)
     scores = {}
     for key in arrays:
         if key.startswith(PREFIX):
@@ -74,56 +85,86 @@ def compare(path: Path) -> Comparison:
     if not scores:
         raise InputError(f"reference: {path} must hold arrays named {PREFIX}NAME, got none")
     people = len(truth.joints) - truth.left_out
-    about = {"reference": str(path)} | ({"labels": truth.sides} if truth.sides else {})
-    notes = (f"left and right: {truth.sides}",) if truth.sides else ()
-    return Comparison(truth.protocol, people, truth.left_out, scores, about, notes)
+    about = {"reference": str(path)}
+    return Comparison(
+        truth.protocol, people, truth.left_out, scores, about, truth.notes, truth.sides
+    )
 
 
 def _read(path: Path) -> Arrays:
     """The arrays of the file that matter; others may be of any type, even pickled objects."""
-    wanted = ("gt", "gt_pc", "gt_oc", "headbox", "torso_wh", "missing", "visible")
+    wanted = ("gt", "gt_pc", "gt_oc", "headbox", "torso_wh", *FLAGS)
     try:
-        with open(path, "rb") as stream, np.load(stream, allow_pickle=False) as file:
+        with open(path, "rb") as stream:
+            if stream.read(2) != b"PK":
+                raise ValueError("it is no .npz file")
+        with np.load(path, allow_pickle=False) as file:
             if not isinstance(file, np.lib.npyio.NpzFile):
                 raise ValueError("it holds a single array")
             return {k: file[k] for k in file.files if k in wanted or k.startswith(PREFIX)}
     except Exception as error:  # numpy, zipfile and zlib raise a dozen types for damaged files
         raise InputError(
-            f"reference: cannot read {path} ({reason(error)}); give an .npz file of plain arrays"
+            f"reference: cannot read {path} ({reason(error)}); takes an .npz file of plain arrays: "
+            "gt, what its benchmark needs, and pred_NAME"
         ) from None
 
 
-def _truth(path: Path, arrays: Arrays) -> Truth:
+def _truth(path: Path, arrays: Arrays, labels: Sides | None) -> Truth:
+    protocol, name, notes = _kind(path, arrays, labels)
+    people = arrays[name].shape[:1]
+    joints = _numbers(path, arrays, name, (*people, len(protocol.skeleton), 2))
+    labelled = np.isfinite(joints).all(-1)
+    shape = (len(joints), len(protocol.skeleton))
+    missing = [_flags(path, arrays, key, shape) for key in FLAGS[:2] if key in arrays]
+    for flags in missing:
+        labelled &= ~flags
+    if protocol is PCKH and not missing:
+        labelled &= (joints != 0).any(-1)  # MPII's flat files put missing joints at (0, 0)
+    visible = None
+    for key in FLAGS[2:]:
+        with suppress(InputError):  # what is not of this form is something else
+            visible = _flags(path, arrays, key, shape) if key in arrays else visible
+    length = _length(path, arrays, protocol, joints)
+    known = np.isfinite(length)
+    if not known.any():
+        raise InputError(f"reference: {path} has nobody whose {protocol.unit} is known")
+    labelled &= known[:, None]
+    sides = WORDS[SIDES[name]] if name in SIDES else None
+    return Truth(
+        protocol, joints, labelled, length, visible, int((~known).sum()), sides, tuple(notes)
+    )
+
+
+def _kind(path: Path, arrays: Arrays, labels: Sides | None) -> tuple[Protocol, str, list[str]]:
+    """The benchmark of a file, the name of its ground truth, and notes on the choice."""
+    notes = []
     if "headbox" in arrays:
         protocol, name = PCKH, "gt"
     elif "torso_wh" in arrays:
         protocol, name = FLIC_PCK, "gt"
     else:
-        named = [key for key in ("gt_pc", "gt_oc", "gt") if key in arrays]
+        named = [key for key in (*SIDES, "gt") if key in arrays]
         protocol, name = LSP_PCK, named[0] if named else "gt_pc"
+        if labels is not None and f"gt_{labels}" in named:
+            name = f"gt_{labels}"
+        elif set(SIDES) <= set(named):
+            notes.append("gt_oc in it is left alone; --labels oc takes it")
     unknown = protocol is LSP_PCK and name == "gt" and arrays[name].shape[1:2] != (len(LSP),)
     if name not in arrays or unknown:
         raise InputError(
             f"reference: {path} must hold gt and headbox (MPII), gt_pc (LSP), or gt and torso_wh "
             f"(FLIC), got {', '.join(arrays) or 'none of them'}"
         )
-    people = arrays[name].shape[:1]
-    joints = _numbers(path, arrays, name, (*people, len(protocol.skeleton), 2))
-    labelled = np.isfinite(joints).all(-1)
-    if "missing" in arrays:
-        labelled &= ~(_numbers(path, arrays, "missing", joints.shape[:2]) > 0)
-    elif protocol is PCKH:
-        labelled &= (joints != 0).any(-1)  # MPII's flat files put missing joints at (0, 0)
-    visible, flags = None, arrays.get("visible")
-    if flags is not None and flags.shape == joints.shape[:2] and flags.dtype.kind in "fiub":
-        visible = flags > 0
-    length = _length(path, arrays, protocol, joints)
-    known = np.isfinite(length)
-    if not known.any():
-        raise InputError(f"reference: {path} has nobody whose {protocol.unit} is known")
-    labelled &= known[:, None]
-    left_out = int((~known).sum())
-    return Truth(protocol, joints, labelled, length, visible, left_out, SIDES.get(name))
+    if labels is not None and SIDES.get(name) != labels:
+        raise InputError(f"labels: got {labels}, but {path} holds {name}; takes gt_{labels} in it")
+    return protocol, name, notes
+
+
+def _flags(path: Path, arrays: Arrays, key: str, shape: tuple[int, int]) -> npt.NDArray[np.bool_]:
+    """An array of truth values (N, J), also stored as numbers or as (J, N)."""
+    turned = arrays[key].shape != shape and arrays[key].shape == shape[::-1]
+    stored = {key: arrays[key].T} if turned else arrays
+    return _numbers(path, stored, key, shape) > 0
 
 
 def _length(

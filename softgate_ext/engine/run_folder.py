@@ -7,7 +7,7 @@ from torch import Tensor
 
 from softgate_ext.engine import checkpoint
 from softgate_ext.engine.config import RunConfig
-from softgate_ext.engine.files import FolderLock, make_folder, remove_leftovers
+from softgate_ext.engine.files import FolderLock, check_folder, make_folder, remove_leftovers
 from softgate_ext.engine.log import Entry, append_entry, read_log, rewind_log
 from softgate_ext.errors import InputError
 
@@ -31,6 +31,7 @@ class RunFolder:
             InputError: another process trains here, or there is no run to resume, or there is one
                 and it would be overwritten.
         """
+        check_folder(self.path)
         if self.path.is_dir():
             self._lock = FolderLock(self.path)
         if not resume:

@@ -40,7 +40,8 @@ class Budget:
     """How much of a training is done, where its length is in epochs, in minutes, or in both.
 
     The clock goes on from `elapsed`, so that a resumed training spends what was left. With both
-    lengths given, the one that is reached first ends the training.
+    lengths given, the one that is reached first ends the training. Steps are counted as if every
+    epoch had had `steps_per_epoch`, whatever the size of its batches was.
     """
 
     def __init__(
@@ -53,6 +54,7 @@ class Budget:
     ) -> None:
         if epochs is None and minutes is None:
             epochs = default_epochs(schedule)
+        self.epochs = epochs
         self.steps = None if epochs is None else epochs * steps_per_epoch
         self.seconds = None if minutes is None else minutes * 60.0
         self._start = time.monotonic() - elapsed

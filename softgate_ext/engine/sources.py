@@ -80,7 +80,7 @@ class BoxList:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        entries = read_json(path)
+        entries = read_json(path, "boxes")
         try:
             self._listed = [(Path(entry["file"]), entry["bbox_xywh"]) for entry in entries]
         except (TypeError, KeyError, AttributeError):

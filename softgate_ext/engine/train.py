@@ -2,12 +2,13 @@
 
 import time
 from collections.abc import Callable
+from dataclasses import astuple
 from typing import Any
 
 import numpy as np
 import torch
 from rich.console import Console
-from torch.utils.data import DataLoader, Subset
+from torch.utils.data import Subset
 
 from softgate_ext.data.augment import Augmentation
 from softgate_ext.engine import checkpoint
@@ -18,16 +19,12 @@ from softgate_ext.engine.device import resolve_device
 from softgate_ext.engine.distributed import Group, joined
 from softgate_ext.engine.inference import PoseInference, predict_people
 from softgate_ext.engine.learner import Learner
-from softgate_ext.engine.loading import (
-    Batch,
-    ctrl_c_waits,
-    in_one_sentence,
-    leave_ctrl_c,
-)
+from softgate_ext.engine.loading import ctrl_c_waits, in_one_sentence, training_loader
 from softgate_ext.engine.log import Entry
 from softgate_ext.engine.measure import measurable, measure, pck_to_json
 from softgate_ext.engine.preflight import prepare
 from softgate_ext.engine.progress import TrainingProgress, describe_epoch, say
+from softgate_ext.engine.resume import Standing, standing, who
 from softgate_ext.engine.run_folder import RunFolder
 from softgate_ext.engine.schedule import Budget, learning_rate_factor
 from softgate_ext.engine.sheet import plot_sheet
@@ -74,23 +71,18 @@ class Trainer:
             self.dataset = pose_dataset(
                 self.train_set, config.image_size, config.cache, self.console, augment, config.seed
             )
-        self.loader: DataLoader[Batch] = DataLoader(
-            self.dataset,
-            batch_sampler=self.order,
-            num_workers=config.workers,
-            persistent_workers=config.workers > 0,
-            pin_memory=self.group.device.type == "cuda",
-            worker_init_fn=leave_ctrl_c,
-        )
+        self.loader = training_loader(self.dataset, self.order, config.workers, self.group.device)
         self.inference = PoseInference(
             self.learner.evaluated, codec, self.skeleton, channels_last=config.channels_last
         )
-        self.epoch, self.best, self.elapsed, self.finished = 0, -1.0, 0.0, False
+        self.people = who(self.train_set, self.watched)
         self.history: list[Entry] = []
         self.predicted: np.ndarray | None = None  # joints of the watched people, (N, J, 2)
         with self.group.together():
-            if state is not None:
-                self._restore(state)
+            at = Standing()
+            if stored is not None and state is not None:
+                at = self._restore(stored, state)
+            self.epoch, self.best, self.elapsed, self.finished = astuple(at)
             if self.group.leads:
                 self.history = self.folder.claim(self.epoch)
 
@@ -173,15 +165,18 @@ class Trainer:
         people = len(self.train_set) / len(self.order)  # in a step, on average
         skipped, waited = learner.skipped, 0.0
         start = mark = time.monotonic()
-        done = self._agree(budget, interrupted)
+        # Not the learner's steps: before a resume, batches may have been of another size.
+        passed = self.epoch * len(self.order)
+        done = self._agree(budget, passed, interrupted)
         for batch in in_one_sentence(self.loader):
             waited += time.monotonic() - mark
             factor = learning_rate_factor(done, config.schedule, config.warmup)
             losses.append(learner.step(batch, factor))
-            done = self._agree(budget, interrupted)
+            passed += 1
+            done = self._agree(budget, passed, interrupted)
             mark = time.monotonic()
             seconds = (mark - start) / len(losses)
-            left = budget.remaining(learner.steps, seconds)
+            left = budget.remaining(passed, seconds)
             progress.update(done, epoch, people / seconds, waited / len(losses), left)
             if done >= 1:
                 break
@@ -208,11 +203,12 @@ class Trainer:
         self.elapsed = budget.elapsed
         if self.group.leads:
             self._keep(entry)
-        progress.line(describe_epoch(entry, budget.remaining(learner.steps, seconds)))
+        progress.line(describe_epoch(entry, budget.remaining(passed, seconds)))
 
-    def _agree(self, budget: Budget, interrupted: Callable[[], bool]) -> float:
-        """How much is done, by the first process's clock; all end here when one is interrupted."""
-        done = budget.progress(self.learner.steps)
+    def _agree(self, budget: Budget, passed: int, interrupted: Callable[[], bool]) -> float:
+        """How much is done after `passed` steps, by the first process's clock; all end here when
+        one is interrupted."""
+        done = budget.progress(passed)
         own = torch.tensor([done * self.group.leads, float(interrupted())], dtype=torch.float64)
         done, interruptions = self.group.total(own).tolist()
         if interruptions:
@@ -243,20 +239,19 @@ class Trainer:
             self.best = entry["pck"]["pooled"]
         state = {
             "learner": self.learner.state(),
+            "people": self.people,
             "epoch": self.epoch,
             "best": self.best,
             "elapsed": self.elapsed,
-            "finished": self.finished,
         }
         self.folder.keep(self.run, entry, self.learner.evaluated.state_dict(), best, state)
         if self.board is not None:
             self.board.write(entry)
 
-    def _restore(self, state: dict[str, Any]) -> None:
+    def _restore(self, stored: RunConfig, state: dict[str, Any]) -> Standing:
         try:
+            at = standing(self.config, stored, state, self.people, len(self.order))
             self.learner.restore(state["learner"])
-            self.epoch, self.best = state["epoch"], state["best"]
-            self.elapsed, self.finished = state["elapsed"], state["finished"]
         except InputError:
             raise
         except (LookupError, TypeError, AttributeError, ValueError, RuntimeError) as error:
@@ -265,8 +260,7 @@ class Trainer:
                 f"resume: {path} is damaged, not a training state of this run; put a copy of it "
                 "back, or train into another folder"
             ) from error
-        if self.finished:
-            self.finished = self._budget().progress(self.learner.steps) >= 1
+        return at
 
     def _budget(self) -> Budget:
         config = self.config

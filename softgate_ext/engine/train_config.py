@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from tyro.conf import Positional
 
-from softgate_ext.engine.options import Amp, Device, require
+from softgate_ext.engine.options import MOST_PEOPLE, Amp, Device, require
 
 MOST_THREADS = 1024  # PyTorch takes a 32-bit number, and starts as many as it is told
 ModelOption = int | float | bool | str
@@ -31,7 +31,8 @@ class TrainConfig:
     cache: Path | None = None
     """Folder for crops that are made once and then load quicker than the pictures."""
     resume: bool = False
-    """Continue the run in `out`; its stored configuration is the default for every other option."""
+    """Continue the run in `out`, on the same people; its stored configuration is the default for
+    every other option."""
     model: str = "hybrid_2x48"
     """Name of the network (`softgate info` lists them)."""
     model_options: dict[str, ModelOption] = field(default_factory=dict)
@@ -45,8 +46,8 @@ class TrainConfig:
     """Standard deviation of the Gaussian targets, in heatmap pixels."""
 
     epochs: int | None = None
-    """Passes over the training half (when neither `epochs` nor `minutes` is given, 100, or 200 by
-    the schedule `paper`)."""
+    """Passes over the training half, those before a resume included (when neither `epochs` nor
+    `minutes` is given, 100, or 200 by the schedule `paper`)."""
     minutes: float | None = None
     """Budget of wall time; the learning rate is annealed to reach its end with the budget."""
     batch_size: int = 16
@@ -116,6 +117,8 @@ class TrainConfig:
         require(self, "image_size", 12 <= self.image_size <= 8192, "12 to 8192 pixels")
         for name in ("batch_size", "accumulate", "evaluate_every"):
             require(self, name, getattr(self, name) >= 1, "at least 1")
+        require(self, "batch_size", self.batch_size <= MOST_PEOPLE, f"up to {MOST_PEOPLE}")
+        require(self, "sigma", self.sigma <= self.image_size / 4, "up to the side of the heatmaps")
         for name in ("lr", "sigma"):
             require(self, name, getattr(self, name) > 0, "more than 0")
         for name in ("holdout", "watch", "workers", "weight_decay", "rotation", "colour", "seed"):

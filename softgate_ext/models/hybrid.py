@@ -118,6 +118,7 @@ class HybridNet(PoseModel):
         _check_choice("block", block, get_args(Block))
         _check_colours(mean, std)
         self.depth = depth
+        self.step = 4 * 2**depth
         self.config = {
             "name": "hybrid_4x144",
             "kwargs": {
@@ -178,7 +179,7 @@ class HybridNet(PoseModel):
             InputError: for images of another type, shape or of a size that cannot be halved
                 often enough.
         """
-        images = checked_images(images, 4 * 2**self.depth)
+        images = checked_images(images, self.step)
         # Half models take float images, as autocast ones do.
         x = ((images - self.mean) / self.std).to(self.stem.conv.weight.dtype)
         features = self.stem(x)
@@ -222,7 +223,8 @@ def _check_choice(name: str, value: str, choices: Sequence[str]) -> None:
 
 def _check_colours(mean: Sequence[float], std: Sequence[float]) -> None:
     for name, values in (("mean", mean), ("std", std)):
-        if len(values) != 3 or not all(math.isfinite(v) for v in values):
+        numbers = isinstance(values, Sequence) and all(isinstance(v, int | float) for v in values)
+        if not numbers or len(values) != 3 or not all(math.isfinite(v) for v in values):
             raise InputError(f"{name} must be three numbers, got {values!r}")
     if not all(v > 0 for v in std):
         raise InputError(f"std must be three positive numbers, got {std!r}")

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from softgate_ext.backend import use_backend
 from softgate_ext.errors import InputError
+from softgate_ext.models.base import PoseModel
 from softgate_ext.models.registry import create_model, list_models
 
 BASELINE = "hourglass_8x256"
@@ -53,6 +54,8 @@ def profile(model: nn.Module, image_size: int = 256) -> Profile:
     """
     if image_size < 1:
         raise InputError(f"image_size must be at least 1, got {image_size}")
+    if isinstance(model, PoseModel):
+        model.check_image_size(image_size)
     # One value per channel, as at the bottom of a small image, has no batch statistics.
     model = copy.deepcopy(model).to("meta").eval()
     macs: dict[str, int] = {}

@@ -7,7 +7,7 @@ from typing import Any
 
 import gradio
 
-from softgate_ext.engine.plots import gate_histograms
+from softgate_ext.engine.plots import gate_histograms, write_png
 from softgate_ext.engine.predict_config import ServeConfig
 from softgate_ext.engine.predictor import PosePredictor
 from softgate_ext.page.answer import FORMATS, Limits, answer
@@ -37,14 +37,24 @@ def take_only_uploads(picture: gradio.Image, files: Path) -> None:
     def preprocess(payload: Any) -> str | None:
         return payload.path if payload is not None and payload.path else None
 
+    picture.preprocess = preprocess  # type: ignore[method-assign, assignment]
+    take_as_it_lies(picture, files)
+
+
+def take_as_it_lies(component: gradio.blocks.Block, files: Path) -> None:
+    """Makes a component hand on files of `files` from where they lie, and no others.
+
+    As it comes, it copies them to a place that follows from their contents, so that of two users
+    with the same picture one is sent a file that is just being written for the other.
+    """
+
     async def keep(url_or_file_path: str | Path | None) -> str | None:
         path = Path(url_or_file_path or "").resolve()
         if not path.is_relative_to(files.resolve()) or not path.is_file():
             raise gradio.Error("the picture is no uploaded file", print_exception=False)
         return str(path)
 
-    picture.preprocess = preprocess  # type: ignore[method-assign, assignment]
-    picture.async_move_resource_to_block_cache = keep  # type: ignore[method-assign, assignment]
+    component.async_move_resource_to_block_cache = keep  # type: ignore[method-assign, assignment]
 
 
 def build(predictor: PosePredictor, config: ServeConfig, files: Path) -> gradio.Blocks:
@@ -66,13 +76,19 @@ def build(predictor: PosePredictor, config: ServeConfig, files: Path) -> gradio.
         if path is None:
             return READY, None, [], None, gradio.DownloadButton(interactive=False)
         given = answer(predictor, Path(path), limits)
-        button = gradio.DownloadButton(interactive=False)
-        if given.people is not None:
-            folder = Path(tempfile.mkdtemp(dir=files))
-            file = folder / "pose.json"
-            file.write_text(json.dumps(given.people, indent=2) + "\n", encoding="utf-8")
-            button = gradio.DownloadButton(value=str(file), interactive=True)
-        return given.words, given.drawing, given.heatmaps, given.people, button
+        if given.people is None or given.drawing is None:
+            return given.words, None, [], None, gradio.DownloadButton(interactive=False)
+        folder = Path(tempfile.mkdtemp(dir=files))
+        file = folder / "pose.json"
+        file.write_text(json.dumps(given.people, indent=2) + "\n", encoding="utf-8")
+        button = gradio.DownloadButton(value=str(file), interactive=True)
+        drawing = folder / "pose.png"
+        write_png(drawing, given.drawing)
+        heatmaps = []
+        for index, (heatmap, caption) in enumerate(given.heatmaps):
+            write_png(folder / f"heatmap{index}.png", heatmap)
+            heatmaps.append((str(folder / f"heatmap{index}.png"), caption))
+        return given.words, str(drawing), heatmaps, given.people, button
 
     with gradio.Blocks(title=TITLE, analytics_enabled=False) as page:
         gradio.Markdown(
@@ -123,6 +139,8 @@ def build(predictor: PosePredictor, config: ServeConfig, files: Path) -> gradio.
             with gradio.Column(scale=2):
                 gradio.Markdown("**Joints** in pixels of the picture")
                 figures = gradio.JSON(show_label=False, max_height=420, elem_id="joints")
+        for shown in (drawing, heatmaps, download):
+            take_as_it_lies(shown, files)
         picture.input(
             show,
             picture,

@@ -1,9 +1,14 @@
 """What may reach the page's framework at all: the few routes the page uses, and small bodies."""
 
+import asyncio
+import logging
 import re
 from collections.abc import Awaitable, Callable, MutableMapping
 from pathlib import Path
 from typing import Any
+
+from softgate_ext.errors import reason
+from softgate_ext.page.asked import is_asked
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -16,9 +21,11 @@ READ = re.compile(
     r"|/(assets|static|svelte)/[^\\]+"
     rf"|{API}/(app_id|startup-events|theme\.css|queue/data|upload_progress|heartbeat/\w+)/?"
 )
-WRITE = re.compile(rf"{API}/(upload|queue/join|cancel|reset)/?")
+JOIN = re.compile(rf"{API}/queue/join/?")
+WRITE = re.compile(rf"{JOIN.pattern}|{API}/(upload|cancel|reset)/?")
 FILE = f"{API}/file="
 SMALL = 64 * 1024  # bytes of a request beside the file in it
+LOG = logging.getLogger("uvicorn.error")  # the one that the server writes to
 
 # Everything comes from this server, so nobody else learns of a visit.
 HEADERS = {
@@ -39,7 +46,11 @@ class _TooLarge(Exception):
 
 
 class Guard:
-    """ASGI middleware: 404 for what the page does not use, 413 for too large a body.
+    """ASGI middleware: 404 for what the page does not use, 413 for too large a body, 400 for what
+    it would not send.
+
+    What the page's framework fails at is a line in the server's log, without a traceback: anybody
+    could fill the disk with those.
 
     Args:
         app: the page.
@@ -51,6 +62,11 @@ class Guard:
         self.app = app
         self.files = files.resolve()
         self.most_bytes = most_bytes + SMALL
+        self._closing = asyncio.Event()
+
+    def close(self) -> None:
+        """Ends what is sent without an end: a page that is open would keep the server waiting."""
+        self._closing.set()
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -60,34 +76,25 @@ class Guard:
         if not self._wanted(scope["method"], scope["path"]):
             await _refuse(send, 404, "Not found.")
             return
-        started = False
-        taken = 0
-
-        async def counted() -> Message:
-            nonlocal taken
-            message = await receive()
-            taken += len(message.get("body", b""))
-            if taken > self.most_bytes:
-                raise _TooLarge
-            return message
-
-        async def marked(message: Message) -> None:
-            nonlocal started
-            if message["type"] == "http.response.start":
-                started = True
-                own = [(key.encode(), value.encode()) for key, value in HEADERS.items()]
-                message["headers"] = [*message.get("headers", ()), *own]
-            await send(message)
-
+        exchange = _Exchange(receive, send, self.most_bytes, self._closing)
         declared = dict(scope["headers"]).get(b"content-length", b"0")
         try:
             if declared.isdigit() and int(declared) > self.most_bytes:
                 raise _TooLarge
-            await self.app(scope, counted, marked)
+            if JOIN.fullmatch(scope["path"]) and not is_asked(await exchange.whole_body()):
+                await _refuse(send, 400, "Not what the page sends.")
+                return
+            await self.app(scope, exchange.receive, exchange.send)
         except _TooLarge:
-            if not started:
+            if not exchange.started:
                 limit = (self.most_bytes - SMALL) / 1e6
                 await _refuse(send, 413, f"The file is too large; give up to {limit:g} megabytes.")
+        except Exception as error:
+            if not exchange.gone:
+                what = f"{type(error).__name__}: {reason(error)}"[:200]
+                LOG.error("%s %r: %r", scope["method"], scope["path"][:200], what)
+            if not exchange.started:
+                await _refuse(send, 500, "The page cannot answer this.")
 
     def _wanted(self, method: str, path: str) -> bool:
         if method == "POST":
@@ -101,6 +108,61 @@ class Guard:
             except (OSError, ValueError):
                 return False
         return READ.fullmatch(path) is not None and ".." not in path.split("/")
+
+
+class _Exchange:
+    """One request and its answer, as the framework sees them.
+
+    Attributes:
+        started: whether an answer is on its way.
+        gone: whether nobody waits for it any more.
+    """
+
+    def __init__(
+        self, receive: Receive, send: Send, most_bytes: int, closing: asyncio.Event
+    ) -> None:
+        self._receive, self._send, self._closing = receive, send, closing
+        self._left = most_bytes
+        self._kept: Message | None = None  # a body that was looked at before
+        self.started = self.gone = False
+
+    async def receive(self) -> Message:
+        """The next part of the request, or its end when the server closes."""
+        if self._kept is not None:
+            message, self._kept = self._kept, None
+            return message
+        arriving = asyncio.ensure_future(self._receive())
+        closing = asyncio.ensure_future(self._closing.wait())
+        try:
+            await asyncio.wait((arriving, closing), return_when=asyncio.FIRST_COMPLETED)
+            message = arriving.result() if arriving.done() else {"type": "http.disconnect"}
+        finally:
+            arriving.cancel()
+            closing.cancel()
+        self.gone = message["type"] == "http.disconnect"
+        self._left -= len(message.get("body", b""))
+        if self._left < 0:
+            raise _TooLarge
+        return message
+
+    async def whole_body(self) -> bytes:
+        """The body, which `receive` then gives again; of one cut short, what there is."""
+        parts, more = [], True
+        while more:
+            message = await self.receive()
+            parts.append(message.get("body", b""))
+            more = message.get("more_body", False)
+        body = b"".join(parts)
+        self._kept = {"type": "http.request", "body": body, "more_body": False}
+        return body
+
+    async def send(self, message: Message) -> None:
+        """A part of the answer, with the page's own headers."""
+        if message["type"] == "http.response.start":
+            self.started = True
+            own = [(key.encode(), value.encode()) for key, value in HEADERS.items()]
+            message["headers"] = [*message.get("headers", ()), *own]
+        await self._send(message)
 
 
 async def _refuse(send: Send, status: int, words: str) -> None:

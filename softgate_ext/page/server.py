@@ -3,18 +3,23 @@
 import asyncio
 import contextlib
 import importlib.util
+import logging
 import math
 import os
+import signal
 import socket
 import tempfile
+import threading
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from types import FrameType
+from typing import TYPE_CHECKING
 
 from softgate_ext.engine.predict_config import ServeConfig
 from softgate_ext.errors import InputError
+from softgate_ext.page.guard import Guard
 
 if TYPE_CHECKING:
     import uvicorn
@@ -29,11 +34,37 @@ def serve(config: ServeConfig) -> None:
         InputError: the extra is not installed, an option is out of range, the run cannot be used,
             or the address cannot be listened at.
     """
-    with listening(config) as (server, listener, address):
+    with ended_as_by_ctrl_c(), listening(config) as (server, listener, address):
         listener.listen()  # whoever reads the line may connect at once
         print(f"serving {config.run} at {address} (Ctrl-C ends it)", flush=True)
         with contextlib.suppress(KeyboardInterrupt):
             server.run(sockets=[listener])
+
+
+@contextmanager
+def ended_as_by_ctrl_c() -> Iterator[None]:
+    """A block that SIGTERM and SIGHUP end as Ctrl-C does, by an exception, so that it tidies up.
+
+    The server catches SIGTERM, finishes its answers, and then raises the signal again.
+    """
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    def hang_up(number: int, frame: FrameType | None) -> None:
+        signal.raise_signal(signal.SIGTERM)
+
+    caught = []
+    if threading.current_thread() is threading.main_thread():  # signals are its own
+        for number, handler in ((signal.SIGTERM, interrupt), (signal.SIGHUP, hang_up)):
+            if signal.getsignal(number) == signal.SIG_DFL:  # not what nohup ignores
+                signal.signal(number, handler)
+                caught.append(number)
+    try:
+        yield
+    finally:
+        for number in caught:
+            signal.signal(number, signal.SIG_DFL)
 
 
 @contextmanager
@@ -53,21 +84,27 @@ def listening(config: ServeConfig) -> Iterator[tuple["uvicorn.Server", socket.so
         os.environ["HF_HUB_OFFLINE"] = "1"
         import uvicorn
 
-        files = Path(folder)
-        app = _application(config, files)
-        settings = uvicorn.Config(app, log_level="warning", access_log=False, server_header=False)
+        guard = _application(config, Path(folder))
+
+        class Server(uvicorn.Server):
+            async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+                guard.close()
+                await super().shutdown(sockets)
+
+        settings = uvicorn.Config(guard, log_level="warning", access_log=False, server_header=False)
+        # A body that is no form is answered with 400, which is enough said.
+        logging.getLogger("python_multipart").setLevel(logging.ERROR)
         host, port = listener.getsockname()[:2]
         address = f"http://{f'[{host}]' if ':' in host else host}:{port}"
-        yield uvicorn.Server(settings), listener, address
+        yield Server(settings), listener, address
 
 
-def _application(config: ServeConfig, files: Path) -> Any:
+def _application(config: ServeConfig, files: Path) -> Guard:
     import fastapi
     import gradio
 
     from softgate_ext.engine.predictor import PosePredictor
     from softgate_ext.page.app import STYLE, build, theme
-    from softgate_ext.page.guard import Guard
 
     predictor = PosePredictor.from_pretrained(
         config.run,
@@ -139,7 +176,8 @@ def _listen(config: ServeConfig) -> socket.socket:
     except (OSError, UnicodeError) as error:
         reason = getattr(error, "strerror", None) or error
         raise InputError(
-            f"host and port: cannot listen at {config.host}:{config.port} ({reason})"
+            f"host and port: cannot listen at {config.host}:{config.port} ({reason}); takes an "
+            "address of this machine and a free port"
         ) from None
     return listener
 

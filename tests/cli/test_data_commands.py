@@ -78,6 +78,53 @@ def test_every_format(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
             assert word in said
 
 
+@pytest.fixture
+def above(people: Path, tmp_path: Path) -> Path:
+    """A folder above two datasets and something else."""
+    root = tmp_path / "above"
+    shutil.copytree(people, root / "drawn")
+    write_flic(root / "films")
+    (root / "photos").mkdir()
+    (root / "photos" / "about.json").write_text("{}")
+    return root
+
+
+def test_a_folder_above_several_datasets(
+    above: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["data", "check", str(above), "--sheet", str(tmp_path / "sheet.png")]
+    assert main([*words, "--json", str(tmp_path / "found.json")]) == 0
+    said = capsys.readouterr().out
+    assert said.startswith(f"{above} lies above 2 datasets: drawn, films\n")
+    assert f"(lsp) in {above / 'drawn'}" in said and f"(flic) in {above / 'films'}" in said
+    assert (tmp_path / "sheet_drawn.png").is_file() and (tmp_path / "sheet_films.png").is_file()
+    facts = json.loads((tmp_path / "found.json").read_text())
+    assert [found["format"] for found in facts["datasets"]] == ["lsp", "flic"]
+
+
+def test_what_is_damaged_does_not_hide_the_others(
+    above: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (above / "cut").mkdir()
+    (above / "cut" / "joints.mat").write_bytes(b"MATLAB 5.0")
+    (above / "films" / "images" / "00001-film-00000001.jpg").unlink()
+    assert main(["data", "check", str(above), "--sheet", "None"]) == 2
+    said = capsys.readouterr()
+    assert "(lsp) in" in said.out and "1 pictures missing" in said.out
+    (line,) = said.err.splitlines()
+    assert str(above / "cut" / "joints.mat") in line and "1 are missing" in line
+
+
+def test_a_training_takes_one_dataset(above: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", str(above), "--out", str(above / "run")]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "data: got" in line and "lies above 2 datasets" in line
+    assert "takes one of them, drawn (lsp), films (flic)" in line
+    shutil.rmtree(above / "films")
+    assert main(["train", str(above), "--out", str(above / "run")]) == 2
+    assert f"did you mean {above / 'drawn'}?" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [

@@ -58,7 +58,8 @@ def test_what_is_not_known_is_one_sentence(tmp_path: Path) -> None:
             open_dataset(path)
         assert "\n" not in str(error.value)
 
-    refused(tmp_path / "absent", "does not exist")
+    refused(tmp_path / "absent", "^path: got .*absent, which does not exist; takes the folder")
+    refused(tmp_path / ("a" * 300), "^path: cannot look into .*name too long.*; takes")
     refused(tmp_path, "must hold joints.mat .* mpii_human_pose_v1_u12_1.mat .* examples.mat")
     (tmp_path / "notes.txt").write_text("people")
     refused(tmp_path / "notes.txt", "no annotation file that is known")

@@ -12,7 +12,8 @@ from rich.console import Console
 
 from softgate_ext.data.lsp import read_lsp
 from softgate_ext.data.poseset import PoseSet
-from softgate_ext.engine.config import EvalConfig
+from softgate_ext.engine.config import STDOUT, EvalConfig
+from softgate_ext.engine.eval_arguments import check
 from softgate_ext.engine.evaluate import evaluate
 from softgate_ext.engine.log import read_log
 from softgate_ext.engine.measure import (
@@ -122,6 +123,7 @@ def test_arguments_that_do_not_go_together(config: EvalConfig, tmp_path: Path) -
     for wrong, words in (
         (EvalConfig(), "data: got none"),
         (EvalConfig(config.run), "data: got none"),
+        (EvalConfig(None, config.data), "run and predictions: got neither"),
         (replace(config, predictions=Path("x.npz")), "run and predictions: got both"),
         (replace(config, reference=Path("x.npz")), "takes it alone"),
         (replace(config, save_predictions=tmp_path / "x.txt"), "save_predictions: got .*x.txt"),
@@ -130,6 +132,40 @@ def test_arguments_that_do_not_go_together(config: EvalConfig, tmp_path: Path) -
     ):
         with pytest.raises(InputError, match=words):
             evaluate(wrong)
+
+
+NETWORK: dict[str, Any] = {
+    "weights": "best", "flip_test": True, "scales": (1.0, 0.8), "decoder": "argmax",
+    "batch_size": 7, "workers": 0, "device": "cpu", "amp": "bf16",
+}  # fmt: skip
+FIGURES: dict[str, Any] = {"split": "train", "json": STDOUT, "save_predictions": Path("x.npz")}
+
+
+@pytest.mark.parametrize(
+    ("source", "idle"),
+    [
+        ({"reference": Path("x.npz")}, {**NETWORK, "origin": 0, "split": "train"}),
+        ({"predictions": Path("x.npz"), "data": Path("x")}, NETWORK),
+        ({"run": Path("r"), "data": Path("x")}, {"origin": 1}),
+        ({"run": Path("r"), "data": Path("x"), "submission": Path("x.mat")}, FIGURES),
+    ],
+    ids=["reference", "predictions", "run", "submission"],
+)
+def test_an_option_that_would_be_ignored_is_refused(
+    source: dict[str, Path], idle: dict[str, Any]
+) -> None:
+    """Before anything is read: none of these files exists."""
+    for name, value in idle.items():
+        with pytest.raises(InputError, match=f"^{name}: got .* beside a? ?.*; leave it out$"):
+            check(EvalConfig(**source, **{name: value}))  # type: ignore[arg-type]
+    check(EvalConfig(**source))  # type: ignore[arg-type]
+
+
+def test_ranges(config: EvalConfig) -> None:
+    with pytest.raises(InputError, match="^batch_size: got 0; takes 1 or more$"):
+        evaluate(replace(config, batch_size=0))
+    with pytest.raises(InputError, match="^workers: got -1; takes 0 or more$"):
+        evaluate(replace(config, workers=-1))
 
 
 def person(**changes: Any) -> PoseSet:

@@ -117,11 +117,43 @@ def test_options_that_are_none(run: Path, quiet: Console, change: Any, words: st
         show_gates(replace(GatesConfig(run, device="cpu"), **change), quiet)
 
 
-def test_data_that_cannot_be_used_leaves_no_run(run: Path, tmp_path: Path, quiet: Console) -> None:
-    config = GatesConfig(run, prune=0.1, out=tmp_path / "out", data=tmp_path, device="cpu")
-    with pytest.raises(InputError):
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"json": "absent/gates.json"}, "json: got .*gates.json; takes"),
+        ({"png": "absent/gates.png"}, "png: got .*gates.png; takes"),
+        ({"png": "taken.png"}, "png: got .*taken_by_depth.png; takes"),
+        ({"data": "."}, "no dataset that is known"),
+        ({"device": "tpu"}, "device: got 'tpu'"),
+        ({"out": "file/run"}, "out: cannot write to the folder"),
+    ],
+    ids=str,
+)
+def test_what_is_refused_leaves_nothing_written(
+    run: Path, tmp_path: Path, quiet: Console, change: dict[str, str], words: str
+) -> None:
+    (tmp_path / "file").write_text("")
+    (tmp_path / "taken_by_depth.png").mkdir()
+    before = sorted(tmp_path.rglob("*"))
+    named = {"out": "run", "json": "gates.json", "png": "gates.png", **change}
+    paths = {key: value if key == "device" else tmp_path / value for key, value in named.items()}
+    with pytest.raises(InputError, match=words):
+        show_gates(GatesConfig(run, prune=0.1, **{"device": "cpu", **paths}), quiet)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_picture_that_cannot_be_read_leaves_nothing_written(
+    run: Path, people: Path, tmp_path: Path, quiet: Console
+) -> None:
+    data = Path(shutil.copytree(people, tmp_path / "people"))
+    image = data / "images" / "im0016.jpg"
+    image.write_bytes(image.read_bytes()[:600])
+    config = GatesConfig(
+        run, prune=0.1, out=tmp_path / "out", json=tmp_path / "gates.json", data=data, device="cpu"
+    )
+    with pytest.raises(InputError, match="im0016.jpg"):
         show_gates(config, quiet)
-    assert not (tmp_path / "out").exists()
+    assert [path.name for path in tmp_path.iterdir()] == ["people"]
 
 
 def test_a_network_without_gates() -> None:

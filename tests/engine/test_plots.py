@@ -8,7 +8,14 @@ import pytest
 import torch
 
 from softgate_ext.data.images import read_image
-from softgate_ext.engine.plots import gate_histograms, learning_curve, overlay_sheet, write_png
+from softgate_ext.engine.plots import (
+    BLUE,
+    ORANGE,
+    gate_histograms,
+    learning_curve,
+    overlay_sheet,
+    write_png,
+)
 from softgate_ext.errors import InputError
 
 
@@ -28,6 +35,20 @@ def test_a_learning_curve_of_any_length(tmp_path: Path, count: int) -> None:
     learning_curve(entries(count), tmp_path / "curve.png", baseline=18.0)
     picture = read_image(tmp_path / "curve.png")
     assert picture.std() > 5
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_one_epoch_is_drawn_too(tmp_path: Path, count: int) -> None:
+    """As a dot: a line through one point has no pixels. Counted in the colours of the curves."""
+    learning_curve(entries(count), tmp_path / "curve.png")
+    picture = read_image(tmp_path / "curve.png").astype(int)
+    middle = picture.shape[1] // 2
+    legend = (slice(0, picture.shape[0] // 3), slice(middle, None))
+    picture[legend] = 255
+    for colour, half in ((BLUE, picture[:, :middle]), (BLUE, picture[:, middle:]),
+                         (ORANGE, picture[:, middle:])):  # fmt: skip
+        wanted = [int(colour[i : i + 2], 16) for i in (1, 3, 5)]
+        assert (np.abs(half - wanted).max(-1) < 40).sum() > 20, colour
 
 
 def test_gates_of_any_kind(tmp_path: Path) -> None:

@@ -173,6 +173,11 @@ def test_nothing_is_written_when_an_option_is_wrong(
         ({"box": (0, 0, 5, 5), "detect": True}, "give one of them"),
         ({"batch_size": 0}, "batch_size: got 0"),
         ({"max_frames": -1}, "max_frames: got -1"),
+        ({"outputs": ()}, "outputs: got none; takes one or more of overlay, json, csv"),
+        ({"outputs": ("json", "html")}, "outputs: got json html; takes"),
+        ({"min_score": float("nan")}, "min_score: got nan; takes"),
+        ({"detect_score": 0.7}, "detect_score: got 0.7 without detect"),
+        ({"out": pictures}, "out: got .*, whose pictures are read; takes another folder"),
     ):
         with pytest.raises(InputError, match=words):
             predict(replace(config, **wrong))

@@ -120,6 +120,36 @@ def test_missing_joints_do_not_count_however_they_are_marked(save: Save) -> None
         assert only(save(**changed))["joints"]["left_ankle"] == 100, marked
 
 
+@pytest.mark.parametrize("turned", [False, True])
+@pytest.mark.parametrize("dtype", [bool, np.uint8, np.int64, np.float16, np.float64])
+@pytest.mark.parametrize("name", ["missing", "jnt_missing"])
+def test_what_is_missing_by_either_name_and_in_any_dtype(
+    save: Save, name: str, dtype: type, turned: bool
+) -> None:
+    """`jnt_missing` (J, N) is what the ground truth of many MPII evaluations holds."""
+    arrays = mpii()
+    arrays["pred_ours"][:2, 5] += 100
+    flags = np.zeros((4, 16), dtype)
+    flags[:2, 5] = 1
+    assert only(save(**arrays, **{name: flags.T if turned else flags}))["mean"] == 100
+    assert only(save(**arrays, **{name: 0 * flags}))["joints"]["left_ankle"] == 50
+    kept = np.zeros((4, 16), bool)
+    kept[:, 5] = True
+    both = {"missing": kept, "jnt_missing": flags}
+    assert only(save(**arrays, **both))["joints"]["left_ankle"] is None
+
+
+def test_visible_by_either_name(save: Save) -> None:
+    arrays = mpii()
+    arrays["pred_ours"][1:] += 100
+    for name in ("visible", "jnt_visible"):
+        for dtype in (bool, np.int32, np.float32):
+            flags = np.zeros((4, 16), dtype)
+            flags[0] = 1
+            row = only(save(**arrays, **{name: flags.T}))
+            assert row["visible"]["mean"] == 100 and row["hidden"]["mean"] == 0
+
+
 def test_zero_is_a_place_where_the_file_says_what_is_missing(save: Save) -> None:
     arrays = {**mpii(), "missing": np.zeros((4, 16), bool)}
     arrays["gt"][0, 5] = 0
@@ -202,6 +232,9 @@ def test_bad_files_say_what_is_wrong(save: Save, tmp_path: Path) -> None:
          {**arrays, "pred_ours": arrays["gt"][:3]}),
         (r"headbox .* shape \(4, 2, 2\), got \(4,\)", {**arrays, "headbox": np.ones(4)}),
         (r"missing .* shape \(4, 16\), got \(4,\)", {**arrays, "missing": np.ones(4)}),
+        (r"jnt_missing .* shape \(4, 16\), got \(16,\)", {**arrays, "jnt_missing": np.ones(16)}),
+        ("jnt_missing .* real numbers, got <U1",
+         {**arrays, "jnt_missing": np.full((16, 4), "1")}),
         ("pred_ours .* real numbers, got complex",
          {**arrays, "pred_ours": arrays["gt"].astype(complex)}),
         ("arrays named pred_NAME, got none", {k: v for k, v in arrays.items() if k[0] != "p"}),

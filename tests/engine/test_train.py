@@ -3,7 +3,6 @@
 import os
 import shutil
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -14,7 +13,7 @@ import torch
 from rich.console import Console
 from safetensors.torch import load_file, save_file
 
-from softgate_ext.engine import checkpoint, files, schedule
+from softgate_ext.engine import checkpoint, schedule
 from softgate_ext.engine.config import TrainConfig
 from softgate_ext.engine.log import read_log
 from softgate_ext.engine.train import Trainer, train
@@ -55,94 +54,6 @@ def test_another_seed_gives_other_weights(
     train(tiny(seed=1), quiet)
     with pytest.raises(AssertionError):
         assert_same_weights(run, tmp_path / "run")
-
-
-class Killed(BaseException):
-    """Ends a process where it stands, as SIGKILL would: nothing catches it."""
-
-
-def test_killed_at_any_file_it_resumes_to_the_same_weights(
-    tiny: Make, run: Path, tmp_path: Path, quiet: Console, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Dies just before and just after each file takes its name, and goes on from there."""
-    genuine = os.replace
-
-    def dying(moment: int, after: bool) -> Callable[[Any, Any], None]:
-        count = 0
-
-        def stand_in(source: Any, target: Any) -> None:
-            nonlocal count
-            count += 1
-            if count == moment and not after:
-                raise Killed
-            genuine(source, target)
-            if count == moment:
-                raise Killed
-
-        return stand_in
-
-    deaths = 0
-    for moment in range(1, 100):
-        out = tmp_path / f"run{moment}"
-        with monkeypatch.context() as patch:
-            patch.setattr(files.os, "replace", dying(moment, after=moment % 2 == 0))
-            try:
-                train(tiny(out=out), quiet)
-                break
-            except Killed:
-                deaths += 1
-        if (out / checkpoint.WEIGHTS["last"]).exists():
-            checkpoint.load_run(out)
-        resume = (out / checkpoint.STATE).exists()
-        if not resume and (out / checkpoint.WEIGHTS["last"]).exists():
-            # Killed within the first epoch's files: nothing is taken away unasked.
-            with pytest.raises(InputError, match="holds weights"):
-                train(tiny(out=out), quiet)
-            shutil.rmtree(out)
-        history = train(tiny(out=out, resume=resume), quiet)
-        assert [entry["epoch"] for entry in history] == [1, 2]
-        assert read_log(out / "log.jsonl") == history
-        assert_same_weights(run, out)
-        shutil.rmtree(out)
-    assert deaths >= 7  # log, configuration, and two or three files for each of two epochs
-
-
-def test_resuming_a_finished_run_changes_nothing(
-    tiny: Make, run: Path, tmp_path: Path, quiet: Console
-) -> None:
-    out = Path(shutil.copytree(run, tmp_path / "run"))
-    history = train(tiny(resume=True), quiet)
-    assert len(history) == 2
-    assert_same_weights(run, out)
-
-
-def test_a_finished_run_can_be_made_longer(
-    tiny: Make, run: Path, tmp_path: Path, quiet: Console
-) -> None:
-    shutil.copytree(run, tmp_path / "run")
-    history = train(tiny(resume=True, epochs=3), quiet)
-    assert [entry["epoch"] for entry in history] == [1, 2, 3]
-    assert checkpoint.load_config(tmp_path / "run").training.epochs == 3
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"image_size": 32},
-        {"sigma": 2.0},
-        {"model": "hybrid_2x48"},
-        {"model_options": {}},
-        {"optimizer": "adamw"},
-    ],
-    ids=str,
-)
-def test_a_resumed_run_keeps_its_network(
-    tiny: Make, run: Path, tmp_path: Path, quiet: Console, change: dict[str, Any]
-) -> None:
-    out = Path(shutil.copytree(run, tmp_path / "run"))
-    with pytest.raises(InputError, match="resume: the run has"):
-        train(replace(tiny(resume=True), **change), quiet)
-    assert (out / "config.json").read_bytes() == (run / "config.json").read_bytes()
 
 
 def test_a_run_is_not_overwritten(tiny: Make, run: Path, quiet: Console) -> None:
@@ -190,6 +101,10 @@ def test_held_out_people_are_not_trained_on(tiny: Make, quiet: Console) -> None:
         ({"accumulate": 5}, "batch_size: got 4, of which"),
         ({"init": Path("absent")}, "init: there are no weights absent"),
         ({"colour": 5.0}, "colour"),
+        ({"sigma": 17.0}, "sigma: got 17.0; takes up to the side of the heatmaps"),
+        ({"batch_size": 10**20}, "batch_size: got 1000+; takes up to 2147483647"),
+        ({"model_options": {"mean": 5}}, "mean must be three numbers, got 5"),
+        ({"init": Path(__file__)}, "init: .*test_train.py is not a readable safetensors file"),
     ],
     ids=str,
 )
@@ -246,15 +161,6 @@ def test_weights_without_a_state_are_left_alone(
     with pytest.raises(InputError, match="holds the log of a run"):
         train(tiny(), quiet)
     assert {path.name: path.read_bytes() for path in out.iterdir()} == before
-
-
-def test_a_resume_may_change_the_weight_decay(
-    tiny: Make, run: Path, tmp_path: Path, quiet: Console
-) -> None:
-    shutil.copytree(run, tmp_path / "run")
-    trainer = Trainer(tiny(resume=True, weight_decay=0.5), quiet)
-    groups = trainer.learner.optimizer.param_groups
-    assert [group["weight_decay"] for group in groups] == [0.5, 0.0]
 
 
 def test_one_training_at_a_time(tiny: Make, tmp_path: Path, quiet: Console) -> None:
@@ -317,12 +223,3 @@ def test_what_does_not_fit_starts_anew(
     save_file({head: stored[head]}, tmp_path / "other.safetensors")
     with pytest.raises(InputError, match="init: no tensor of .*other.safetensors has the name"):
         Trainer(tiny(init=tmp_path / "other.safetensors", out=tmp_path / "run2"))
-
-
-def test_plots_that_a_killed_process_owes_are_drawn_by_the_resume(
-    tiny: Make, run: Path, tmp_path: Path, quiet: Console
-) -> None:
-    out = Path(shutil.copytree(run, tmp_path / "run"))
-    (out / checkpoint.PLOTS).unlink()
-    train(tiny(resume=True, plots=True), quiet)
-    assert (out / checkpoint.PLOTS).is_file()

@@ -3,14 +3,12 @@
 import importlib.util
 import os
 import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
-from served_page import Served
+from served_page import Served, served_by, started
 
 from softgate_ext.data.synthetic import draw_people
 from softgate_ext.engine.checkpoint import WEIGHTS, save_config, save_weights
@@ -41,29 +39,16 @@ def picture(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def served(untrained: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    """The page, with small limits; its files lie in a folder that the tests can look into."""
+    """The page, with small limits; it says nothing to the end, and leaves nothing."""
     if importlib.util.find_spec("gradio") is None:
         pytest.skip("needs the extra serve: gradio is not installed")
     # SOFTGATE_PAGE_RUN serves a trained run in its place: for a screenshot worth looking at.
     run = Path(os.environ.get("SOFTGATE_PAGE_RUN", untrained))
     temporary = tmp_path_factory.mktemp("temporary")
-    words = ["serve", run, "--port", 0, "--max-megabytes", 0.2, "--max-megapixels", 1]
-    command = [sys.executable, "-m", "softgate_ext.cli", *map(str, words), "--device", "cpu"]
-    process = subprocess.Popen(
-        command,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "TMPDIR": str(temporary)},
-    )
-    assert process.stdout is not None
-    line = process.stdout.readline()
-    assert line.startswith(f"serving {run} at http://127.0.0.1:"), process.communicate()
-    (files,) = temporary.glob("softgate-*")
-    try:
-        yield Served(int(line.split(":")[2].split()[0]), run, files, process)
-    finally:
+    with started(run, temporary) as process:
+        page = served_by(process, run, temporary)
+        yield page
         process.send_signal(signal.SIGINT)
         _, errors = process.communicate(timeout=60)
     assert process.returncode == 0 and errors == "", errors
-    assert not files.exists()
+    assert not page.files.exists()

@@ -20,7 +20,12 @@ async def framework(scope: Any, receive: Any, send: Any) -> None:
 
 
 def ask(
-    files: Path, method: str, path: str, body: tuple[bytes, ...] = (), declared: int | None = None
+    files: Path,
+    method: str,
+    path: str,
+    body: tuple[bytes, ...] = (),
+    declared: int | None = None,
+    app: Any = framework,
 ) -> tuple[int, dict[bytes, bytes], bytes]:
     """Status, headers and body of the answer to a request that comes in pieces."""
     pieces = [
@@ -32,12 +37,12 @@ def ask(
     scope = {"type": "http", "method": method, "path": path, "headers": headers}
 
     async def receive() -> Any:
-        return pieces.pop(0)
+        return pieces.pop(0) if pieces else {"type": "http.disconnect"}
 
     async def send(message: Any) -> None:
         sent.append(message)
 
-    asyncio.run(Guard(framework, files, MOST)(scope, receive, send))
+    asyncio.run(Guard(app, files, MOST)(scope, receive, send))
     return sent[0]["status"], dict(sent[0]["headers"]), sent[1]["body"]
 
 
@@ -122,3 +127,82 @@ def test_nothing_but_http(tmp_path: Path) -> None:
 
     scope = {"type": "websocket", "path": "/", "headers": []}
     asyncio.run(Guard(never, tmp_path, MOST)(scope, never, never))  # type: ignore[arg-type]
+
+
+JOIN = "/gradio_api/queue/join"
+ASKED = b'{"data": [null], "fn_index": 0, "session_hash": "s", "event_data": null, "trigger_id": 5}'
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        (ASKED, 200),
+        (ASKED.replace(b"null]", b'{"path": "/a", "meta": {"_type": "gradio.FileData"}}]'), 200),
+        (ASKED.replace(b"null]", b'{"path": 5, "meta": {"_type": "gradio.FileData"}}]'), 400),
+        (ASKED.replace(b"null]", b'{"path": "/a"}]'), 400),
+        (ASKED.replace(b"[null]", b"[null, null]"), 400),
+        (ASKED.replace(b": 0", b": 1"), 400),
+        (ASKED.replace(b": 0", b": true"), 400),
+        (ASKED.replace(b'"s"', b'["s"]'), 400),
+        (b"[]", 400),
+        (b"", 400),
+        (b"\xff", 400),
+        (b"[" * 100_000, 413),
+        (b"[" * 50_000, 400),
+    ],
+)
+def test_only_what_the_page_asks_is_asked(tmp_path: Path, body: bytes, expected: int) -> None:
+    heard = []
+
+    async def listening(scope: Any, receive: Any, send: Any) -> None:
+        heard.append((await receive())["body"])
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+    half = len(body) // 2
+    status = ask(tmp_path, "POST", JOIN, (body[:half], body[half:]), app=listening)[0]
+    assert status == expected
+    assert heard == ([body] if expected == 200 else [])
+
+
+def test_a_failure_is_one_line_of_the_log(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    async def failing(scope: Any, receive: Any, send: Any) -> None:
+        raise KeyError("a\nb")
+
+    status, _, words = ask(tmp_path, "GET", "/config", app=failing)
+    assert (status, words) == (500, b"The page cannot answer this.")
+    (record,) = caplog.records
+    assert record.exc_info is None and record.getMessage().startswith("GET '/config': ")
+    assert "KeyError" in record.getMessage() and "\n" not in record.getMessage()
+
+
+def test_who_has_gone_is_not_in_the_log(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    async def failing(scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        await receive()
+        raise ConnectionError
+
+    ask(tmp_path, "POST", "/gradio_api/upload", (b"half",), app=failing)
+    assert caplog.records == []
+
+
+def test_an_endless_answer_ends_with_the_server(tmp_path: Path) -> None:
+    async def endless(scope: Any, receive: Any, send: Any) -> None:
+        assert (await receive())["type"] == "http.disconnect"
+
+    async def never() -> Any:
+        await asyncio.Event().wait()
+
+    async def send(message: Any) -> None:
+        pytest.fail("nothing was to be sent")
+
+    async def visit() -> None:
+        guard = Guard(endless, tmp_path, MOST)
+        scope = {"type": "http", "method": "GET", "path": "/config", "headers": []}
+        visitor = asyncio.ensure_future(guard(scope, never, send))
+        await asyncio.sleep(0.01)
+        assert not visitor.done()
+        guard.close()
+        await asyncio.wait_for(visitor, 10)
+
+    asyncio.run(visit())

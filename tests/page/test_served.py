@@ -79,6 +79,19 @@ def test_a_picture_is_answered(served: Served, picture: Path) -> None:
 
 
 @pytest.mark.slow
+def test_the_same_picture_is_drawn_into_files_of_its_own(served: Served, picture: Path) -> None:
+    """Or a user would be sent a file that is just being written for another."""
+    answers = []
+    for _ in range(2):
+        _, path = upload(served, "im0001.jpg", picture.read_bytes())
+        _, drawing, heatmaps, _, button = ask(served, file_data(path))["output"]["data"]
+        files = [drawing["path"], heatmaps[3]["image"]["path"], button["value"]["path"]]
+        assert all(Path(file).parent.parent == served.files for file in files)
+        answers.append([Path(file).read_bytes() for file in files] + files)
+    assert answers[0][:3] == answers[1][:3] and not set(answers[0][3:]) & set(answers[1][3:])
+
+
+@pytest.mark.slow
 def test_no_path_of_the_server_is_reachable(served: Served) -> None:
     secret = served.run / "config.json"
     marks = (b'"skeleton"', b"root:", b"[project]", b"softgate_ext")
