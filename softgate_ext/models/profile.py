@@ -1,4 +1,4 @@
-"""Parameters and multiply-accumulates of the models: `python -m softgate_ext.models.profile`.
+"""Parameters and multiply-accumulates of the models: `softgate profile`.
 
 A MAC is one multiplication and addition of a convolution; norms, gates and additions are not
 counted, as is usual. Nothing is computed: shapes are propagated on the meta device.
@@ -145,22 +145,3 @@ def _parts(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
 def _on_meta(name: str) -> nn.Module:
     with torch.device("meta"):
         return create_model(name)
-
-
-def _main(names: tuple[str, ...] = (), image_size: int = 256) -> None:
-    """Parameters and MACs of the models.
-
-    Args:
-        names: models to print by their parts; a table of all models by default.
-        image_size: side of the square image in pixels.
-    """
-    try:
-        print_profile(names, image_size)
-    except InputError as error:
-        raise SystemExit(f"profile: {error}") from None
-
-
-if __name__ == "__main__":
-    import tyro
-
-    tyro.cli(_main)
