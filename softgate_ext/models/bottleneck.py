@@ -3,10 +3,10 @@
 from torch import Tensor, nn
 
 from softgate_ext.nn import Gate, Pending, bn_relu, make_gate
-from softgate_ext.nn.pending import hand_on
+from softgate_ext.nn.pending import Chained, hand_on
 
 
-class Bottleneck(nn.Module):
+class Bottleneck(Chained):
     """`y = x + f(x)` with f = BN-ReLU-conv1x1, BN-ReLU-conv3x3 (both C/2), BN-ReLU-conv1x1.
 
     As in Newell et al., "Stacked hourglass networks for human pose estimation", ECCV 2016 (their
@@ -52,4 +52,4 @@ class Bottleneck(nn.Module):
         if self.skip_conv is not None:
             y = self.skip_conv(y)
         result = Pending(y, (f,), self.alpha)
-        return result.complete() if complete else hand_on(self, result)
+        return hand_on(self, result, complete)

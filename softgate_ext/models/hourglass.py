@@ -7,13 +7,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from softgate_ext.nn import Pending
-from softgate_ext.nn.pending import call, hand_on
+from softgate_ext.nn.pending import Chained, call, hand_on
 
 Fusion = Literal["concat", "add"]
 MakeBlock = Callable[[int, int], nn.Module]
 
 
-class Down(nn.Module):
+class Down(Chained):
     """A level of the way down: a block on the skip connection, 2x2 max pooling, a block."""
 
     def __init__(self, width: int, make_block: MakeBlock):
@@ -21,15 +21,17 @@ class Down(nn.Module):
         self.skip = make_block(width, width)
         self.encoder = make_block(width, width)
 
-    def forward(self, x: Tensor | Pending) -> tuple[Tensor | Pending, Tensor | Pending]:
+    def forward(
+        self, x: Tensor | Pending, complete: bool = True
+    ) -> tuple[Tensor | Pending, Tensor | Pending]:
         """(N, W, H, H) to the skip connection, same size, and (N, W, H/2, H/2)."""
         x = Pending.of(x)
         skip = call(self.skip, x, complete=False)
-        low = self.encoder(F.max_pool2d(x.complete(), 2), complete=False)
-        return hand_on(self, skip), hand_on(self, low)
+        low = call(self.encoder, F.max_pool2d(x.complete(), 2), complete=False)
+        return hand_on(self, skip, complete), hand_on(self, low, complete)
 
 
-class Up(nn.Module):
+class Up(Chained):
     """A level of the way up: a block, nearest 2x upsampling, fusion with the skip connection.
 
     "concat" joins the two to 2W channels and takes them back to W by a grouped 3x3 convolution;
@@ -46,14 +48,18 @@ class Up(nn.Module):
             else None
         )
 
-    def forward(self, x: Tensor | Pending, skip: Tensor | Pending) -> Tensor | Pending:
+    def forward(
+        self, x: Tensor | Pending, skip: Tensor | Pending, complete: bool = True
+    ) -> Tensor | Pending:
         """(N, W, H/2, H/2) and its skip connection (N, W, H, H) to (N, W, H, H)."""
-        low = call(self.decoder, x, complete=True)
+        low = call(self.decoder, x)
         merged = Pending.of(skip).merge(low, self.fusion)
-        return hand_on(self, merged) if self.conv is None else self.conv(merged.complete())
+        if self.conv is not None:
+            return self.conv(merged.complete())
+        return hand_on(self, merged, complete)
 
 
-class Hourglass(nn.Module):
+class Hourglass(Chained):
     """`depth` levels down and up again, at constant width.
 
     Args:
@@ -79,14 +85,14 @@ class Hourglass(nn.Module):
         self.inner = make_block(width, width) if inner_block else None
         self.up = nn.ModuleList(Up(width, groups, fusion, make_block) for _ in range(depth))
 
-    def forward(self, x: Tensor | Pending) -> Tensor | Pending:
+    def forward(self, x: Tensor | Pending, complete: bool = True) -> Tensor | Pending:
         """(N, W, H, H) to (N, W, H, H), H divisible by `2 ** depth`."""
         skips = []
         for down in self.down:
-            skip, x = call(down, x)
+            skip, x = call(down, x, complete=False)
             skips.append(skip)
         if self.inner is not None:
             x = call(self.inner, x, complete=False)
         for up in self.up:
-            x = call(up, x, skip=skips.pop())
-        return hand_on(self, x)
+            x = call(up, x, skips.pop(), complete=False)
+        return hand_on(self, x, complete)

@@ -15,7 +15,7 @@ from softgate_ext.models.base import PoseModel
 from softgate_ext.models.bottleneck import Bottleneck
 from softgate_ext.models.hourglass import Fusion, Hourglass, MakeBlock
 from softgate_ext.nn import Gate, Pending, SoftGatedBlock, bn_relu
-from softgate_ext.nn.pending import call, hand_on
+from softgate_ext.nn.pending import Chained, call, hand_on
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -24,7 +24,7 @@ Block = Literal["gated", "bottleneck"]
 _BLOCKS = {"gated": SoftGatedBlock, "bottleneck": Bottleneck}
 
 
-class Stem(nn.Module):
+class Stem(Chained):
     """Image to features at a quarter of its size; widths W/4, W/2, W/2, W."""
 
     def __init__(self, width: int, make_block: MakeBlock):
@@ -35,14 +35,14 @@ class Stem(nn.Module):
         self.block2 = make_block(width // 2, width // 2)
         self.block3 = make_block(width // 2, width)
 
-    def forward(self, images: Tensor) -> Tensor | Pending:
+    def forward(self, images: Tensor, complete: bool = True) -> Tensor | Pending:
         """(N, 3, H, H) to (N, W, H/4, H/4)."""
-        x = self.block1(bn_relu(self.conv(images), self.bn), complete=True)
-        x = self.block2(F.max_pool2d(x, 2), complete=False)
-        return hand_on(self, call(self.block3, x, complete=False))
+        x = call(self.block1, bn_relu(self.conv(images), self.bn))
+        x = call(self.block2, F.max_pool2d(x, 2), complete=False)
+        return hand_on(self, call(self.block3, x, complete=False), complete)
 
 
-class Stack(nn.Module):
+class Stack(Chained):
     """An hourglass, the features and heatmaps read from it, and the input of the next stack."""
 
     def __init__(self, width: int, joints: int, hourglass: Hourglass, last: bool, block: nn.Module):
@@ -55,16 +55,18 @@ class Stack(nn.Module):
         self.feedback_features = None if last else nn.Conv2d(width, width, 1)
         self.feedback_heatmaps = None if last else nn.Conv2d(joints, width, 1)
 
-    def forward(self, x: Tensor | Pending) -> tuple[Tensor, Tensor | Pending | None]:
+    def forward(
+        self, x: Tensor | Pending, complete: bool = True
+    ) -> tuple[Tensor, Tensor | Pending | None]:
         """(N, W, H, H) to heatmaps (N, J, H, H) and the next input; None from the last stack."""
         x = Pending.of(x)
-        y = call(self.block, call(self.hourglass, x), complete=True)
+        y = call(self.block, call(self.hourglass, x, complete=False))
         features = bn_relu(self.conv(y), self.bn)
         heatmaps = self.heatmaps(features)
         if self.feedback_features is None or self.feedback_heatmaps is None:
             return heatmaps, None
         feedback = self.feedback_features(features) + self.feedback_heatmaps(heatmaps)
-        return heatmaps, hand_on(self, Pending(x.complete(), (feedback,)))
+        return heatmaps, hand_on(self, Pending(x.complete(), (feedback,)), complete)
 
 
 class HybridNet(PoseModel):
@@ -182,10 +184,10 @@ class HybridNet(PoseModel):
         images = checked_images(images, self.step)
         # Half models take float images, as autocast ones do.
         x = ((images - self.mean) / self.std).to(self.stem.conv.weight.dtype)
-        features = self.stem(x)
+        features = call(self.stem, x, complete=False)
         outputs = []
         for stack in self.stacks:
-            heatmaps, features = call(stack, features)
+            heatmaps, features = call(stack, features, complete=False)
             outputs.append(heatmaps)
         return outputs
 

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from softgate_ext.errors import InputError
 from softgate_ext.nn.norm import bn_relu
-from softgate_ext.nn.pending import Pending, hand_on
+from softgate_ext.nn.pending import Chained, Pending, hand_on
 
 Gate = Literal["channel", "block", "none"]
 
@@ -31,7 +31,7 @@ def make_gate(gate: Gate, channels: int, alpha_init: float) -> nn.Parameter | No
     return nn.Parameter(torch.full((channels if gate == "channel" else 1,), float(alpha_init)))
 
 
-class SoftGatedBlock(nn.Module):
+class SoftGatedBlock(Chained):
     """`y = alpha * x + cat(f1, f2, f3)`, the pre-activation block with soft-gated skip connection.
 
     `f1`, `f2`, `f3` are the outputs of a chain of BN-ReLU-conv3x3 with C/2, C/4 and C/4 channels
@@ -100,7 +100,7 @@ class SoftGatedBlock(nn.Module):
         if self.skip_bn is not None and self.skip_conv is not None:
             y = self.skip_conv(bn_relu(y, self.skip_bn))
         result = Pending(y, (f1, f2, f3), self.alpha)
-        return result.complete() if complete else hand_on(self, result)
+        return hand_on(self, result, complete)
 
     def extra_repr(self) -> str:
         return f"{self.in_channels}, {self.out_channels}, gate={self.gate!r}"

@@ -24,7 +24,9 @@ Result = TypeVar("Result")
 
 
 def has_hooks(module: nn.Module) -> bool:
-    """Whether a call of the module runs more than its forward."""
+    """Whether a call of the module runs other than its class's forward: hooks, or one of its own."""
+    if "forward" in module.__dict__:
+        return True
     forward = module._forward_hooks or module._forward_pre_hooks
     own = forward or module._backward_hooks or module._backward_pre_hooks
     return bool(own) or any(_ON_ALL_MODULES)

@@ -15,7 +15,9 @@ class Pending:
 
     The add that ends a block and the BN-ReLU that opens the next are one op, so a block returns a
     Pending and its consumer completes it with its own batch norm. It is completed once: where
-    several consumers read one `y`, the first completes it and the others find it done.
+    several consumers read one `y`, the first completes it and the others find it done. Code that
+    calls a module twice with the same input, as activation checkpointing does, is to be given the
+    completed sum.
 
     Args:
         x: (N, C, H, W), the skip connection.
@@ -115,15 +117,38 @@ class PendingMerge(Pending):
         )
 
 
-def call(module: nn.Module, x: Tensor | Pending, **options: Any) -> Any:
-    """`module(x)`, to whose hooks, where it has any, x is a tensor."""
-    return module(Pending.of(x).complete() if has_hooks(module) else x, **options)
+class Chained(nn.Module):
+    """A module that takes Pendings for tensors, and returns them where it is told not to complete.
+
+    Its forward has a keyword argument `complete`, True by default.
+
+    Attributes:
+        takes_pending: whether the forward is one of this package. A subclass's own may keep what
+            it is given, as checkpointing does, so it sees tensors.
+    """
+
+    takes_pending = True
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        cls.takes_pending = cls.forward.__module__.partition(".")[0] == "softgate_ext"
 
 
-def hand_on(module: nn.Module, result: Tensor | Pending) -> Tensor | Pending:
-    """What the forward of `module` returns for a residual: where it has hooks, the sum.
+def call(module: nn.Module, *inputs: Tensor | Pending, complete: bool = True) -> Any:
+    """`module(*inputs)`, unfinished with `complete=False` if the module can leave its sum so.
+
+    Modules with hooks, and what a user has put around or in the place of one of ours
+    (checkpointing, adapters), see tensors and return tensors.
+    """
+    if isinstance(module, Chained) and module.takes_pending and not has_hooks(module):
+        return module(*inputs, complete=complete)
+    return module(*(Pending.of(x).complete() for x in inputs))
+
+
+def hand_on(module: nn.Module, result: Tensor | Pending, complete: bool) -> Tensor | Pending:
+    """What the forward of `module` returns for a residual: the sum, where it has hooks too.
 
     Hooks look for tensors, as full backward hooks do, and FSDP's free the module's parameters: a
     gate would be gone before the next block completes the sum with it.
     """
-    return Pending.of(result).complete() if has_hooks(module) else result
+    return Pending.of(result).complete() if complete or has_hooks(module) else result

@@ -3,13 +3,23 @@
 That is what PyTorch's own batch norm does there; a momentum of `1 - sqrt(1 - m)` undoes it.
 """
 
+from functools import partial
+
 import pytest
 import torch
 from networks import block, features, gradients, images, network, total
 from test_replaced_modules import plain
+from torch.distributed.algorithms._checkpoint.checkpoint_wrapper import (
+    CheckpointImpl,
+    apply_activation_checkpointing,
+    checkpoint_wrapper,
+)
 from torch.utils.checkpoint import checkpoint
 
 from softgate_ext import use_backend
+from softgate_ext.models.hourglass import Down, Hourglass, Up
+from softgate_ext.models.hybrid import Stack
+from softgate_ext.nn import SoftGatedBlock
 
 reentrant = pytest.mark.parametrize("reentrant", [False, True])
 backends = pytest.mark.parametrize("backend", ["auto", "reference"])
@@ -38,6 +48,57 @@ def test_the_whole_network(reentrant):
     x = images().requires_grad_()
     outputs = checkpoint(lambda t: tuple(model(t)), x, use_reentrant=reentrant)
     total(list(outputs)).backward()
+    total(expected(images())).backward()
+    for name, gradient in gradients(expected).items():
+        torch.testing.assert_close(gradients(model)[name], gradient, msg=name)
+
+
+def _wrapped(model, kind, impl):
+    apply_activation_checkpointing(
+        model,
+        checkpoint_wrapper_fn=partial(checkpoint_wrapper, checkpoint_impl=impl),
+        check_fn=lambda module: isinstance(module, kind),
+    )
+    return model
+
+
+def _patched(model, kind, impl):
+    reentrant = impl is CheckpointImpl.REENTRANT
+    for module in model.modules():
+        if isinstance(module, kind):
+            module.forward = partial(checkpoint, module.forward, use_reentrant=reentrant)
+    return model
+
+
+@backends
+@pytest.mark.parametrize("impl", list(CheckpointImpl), ids=lambda impl: impl.name.lower())
+@pytest.mark.parametrize("put", [_wrapped, _patched])
+@pytest.mark.parametrize("kind", [SoftGatedBlock, Down, Up, Hourglass, Stack])
+def test_parts_of_the_network(kind, put, impl, backend):
+    """A part that runs twice sees sums, which the run before it has not used up."""
+    model, expected = network(stacks=2), network(stacks=2)
+    put(model, kind, impl)
+    with use_backend(backend):
+        total(model(images())).backward()
+        total(expected(images())).backward()
+    theirs = gradients(expected)
+    for (name, gradient), wanted in zip(gradients(model).items(), theirs.values(), strict=True):
+        torch.testing.assert_close(gradient, wanted, msg=name)
+
+
+class Remembering(SoftGatedBlock):
+    """A block whose own forward runs the block's twice."""
+
+    def forward(self, x):
+        return checkpoint(super().forward, x, use_reentrant=False)
+
+
+def test_a_subclass_with_a_forward_of_its_own_sees_tensors():
+    model, expected = network(), network()
+    for module in model.modules():
+        if type(module) is SoftGatedBlock:
+            module.__class__ = Remembering
+    total(model(images())).backward()
     total(expected(images())).backward()
     for name, gradient in gradients(expected).items():
         torch.testing.assert_close(gradients(model)[name], gradient, msg=name)
