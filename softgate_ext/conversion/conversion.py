@@ -13,10 +13,10 @@ from softgate_ext.conversion.rewrite import Rewriter
 from softgate_ext.conversion.trace import Untraceable, is_ours, shallow_copy, trace
 from softgate_ext.errors import InputError
 from softgate_ext.graphs.arguments import Arguments
-from softgate_ext.nn.norm import has_hooks
+from softgate_ext.graphs.guards import Guards
 
-# Of a converted module: the modules of which its graph calls the parts, and not the whole.
-_INLINED = "_softgate_inlined"
+# Where a converted module has what its graph takes for granted.
+_GUARDS = "_softgate_guards"
 
 
 def convert(model: nn.Module) -> tuple[nn.Module, Report]:
@@ -71,11 +71,17 @@ def _convert_once(
             result._modules[name] = _convert(child, f"{prefix}{name}.", report, done)
         changed = any(result._modules[name] is not child for name, child in children.items())
         return result if changed else module
+    own: set[int] = set()
+    for path in sorted(traced.kept):
+        child = module.get_submodule(path)
+        converted = _convert(child, f"{prefix}{path}.", report, done)
+        if converted is not child:
+            _put(result, path, converted, own)
     found = Rewriter(result, traced.graph, prefix).run()
     report.changed += found.changed
     report.left += found.left
     if not found.changed:
-        return module
+        return result if own else module
     fused = type(GraphModule(result, traced.graph)).forward
     kind = type(module)
     contents = {
@@ -83,9 +89,24 @@ def _convert_once(
         "fused_forward": fused,
         "arguments": traced.arguments,
     }
+    result.__dict__[_GUARDS] = Guards(result, map(result.get_submodule, traced.inlined))
     result.__class__ = type(kind.__name__, (Converted, kind), contents)
-    result.__dict__[_INLINED] = [result.get_submodule(name) for name in traced.inlined]
     return result
+
+
+def _put(root: nn.Module, path: str, module: nn.Module, own: set[int]) -> None:
+    """A module in place of another deep in `root`; `own` are the copies of those above, by id."""
+    *above, name = path.split(".")
+    parent = root
+    for step in above:
+        child = parent.get_submodule(step)
+        if id(child) not in own:
+            child = shallow_copy(child)
+            own.add(id(child))
+            parent._modules[step] = child
+        parent = child
+    own.add(id(module))
+    parent._modules[name] = module
 
 
 def _forward(
@@ -96,7 +117,8 @@ def _forward(
     @functools.wraps(own)
     def forward(self: nn.Module, *args: Any, **options: Any) -> Any:
         values = arguments.match(args, options)
-        if isinstance(values, str) or any(map(has_hooks, getattr(self, _INLINED))):
+        guards = self.__dict__.get(_GUARDS)  # a slice of a Sequential is of its class and has none
+        if isinstance(values, str) or guards is None or not guards.hold():
             return own(self, *args, **options)
         return fused(self, *values)
 
@@ -128,7 +150,7 @@ class Converted(nn.Module):
 def shallow_copy_as(module: nn.Module, kind: type[nn.Module]) -> nn.Module:
     """The module as one of another class, with the same contents."""
     result = object.__new__(kind)
-    result.__dict__ = {name: value for name, value in vars(module).items() if name != _INLINED}
+    result.__dict__ = {name: value for name, value in vars(module).items() if name != _GUARDS}
     return result
 
 

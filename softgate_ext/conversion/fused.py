@@ -5,32 +5,19 @@ so both are looked at in each call.
 """
 
 from collections.abc import Sequence
-from typing import TypeGuard
+from typing import Literal, TypeGuard
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from softgate_ext import ops
-from softgate_ext.nn.norm import has_hooks, is_fusable, with_batch_norm
+from softgate_ext.graphs.norms import relu_within
+from softgate_ext.nn.norm import is_fusable, with_batch_norm
 from softgate_ext.overrides import overridable
 
-
-def own_activation(norm: nn.Module) -> bool | None:
-    """Whether a batch norm ends with a ReLU of its own; None where it is no such module.
-
-    timm's `BatchNormAct2d` is a BatchNorm2d that also drops and activates; its parts decide.
-    """
-    kind = type(norm)
-    if kind.__name__ != "BatchNormAct2d" or not kind.__module__.startswith("timm."):
-        return None
-    if not isinstance(norm, nn.BatchNorm2d) or type(norm.drop) is not nn.Identity:
-        return None
-    if has_hooks(norm) or has_hooks(norm.drop) or has_hooks(norm.act):  # type: ignore[arg-type]
-        return None
-    # timm has a ReLU of its own beside PyTorch's, for arguments that do not concern it.
-    name = type(norm.act).__name__
-    return {"ReLU": True, "Identity": False}.get(name)
+# Of an addition in place: which of its two summands takes the sum.
+Into = Literal["skip", "branch"] | None
 
 
 @overridable
@@ -43,55 +30,74 @@ def norm_relu(norm: nn.Module, x: Tensor, relu: bool) -> Tensor:
 
 @overridable
 def add_norm_relu(
-    norm: nn.Module, x: Tensor, branches: Sequence[Tensor], alpha: Tensor | None, relu: bool
+    norm: nn.Module,
+    x: Tensor,
+    branches: Sequence[Tensor],
+    alpha: Tensor | None,
+    into: Into,
+    relu: bool,
 ) -> tuple[Tensor, Tensor]:
     """`y = alpha * x + cat(branches)` and `relu(norm(y))`."""
     if _serves(norm, x) and _adds(x, branches, alpha):
         op = ops.gated_residual_bn_relu
         gate = _flat(alpha)
         return with_batch_norm(op, x, branches, gate, bn=norm, relu=_relu(norm, relu))
-    y = gated_add(x, branches, alpha)
+    y = gated_add(x, branches, alpha, into)
     return y, norm_relu(norm, y, relu)
 
 
 @overridable
-def gated_add(x: Tensor, branches: Sequence[Tensor], alpha: Tensor | None) -> Tensor:
-    """`alpha * x + cat(branches)`."""
+def gated_add(x: Tensor, branches: Sequence[Tensor], alpha: Tensor | None, into: Into) -> Tensor:
+    """`alpha * x + cat(branches)`, in the dtype of the one that it was added `into` in place."""
     if _adds(x, branches, alpha):
         return ops.gated_residual(x, branches, _flat(alpha))
     branch = branches[0] if len(branches) == 1 else torch.cat(list(branches), 1)
-    return (x if alpha is None else alpha * x) + branch
+    return _add(x if alpha is None else alpha * x, branch, into)
 
 
 @overridable
 def merge_norm_relu(
-    norm: nn.Module, skip: Tensor, low: Tensor, alpha: Tensor | None, mode: str, relu: bool
+    norm: nn.Module,
+    skip: Tensor,
+    low: Tensor,
+    alpha: Tensor | None,
+    mode: str,
+    into: Into,
+    relu: bool,
 ) -> tuple[Tensor, Tensor]:
     """`skip` merged with the nearest 2x upsampling of `low`, and `relu(norm(merged))`."""
     if _serves(norm, skip) and _merges(skip, low, alpha, mode):
         op, gate = ops.skip_merge_bn_relu, _flat(alpha)
         return with_batch_norm(op, skip, low, gate, bn=norm, relu=_relu(norm, relu), mode=mode)
-    merged = merge(skip, low, alpha, mode)
+    merged = merge(skip, low, alpha, mode, into)
     return merged, norm_relu(norm, merged, relu)
 
 
 @overridable
-def merge(skip: Tensor, low: Tensor, alpha: Tensor | None, mode: str) -> Tensor:
+def merge(skip: Tensor, low: Tensor, alpha: Tensor | None, mode: str, into: Into) -> Tensor:
     """`skip` concatenated with, or added to, the nearest 2x upsampling of `low`."""
     if _merges(skip, low, alpha, mode):
         return ops.skip_merge(skip, low, _flat(alpha), mode)
     gated = skip if alpha is None else alpha * skip
     high = F.interpolate(low, scale_factor=2, mode="nearest")
-    return torch.cat([gated, high], 1) if mode == "concat" else gated + high
+    return torch.cat([gated, high], 1) if mode == "concat" else _add(gated, high, into)
+
+
+def _add(skip: Tensor, branch: Tensor, into: Into) -> Tensor:
+    if into is None:
+        return skip + branch
+    # A sum in place keeps shape and dtype of what it is written into, and refuses another shape.
+    first, second = (skip, branch) if into == "skip" else (branch, skip)
+    return (first + second.expand_as(first)).to(first.dtype)
 
 
 def _serves(norm: nn.Module, x: Tensor) -> TypeGuard[nn.BatchNorm2d]:
     # BatchNorm2d itself refuses what is not four-dimensional, in its own words.
-    return x.dim() == 4 and (is_fusable(norm) or own_activation(norm) is not None)
+    return x.dim() == 4 and (is_fusable(norm) or relu_within(norm) is not None)
 
 
 def _relu(norm: nn.Module, relu: bool) -> bool:
-    own = own_activation(norm)
+    own = relu_within(norm)
     return relu if own is None else own
 
 

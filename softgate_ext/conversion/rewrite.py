@@ -14,6 +14,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from softgate_ext.conversion import fused, nodes
 from softgate_ext.conversion.report import Change, Left, Report
 from softgate_ext.graphs.memory import Memory
+from softgate_ext.graphs.norms import relu_within
 from softgate_ext.nn.norm import has_hooks, is_fusable
 
 MOST_BRANCHES = 4
@@ -65,7 +66,7 @@ class Rewriter:
         return self.report
 
     def _norm(self, node: Node, norm: _BatchNorm) -> None:
-        own = fused.own_activation(norm)
+        own = relu_within(norm)
         if own is None and (reason := _not_fusable(norm)):
             return self._leave(node, reason)
         if self.calls[id(norm)] > 1:
@@ -153,9 +154,9 @@ class Rewriter:
             if low is not None:
                 x, alpha, absorbed = _gate(skip)
                 chain = "2x upsampling, scale, add" if absorbed else "2x upsampling, add"
-                args = (x, low, alpha, "add")
+                merged = (x, low, alpha, "add", _into(node, skip))
                 absorbed = [*absorbed, high]
-                return Sum(fused.merge_norm_relu, fused.merge, args, absorbed, chain)
+                return Sum(fused.merge_norm_relu, fused.merge, merged, absorbed, chain)
         # The gate goes to the operand that is scaled, the branches to the one concatenated.
         skip, branch = operands
         if nodes.scaled(skip) is None and (
@@ -170,7 +171,8 @@ class Rewriter:
             absorbed = [*absorbed, branch]
         names = ("concatenation" if branches != [branch] else "", "scale" if alpha else "", "add")
         chain = ", ".join(filter(None, names))
-        return Sum(fused.add_norm_relu, fused.gated_add, (x, branches, alpha), absorbed, chain)
+        args = (x, branches, alpha, _into(node, skip))
+        return Sum(fused.add_norm_relu, fused.gated_add, args, absorbed, chain)
 
     def _concat(self, parts: list[Node]) -> Sum | str | None:
         highs = [nodes.upsampled(part, self.modules) for part in parts]
@@ -180,7 +182,7 @@ class Rewriter:
             return "the upsampled features are not the second of two that are concatenated"
         x, alpha, absorbed = _gate(parts[0])
         chain = "2x upsampling, scale, concatenation" if alpha else "2x upsampling, concatenation"
-        args = (x, highs[1], alpha, "concat")
+        args = (x, highs[1], alpha, "concat", None)
         return Sum(fused.merge_norm_relu, fused.merge, args, [*absorbed, parts[1]], chain)
 
     def _erase(self, absorbed: list[Node]) -> None:
@@ -191,6 +193,12 @@ class Rewriter:
     def _leave(self, node: Node, reason: str) -> None:
         name = str(node.target) if node.op == "call_module" else node.name
         self.report.left.append(Left(self.prefix + name, reason))
+
+
+def _into(node: Node, skip: Node) -> fused.Into:
+    if not nodes.is_in_place_add(node):
+        return None
+    return "skip" if node.args[0] is skip else "branch"
 
 
 def _listed(value: Any) -> list[Any]:

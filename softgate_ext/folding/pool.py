@@ -12,7 +12,8 @@ def max_pool_by_2(x: Tensor) -> Tensor:
     layout goes value by value. Two maxima of neighbours, rows and then columns, are vectorised.
     Other devices and compilers have a pooling of one pass.
     """
-    if x.device.type != "cpu" or torch.compiler.is_compiling():
+    small = x.shape[-1] < 2 or x.shape[-2] < 2  # PyTorch refuses them, in its own words
+    if x.device.type != "cpu" or torch.compiler.is_compiling() or small:
         return F.max_pool2d(x, 2)
     height, width = (size // 2 * 2 for size in x.shape[-2:])
     rows = torch.maximum(x[..., 0:height:2, :width], x[..., 1:height:2, :width])

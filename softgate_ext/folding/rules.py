@@ -14,6 +14,7 @@ from softgate_ext import ops
 from softgate_ext.folding.norm import ImageNorm, ScaleShift, scale_and_shift
 from softgate_ext.folding.pool import max_pool_by_2
 from softgate_ext.graphs.memory import Memory
+from softgate_ext.graphs.norms import activation_within, relu_within
 from softgate_ext.nn.norm import has_hooks, is_fusable
 
 _NORM_OPS: tuple[Any, ...] = (
@@ -65,21 +66,27 @@ class Rules:
     def plain_norm(self, node: Node) -> None:
         """A BatchNorm2d that the network calls by itself, and a ReLU behind it, are `bn_relu`."""
         norm = self.originals.get(str(node.target)) if node.op == "call_module" else None
-        if not isinstance(norm, nn.BatchNorm2d) or not is_fusable(norm):
+        if not isinstance(norm, nn.BatchNorm2d):
+            return
+        within = activation_within(norm)
+        if within is None and not is_fusable(norm):
             return
         if norm.running_mean is None or norm.running_var is None:
             return
         reader = self._reader(node)
-        relu = reader if reader is not None and self._is_relu(reader) else None
+        relu = reader if within is None and reader and self._is_relu(reader) else None
+        ends = relu is not None or bool(relu_within(norm))
         inputs = node.args or tuple(node.kwargs.values())
         scale, shift = scale_and_shift(
             norm.running_mean, norm.running_var, norm.weight, norm.bias, norm.eps
         )
         dtype = self.dtype or norm.running_mean.dtype
-        folded = ScaleShift(ops.bn_relu, scale, shift, relu is not None, dtype)
+        folded = ScaleShift(ops.bn_relu, scale, shift, ends, dtype)
         new = self._replace(node, folded, str(node.target), inputs)
         if relu is not None:
             self._forget(relu, new)
+        if within is not None and relu_within(norm) is None:
+            self._follow(new, within)
 
     def image_norm(self, node: Node) -> None:
         """`(x - mean) / std` with buffers of (1, C, 1, 1) is one scale and shift."""
@@ -271,6 +278,15 @@ class Rules:
             new = self.graph.call_module(name, inputs, options)
         self._forget(node, new)
         return new
+
+    def _follow(self, node: Node, module: nn.Module) -> None:
+        """Has whoever reads a node read a module's result on it."""
+        name = f"{node.target}_act"
+        self.root.set_submodule(name, module)
+        self.modules[name] = module
+        with self.graph.inserting_after(node):
+            new = self.graph.call_module(name, (node,))
+        node.replace_all_uses_with(new, lambda user: user is not new)
 
     def _memory(self) -> Memory:
         return Memory(self.graph, dict(self.root.named_modules(remove_duplicate=False)))

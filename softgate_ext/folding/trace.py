@@ -1,6 +1,6 @@
 """A network's inference as a flat graph of modules, plain functions and the ops of this package."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from itertools import chain
 from typing import Any
 
@@ -10,15 +10,19 @@ from torch.fx import Graph
 from softgate_ext.conversion.conversion import Converted
 from softgate_ext.errors import InputError
 from softgate_ext.graphs.arguments import Arguments
+from softgate_ext.graphs.effects import ASKS, AUTOCAST, RANDOM
+from softgate_ext.graphs.norms import activation_within
 from softgate_ext.graphs.trace import RecordingTracer
 from softgate_ext.nn.norm import has_hooks
+
+_LOST = (ASKS, AUTOCAST, RANDOM)  # what inference shows of what a graph does not hold
 
 
 class InferenceTracer(RecordingTracer):
     """Looks parameters and buffers up by a table: torch.fx goes through all of them for each."""
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, keep: Collection[str] = ()) -> None:
+        super().__init__(keep)
         self.names: dict[int, str] = {}
 
     def trace(self, root: Any, concrete_args: dict[str, Any] | None = None) -> Graph:
@@ -40,6 +44,11 @@ class InferenceTracer(RecordingTracer):
         """A tensor of the network as a step of the graph."""
         name = self.names.get(id(a)) if isinstance(a, Tensor) else None
         return super().create_arg(a) if name is None else self.create_node("get_attr", name, (), {})
+
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        """Whether a call of the module is one step."""
+        own = activation_within(m) is not None
+        return own or super().is_leaf_module(m, module_qualified_name)
 
     def call_module(
         self,
@@ -66,13 +75,25 @@ def inference_graph(model: nn.Module) -> tuple[Graph, Arguments]:
     """
     if has_hooks(model):
         raise InputError("model must have no hooks, got some, which a folded network would not run")
-    tracer = InferenceTracer()
+    kept: set[str] = set()
     try:
-        if isinstance(model, Converted):
-            tracer.traced_func_name = "fused_forward"
-            return tracer.trace(model), model.arguments
-        arguments = Arguments(model.forward)
-        return tracer.graph_of(model, arguments), arguments
+        while True:
+            tracer = InferenceTracer(kept)
+            if isinstance(model, Converted):
+                tracer.traced_func_name = "fused_forward"
+                graph, arguments = tracer.trace(model), model.arguments
+            else:
+                arguments = Arguments(model.forward)
+                graph = tracer.graph_of(model, arguments)
+            lost = {path for path, what in tracer.effects.items() if what in _LOST}
+            if "" in lost:
+                raise InputError(
+                    "model must be one that torch.fx can trace, got one whose forward "
+                    + tracer.effects[""]
+                )
+            if lost <= kept:
+                return graph, arguments
+            kept |= lost
     except InputError:
         raise
     except Exception as error:  # the forward is anybody's code, and sees no tensors

@@ -4,6 +4,8 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from torch import Tensor
+
 _POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 _PLAIN = (bool, int, float, complex, str, bytes)
 
@@ -18,11 +20,13 @@ class Arguments:
         forward: the bound method.
 
     Attributes:
+        tensors: whether the graph stands for calls with tensors alone; False until said.
         taken: names of those without a default, which the graph takes by position.
         fixed: those with a default, and the default.
     """
 
     def __init__(self, forward: Callable[..., Any]):
+        self.tensors = False
         parameters = inspect.signature(forward).parameters.values()
         self.fixed = {p.name: p.default for p in parameters if p.default is not p.empty}
         self.positional = [p.name for p in parameters if p.kind in _POSITIONAL]
@@ -47,7 +51,11 @@ class Arguments:
         missing = [name for name in self.taken if name not in given]
         if missing:
             return f"{missing[0]} must be given"
-        return [*(given[name] for name in self.taken), *rest]
+        values = [*(given[name] for name in self.taken), *rest]
+        for value in values if self.tensors else ():
+            if not isinstance(value, Tensor):
+                return f"takes tensors, with which it was traced, got {type(value).__name__}"
+        return values
 
 
 def _is_same(value: Any, default: Any) -> bool:

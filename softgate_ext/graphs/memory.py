@@ -16,7 +16,7 @@ from torch.fx import Graph, Node
 from torch.nn import functional as F
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from softgate_ext.graphs.trace import IN_PLACE
+from softgate_ext.graphs.trace import IN_PLACE, NO_TENSORS
 
 # Functions and methods, by name, whose result is a tensor of its own (or no tensor).
 _FRESH = {
@@ -36,7 +36,6 @@ _FRESH_OURS = {
     "max_pool_by_2", "merge", "merge_norm_relu", "norm_relu", "skip_merge", "skip_merge_bn_relu",
 }  # fmt: skip
 _PAIRS = {"add_norm_relu", "gated_residual_bn_relu", "merge_norm_relu", "skip_merge_bn_relu"}
-_NO_TENSORS = {"device", "dtype", "is_cuda", "layout", "ndim", "requires_grad", "shape"}
 _FRESH_MODULES = (
     nn.modules.conv._ConvNd,
     nn.Linear,
@@ -127,7 +126,7 @@ class Memory:
         if node.op == "call_method":
             return node.target in _FRESH
         if node.target is getattr:
-            return node.args[1] in _NO_TENSORS
+            return node.args[1] in NO_TENSORS
         if node.target is operator.getitem:
             source: Any = node.args[0]
             return source.op == "call_function" and _is_ours(source.target, _PAIRS)

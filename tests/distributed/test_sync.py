@@ -73,7 +73,7 @@ def agree(parts: list[dict], whole: dict, **tolerance: float) -> None:
 @pytest.mark.parametrize("sizes", SIZES, ids=str)
 def test_equals_one_process_on_the_joined_batch(sizes, tmp_path):
     parts = run(on_rank, len(sizes), tmp_path, sizes, 0.1, "auto", False)
-    agree(parts, learn(block(), *batch(sum(sizes))))
+    agree(parts, learn(block(), *batch(sum(sizes))), rtol=1e-11, atol=1e-11)
 
 
 @pytest.mark.parametrize(
