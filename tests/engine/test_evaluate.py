@@ -24,6 +24,8 @@ from softgate_ext.engine.measure import (
     reference_lengths,
     score,
 )
+from softgate_ext.engine.predict import predict
+from softgate_ext.engine.predict_config import PredictConfig
 from softgate_ext.engine.predictions import write_predictions
 from softgate_ext.errors import InputError
 from softgate_ext.pose.protocol import FLIC_PCK, PCKH, torso_pck
@@ -116,6 +118,24 @@ def test_our_predictions_come_back_with_the_same_figures(
     saved = tmp_path / "ours.npz"
     ours = evaluate(replace(config, save_predictions=saved)).scores["network"]
     again = evaluate(EvalConfig(people, predictions=saved)).scores["predictions"]
+    assert again.to_json() == ours.to_json()
+
+
+@pytest.fixture
+def pictures(people: Path, run: Path, tmp_path: Path) -> Path:
+    """What `softgate predict` writes about every picture of the dataset."""
+    out = tmp_path / "poses"
+    words = (str(people / "images"),)
+    predict(PredictConfig(run, words, out, outputs=("json",), device="cpu"))
+    return out / "predictions.json"
+
+
+def test_what_predict_writes_has_the_figures_of_the_run(
+    config: EvalConfig, people: Path, pictures: Path
+) -> None:
+    """Each picture of LSP is one person, whose crop is the whole of it."""
+    ours = evaluate(replace(config, split="all")).scores["network"]
+    again = evaluate(EvalConfig(people, predictions=pictures, split="all")).scores["predictions"]
     assert again.to_json() == ours.to_json()
 
 
