@@ -6,9 +6,9 @@ and .h5 files, as in MPII's own and the toolboxes around it, and 0-based in .npz
 the file says otherwise by a number called `origin`, or the caller does.
 """
 
-import itertools
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,15 +23,31 @@ from softgate_ext.pose.skeleton import Skeleton
 
 ORIGINS = {".mat": 1, ".h5": 1, ".hdf5": 1, ".npz": 0, ".json": 0}
 
+# Where several fit: as it lies, then what MATLAB and HDF5 make of it, which reverse all axes.
+_ORDERS = ((0, 1, 2), (2, 1, 0), (0, 2, 1), (1, 0, 2), (1, 2, 0), (2, 0, 1))
+
 Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """Joints that a file holds.
+
+    Attributes:
+        joints: (N, J, 2) 0-based pixels; NaN where one is missing or not a number.
+        origin: Coordinate of the first pixel that the file was taken to have.
+        notes: Sentences about how it was read.
+    """
+
+    joints: Floats
+    origin: int
+    notes: tuple[str, ...]
 
 
 def read_predictions(
     path: Path, people: int, skeleton: Skeleton, origin: int | None = None
-) -> tuple[Floats, int]:
-    """Joints (N, J, 2), 0-based pixels, and the origin that the file was taken to have.
-
-    A joint that is missing or not a number is NaN.
+) -> Predictions:
+    """Joints of people from a file.
 
     Args:
         path: .mat, .h5, .npz or .json.
@@ -48,13 +64,14 @@ def read_predictions(
             f"predictions: there is no file {path}; takes one ending in {', '.join(ORIGINS)}"
         )
     contents = read_contents(path, skeleton)
-    array = _fitting(path, contents, people, len(skeleton))
+    array, notes = _fitting(path, contents, people, len(skeleton))
     if origin is None:
         stored = np.asarray(contents.get("origin", ORIGINS[suffix])).ravel()
         if stored.size != 1 or stored[0] not in (0, 1):
             raise InputError(f"predictions: origin in {path} must be 0 or 1, got {stored.tolist()}")
         origin = int(stored[0])
-    return array[..., :2] - origin, origin
+    notes = (f"predictions read as {origin}-based", *notes)
+    return Predictions(array[..., :2] - origin, origin, notes)
 
 
 def write_predictions(
@@ -104,8 +121,11 @@ def _suffix(path: Path, argument: str) -> str:
     return path.suffix.lower()
 
 
-def _fitting(path: Path, contents: Mapping[str, Any], people: int, joints: int) -> Floats:
-    """The array of the file that has the right shape, axes in the order people, joints, values."""
+def _fitting(
+    path: Path, contents: Mapping[str, Any], people: int, joints: int
+) -> tuple[Floats, tuple[str, ...]]:
+    """The array of the file that has the right shape, axes in the order people, joints, values;
+    and a sentence where its shape leaves open which axes these are."""
     arrays = {name: np.asarray(value) for name, value in contents.items() if name != "scores"}
     for name in (*NAMES, *arrays):
         found = arrays.get(name)
@@ -117,10 +137,19 @@ def _fitting(path: Path, contents: Mapping[str, Any], people: int, joints: int) 
             and found.shape[1] in (2 * joints, 3 * joints)
         ):
             found = found.reshape(people, joints, -1)
-        for order in itertools.permutations(range(3)) if found.ndim == 3 else ():
-            turned = found.transpose(order)
-            if turned.shape[:2] == (people, joints) and turned.shape[2] in (2, 3):
-                return turned.astype(np.float64)
+        shape = found.shape
+        orders = [
+            order
+            for order in (_ORDERS if found.ndim == 3 else ())
+            if (shape[order[0]], shape[order[1]]) == (people, joints) and shape[order[2]] in (2, 3)
+        ]
+        if not orders:
+            continue
+        notes: tuple[str, ...] = ()
+        if len(orders) > 1 and path.suffix.lower() != ".json":  # whose lists are of people
+            axis = ("first", "second", "third")[orders[0][0]]
+            notes = (f"the axes of {name} {shape} are ambiguous: the {axis} was taken as people",)
+        return found.transpose(orders[0]).astype(np.float64), notes
     shapes = ", ".join(f"{name} {array.shape}" for name, array in arrays.items()) or "nothing"
     raise InputError(
         f"predictions: {path} must hold {people} people with {joints} joints, an array of shape "

@@ -22,7 +22,7 @@ def hdf5() -> Any:
 
 
 def read(path: Path, origin: int | None = None) -> np.ndarray:
-    return read_predictions(path, 5, MPII, origin)[0]
+    return read_predictions(path, 5, MPII, origin).joints
 
 
 @pytest.mark.parametrize("suffix", ORIGINS)
@@ -51,6 +51,22 @@ def test_axes_in_any_order(tmp_path: Path, order: tuple[int, int, int]) -> None:
     np.testing.assert_allclose(read(tmp_path / "a.mat"), JOINTS)
 
 
+@pytest.mark.parametrize(
+    ("order", "axis"), [((0, 1, 2), "first"), ((2, 1, 0), "third"), ((0, 2, 1), "first")]
+)
+def test_as_many_people_as_joints_are_read_as_files_are_written(
+    tmp_path: Path, order: tuple[int, int, int], axis: str
+) -> None:
+    """As they lie, or with all axes reversed; the shape tells no more, which is said."""
+    joints = np.random.default_rng(2).uniform(0, 300, (16, 16, 2))
+    np.savez(tmp_path / "a.npz", preds=joints.transpose(order))
+    found = read_predictions(tmp_path / "a.npz", 16, MPII)
+    np.testing.assert_array_equal(found.joints, joints)
+    assert f"are ambiguous: the {axis} was taken as people" in found.notes[-1]
+    (tmp_path / "a.json").write_text(json.dumps(joints.tolist()))
+    assert len(read_predictions(tmp_path / "a.json", 16, MPII).notes) == 1
+
+
 def test_scores_and_other_arrays_are_left_alone(tmp_path: Path) -> None:
     triples = np.concatenate([JOINTS, SCORES[..., None]], -1)
     other = np.zeros((5, 16, 2))
@@ -68,9 +84,10 @@ def test_origin_of_the_format_of_the_file_and_of_the_caller(tmp_path: Path) -> N
         ("plain.npz", None, 0), ("plain.npz", 1, 1), ("says.npz", None, 1), ("says.npz", 0, 0),
         ("plain.mat", None, 1), ("plain.mat", 0, 0),
     ):  # fmt: skip
-        joints, taken = read_predictions(tmp_path / name, 5, MPII, origin)  # type: ignore[arg-type]
-        assert taken == expected
-        np.testing.assert_allclose(joints, JOINTS - expected)
+        found = read_predictions(tmp_path / name, 5, MPII, origin)  # type: ignore[arg-type]
+        assert found.origin == expected
+        assert found.notes == (f"predictions read as {expected}-based",)
+        np.testing.assert_allclose(found.joints, JOINTS - expected)
 
 
 def test_matlab_7_3_is_hdf5(tmp_path: Path) -> None:
