@@ -88,7 +88,7 @@ def read_mpii(root: Path | str, split: MpiiSplit = "train", check_images: bool =
         chosen = [person for person in chosen if person.placed]
         notes.append(f"{len(unplaced)} people without position or scale are left out")
     if not chosen:
-        raise EmptySplit(f"split {split!r} of {path} is empty")
+        raise EmptySplit(f"split {split!r} of {path} is empty", notes=notes)
     paths = [images / person.image for person in chosen]
     if check_images:
         require_images(paths)
