@@ -1,7 +1,8 @@
 """Readers of the files that joints are exchanged in: MATLAB, HDF5, NumPy and JSON."""
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,23 +11,49 @@ import scipy.io
 
 from softgate_ext.engine.files import read_json
 from softgate_ext.errors import InputError, reason
-from softgate_ext.pose.skeleton import Skeleton
 
 NAMES = ("preds", "pred", "predictions", "joints", "keypoints")
 
 
-def read_contents(path: Path, skeleton: Skeleton) -> Mapping[str, Any]:
-    """Arrays by name, one of which holds the joints of all people, and `origin` where it is told.
+@dataclass(frozen=True)
+class Contents:
+    """What a file holds.
 
-    Args:
-        path: .mat, .h5, .npz or .json.
-        skeleton: Order of the joints, for files that have them by name.
+    Attributes:
+        arrays: By name; the joints of all people are in one of them.
+        origin: Coordinate of the first pixel as the file has it; None where it does not say.
+        joints: Names of the joints, in the order of the arrays; None where it does not say.
+        images: File name of each person's picture; None where it does not say.
+        listed: Whether people of one picture are in the order of the dataset, as in a list of
+            people; `softgate predict` has them as they were found.
+    """
+
+    arrays: Mapping[str, Any]
+    origin: Any = None
+    joints: tuple[str, ...] | None = None
+    images: tuple[str, ...] | None = None
+    listed: bool = True
+
+
+def read_contents(path: Path) -> Contents:
+    """What a .mat, .h5, .npz or .json file holds.
 
     Raises:
         InputError: The file cannot be read, or is JSON of something else.
     """
     suffix = path.suffix.lower()
-    return _read_json(path, skeleton) if suffix == ".json" else _READERS[suffix](path)
+    if suffix == ".json":
+        return _read_json(path)
+    arrays = dict(_READERS[suffix](path))
+    names = arrays.pop("joint_names", None)
+    return Contents(arrays, arrays.pop("origin", None), None if names is None else _words(names))
+
+
+def _words(names: Any) -> tuple[str, ...]:
+    """An array of texts; MATLAB has a cell around each, HDF5 has bytes."""
+    cells = [np.asarray(cell).ravel() for cell in np.asarray(names).ravel()]
+    words = [cell[0] if cell.size else "" for cell in cells]
+    return tuple(w.decode(errors="replace") if isinstance(w, bytes) else str(w) for w in words)
 
 
 def _read_mat(path: Path) -> Mapping[str, Any]:
@@ -49,6 +76,11 @@ def _read_h5(path: Path) -> Mapping[str, Any]:
 
 
 def require_h5py() -> Any:
+    """The module h5py.
+
+    Raises:
+        InputError: It is not installed.
+    """
     try:
         import h5py
     except ImportError:
@@ -76,43 +108,60 @@ def _unreadable(path: Path, error: Exception) -> InputError:
     return InputError(f"predictions: cannot read {path} ({reason(error)}); give a complete file")
 
 
-def _read_json(path: Path, skeleton: Skeleton) -> Mapping[str, Any]:
+def _read_json(path: Path) -> Contents:
     """A list of people, or an object that holds one. A person is their joints or an object with
     them: flat (as COCO's results are), in pairs or triples, or by name; null is a joint that was
     not found. `softgate predict` writes people by picture and joints by name."""
     value = read_json(path, "predictions")
-    contents = value if isinstance(value, dict) else {"predictions": value}
+    holder = value if isinstance(value, dict) else {"predictions": value}
     # "images" last: elsewhere these are beside the people.
     lists = ("predictions", "people", *NAMES, "images")
-    people = next((contents[name] for name in lists if name in contents), None)
     try:
-        array = np.array([_joints(one, skeleton) for one in _people(people)], np.float64)
-    except (TypeError, ValueError, KeyError, OverflowError):
+        entries = list(next(holder[name] for name in lists if name in holder))
+        crowds = [_crowd(entry) for entry in entries]
+        people = [_joints_of(person) for crowd in crowds for person in crowd]
+        names = _names(holder, people)
+        array = np.array([_numbers(person, names) for person in people], np.float64)
+    except (TypeError, ValueError, LookupError, AttributeError, OverflowError, StopIteration):
         raise InputError(
             f'predictions: {path} must hold a list of {{"joints": [[x, y], ...]}}, one a person'
         ) from None
-    return {
-        "predictions": array,
-        **({"origin": contents["origin"]} if "origin" in contents else {}),
-    }
+    files = [_file(entry) for entry, crowd in zip(entries, crowds, strict=True) for _ in crowd]
+    pictures = [_file(entry) is not None for entry in entries]
+    listed = not any(isinstance(entry, dict) and "people" in entry for entry in entries)
+    images = tuple(str(file) for file in files) if pictures and all(pictures) else None
+    return Contents({"predictions": array}, holder.get("origin"), names, images, listed)
 
 
-def _people(entries: Any) -> Iterator[Any]:
-    """Every person; an entry may be a picture with people."""
-    for entry in entries:
-        if isinstance(entry, dict) and "people" in entry:
-            yield from entry["people"]
-        else:
-            yield entry
+def _crowd(entry: Any) -> list[Any]:
+    """The people of an entry, which is a person or a picture with people."""
+    return entry["people"] if isinstance(entry, dict) and "people" in entry else [entry]
 
 
-def _joints(person: Any, skeleton: Skeleton) -> list[Any]:
+def _file(entry: Any) -> str | None:
+    """Name of the picture that an entry is about."""
+    path = entry.get("image", entry.get("file")) if isinstance(entry, dict) else None
+    return Path(path).name if isinstance(path, str) else None
+
+
+def _joints_of(person: Any) -> Any:
+    if not isinstance(person, dict):
+        return person
+    return next(person[name] for name in NAMES if name in person)
+
+
+def _names(holder: Mapping[str, Any], people: Iterable[Any]) -> tuple[str, ...] | None:
+    """Names of the joints: those that anybody has, or `joint_names`."""
+    own = dict.fromkeys(name for person in people if isinstance(person, dict) for name in person)
+    names = tuple(own) or holder.get("joint_names")
+    return None if names is None else tuple(map(str, names))
+
+
+def _numbers(person: Any, names: Iterable[str] | None) -> list[Any]:
     """The joints of one person, all of them flat numbers or all lists of one length."""
     if isinstance(person, dict):
-        person = next((person[name] for name in NAMES if name in person), None)
-    if isinstance(person, dict):
-        named = (person.get(name) for name in skeleton.joints)
-        person = [None if joint is None else [joint["x"], joint["y"]] for joint in named]
+        by_name = (person.get(name) for name in names or ())
+        person = [None if joint is None else [joint["x"], joint["y"]] for joint in by_name]
     found = [[math.nan] if joint is None else joint for joint in person]
     width = max((len(joint) for joint in found if isinstance(joint, list)), default=0)
     if width <= 1:

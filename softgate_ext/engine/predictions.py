@@ -1,7 +1,8 @@
 """Joints of other programs and of our own, in the files that people exchange them in.
 
 Arrays of (N, J, 2 or 3), a third value being a score, in any order of axes: MATLAB and Lua write
-them transposed. People are those of the dataset, in its order. Coordinates are 1-based in .mat
+them transposed. People and joints are those of the dataset, in its order unless the file names
+pictures (JSON: `image` of a person or a picture, `file`) or joints (`joint_names`). Coordinates are 1-based in .mat
 and .h5 files, as in MPII's own and the toolboxes around it, and 0-based in .npz and JSON, unless
 the file says otherwise by a number called `origin`, or the caller does.
 """
@@ -16,8 +17,11 @@ import numpy as np
 import numpy.typing as npt
 import scipy.io
 
+from softgate_ext.data.join import select_joints
+from softgate_ext.data.poseset import PoseSet
 from softgate_ext.engine.files import replacing, write_json
 from softgate_ext.engine.prediction_files import NAMES, read_contents, require_h5py
+from softgate_ext.engine.prediction_order import rows_of
 from softgate_ext.errors import InputError
 from softgate_ext.pose.skeleton import Skeleton
 
@@ -36,42 +40,53 @@ class Predictions:
     Attributes:
         joints: (N, J, 2) 0-based pixels; NaN where one is missing or not a number.
         origin: Coordinate of the first pixel that the file was taken to have.
+        skeleton: The joints that the file has, by name; those of the dataset where it has no names.
         notes: Sentences about how it was read.
     """
 
     joints: Floats
     origin: int
+    skeleton: Skeleton
     notes: tuple[str, ...]
 
 
-def read_predictions(
-    path: Path, people: int, skeleton: Skeleton, origin: int | None = None
-) -> Predictions:
+def read_predictions(path: Path, people: PoseSet, origin: int | None = None) -> Predictions:
     """Joints of people from a file.
 
     Args:
         path: .mat, .h5, .npz or .json.
-        people: N that it must hold.
-        skeleton: Its J joints, in this order.
+        people: The N people whose joints it must hold.
         origin: Coordinate of the first pixel, or None to go by the file.
 
     Raises:
-        InputError: The file cannot be read or does not hold N people with J joints.
+        InputError: The file cannot be read, does not hold N people with J joints, or names other
+            pictures or joints than the dataset.
     """
     suffix = _suffix(path, "predictions")
     if not path.is_file():
         raise InputError(
             f"predictions: there is no file {path}; takes one ending in {', '.join(ORIGINS)}"
         )
-    contents = read_contents(path, skeleton)
-    array, notes = _fitting(path, contents, people, len(skeleton))
+    contents = read_contents(path)
+    rows = rows_of(path, contents, people)
+    skeleton = people.skeleton
+    if contents.joints is not None:
+        skeleton = Skeleton("predictions", contents.joints, (), ())
+        if not set(skeleton.joints) & set(people.skeleton.joints):
+            raise InputError(
+                f"predictions: {path} has joints named {', '.join(skeleton.joints)}; takes those "
+                f"of the dataset, {', '.join(people.skeleton.joints)}"
+            )
+    count = len(people) if contents.images is None else len(contents.images)
+    array, notes = _fitting(path, contents.arrays, count, len(skeleton))
     if origin is None:
-        stored = np.asarray(contents.get("origin", ORIGINS[suffix])).ravel()
+        stored = np.asarray(ORIGINS[suffix] if contents.origin is None else contents.origin).ravel()
         if stored.size != 1 or stored[0] not in (0, 1):
             raise InputError(f"predictions: origin in {path} must be 0 or 1, got {stored.tolist()}")
         origin = int(stored[0])
+    joints = select_joints(array[rows, :, :2] - origin, skeleton, people.skeleton)
     notes = (f"predictions read as {origin}-based", *notes)
-    return Predictions(array[..., :2] - origin, origin, notes)
+    return Predictions(joints, origin, skeleton, notes)
 
 
 def write_predictions(
@@ -113,6 +128,7 @@ def write_predictions(
             with require_h5py().File(temporary, "w") as store:
                 for name, value in arrays.items():
                     store[name] = value
+                store["joint_names"] = list(skeleton.joints)
 
 
 def _suffix(path: Path, argument: str) -> str:
@@ -122,11 +138,11 @@ def _suffix(path: Path, argument: str) -> str:
 
 
 def _fitting(
-    path: Path, contents: Mapping[str, Any], people: int, joints: int
+    path: Path, stored: Mapping[str, Any], people: int, joints: int
 ) -> tuple[Floats, tuple[str, ...]]:
     """The array of the file that has the right shape, axes in the order people, joints, values;
     and a sentence where its shape leaves open which axes these are."""
-    arrays = {name: np.asarray(value) for name, value in contents.items() if name != "scores"}
+    arrays = {name: np.asarray(value) for name, value in stored.items() if name != "scores"}
     for name in (*NAMES, *arrays):
         found = arrays.get(name)
         if found is None or found.dtype.kind not in "fiu":

@@ -105,7 +105,8 @@ def test_predictions_of_others(
     if suffix == ".h5":
         pytest.importorskip("h5py")
     path = tmp_path / f"theirs{suffix}"
-    write_predictions(path, *predicted, LSP, [f"im{i}.jpg" for i in range(8)])
+    names = [image.name for image in read_lsp(people, "test").image_paths]
+    write_predictions(path, *predicted, LSP, names)
     result = evaluate(EvalConfig(None, people, predictions=path))
     columns = result.scores["predictions"].pck.grouped()
     assert columns == {**dict.fromkeys(columns, 0.0), "Ank": 100.0}
@@ -133,10 +134,30 @@ def pictures(people: Path, run: Path, tmp_path: Path) -> Path:
 def test_what_predict_writes_has_the_figures_of_the_run(
     config: EvalConfig, people: Path, pictures: Path
 ) -> None:
-    """Each picture of LSP is one person, whose crop is the whole of it."""
-    ours = evaluate(replace(config, split="all")).scores["network"]
-    again = evaluate(EvalConfig(people, predictions=pictures, split="all")).scores["predictions"]
-    assert again.to_json() == ours.to_json()
+    """Each picture of LSP is one person, whose crop is the whole of it; pictures of the other half
+    may be among them."""
+    splits: tuple[Any, ...] = ("all", "test")
+    for split in splits:
+        ours = evaluate(replace(config, split=split)).scores["network"]
+        again = evaluate(EvalConfig(people, predictions=pictures, split=split))
+        assert again.scores["predictions"].to_json() == ours.to_json()
+
+
+def test_pictures_that_do_not_tell_who_is_who_are_refused(people: Path, pictures: Path) -> None:
+    found = json.loads(pictures.read_text())
+
+    def refused(words: str) -> None:
+        pictures.write_text(json.dumps(found))
+        with pytest.raises(InputError, match=words) as caught:
+            evaluate(EvalConfig(people, predictions=pictures))
+        assert "\n" not in str(caught.value)
+
+    found["images"][9]["people"] *= 2
+    refused(r"has 2 of the people in im0010\.jpg and the dataset 1, .*; takes one in each picture")
+    found["images"][9]["people"] = []
+    refused(r"nobody for 1 of the 8 people, first in im0010\.jpg; takes .* an entry for each")
+    del found["images"]
+    refused("must hold a list of")
 
 
 def test_arguments_that_do_not_go_together(config: EvalConfig, tmp_path: Path) -> None:
