@@ -1,7 +1,7 @@
 """Readers of the files that joints are exchanged in: MATLAB, HDF5, NumPy and JSON."""
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,8 +9,12 @@ from typing import Any
 import numpy as np
 import scipy.io
 
+from softgate_ext.data.matfile import structs
+from softgate_ext.data.mpii import Person
+from softgate_ext.data.mpii_submission import read_submission
 from softgate_ext.engine.files import read_json
 from softgate_ext.errors import InputError, reason
+from softgate_ext.pose.skeleton import MPII
 
 NAMES = ("preds", "pred", "predictions", "joints", "keypoints")
 
@@ -24,15 +28,20 @@ class Contents:
         origin: Coordinate of the first pixel as the file has it; None where it does not say.
         joints: Names of the joints, in the order of the arrays; None where it does not say.
         images: File name of each person's picture; None where it does not say.
+        places: Place of each person in `annorect` of the picture, from 0; None where the file is no
+            submission to MPII.
         listed: Whether people of one picture are in the order of the dataset, as in a list of
             people; `softgate predict` has them as they were found.
+        by_person: Whether the file is a list of people rather than of arrays.
     """
 
     arrays: Mapping[str, Any]
     origin: Any = None
     joints: tuple[str, ...] | None = None
     images: tuple[str, ...] | None = None
+    places: tuple[int, ...] | None = None
     listed: bool = True
+    by_person: bool = False
 
 
 def read_contents(path: Path) -> Contents:
@@ -45,8 +54,23 @@ def read_contents(path: Path) -> Contents:
     if suffix == ".json":
         return _read_json(path)
     arrays = dict(_READERS[suffix](path))
+    pred = np.asarray(arrays.get("pred", ()))
+    if len(structs(pred)):
+        return _submission(read_submission(pred, path), arrays.get("origin"))
     names = arrays.pop("joint_names", None)
     return Contents(arrays, arrays.pop("origin", None), None if names is None else _words(names))
+
+
+def _submission(people: Sequence[Person], origin: Any) -> Contents:
+    joints = [np.where(one.labelled[:, None], one.joints + 1, math.nan) for one in people]
+    return Contents(
+        {"pred": np.array(joints)},
+        origin,
+        MPII.joints,
+        tuple(one.image for one in people),
+        tuple(one.place[1] for one in people),
+        by_person=True,
+    )
 
 
 def _words(names: Any) -> tuple[str, ...]:
@@ -70,6 +94,8 @@ def _read_h5(path: Path) -> Mapping[str, Any]:
     h5py = require_h5py()
     try:
         with h5py.File(path, "r") as store:
+            if isinstance(store.get("pred"), h5py.Group):
+                raise ValueError("pred is a struct in version 7.3, which -v7 saves readably")
             return {k: v[()] for k, v in store.items() if isinstance(v, h5py.Dataset)}
     except Exception as error:
         raise _unreadable(path, error) from None
@@ -130,7 +156,7 @@ def _read_json(path: Path) -> Contents:
     pictures = [_file(entry) is not None for entry in entries]
     listed = not any(isinstance(entry, dict) and "people" in entry for entry in entries)
     images = tuple(str(file) for file in files) if pictures and all(pictures) else None
-    return Contents({"predictions": array}, holder.get("origin"), names, images, listed)
+    return Contents({"predictions": array}, holder.get("origin"), names, images, None, listed, True)
 
 
 def _crowd(entry: Any) -> list[Any]:

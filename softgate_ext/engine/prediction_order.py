@@ -26,6 +26,14 @@ def rows_of(path: Path, contents: Contents, people: PoseSet) -> list[int]:
     if contents.images is None:
         return list(range(len(people)))
     names = [image.name for image in people.image_paths]
+    if contents.places is not None:
+        if people.persons is None:
+            raise InputError(
+                f"predictions: {path} is a submission to MPII, whose people have places in its own "
+                f"file, which those of {people.name} do not have; takes it beside MPII"
+            )
+        places = list(zip(names, people.persons[:, 1].tolist(), strict=True))
+        return _places(path, list(zip(contents.images, contents.places, strict=True)), places)
     held, wanted = Counter(contents.images), Counter(names)
     for name, count in wanted.items():
         if name in held and (held[name] != count or (count > 1 and not contents.listed)):

@@ -2,13 +2,14 @@
 
 Arrays of (N, J, 2 or 3), a third value being a score, in any order of axes: MATLAB and Lua write
 them transposed. People and joints are those of the dataset, in its order unless the file names
-pictures (JSON: `image` of a person or a picture, `file`) or joints (`joint_names`). Coordinates are 1-based in .mat
+pictures (JSON: `image` of a person or a picture, `file`) or joints (`joint_names`); in the form of
+a submission to MPII (`pred`) they are those of the same picture and `annorect`. Coordinates are 1-based in .mat
 and .h5 files, as in MPII's own and the toolboxes around it, and 0-based in .npz and JSON, unless
 the file says otherwise by a number called `origin`, or the caller does.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ import scipy.io
 from softgate_ext.data.join import select_joints
 from softgate_ext.data.poseset import PoseSet
 from softgate_ext.engine.files import replacing, write_json
-from softgate_ext.engine.prediction_files import NAMES, read_contents, require_h5py
+from softgate_ext.engine.prediction_files import NAMES, Contents, read_contents, require_h5py
 from softgate_ext.engine.prediction_order import rows_of
 from softgate_ext.errors import InputError
 from softgate_ext.pose.skeleton import Skeleton
@@ -78,7 +79,7 @@ def read_predictions(path: Path, people: PoseSet, origin: int | None = None) -> 
                 f"of the dataset, {', '.join(people.skeleton.joints)}"
             )
     count = len(people) if contents.images is None else len(contents.images)
-    array, notes = _fitting(path, contents.arrays, count, len(skeleton))
+    array, notes = _fitting(path, contents, count, len(skeleton))
     if origin is None:
         stored = np.asarray(ORIGINS[suffix] if contents.origin is None else contents.origin).ravel()
         if stored.size != 1 or stored[0] not in (0, 1):
@@ -138,11 +139,13 @@ def _suffix(path: Path, argument: str) -> str:
 
 
 def _fitting(
-    path: Path, stored: Mapping[str, Any], people: int, joints: int
+    path: Path, contents: Contents, people: int, joints: int
 ) -> tuple[Floats, tuple[str, ...]]:
     """The array of the file that has the right shape, axes in the order people, joints, values;
     and a sentence where its shape leaves open which axes these are."""
-    arrays = {name: np.asarray(value) for name, value in stored.items() if name != "scores"}
+    arrays = {
+        name: np.asarray(value) for name, value in contents.arrays.items() if name != "scores"
+    }
     for name in (*NAMES, *arrays):
         found = arrays.get(name)
         if found is None or found.dtype.kind not in "fiu":
@@ -162,7 +165,7 @@ def _fitting(
         if not orders:
             continue
         notes: tuple[str, ...] = ()
-        if len(orders) > 1 and path.suffix.lower() != ".json":  # whose lists are of people
+        if len(orders) > 1 and not contents.by_person:
             axis = ("first", "second", "third")[orders[0][0]]
             notes = (f"the axes of {name} {shape} are ambiguous: the {axis} was taken as people",)
         return found.transpose(orders[0]).astype(np.float64), notes

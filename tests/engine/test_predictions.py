@@ -149,6 +149,13 @@ def test_matlab_7_3_is_hdf5(tmp_path: Path) -> None:
     np.testing.assert_allclose(read(tmp_path / "new.mat"), JOINTS - 1)
 
 
+def test_a_submission_in_matlab_7_3_is_told_from_one_that_can_be_read(tmp_path: Path) -> None:
+    with hdf5().File(tmp_path / "new.h5", "w") as store:
+        store["pred/annorect"] = np.zeros(3)
+    with pytest.raises(InputError, match="pred is a struct in version 7.3, which -v7 saves"):
+        read(tmp_path / "new.h5")
+
+
 def by_name(person: np.ndarray) -> dict[str, Any]:
     joints = {
         n: {"x": x, "y": y, "score": 1} for n, (x, y) in zip(MPII.joints, person, strict=True)
