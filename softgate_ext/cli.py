@@ -61,7 +61,8 @@ def _evaluate(config: EvalConfig) -> None:
     from softgate_ext.engine.evaluate import evaluate, submit
 
     if config.submission is not None:
-        submit(config)
+        for note in submit(config):
+            print(note, file=sys.stderr)  # beside the file's name, which scripts read
         print(config.submission)
         return
     result = evaluate(config)

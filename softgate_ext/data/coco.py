@@ -51,12 +51,13 @@ def read_coco(path: Path | str, split: Split = "train", check_images: bool = Tru
         names = {image["id"]: str(image["file_name"]) for image in contents["images"]}
         order = {key: index for index, key in enumerate(names)}
         people = list(_people(contents["annotations"], category, skeleton, names))
+        notes = _left_out(contents["annotations"], category, len(people))
     except (LookupError, TypeError, ValueError, AttributeError) as error:
         raise InputError(
             f"{path} is not in COCO's form ({type(error).__name__}: {error})"
         ) from None
     if not people:
-        raise EmptySplit(f"split {split!r} of {path} is empty")
+        raise EmptySplit(f"split {split!r} of {path} is empty", notes=notes)
     images = [names[person["image_id"]] for person in people]
     folder = image_folder(path, images, [path.name.split(".")[0].split("_")[-1]])
     paths = [folder / name for name in images]
@@ -81,7 +82,7 @@ def read_coco(path: Path | str, split: Split = "train", check_images: bool = Tru
         centers=(boxes[:, :2] + (boxes[:, 2:] - 1) / 2).astype(np.float32),
         sizes=(MARGIN * boxes[:, 2:].max(1)).astype(np.float32),
         persons=np.array(places, np.int64),
-        notes=_left_out(contents["annotations"], category, len(people)),
+        notes=notes,
     )
 
 

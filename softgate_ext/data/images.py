@@ -1,5 +1,6 @@
 """Reading picture files, with one clear error where a file is not a whole picture."""
 
+import re
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -19,8 +20,8 @@ def read_image(path: Path | str) -> npt.NDArray[np.uint8]:
     says nothing. Grey of 16 bits is scaled by 1/257, which takes 65535 to 255.
 
     Raises:
-        InputError: The file is missing, not a picture, cut short, or of numbers without a known
-            range (32-bit integers or floats).
+        InputError: The file is missing, not a picture, cut short, of more pixels than Pillow
+            decodes, or of numbers without a known range (32-bit integers or floats).
     """
     try:
         with Image.open(path) as image:
@@ -34,7 +35,9 @@ def read_image(path: Path | str) -> npt.NDArray[np.uint8]:
         ) from None
     except InputError:
         raise
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except Image.DecompressionBombError as error:
+        raise _too_large(path, error) from None
+    except (OSError, SyntaxError, ValueError) as error:
         raise InputError(
             f"image {path} is damaged or cut short ({error}); it must be whole"
         ) from None
@@ -69,7 +72,7 @@ def image_size(path: Path | str) -> tuple[int, int]:
     """(width, height) that `read_image` will give, from the picture's header alone.
 
     Raises:
-        InputError: The file is missing or not a picture.
+        InputError: The file is missing, not a picture, or of more pixels than Pillow decodes.
     """
     try:
         with Image.open(path) as image:
@@ -78,8 +81,16 @@ def image_size(path: Path | str) -> tuple[int, int]:
             return (height, width) if sideways else (width, height)
     except FileNotFoundError:
         raise InputError(f"image {path} does not exist") from None
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+    except Image.DecompressionBombError as error:
+        raise _too_large(path, error) from None
+    except (OSError, SyntaxError, ValueError):
         raise InputError(f"image {path} is not a picture that can be read") from None
+
+
+def _too_large(path: Path | str, error: Image.DecompressionBombError) -> InputError:
+    """Pillow opens no such file, so that the count of its pixels is in the message alone."""
+    pixels, most = (int(number) / 1e6 for number in re.findall(r"\d+", str(error))[:2])
+    return InputError(f"image {path} has {pixels:.0f} megapixels; takes up to {int(most)}")
 
 
 def require_images(paths: Iterable[Path]) -> None:

@@ -37,7 +37,8 @@ def structs(value: Any) -> npt.NDArray[Any]:
     array = np.asarray(value)
     if array.dtype.names:
         return array.ravel()
-    cells = [structs(cell) for cell in array.ravel()] if array.dtype == object else []
+    held = array.ravel() if array.dtype == object else ()
+    cells = [structs(cell) for cell in held if isinstance(cell, np.ndarray | np.void)]
     return np.array([struct for cell in cells for struct in cell] + [None], object)[:-1]
 
 

@@ -88,7 +88,7 @@ def read_mpii(root: Path | str, split: MpiiSplit = "train", check_images: bool =
         chosen = [person for person in chosen if person.placed]
         notes.append(f"{len(unplaced)} people without position or scale are left out")
     if not chosen:
-        raise EmptySplit(f"split {split!r} of {path} is empty")
+        raise EmptySplit(f"split {split!r} of {path} is empty", notes=notes)
     paths = [images / person.image for person in chosen]
     if check_images:
         require_images(paths)
@@ -169,7 +169,7 @@ def _split(release: Any, split: MpiiSplit, path: Path) -> Iterator[Person]:
         alone = field(release, "single_person").ravel()
         for i in np.flatnonzero(~is_training).tolist():
             listed = alone[i] if len(alone) == len(annolist) else None
-            for person in _people(annolist[i], i, path):
+            for person in people_of(annolist[i], i, path):
                 if listed is None or person.place[1] + 1 in np.ravel(listed):
                     yield person
         return
@@ -178,12 +178,12 @@ def _split(release: Any, split: MpiiSplit, path: Path) -> Iterator[Person]:
         people: dict[int, list[Person]] = {}
         for i, p in np.concatenate([published[name] for name in _parts(split)]).tolist():
             if i not in people:
-                people[i] = list(_people(annolist[i], i, path))
+                people[i] = list(people_of(annolist[i], i, path))
             if p < len(people[i]) and people[i][p].labelled.any():
                 yield people[i][p]
         return
     for i in np.flatnonzero(is_training).tolist():
-        for person in _people(annolist[i], i, path):
+        for person in people_of(annolist[i], i, path):
             if person.labelled.any() and split in ("all", _part_of(person.image)):
                 yield person
 
@@ -199,12 +199,20 @@ def _part_of(image: str) -> str:
     return "test" if held else "train"
 
 
-def _people(entry: Any, index: int, path: Path) -> Iterator[Person]:
-    """Every `annorect` of an image: none, one that is no array, or several."""
+def people_of(entry: Any, index: int, path: Path, variable: str = "annolist") -> Iterator[Person]:
+    """Every `annorect` of an image: none, one that is no array, or several.
+
+    Args:
+        entry: Struct of the image.
+        index: Its place, from 0, in the array called `variable` of the file `path`.
+
+    Raises:
+        InputError: The image has no name, or a joint a number that there is not.
+    """
     image = structs(field(entry, "image"))
     name = text(image[0], "name") if len(image) else ""
     if not name or Path(name).name != name:
-        raise InputError(f"annolist({index + 1}) of {path} must have the name of an image file")
+        raise InputError(f"{variable}({index + 1}) of {path} must have the name of an image file")
     for p, rect in enumerate(structs(field(entry, "annorect"))):
         joints, labelled, visible = _joints(rect, f"{name} in {path}")
         position = structs(field(rect, "objpos"))

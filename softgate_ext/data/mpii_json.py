@@ -58,7 +58,7 @@ def read_mpii_json(path: Path | str, split: Split = "train", check_images: bool 
     if unplaced := unplaced - len(chosen):
         notes.append(f"{unplaced} people without position or scale are left out")
     if not chosen:
-        raise EmptySplit(f"split {split!r} of {path} is empty")
+        raise EmptySplit(f"split {split!r} of {path} is empty", notes=notes)
     names = [entry["image"] for entry in chosen]
     folder = image_folder(path, names)
     paths = [folder / name for name in names]

@@ -12,7 +12,8 @@ import numpy as np
 import numpy.typing as npt
 import scipy.io
 
-from softgate_ext.data.matfile import field, load_variable
+from softgate_ext.data.matfile import field, load_variable, structs
+from softgate_ext.data.mpii import Person, people_of
 from softgate_ext.errors import InputError
 from softgate_ext.pose.skeleton import MPII
 
@@ -56,6 +57,20 @@ def write_submission(
         pred[place[image]]["annorect"] = rects
     with open(path, "wb") as file:
         scipy.io.savemat(file, {"pred": pred[None]}, do_compression=True)
+
+
+def read_submission(pred: npt.NDArray[Any], path: Path) -> list[Person]:
+    """Every `annorect` of a variable `pred`, predicted or not.
+
+    Args:
+        pred: Struct array of images; those of training may be among them.
+        path: The file, for messages.
+
+    Raises:
+        InputError: An image has no name, or a joint a number that there is not.
+    """
+    images = enumerate(structs(pred))
+    return [person for i, image in images for person in people_of(image, i, path, "pred")]
 
 
 def _with_annopoints(rects: Any) -> npt.NDArray[Any]:

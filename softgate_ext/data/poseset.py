@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -24,15 +25,23 @@ def check_split(split: str) -> None:
 class EmptySplit(InputError):
     """A dataset has nobody in the part that was asked for.
 
+    Args:
+        fault: What is empty.
+        takes: What is to be given instead.
+        notes: What was left out in reading, as in `PoseSet`.
+
     Attributes:
         fault: The sentence without what is to be given instead.
     """
 
     def __init__(
-        self, fault: str, takes: str = "a part with people in it; softgate data check counts them"
+        self,
+        fault: str,
+        takes: str = "a part with people in it; softgate data check counts them",
+        notes: Sequence[str] = (),
     ) -> None:
-        super().__init__(f"{fault}; takes {takes}")
-        self.fault = fault
+        self.fault = f"{fault} ({', '.join(notes)})" if notes else fault
+        super().__init__(f"{self.fault}; takes {takes}")
 
 
 @dataclasses.dataclass(frozen=True)

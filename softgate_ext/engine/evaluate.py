@@ -109,8 +109,11 @@ def _as_it_is(people: PoseSet) -> PoseSet:
     return people
 
 
-def submit(config: EvalConfig) -> None:
+def submit(config: EvalConfig) -> tuple[str, ...]:
     """Writes the joints of MPII's test people, by a run or from a file, as the benchmark takes them.
+
+    Returns:
+        Sentences to print.
 
     Raises:
         InputError: as `evaluate`; or the data are not MPII in the official MATLAB file, or a joint
@@ -129,6 +132,7 @@ def submit(config: EvalConfig) -> None:
     found = find_joints(config, people)
     with replacing(config.submission) as temporary:
         write_submission(temporary, find_mpii(config.data)[0], people.persons, found.joints)
+    return (*people.notes, *found.notes)
 
 
 def find_joints(config: EvalConfig, people: PoseSet) -> Found:
@@ -138,14 +142,11 @@ def find_joints(config: EvalConfig, people: PoseSet) -> Found:
         InputError: see `evaluate`.
     """
     if config.predictions is not None:
-        joints, origin = read_predictions(
-            config.predictions, len(people), people.skeleton, config.origin
-        )
-        scores = np.where(np.isfinite(joints).all(-1), 1.0, 0.0)
-        about: dict[str, Any] = {"predictions": str(config.predictions), "origin": origin}
-        return Found(
-            joints, scores, people.skeleton, about, (f"predictions read as {origin}-based",)
-        )
+        read = read_predictions(config.predictions, people, config.origin)
+        scores = np.where(np.isfinite(read.joints).all(-1), 1.0, 0.0)
+        about: dict[str, Any] = {"predictions": str(config.predictions), "origin": read.origin}
+        said = (*read.notes, *_not_looked_for(people, read.skeleton, "these predictions"))
+        return Found(read.joints, scores, read.skeleton, about, said)
     assert config.run is not None
     device = resolve_device(config.device)
     model, run, stored = load_run(config.run, config.weights)
@@ -180,9 +181,7 @@ def find_joints(config: EvalConfig, people: PoseSet) -> Found:
     notes = []
     if selected_here:
         notes.append("these weights were selected by their PCK on people measured here")
-    absent = [name for name in people.skeleton.joints if name not in skeleton.joints]
-    if absent:
-        notes.append(f"not among the joints of this run, hence not counted: {', '.join(absent)}")
+    notes += _not_looked_for(people, skeleton, "this run")
     return Found(
         select_joints(joints, skeleton, people.skeleton),
         np.nan_to_num(select_joints(scores, skeleton, people.skeleton)),
@@ -190,3 +189,10 @@ def find_joints(config: EvalConfig, people: PoseSet) -> Found:
         about,
         tuple(notes),
     )
+
+
+def _not_looked_for(people: PoseSet, skeleton: Skeleton, source: str) -> list[str]:
+    absent = [name for name in people.skeleton.joints if name not in skeleton.joints]
+    if not absent:
+        return []
+    return [f"not among the joints of {source}, hence not counted: {', '.join(absent)}"]

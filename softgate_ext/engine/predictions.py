@@ -1,14 +1,16 @@
 """Joints of other programs and of our own, in the files that people exchange them in.
 
 Arrays of (N, J, 2 or 3), a third value being a score, in any order of axes: MATLAB and Lua write
-them transposed. People are those of the dataset, in its order. Coordinates are 1-based in .mat
+them transposed. People and joints are those of the dataset, in its order unless the file names
+pictures (JSON: `image` of a person or a picture, `file`) or joints (`joint_names`); in the form of
+a submission to MPII (`pred`) they are those of the same picture and `annorect`. Coordinates are 1-based in .mat
 and .h5 files, as in MPII's own and the toolboxes around it, and 0-based in .npz and JSON, unless
 the file says otherwise by a number called `origin`, or the caller does.
 """
 
-import itertools
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,45 +18,76 @@ import numpy as np
 import numpy.typing as npt
 import scipy.io
 
-from softgate_ext.engine.files import read_json, replacing, write_json
-from softgate_ext.errors import InputError, reason
+from softgate_ext.data.join import select_joints
+from softgate_ext.data.poseset import PoseSet
+from softgate_ext.engine.files import replacing, write_json
+from softgate_ext.engine.prediction_files import NAMES, Contents, read_contents, require_h5py
+from softgate_ext.engine.prediction_order import rows_of
+from softgate_ext.errors import InputError
 from softgate_ext.pose.skeleton import Skeleton
 
-NAMES = ("preds", "pred", "predictions", "joints", "keypoints")
 ORIGINS = {".mat": 1, ".h5": 1, ".hdf5": 1, ".npz": 0, ".json": 0}
+
+# Where several fit: as it lies, then what MATLAB and HDF5 make of it, which reverse all axes.
+_ORDERS = ((0, 1, 2), (2, 1, 0), (0, 2, 1), (1, 0, 2), (1, 2, 0), (2, 0, 1))
 
 Floats = npt.NDArray[np.float64]
 
 
-def read_predictions(
-    path: Path, people: int, skeleton: Skeleton, origin: int | None = None
-) -> tuple[Floats, int]:
-    """Joints (N, J, 2), 0-based pixels, and the origin that the file was taken to have.
+@dataclass(frozen=True)
+class Predictions:
+    """Joints that a file holds.
 
-    A joint that is missing or not a number is NaN.
+    Attributes:
+        joints: (N, J, 2) 0-based pixels; NaN where one is missing or not a number.
+        origin: Coordinate of the first pixel that the file was taken to have.
+        skeleton: The joints that the file has, by name; those of the dataset where it has no names.
+        notes: Sentences about how it was read.
+    """
+
+    joints: Floats
+    origin: int
+    skeleton: Skeleton
+    notes: tuple[str, ...]
+
+
+def read_predictions(path: Path, people: PoseSet, origin: int | None = None) -> Predictions:
+    """Joints of people from a file.
 
     Args:
         path: .mat, .h5, .npz or .json.
-        people: N that it must hold.
-        skeleton: Its J joints, in this order.
+        people: The N people whose joints it must hold.
         origin: Coordinate of the first pixel, or None to go by the file.
 
     Raises:
-        InputError: The file cannot be read or does not hold N people with J joints.
+        InputError: The file cannot be read, does not hold N people with J joints, or names other
+            pictures or joints than the dataset.
     """
     suffix = _suffix(path, "predictions")
     if not path.is_file():
         raise InputError(
             f"predictions: there is no file {path}; takes one ending in {', '.join(ORIGINS)}"
         )
-    contents = _read_json(path, skeleton) if suffix == ".json" else _READERS[suffix](path)
-    array = _fitting(path, contents, people, len(skeleton))
+    contents = read_contents(path)
+    rows = rows_of(path, contents, people)
+    skeleton = people.skeleton
+    if contents.joints is not None:
+        skeleton = Skeleton("predictions", contents.joints, (), ())
+        if not set(skeleton.joints) & set(people.skeleton.joints):
+            raise InputError(
+                f"predictions: {path} has joints named {', '.join(skeleton.joints)}; takes those "
+                f"of the dataset, {', '.join(people.skeleton.joints)}"
+            )
+    count = len(people) if contents.images is None else len(contents.images)
+    array, notes = _fitting(path, contents, count, len(skeleton))
     if origin is None:
-        stored = np.asarray(contents.get("origin", ORIGINS[suffix])).ravel()
+        stored = np.asarray(ORIGINS[suffix] if contents.origin is None else contents.origin).ravel()
         if stored.size != 1 or stored[0] not in (0, 1):
             raise InputError(f"predictions: origin in {path} must be 0 or 1, got {stored.tolist()}")
         origin = int(stored[0])
-    return array[..., :2] - origin, origin
+    joints = select_joints(array[rows, :, :2] - origin, skeleton, people.skeleton)
+    notes = (f"predictions read as {origin}-based", *notes)
+    return Predictions(joints, origin, skeleton, notes)
 
 
 def write_predictions(
@@ -93,9 +126,10 @@ def write_predictions(
             with open(temporary, "wb") as file:
                 scipy.io.savemat(file, arrays, do_compression=True)
         else:
-            with _h5py().File(temporary, "w") as store:
+            with require_h5py().File(temporary, "w") as store:
                 for name, value in arrays.items():
                     store[name] = value
+                store["joint_names"] = list(skeleton.joints)
 
 
 def _suffix(path: Path, argument: str) -> str:
@@ -104,9 +138,14 @@ def _suffix(path: Path, argument: str) -> str:
     return path.suffix.lower()
 
 
-def _fitting(path: Path, contents: Mapping[str, Any], people: int, joints: int) -> Floats:
-    """The array of the file that has the right shape, axes in the order people, joints, values."""
-    arrays = {name: np.asarray(value) for name, value in contents.items() if name != "scores"}
+def _fitting(
+    path: Path, contents: Contents, people: int, joints: int
+) -> tuple[Floats, tuple[str, ...]]:
+    """The array of the file that has the right shape, axes in the order people, joints, values;
+    and a sentence where its shape leaves open which axes these are."""
+    arrays = {
+        name: np.asarray(value) for name, value in contents.arrays.items() if name != "scores"
+    }
     for name in (*NAMES, *arrays):
         found = arrays.get(name)
         if found is None or found.dtype.kind not in "fiu":
@@ -117,112 +156,21 @@ def _fitting(path: Path, contents: Mapping[str, Any], people: int, joints: int) 
             and found.shape[1] in (2 * joints, 3 * joints)
         ):
             found = found.reshape(people, joints, -1)
-        for order in itertools.permutations(range(3)) if found.ndim == 3 else ():
-            turned = found.transpose(order)
-            if turned.shape[:2] == (people, joints) and turned.shape[2] in (2, 3):
-                return turned.astype(np.float64)
+        shape = found.shape
+        orders = [
+            order
+            for order in (_ORDERS if found.ndim == 3 else ())
+            if (shape[order[0]], shape[order[1]]) == (people, joints) and shape[order[2]] in (2, 3)
+        ]
+        if not orders:
+            continue
+        notes: tuple[str, ...] = ()
+        if len(orders) > 1 and not contents.by_person:
+            axis = ("first", "second", "third")[orders[0][0]]
+            notes = (f"the axes of {name} {shape} are ambiguous: the {axis} was taken as people",)
+        return found.transpose(orders[0]).astype(np.float64), notes
     shapes = ", ".join(f"{name} {array.shape}" for name, array in arrays.items()) or "nothing"
     raise InputError(
         f"predictions: {path} must hold {people} people with {joints} joints, an array of shape "
         f"({people}, {joints}, 2), got {shapes}"
     )
-
-
-def _read_mat(path: Path) -> Mapping[str, Any]:
-    try:
-        contents = scipy.io.loadmat(path)
-    except NotImplementedError:
-        return _read_h5(path)  # version 7.3 is HDF5
-    except Exception as error:  # scipy raises a dozen unrelated types for damaged files
-        raise _unreadable(path, error) from None
-    return {name: value for name, value in contents.items() if not name.startswith("__")}
-
-
-def _read_h5(path: Path) -> Mapping[str, Any]:
-    h5py = _h5py()
-    try:
-        with h5py.File(path, "r") as store:
-            return {k: v[()] for k, v in store.items() if isinstance(v, h5py.Dataset)}
-    except Exception as error:
-        raise _unreadable(path, error) from None
-
-
-def _h5py() -> Any:
-    try:
-        import h5py
-    except ImportError:
-        raise InputError(
-            "predictions: HDF5 files need h5py; install softgate_ext[hdf5], or give .npz, .json or a .mat saved "
-            "with -v7"
-        ) from None
-    return h5py
-
-
-def _read_npz(path: Path) -> Mapping[str, Any]:
-    try:
-        with open(path, "rb") as stream:
-            if stream.read(2) != b"PK":
-                raise ValueError("it is no .npz file")
-        with np.load(path, allow_pickle=False) as store:
-            if not isinstance(store, np.lib.npyio.NpzFile):
-                raise ValueError("it holds a single array")
-            return dict(store)
-    except Exception as error:
-        raise _unreadable(path, error) from None
-
-
-def _unreadable(path: Path, error: Exception) -> InputError:
-    return InputError(f"predictions: cannot read {path} ({reason(error)}); give a complete file")
-
-
-def _read_json(path: Path, skeleton: Skeleton) -> Mapping[str, Any]:
-    """A list of people, or an object that holds one. A person is their joints or an object with
-    them: flat (as COCO's results are), in pairs or triples, or by name (as `softgate predict`
-    writes them, by picture); null is a joint that was not found."""
-    value = read_json(path, "predictions")
-    contents = value if isinstance(value, dict) else {"predictions": value}
-    people = next((contents[k] for k in ("predictions", "people", *NAMES) if k in contents), None)
-    try:
-        array = np.array([_joints(one, skeleton) for one in _people(people)], np.float64)
-    except (TypeError, ValueError, KeyError, OverflowError):
-        raise InputError(
-            f'predictions: {path} must hold a list of {{"joints": [[x, y], ...]}}, one a person'
-        ) from None
-    return {
-        "predictions": array,
-        **({"origin": contents["origin"]} if "origin" in contents else {}),
-    }
-
-
-def _people(entries: Any) -> Iterator[Any]:
-    """Every person; an entry may be a picture with people."""
-    for entry in entries:
-        if isinstance(entry, dict) and "people" in entry:
-            yield from entry["people"]
-        else:
-            yield entry
-
-
-def _joints(person: Any, skeleton: Skeleton) -> list[Any]:
-    """The joints of one person, all of them flat numbers or all lists of one length."""
-    if isinstance(person, dict):
-        person = next((person[name] for name in NAMES if name in person), None)
-    if isinstance(person, dict):
-        named = (person.get(name) for name in skeleton.joints)
-        person = [None if joint is None else [joint["x"], joint["y"]] for joint in named]
-    found = [[math.nan] if joint is None else joint for joint in person]
-    width = max((len(joint) for joint in found if isinstance(joint, list)), default=0)
-    if width <= 1:
-        return [joint[0] if isinstance(joint, list) else joint for joint in found]
-    return [
-        [math.nan if v is None else v for v in joint] + [math.nan] * (width - len(joint))
-        for joint in found
-    ]
-
-
-_READERS: dict[str, Callable[[Path], Mapping[str, Any]]] = {
-    ".mat": _read_mat,
-    ".h5": _read_h5,
-    ".hdf5": _read_h5,
-    ".npz": _read_npz,
-}

@@ -93,3 +93,11 @@ def test_missing_and_foreign_files(tmp_path: Path) -> None:
             read(tmp_path / "text.jpg")
         with pytest.raises(InputError):
             read(tmp_path)
+
+
+def test_a_picture_of_too_many_pixels_is_not_called_damaged(tmp_path: Path) -> None:
+    path = tmp_path / "large.png"
+    Image.new("1", (20_000, 10_000)).save(path, compress_level=1)
+    for read in (read_image, image_size):
+        with pytest.raises(InputError, match=r"large\.png has 200 megapixels; takes up to 178$"):
+            read(path)

@@ -41,6 +41,12 @@ def test_coco_flags_boxes_and_names(tmp_path: Path) -> None:
     assert people.notes[0].startswith("3 annotations of crowds")
 
 
+def test_coco_without_anybody_says_who_was_left_out(tmp_path: Path) -> None:
+    contents = coco([{"keypoints": [0] * 9}, {"keypoints": [1, 1, 2] * 3, "iscrowd": 1}])
+    with pytest.raises(InputError, match=r"'train' of .* is empty \(2 annotations of crowds"):
+        read_coco(write_coco(tmp_path / "annotations" / "dolls.json", contents))
+
+
 def test_coco_finds_its_own_folders_and_parts(tmp_path: Path) -> None:
     contents = coco([{"keypoints": [5, 6, 2, 7, 8, 1, 0, 0, 0]}])
     contents["categories"][0].update(keypoints=list(COCO.joints), skeleton=[])
@@ -140,7 +146,12 @@ def test_mpii_people_of_the_other_form(tmp_path: Path) -> None:
         "center": [31.0, 41.0], "scale": 0.4, "image": "1.jpg",
     }  # fmt: skip
     nowhere = {**person, "center": [-1, -1]}
-    people = read_mpii_json(write(tmp_path / "valid.json", [person, nowhere]), "test")
+    path = tmp_path / "valid.json"
+    with pytest.raises(
+        InputError, match=r"empty \(1 people without position or scale are left out"
+    ):
+        read_mpii_json(write(path, [nowhere]), "test")
+    people = read_mpii_json(write(path, [person, nowhere]), "test")
     assert len(people) == 1 and people.notes
     assert people.joints[0, 0].tolist() == [9, 19] and not people.labelled[0, 15]
     assert people.centers[0].tolist() == [30, 46] and people.persons is None

@@ -69,6 +69,11 @@ def test_people_that_lack_something(tmp_path: Path) -> None:
     assert people.persons is not None and people.persons.tolist() == [[0, 3]]
     assert people.head_boxes is not None and np.isnan(people.head_boxes).all()
     assert people.notes == ("1 people without position or scale are left out",)
+    with pytest.raises(
+        InputError,
+        match=r"^split 'train' of .* is empty \(1 people without position or scale are left out\); ",
+    ):
+        one(tmp_path, no_place)
 
 
 def test_structs_in_cells(tmp_path: Path) -> None:

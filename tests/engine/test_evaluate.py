@@ -24,6 +24,8 @@ from softgate_ext.engine.measure import (
     reference_lengths,
     score,
 )
+from softgate_ext.engine.predict import predict
+from softgate_ext.engine.predict_config import PredictConfig
 from softgate_ext.engine.predictions import write_predictions
 from softgate_ext.errors import InputError
 from softgate_ext.pose.protocol import FLIC_PCK, PCKH, torso_pck
@@ -103,7 +105,8 @@ def test_predictions_of_others(
     if suffix == ".h5":
         pytest.importorskip("h5py")
     path = tmp_path / f"theirs{suffix}"
-    write_predictions(path, *predicted, LSP, [f"im{i}.jpg" for i in range(8)])
+    names = [image.name for image in read_lsp(people, "test").image_paths]
+    write_predictions(path, *predicted, LSP, names)
     result = evaluate(EvalConfig(None, people, predictions=path))
     columns = result.scores["predictions"].pck.grouped()
     assert columns == {**dict.fromkeys(columns, 0.0), "Ank": 100.0}
@@ -117,6 +120,44 @@ def test_our_predictions_come_back_with_the_same_figures(
     ours = evaluate(replace(config, save_predictions=saved)).scores["network"]
     again = evaluate(EvalConfig(people, predictions=saved)).scores["predictions"]
     assert again.to_json() == ours.to_json()
+
+
+@pytest.fixture
+def pictures(people: Path, run: Path, tmp_path: Path) -> Path:
+    """What `softgate predict` writes about every picture of the dataset."""
+    out = tmp_path / "poses"
+    words = (str(people / "images"),)
+    predict(PredictConfig(run, words, out, outputs=("json",), device="cpu"))
+    return out / "predictions.json"
+
+
+def test_what_predict_writes_has_the_figures_of_the_run(
+    config: EvalConfig, people: Path, pictures: Path
+) -> None:
+    """Each picture of LSP is one person, whose crop is the whole of it; pictures of the other half
+    may be among them."""
+    splits: tuple[Any, ...] = ("all", "test")
+    for split in splits:
+        ours = evaluate(replace(config, split=split)).scores["network"]
+        again = evaluate(EvalConfig(people, predictions=pictures, split=split))
+        assert again.scores["predictions"].to_json() == ours.to_json()
+
+
+def test_pictures_that_do_not_tell_who_is_who_are_refused(people: Path, pictures: Path) -> None:
+    found = json.loads(pictures.read_text())
+
+    def refused(words: str) -> None:
+        pictures.write_text(json.dumps(found))
+        with pytest.raises(InputError, match=words) as caught:
+            evaluate(EvalConfig(people, predictions=pictures))
+        assert "\n" not in str(caught.value)
+
+    found["images"][9]["people"] *= 2
+    refused(r"has 2 of the people in im0010\.jpg and the dataset 1, .*; takes one in each picture")
+    found["images"][9]["people"] = []
+    refused(r"nobody for 1 of the 8 people, first in im0010\.jpg; takes .* an entry for each")
+    del found["images"]
+    refused("must hold a list of")
 
 
 def test_arguments_that_do_not_go_together(config: EvalConfig, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +15,10 @@ from softgate_ext.cli import main
 from softgate_ext.data.flic import read_flic
 from softgate_ext.data.mpii import read_mpii
 from softgate_ext.engine.config import EvalConfig
-from softgate_ext.engine.evaluate import evaluate
-from softgate_ext.engine.predictions import write_predictions
+from softgate_ext.engine.evaluate import evaluate, submit
+from softgate_ext.engine.predict import predict
+from softgate_ext.engine.predict_config import PredictConfig
+from softgate_ext.engine.predictions import read_predictions, write_predictions
 from softgate_ext.errors import InputError
 from softgate_ext.pose.skeleton import FLIC, MPII
 
@@ -83,7 +86,9 @@ def test_a_submission_for_the_test_people(mpii: Path, tmp_path: Path) -> None:
     words = ["evaluate", mpii, "--predictions", tmp_path / "theirs.mat", "--submission", out]
     command = [sys.executable, "-m", "softgate_ext.cli", *map(str, words)]
     done = subprocess.run(command, capture_output=True, text=True)
-    assert (done.returncode, done.stderr, done.stdout) == (0, "", f"{out}\n")
+    assert (done.returncode, done.stdout) == (0, f"{out}\n")
+    based, axes = done.stderr.splitlines()  # two people of two coordinates
+    assert based == "predictions read as 1-based" and "preds (2, 16, 2) are ambiguous" in axes
     pred = scipy.io.loadmat(out, struct_as_record=False, squeeze_me=True)["pred"]
     rects = np.ravel(pred)[0].annorect
     stored = [[(p.x, p.y) for p in r.annopoints.point] for r in rects]
@@ -126,6 +131,40 @@ def test_the_predictions_of_a_run_are_those_of_its_json(
     assert len(stored["predictions"]) == 8 and stored["origin"] == 0
     first = stored["predictions"][0]
     assert first["image"] == "im0009.jpg" and np.shape(first["joints"]) == (14, 2)
+
+
+def test_the_form_of_a_submission_is_read(mpii: Path, people: Path, tmp_path: Path) -> None:
+    """Of the test people as it is written, and of all images, as others keep it."""
+    theirs, first, again = (tmp_path / name for name in ("theirs.mat", "first.mat", "again.mat"))
+    joints = np.random.default_rng(1).uniform(1, 90, (2, 16, 2))
+    scipy.io.savemat(theirs, {"preds": joints})
+    submit(EvalConfig(None, mpii, predictions=theirs, submission=first))
+    assert submit(EvalConfig(None, mpii, predictions=first, submission=again)) == (
+        "predictions read as 1-based",
+    )
+    unlabelled = read_mpii(mpii, "unlabelled")
+    np.testing.assert_allclose(read_predictions(again, unlabelled).joints, joints - 1)
+    with pytest.raises(InputError, match=r"nobody for 2 of the 2 people, first in v000_0058"):
+        evaluate(EvalConfig(None, mpii, predictions=first))
+    with pytest.raises(InputError, match="is a submission to MPII, .*; takes it beside MPII"):
+        evaluate(EvalConfig(None, people, predictions=first))
+    release = scipy.io.loadmat(mpii / "mpii_human_pose_v1_u12_1.mat")["RELEASE"]
+    scipy.io.savemat(theirs, {"pred": release["annolist"][0, 0]})
+    truth = evaluate(EvalConfig(None, mpii, predictions=theirs))
+    assert truth.people == 2 and truth.scores["predictions"].pck.pooled == 100
+
+
+def test_several_people_found_in_a_picture_are_not_told_apart(
+    run: Path, mpii: Path, tmp_path: Path
+) -> None:
+    """Though there are as many as in the dataset: the order of a detector is its own."""
+    picture = read_mpii(mpii, "test").image_paths[0]
+    box = {"file": str(picture), "bbox_xywh": [20, 20, 50, 50]}
+    (tmp_path / "boxes.json").write_text(json.dumps([box, box]))
+    words = PredictConfig(run, (str(picture),), tmp_path, boxes=tmp_path / "boxes.json")
+    predict(replace(words, outputs=("json",), device="cpu"))
+    with pytest.raises(InputError, match="has 2 of the people in v000_.* and the dataset 2, which"):
+        evaluate(EvalConfig(None, mpii, predictions=tmp_path / "predictions.json"))
 
 
 def test_nobody_to_measure_is_said_before_the_network_runs(

@@ -1,5 +1,6 @@
 """Joints in the files that people exchange them in."""
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -8,9 +9,11 @@ import numpy as np
 import pytest
 import scipy.io
 
+from softgate_ext.data.join import select_joints
+from softgate_ext.data.poseset import PoseSet
 from softgate_ext.engine.predictions import ORIGINS, read_predictions, write_predictions
 from softgate_ext.errors import InputError
-from softgate_ext.pose.skeleton import LSP, MPII
+from softgate_ext.pose.skeleton import LSP, MPII, Skeleton, name_skeleton
 
 JOINTS = np.random.default_rng(0).uniform(-20, 300, (5, 16, 2))
 SCORES = np.random.default_rng(1).random((5, 16))
@@ -21,8 +24,23 @@ def hdf5() -> Any:
     return pytest.importorskip("h5py")
 
 
+def people(count: int = 5, skeleton: Skeleton = MPII) -> PoseSet:
+    """People 0.jpg, 1.jpg, ..."""
+    flags = np.ones((count, len(skeleton)), bool)
+    return PoseSet(
+        name="few",
+        skeleton=skeleton,
+        image_paths=[Path(f"{i}.jpg") for i in range(count)],
+        joints=np.zeros((*flags.shape, 2), np.float32),
+        labelled=flags,
+        visible=flags,
+        centers=np.zeros((count, 2), np.float32),
+        sizes=np.ones(count, np.float32),
+    )
+
+
 def read(path: Path, origin: int | None = None) -> np.ndarray:
-    return read_predictions(path, 5, MPII, origin)[0]
+    return read_predictions(path, people(), origin).joints
 
 
 @pytest.mark.parametrize("suffix", ORIGINS)
@@ -51,6 +69,54 @@ def test_axes_in_any_order(tmp_path: Path, order: tuple[int, int, int]) -> None:
     np.testing.assert_allclose(read(tmp_path / "a.mat"), JOINTS)
 
 
+@pytest.mark.parametrize(
+    ("order", "axis"), [((0, 1, 2), "first"), ((2, 1, 0), "third"), ((0, 2, 1), "first")]
+)
+def test_as_many_people_as_joints_are_read_as_files_are_written(
+    tmp_path: Path, order: tuple[int, int, int], axis: str
+) -> None:
+    """As they lie, or with all axes reversed; the shape tells no more, which is said."""
+    joints = np.random.default_rng(2).uniform(0, 300, (16, 16, 2))
+    np.savez(tmp_path / "a.npz", preds=joints.transpose(order))
+    found = read_predictions(tmp_path / "a.npz", people(16))
+    np.testing.assert_array_equal(found.joints, joints)
+    assert f"are ambiguous: the {axis} was taken as people" in found.notes[-1]
+    (tmp_path / "a.json").write_text(json.dumps(joints.tolist()))
+    assert len(read_predictions(tmp_path / "a.json", people(16)).notes) == 1
+
+
+@pytest.mark.parametrize("suffix", ORIGINS)
+def test_joints_go_by_their_names(tmp_path: Path, suffix: str) -> None:
+    if suffix in (".h5", ".hdf5"):
+        hdf5()
+    path = tmp_path / f"lsp{suffix}"
+    joints = JOINTS[:, : len(LSP)]
+    write_predictions(path, joints, SCORES[:, : len(LSP)], LSP, IMAGES)
+    found = read_predictions(path, people())
+    assert found.skeleton.joints == LSP.joints
+    np.testing.assert_allclose(found.joints, select_joints(joints, LSP, MPII))
+    other = name_skeleton("doll", [f"joint{i}" for i in range(14)])
+    with pytest.raises(InputError, match="joints named right_ankle, .*; takes .*, joint0, joint1"):
+        read_predictions(path, people(5, other))
+
+
+def test_people_go_by_their_pictures(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    order = [3, 1, 0, 4, 2]
+    write_predictions(path, JOINTS[order], SCORES, MPII, [IMAGES[i] for i in order])
+    np.testing.assert_allclose(read(path), JOINTS)
+    np.testing.assert_allclose(read_predictions(path, people(3)).joints, JOINTS[:3])
+    with pytest.raises(InputError, match=r"nobody for 1 of the 6 people, first in 5\.jpg; takes"):
+        read_predictions(path, people(6))
+    crowd = dataclasses.replace(people(), image_paths=[Path(f"{i // 2}.jpg") for i in range(5)])
+    names = [image.name for image in crowd.image_paths]
+    write_predictions(path, JOINTS[::-1], SCORES, MPII, names[::-1])
+    found = read_predictions(path, crowd).joints  # those of a picture as they are listed
+    np.testing.assert_allclose(found, JOINTS[[1, 0, 3, 2, 4]])
+    with pytest.raises(InputError, match=r"has 2 of the people in 0\.jpg and the dataset 1, which"):
+        read(path)
+
+
 def test_scores_and_other_arrays_are_left_alone(tmp_path: Path) -> None:
     triples = np.concatenate([JOINTS, SCORES[..., None]], -1)
     other = np.zeros((5, 16, 2))
@@ -68,9 +134,10 @@ def test_origin_of_the_format_of_the_file_and_of_the_caller(tmp_path: Path) -> N
         ("plain.npz", None, 0), ("plain.npz", 1, 1), ("says.npz", None, 1), ("says.npz", 0, 0),
         ("plain.mat", None, 1), ("plain.mat", 0, 0),
     ):  # fmt: skip
-        joints, taken = read_predictions(tmp_path / name, 5, MPII, origin)  # type: ignore[arg-type]
-        assert taken == expected
-        np.testing.assert_allclose(joints, JOINTS - expected)
+        found = read_predictions(tmp_path / name, people(), origin)  # type: ignore[arg-type]
+        assert found.origin == expected
+        assert found.notes == (f"predictions read as {expected}-based",)
+        np.testing.assert_allclose(found.joints, JOINTS - expected)
 
 
 def test_matlab_7_3_is_hdf5(tmp_path: Path) -> None:
@@ -80,6 +147,13 @@ def test_matlab_7_3_is_hdf5(tmp_path: Path) -> None:
     with open(tmp_path / "new.mat", "r+b") as file:
         file.write(header)
     np.testing.assert_allclose(read(tmp_path / "new.mat"), JOINTS - 1)
+
+
+def test_a_submission_in_matlab_7_3_is_told_from_one_that_can_be_read(tmp_path: Path) -> None:
+    with hdf5().File(tmp_path / "new.h5", "w") as store:
+        store["pred/annorect"] = np.zeros(3)
+    with pytest.raises(InputError, match="pred is a struct in version 7.3, which -v7 saves"):
+        read(tmp_path / "new.h5")
 
 
 def by_name(person: np.ndarray) -> dict[str, Any]:
@@ -103,12 +177,9 @@ def coco(person: np.ndarray) -> dict[str, Any]:
         {"people": [{"keypoints": person.tolist()} for person in JOINTS]},
         [coco(person) for person in JOINTS],
         {"origin": 1, "predictions": (JOINTS + 1).tolist()},
-        [
-            {"file": "a.jpg", "people": [by_name(p) for p in JOINTS[:2]]},
-            {"file": "b.jpg", "people": [by_name(p) for p in JOINTS[2:]]},
-        ],
+        [by_name(person) for person in JOINTS],
     ],
-    ids=["nested", "named", "joints", "people", "coco", "origin", "softgate predict"],
+    ids=["nested", "named", "joints", "people", "coco", "origin", "by name"],
 )
 def test_json_of_several_kinds(tmp_path: Path, content: Any) -> None:
     (tmp_path / "a.json").write_text(json.dumps(content))
@@ -153,7 +224,7 @@ def test_bad_files_are_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="there is no file .*absent.npz"):
         read(tmp_path / "absent.npz")
     with pytest.raises(InputError, match=r"5 people with 14 joints, .* got preds \(5, 16, 2\)"):
-        read_predictions(tmp_path / "whole.npz", 5, LSP)
+        read_predictions(tmp_path / "whole.npz", people(5, LSP))
     with pytest.raises(InputError, match="save_predictions: got .*a.txt"):
         write_predictions(tmp_path / "a.txt", JOINTS, SCORES, MPII, IMAGES)
 
