@@ -82,23 +82,26 @@ __device__ void backward_reduce_chunk(const Backward& a, const Cut& cut, int gro
   }
 }
 
-// Adds the gradient of batch_norm at one pack to d.
+// Adds the gradient of batch_norm at one pack to d. In evaluation without the terms of the statistics,
+// which are zero: an infinite y times zero would be NaN.
 template <class K>
-__device__ void add_norm_grad(const Table<K>& table, int lane, bool with_relu,
+__device__ void add_norm_grad(const Table<K>& table, int lane, const Norm& norm,
                               const typename K::Values& dz, const typename K::Values& y,
                               typename K::A (&d)[K::kLanes]) {
   using A = typename K::A;
 #pragma unroll
   for (int v = 0; v < K::kLanes; v += K::kGroup) {
     forget_registers();
-    const Behind<K> at(table, lane, with_relu, v, dz, y);
+    const Behind<K> at(table, lane, norm.relu, v, dz, y);
     A mean_g[K::kGroupChannels], slope[K::kGroupChannels];
     table.read(kMeanG, lane, v, mean_g);
     table.read(kSlope, lane, v, slope);
 #pragma unroll
     for (int i = 0; i < K::kGroup; ++i) {
       const int c = K::channel_of(i);
-      d[v + i] += norm_grad(at.g[i], at.deviation[i], A(0), at.scale[c], mean_g[c], slope[c]);
+      d[v + i] += norm.training ? norm_grad(at.g[i], at.deviation[i], A(0), at.scale[c], mean_g[c],
+                                            slope[c])
+                                : at.scale[c] * at.g[i];
     }
   }
 }
@@ -168,7 +171,7 @@ __device__ void backward_map_chunk(const Backward& a, const Cut& cut, int group,
       A d[K::kLanes];
 #pragma unroll
       for (int v = 0; v < K::kLanes; ++v) d[v] = dy_pack.get(v);
-      if (normed) add_norm_grad(table, place.lane, a.norm.relu, dz_pack, y_pack, d);
+      if (normed) add_norm_grad(table, place.lane, a.norm, dz_pack, y_pack, d);
 #pragma unroll
       for (int v = 0; v < K::kLanes; ++v) {
         sums[K::channel_of(v)].value += skip_pack.get(v) * d[v];

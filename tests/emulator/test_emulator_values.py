@@ -47,6 +47,16 @@ def test_every_op_layout_and_dtype(kernels, op, layout, dtype, norm):
     run_everywhere(kernels, Case(**OPS[op], size=(2, 8, 16), layout=layout, dtype=dtype, norm=norm))
 
 
+@pytest.mark.parametrize("relu", [True, False])
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("op", OPS)
+def test_infinite_inputs_in_evaluation(kernels, op, layout, relu):
+    """NaN passes the ReLU, and the gradient behind an infinite y is what torch gives it."""
+    for dtype in (torch.float32, torch.bfloat16):
+        case = Case(**OPS[op], size=(2, 8, 16), layout=layout, dtype=dtype, norm="evaluation")
+        run_everywhere(kernels, replace(case, relu=relu, overflowed=True))
+
+
 @pytest.mark.parametrize("alpha", ["channel", "shared", "none"])
 @pytest.mark.parametrize("affine", [True, False])
 @pytest.mark.parametrize("relu", [True, False])
