@@ -112,6 +112,7 @@ def predict_people(
         num_workers=workers,
         pin_memory=inference.device.type == "cuda",
         worker_init_fn=leave_ctrl_c,
+        generator=torch.Generator(),  # as in `training_loader`
     )
     joints, scores = [], []
     for crops in batches(loader):

@@ -78,6 +78,7 @@ def training_loader(
         persistent_workers=workers > 0,
         pin_memory=device.type == "cuda",
         worker_init_fn=leave_ctrl_c,
+        generator=torch.Generator(),  # each beginning draws a number, which a resume must not feel
     )
 
 

@@ -80,6 +80,21 @@ def test_killed_at_any_file_it_resumes_to_the_same_weights(
     assert deaths >= 7  # log, configuration, and two or three files for each of two epochs
 
 
+def test_the_random_state_is_that_of_one_training_with_workers_too(
+    tiny: Make, tmp_path: Path, quiet: Console
+) -> None:
+    """However often the loaders begin anew."""
+    options = {"workers": 1, "schedule": "step"}
+    train(tiny(**options), quiet)
+    parts = tiny(out=tmp_path / "parts", epochs=1, **options)
+    train(parts, quiet)
+    train(replace(parts, epochs=2, resume=True), quiet)
+    first, second = (
+        checkpoint.load_state(out)["learner"]["rng"] for out in (tmp_path / "run", parts.out)
+    )
+    assert torch.equal(first, second)
+
+
 def test_resuming_a_finished_run_changes_nothing(
     tiny: Make, run: Path, tmp_path: Path, quiet: Console
 ) -> None:
