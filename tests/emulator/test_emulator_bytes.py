@@ -80,13 +80,23 @@ class TestTraining:
         hold(run(emulator, case, machine, True), case, BACKWARD[variant])
 
 
+SLICED = {
+    "block": (replace(BLOCK, widths=(128, 64, 64)), 4, 6),
+    "plain": (replace(PLAIN, widths=(256,)), 2, 3),
+    "add": (replace(ADD, skip_channels=256, low=256), 3.25, 5.25),
+    "concat": (replace(CONCAT, skip_channels=128, low=128), 2.625, 4.125),
+}
+
+
+@pytest.mark.parametrize("name", SLICED)
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_slices_wait_in_the_cache(emulator, layout):
+def test_slices_wait_in_the_cache(emulator, layout, name):
     """One read and one write of device memory, where the cache holds a few slices of four tensors;
     the same cache is far too small for two passes."""
-    case = replace(BLOCK, widths=(128, 64, 64), size=(4, 16, 16), layout=layout)
+    case, *ideals = SLICED[name]
+    case = replace(case, size=(8, 16, 16), layout=layout)
     device = Device(4, elements(case) * 3 // 4, 99 << 10, 1)
-    for backward, ideal in ((False, 4), (True, 6)):
+    for backward, ideal in zip((False, True), ideals, strict=True):
         sliced = Machine("sliced", device, cache_bytes=device.l2_bytes)
         moved = run(emulator, case, sliced, backward).device_bytes / elements(case)
         assert ideal <= moved <= ideal * MARGIN
