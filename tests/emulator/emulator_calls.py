@@ -142,7 +142,7 @@ class Machine:
         order_seed: 0 runs threads in order, ONE_WARP_AHEAD one warp as far as it can, the last
             one first, another number shuffles them.
         cache_bytes: Of the least-recently-used cache behind which device bytes are counted.
-        edge_blocks: Blocks that run at either end of a grid; 0 for all.
+        edge_blocks: Blocks that run on either side of a grid's ends and middle; 0 for all.
         poison: Outputs start as NaN; on a GPU they may start as memory that nobody wrote, for initcheck.
     """
 
