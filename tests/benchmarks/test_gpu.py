@@ -88,7 +88,7 @@ def test_the_suite_is_collected_without_optional_packages(monkeypatch, tmp_path)
 
 
 def test_sanitizer_that_is_not_there(monkeypatch):
-    monkeypatch.setattr(gpu, "find_sanitizer", lambda: None)
+    monkeypatch.setattr(gpu.toolkit, "find_tool", lambda name: None)
     stage = gpu.run_stage("sanitize", gpu.parse([]))
     assert not stage.ok and "compute-sanitizer was not found" in stage.steps[0].says
 
