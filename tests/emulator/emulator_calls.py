@@ -102,7 +102,13 @@ class Device(Structure):
         ("l2_bytes", c_int64),
         ("shared_bytes", c_int),
         ("cluster", c_int),
+        ("cooperative", c_int),
     ]
+
+    def __init__(
+        self, processors: int, l2_bytes: int, shared_bytes: int, cluster: int, cooperative: int = 2
+    ):
+        super().__init__(processors, l2_bytes, shared_bytes, cluster, cooperative)
 
 
 class _Options(Structure):
