@@ -172,3 +172,23 @@ def test_small_tensors_take_one_launch(emulator, layout, variant):
             machine = Machine(chosen, CLUSTER_GPU)
             assert run(emulator, case, machine, False).launches == 1
             assert run(emulator, case, machine, True).launches == 1
+
+
+@pytest.mark.parametrize("passes", [1, 2])
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_small_tensors_take_two_passes_where_packs_are_not_whole(emulator, layout, passes):
+    """As docs/cuda.md says it: what divides into packs, and what just does not."""
+    half, single = torch.bfloat16, torch.float32
+    if layout == "contiguous":
+        sizes = {1: ((half, 8), (single, 4), (single, 12)), 2: ((half, 4), (half, 12), (single, 6))}
+        cases = [
+            Case("add", (), (2, w, w), low=8, skip_channels=8, dtype=d) for d, w in sizes[passes]
+        ]
+    else:
+        widths = {1: ((36, 18, 18), (8,)), 2: ((18, 9, 9), (5,))}
+        cases = [Case("residual", w, (2, 4, 4), dtype=half) for w in widths[passes]]
+    for case in cases:
+        case = replace(case, layout=layout)
+        machine = Machine("automatic", CLUSTER_GPU)
+        assert run(emulator, case, machine, False).launches == {1: 1, 2: 3}[passes]
+        assert run(emulator, case, machine, True).launches == {1: 1, 2: 4}[passes]
