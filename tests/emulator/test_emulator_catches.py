@@ -188,8 +188,8 @@ KERNELS = {
     ),
     "an infinite y times a slope of zero": Wrong(
         "backward.cuh",
-        "d[v + i] += norm.training ? norm_grad(",
-        "d[v + i] += norm.eps > 0 ? norm_grad(",
+        "d[v + i] += training ? norm_grad(",
+        "d[v + i] += training || lane >= 0 ? norm_grad(",
         INFINITE,
         TWO_PASS,
         "not close",
