@@ -13,6 +13,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 import sysconfig
 from pathlib import Path
 
@@ -20,6 +21,9 @@ from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext as SetuptoolsBuildExt
 
 ROOT = Path(__file__).resolve().parent
+sys.path.insert(0, str(ROOT / "csrc" / "cuda"))
+from toolkit import homes  # noqa: E402
+
 NO_TORCH = (
     "softgate_ext is built against the torch that it will run with, and this build environment has "
     "none: install torch first, then run 'pip install --no-build-isolation' with the same arguments."
@@ -44,15 +48,7 @@ def no_compiler() -> str:
 
 def find_cuda() -> str | None:
     """The toolkit's folder: one that holds the headers, not only a wrapper of nvcc on the PATH."""
-    asked = [os.environ[v] for v in ("CUDA_HOME", "CUDA_PATH") if os.environ.get(v)]
-    nvcc = shutil.which("nvcc")
-    beside = [str(Path(nvcc).resolve().parents[1])] if nvcc else []
-    usual = [
-        "/usr/local/cuda",
-        *sorted(map(str, Path("/usr/local").glob("cuda-*")), reverse=True),
-        "/opt/cuda",
-    ]
-    for home in [*asked, *beside, *usual]:
+    for home in homes():
         header = Path(home, "include", "cuda_runtime.h")
         if header.is_file() and Path(home, "bin", "nvcc").is_file():
             return home

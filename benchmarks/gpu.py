@@ -17,7 +17,6 @@ import importlib.util
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
 import time
@@ -30,6 +29,9 @@ from typing import Any
 from benchmarks.verdict import Stage, Step, share_table, shares, summary
 
 ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / "csrc" / "cuda"))
+import toolkit  # noqa: E402
+
 EMULATOR = ROOT / "tests" / "emulator"
 SANITIZERS = ("memcheck", "racecheck", "synccheck", "initcheck")
 SIZE = "32x256x64x64"
@@ -122,7 +124,7 @@ def cases(_: argparse.Namespace) -> Iterable[Callable[[], Step]]:
 
 
 def sanitize(_: argparse.Namespace) -> Iterable[Callable[[], Step]]:
-    tool = find_sanitizer()
+    tool = toolkit.find_tool("compute-sanitizer")
     if tool is None:
         says = "compute-sanitizer was not found: put it on the PATH or set CUDA_HOME"
         return [lambda: Step("compute-sanitizer", False, 0.0, says)]
@@ -134,16 +136,6 @@ def sanitize(_: argparse.Namespace) -> Iterable[Callable[[], Step]]:
         return lambda: run(check, command, sanitizer_verdict, **env)
 
     return [step(check) for check in SANITIZERS]
-
-
-def find_sanitizer() -> str | None:
-    name = "compute-sanitizer"
-    homes = [os.environ[v] for v in ("CUDA_HOME", "CUDA_PATH") if os.environ.get(v)]
-    for home in [*homes, "/usr/local/cuda", "/opt/cuda"]:
-        for place in ("bin", "compute-sanitizer"):
-            if Path(home, place, name).is_file():
-                return str(Path(home, place, name))
-    return shutil.which(name)
 
 
 def sanitizer_verdict(code: int, output: str) -> tuple[bool, str]:

@@ -39,7 +39,7 @@ SOFTGATE_FN V relu_grad(V dz, V pre) {
 
 // Gradient of batch_norm to its input in training:
 //   scale * (g - mean(g) - (y - mean) * slope),  slope = sum(g * (y - mean)) / (count * (var + eps))
-// In evaluation mean_g = slope = 0.
+// In evaluation it is scale * g alone, also where y is infinite.
 template <class V>
 SOFTGATE_FN V norm_grad(V g, V y, V mean, V scale, V mean_g, V slope) {
   return scale * (g - mean_g - (y - mean) * slope);

@@ -82,9 +82,10 @@ __device__ void backward_reduce_chunk(const Backward& a, const Cut& cut, int gro
   }
 }
 
-// Adds the gradient of batch_norm at one pack to d.
+// Adds the gradient of batch_norm at one pack to d. In evaluation without the terms of the statistics,
+// which are zero: an infinite y times zero would be NaN.
 template <class K>
-__device__ void add_norm_grad(const Table<K>& table, int lane, bool with_relu,
+__device__ void add_norm_grad(const Table<K>& table, int lane, bool with_relu, bool training,
                               const typename K::Values& dz, const typename K::Values& y,
                               typename K::A (&d)[K::kLanes]) {
   using A = typename K::A;
@@ -98,7 +99,8 @@ __device__ void add_norm_grad(const Table<K>& table, int lane, bool with_relu,
 #pragma unroll
     for (int i = 0; i < K::kGroup; ++i) {
       const int c = K::channel_of(i);
-      d[v + i] += norm_grad(at.g[i], at.deviation[i], A(0), at.scale[c], mean_g[c], slope[c]);
+      d[v + i] += training ? norm_grad(at.g[i], at.deviation[i], A(0), at.scale[c], mean_g[c], slope[c])
+                           : at.scale[c] * at.g[i];
     }
   }
 }
@@ -138,9 +140,11 @@ struct ReadMemory {
 };
 
 // Writes the gradients of a chunk and adds skip * d to the sums of alpha. One pack of each of four
-// tensors is in flight: with the registers that more would take, fewer threads would fit.
+// tensors is in flight: with the registers that more would take, fewer threads would fit. `training` is
+// a constant in the one-read kernels, which have no register for a choice.
 template <class K, class Read>
 __device__ void backward_map_chunk(const Backward& a, const Cut& cut, int group, int split,
+                                   bool training,
                                    const Terms<typename K::A>* terms,
                                    GateSum<typename K::A> (&sums)[K::kChannels], Read read) {
   using A = typename K::A;
@@ -168,7 +172,7 @@ __device__ void backward_map_chunk(const Backward& a, const Cut& cut, int group,
       A d[K::kLanes];
 #pragma unroll
       for (int v = 0; v < K::kLanes; ++v) d[v] = dy_pack.get(v);
-      if (normed) add_norm_grad(table, place.lane, a.norm.relu, dz_pack, y_pack, d);
+      if (normed) add_norm_grad(table, place.lane, a.norm.relu, training, dz_pack, y_pack, d);
 #pragma unroll
       for (int v = 0; v < K::kLanes; ++v) {
         sums[K::channel_of(v)].value += skip_pack.get(v) * d[v];
@@ -260,13 +264,14 @@ __global__ void __launch_bounds__(kThreads)
 // The gradients of one chunk by one block, and its partial sums for alpha where they are wanted.
 template <class K>
 __device__ void backward_map_block(const Backward& a, const Cut& cut, int group, int split,
+                                   bool training,
                                    const Terms<typename K::A>* terms,
                                    GateSum<typename K::A>* partials) {
   const Place<K> place(a.dims, cut, group);
   const ReadMemory<K> read{input<K>(a.dz, a.dims, place.channel),
                            input<K>(a.y, a.dims, place.channel)};
   GateSum<typename K::A> sums[K::kChannels] = {};
-  backward_map_chunk<K>(a, cut, group, split, terms, sums, read);
+  backward_map_chunk<K>(a, cut, group, split, training, terms, sums, read);
   if (a.dalpha) write_partials<K>(a.dims, cut, group, split, sums, partials);
 }
 
@@ -276,7 +281,8 @@ __global__ void __launch_bounds__(kThreads, kBlocksPerProcessor)
     backward_map(const __grid_constant__ Backward a, const __grid_constant__ Cut cut,
                  const Terms<typename K::A>* terms, GateSum<typename K::A>* partials) {
   const int work = gridDim.x - 1 - blockIdx.x;
-  backward_map_block<K>(a, cut, work % cut.groups, work / cut.groups, terms, partials);
+  backward_map_block<K>(a, cut, work % cut.groups, work / cut.groups, a.norm.training, terms,
+                        partials);
 }
 
 }  // namespace softgate::cuda

@@ -2,14 +2,15 @@
 #include <atomic>
 #include <mutex>
 
-#include "forward.cuh"
 #include "launch.cuh"
+#include "resident.cuh"
+#include "sliced.cuh"
 
 namespace softgate::cuda {
 namespace {
 
 constexpr int kMaxDevices = 64;
-constexpr int kMaxCluster = 8;  // the largest that every device with clusters takes
+constexpr int kMaxCluster = 8;  // larger ones not every device with clusters takes
 
 std::atomic<Variant> forced{Variant::automatic};
 
@@ -17,6 +18,38 @@ int attribute(cudaDeviceAttr which, int device) {
   int value = 0;
   check("a kernel: asking for a device's attributes", cudaDeviceGetAttribute(&value, which, device));
   return value;
+}
+
+// What is asked for in the name of all kernels of a variant: their __launch_bounds__ are the same, and
+// none has more channels to merge.
+using Widest = Tiling<__half, true, 8, true, true>;
+
+// The largest cluster whose blocks each have all the shared memory that a block may have. A slice of a
+// GPU may have too few multiprocessors side by side for eight.
+int largest_cluster(int shared_bytes) {
+  const auto kernel = forward_resident<Widest>;
+  allow_shared("a kernel: asking for clusters", kernel, shared_bytes);
+  for (int blocks = kMaxCluster; blocks > 1; blocks /= 2) {
+    const Configuration asked({blocks, kThreads, size_t(shared_bytes), blocks}, nullptr);
+    int clusters = 0;
+    if (cudaOccupancyMaxActiveClusters(&clusters, kernel, &asked.config) == cudaSuccess &&
+        clusters > 0) {
+      return blocks;
+    }
+    (void)cudaGetLastError();  // an answer, not a failure
+  }
+  return 1;
+}
+
+// How many blocks of a cooperative grid a multiprocessor holds.
+int cooperative_blocks(int index) {
+  int blocks = 0;
+  if (!attribute(cudaDevAttrCooperativeLaunch, index)) return 0;
+  check("a kernel: asking for its blocks",
+        cudaOccupancyMaxActiveBlocksPerMultiprocessor(
+            &blocks, forward_sliced<Widest>, kThreads,
+            merge_bytes<Moments<float>>(Widest::kChannels, kThreads)));
+  return blocks;
 }
 
 Device describe(int index) {
@@ -28,7 +61,8 @@ Device describe(int index) {
   cudaFuncAttributes compiled = {};
   check("a kernel: asking for a kernel's attributes",
         cudaFuncGetAttributes(&compiled, forward_finish<float>));
-  device.cluster = compiled.ptxVersion >= 90 ? kMaxCluster : 1;
+  device.cluster = compiled.ptxVersion >= 90 ? largest_cluster(device.shared_bytes) : 1;
+  device.cooperative = cooperative_blocks(index);
   return device;
 }
 

@@ -19,10 +19,10 @@ struct KeepNothing {
 
 // Calls use(number, n, pixel, y) for the packs of y of a chunk, and after every kAtOnce or fewer of
 // them done(packs), with the packs of y beside each other. That many packs of each tensor of the
-// source are in flight before the first is used.
+// source are in flight before the first is used. `again`: a later pass reads the branch once more.
 template <class K, class Use, class Done>
 __device__ void for_packs_of_y(const Forward& a, const Cut& cut, int split, const Place<K>& place,
-                               const Table<K>& table, Use use, Done done) {
+                               const Table<K>& table, bool again, Use use, Done done) {
   constexpr int kItems = K::kPacks < K::kAtOnce ? K::kAtOnce / K::kPacks : 1;
   constexpr int kPart = K::kPacks < K::kAtOnce ? K::kPacks : K::kAtOnce;  // of an item at once
   const SourceReader<K> source(a.source, a.dims, table, place.lane, place.channel);
@@ -47,7 +47,7 @@ __device__ void for_packs_of_y(const Forward& a, const Cut& cut, int split, cons
       for (int i = 0; i < kItems; ++i) {
 #pragma unroll
         for (int p = 0; p < kPart; ++p) {
-          if (i < items) loaded[i][p] = source.load_pack(walk, spot[i], begin + p);
+          if (i < items) loaded[i][p] = source.load_pack(walk, spot[i], begin + p, again);
         }
       }
 #pragma unroll
@@ -75,8 +75,9 @@ __device__ void forward_reduce_chunk(const Forward& a, const Cut& cut, int group
   const Table<K> table(cut, group, a.dims, &a.source, nullptr, nullptr, nullptr, nullptr);
   if (!place.active) return;
   const Output<K> y = output<K>(a.y, a.dims, place.channel);
+  const bool again = a.y == nullptr && std::is_same_v<Keep, KeepNothing>;  // the branch is y
   for_packs_of_y(
-      a, cut, split, place, table,
+      a, cut, split, place, table, again,
       [&](int i, int n, typename K::Pixel pixel, const typename K::Values& pack) {
         if (y) store(y.at(n, pixel), pack);
         keep(i, pack);
@@ -118,7 +119,7 @@ __device__ void forward_map_chunk(const Forward& a, const Cut& cut, int group, i
   const Output<K> y = output<K>(a.y, a.dims, place.channel);
   const Output<K> z = output<K>(a.z, a.dims, place.channel);
   for_packs_of_y(
-      a, cut, split, place, table,
+      a, cut, split, place, table, false,
       [&](int, int n, typename K::Pixel pixel, const typename K::Values& pack) {
         if (y) store_cs(y.at(n, pixel), pack);
         if (z) store_cs(z.at(n, pixel), normalise(pack, table, place.lane, a.norm.relu));

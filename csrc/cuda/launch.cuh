@@ -97,6 +97,36 @@ inline void check(const char* kernel, cudaError_t error) {
                            " failed: " + cudaGetErrorString(error));
 }
 
+// The limit belongs to the kernel, whoever launches it. Every call sets the same, all that a block may
+// have on the device: by its own needs, one thread's call would take what another's is about to use.
+template <class Kernel>
+void allow_shared(const char* name, Kernel* kernel, int most) {
+  check(name, cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, most));
+}
+
+// A grid as CUDA takes it.
+struct Configuration {
+  cudaLaunchConfig_t config = {};
+  cudaLaunchAttribute attribute = {};
+
+  Configuration(const Configuration&) = delete;  // the one points at the other
+  Configuration(const Grid& grid, Stream stream) {
+    config.gridDim = dim3(static_cast<unsigned>(grid.blocks));
+    config.blockDim = dim3(grid.threads);
+    config.dynamicSmemBytes = grid.shared;
+    config.stream = stream;
+    config.attrs = &attribute;
+    config.numAttrs = grid.cluster > 1 || grid.cooperative;
+    if (grid.cluster > 1) {
+      attribute.id = cudaLaunchAttributeClusterDimension;
+      attribute.val.clusterDim = {static_cast<unsigned>(grid.cluster), 1, 1};
+    } else {
+      attribute.id = cudaLaunchAttributeCooperative;
+      attribute.val.cooperative = grid.cooperative;
+    }
+  }
+};
+
 template <class... P, class... Args>
 void launch(const char* name, void (*kernel)(P...), const Grid& grid, Stream stream,
             const Args&... args) {
@@ -104,27 +134,9 @@ void launch(const char* name, void (*kernel)(P...), const Grid& grid, Stream str
     throw std::invalid_argument(std::string("softgate: ") + name + " would need " +
                                 std::to_string(grid.blocks) + " blocks, a grid has 2^31 - 1");
   }
-  if (grid.shared > 48 * 1024) {
-    check(name, cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
-                                     static_cast<int>(grid.shared)));
-  }
-  cudaLaunchConfig_t config = {};
-  config.gridDim = dim3(static_cast<unsigned>(grid.blocks));
-  config.blockDim = dim3(grid.threads);
-  config.dynamicSmemBytes = grid.shared;
-  config.stream = stream;
-  cudaLaunchAttribute attribute = {};
-  config.attrs = &attribute;
-  if (grid.cluster > 1) {
-    attribute.id = cudaLaunchAttributeClusterDimension;
-    attribute.val.clusterDim = {static_cast<unsigned>(grid.cluster), 1, 1};
-    config.numAttrs = 1;
-  } else if (grid.cooperative) {
-    attribute.id = cudaLaunchAttributeCooperative;
-    attribute.val.cooperative = 1;
-    config.numAttrs = 1;
-  }
-  check(name, cudaLaunchKernelEx(&config, kernel, static_cast<P>(args)...));
+  if (grid.shared > 48 * 1024) allow_shared(name, kernel, current_device().shared_bytes);
+  const Configuration launch(grid, stream);
+  check(name, cudaLaunchKernelEx(&launch.config, kernel, static_cast<P>(args)...));
 }
 #endif
 

@@ -97,6 +97,14 @@ struct WordOf<2> {
   using type = unsigned short;
 };
 
+// Says that a place is in global memory: a pointer out of a call's struct could be to any, and the
+// access would look its kind up.
+template <class T>
+__device__ __forceinline__ T* global(T* place) {
+  __builtin_assume(__isGlobal(place));
+  return place;
+}
+
 // The machine word a pack is loaded and stored as.
 template <class P>
 using Word = typename WordOf<sizeof(P)>::type;
@@ -104,7 +112,7 @@ using Word = typename WordOf<sizeof(P)>::type;
 template <class P, class T>
 __device__ __forceinline__ P load(const T* place) {
   trace_read(place, sizeof(P));
-  const Word<P> word = *reinterpret_cast<const Word<P>*>(place);
+  const Word<P> word = *reinterpret_cast<const Word<P>*>(global(place));
   return bits_as<P>(word);
 }
 
@@ -117,7 +125,7 @@ __device__ __forceinline__ P load_cs(const T* place) {
 template <class P, class T>
 __device__ __forceinline__ void store(T* place, const P& pack) {
   trace_write(place, sizeof(P));
-  *reinterpret_cast<Word<P>*>(place) = bits_as<Word<P>>(pack);
+  *reinterpret_cast<Word<P>*>(global(place)) = bits_as<Word<P>>(pack);
 }
 
 template <class P, class T>
@@ -132,7 +140,7 @@ __device__ __forceinline__ A channel_value(const void* vector, long long i, A ot
   if (vector == nullptr) return other;
   const A* place = static_cast<const A*>(vector) + i;
   trace_read(place, sizeof(A));
-  return *place;
+  return *global(place);
 }
 
 template <class A>
@@ -140,7 +148,7 @@ __device__ __forceinline__ void set_channel_value(void* vector, long long i, A v
   if (vector == nullptr) return;
   A* place = static_cast<A*>(vector) + i;
   trace_write(place, sizeof(A));
-  *place = value;
+  *global(place) = value;
 }
 
 }  // namespace softgate::cuda

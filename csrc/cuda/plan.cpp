@@ -118,13 +118,15 @@ int packs_of_item(const Dims& dims, const Plan& plan) {
 }
 
 bool plan_sliced(const Dims& dims, DType dtype, const Device& device, int tensors, Plan& plan) {
+  const int64_t blocks =
+      int64_t(device.processors) * std::min(device.cooperative, kBlocksPerProcessor);
+  if (blocks == 0) return false;
   const int64_t slice_bytes = device.l2_bytes / 2 / kSlicesUnderWay / tensors;
   for (int lanes = dims.channels_last ? 8 : 1; lanes > 0; lanes /= 2) {
     Cut cut = block_shape(dims, dtype, plan.packing, lanes);
     const int64_t group_bytes = cut.items * cut.lanes * packs_of_item(dims, plan) * kPackBytes;
     if (lanes == 1 && dims.channels_last) break;  // less than a sector of 32 bytes
     if (group_bytes > slice_bytes) continue;
-    const int64_t blocks = int64_t(device.processors) * kBlocksPerProcessor;
     const int64_t most = std::clamp<int64_t>(slice_bytes / group_bytes, 1, cut.groups);
     plan.slices = static_cast<int>(ceil_div(cut.groups, most));
     plan.slice_groups = static_cast<int>(ceil_div(cut.groups, plan.slices));

@@ -23,6 +23,7 @@ struct Device {
   int64_t l2_bytes;
   int shared_bytes;  // shared memory a block may ask for
   int cluster;       // blocks a cluster may have: 1 before sm_90
+  int cooperative;   // blocks of a cooperative grid that a multiprocessor holds; 0: there are no such grids
 };
 
 constexpr int kThreads = 256;

@@ -102,7 +102,7 @@ __global__ void __launch_bounds__(kThreads, kBlocksPerProcessor)
   });
   GateSum<A> gate[K::kChannels] = {};
   backward_map_chunk<K>(
-      a, cut, group, rank, terms, gate,
+      a, cut, group, rank, true, terms, gate,
       [&](int i, int, typename K::Pixel, Values& dz, Values& y) {
         dz = kept.at(i, 0);
         y = kept.at(i, 1);

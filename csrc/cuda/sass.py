@@ -3,7 +3,7 @@
     python csrc/cuda/sass.py [--arch 90 ...] [--write docs/kernels.md]
 
 Prints a table and exits with 1 where a kernel of whole packs spills, uses local memory, or does
-not move its tensors by 128 bits. Needs nvcc and a disassembler (cuobjdump: the toolkit's, or the
+not move its tensors by 128 bits of global memory. Needs nvcc and a disassembler (cuobjdump: the toolkit's, or the
 copy in triton's wheel); no GPU.
 """
 
@@ -11,7 +11,6 @@ import argparse
 import importlib.util
 import os
 import re
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -21,6 +20,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE))
+import toolkit  # noqa: E402
+
 SOURCES = ("forward.cu", "backward.cu")
 # Shared memory (KiB) and threads of a multiprocessor.
 PROCESSORS = {
@@ -84,7 +86,7 @@ class Kernel:
             return
         if self.spills or self.stack:
             yield f"{self.spills} bytes of spills, {self.stack} of stack"
-        if any(self.widths.get(f"{way} local") for way in ("load", "store")):
+        if any(key.startswith("local") for key in self.widths):
             yield "accesses to local memory"
         if self.finishes:
             return
@@ -92,6 +94,8 @@ class Kernel:
             yield "no 128-bit load"
         if not self.widths.get("store 128") and not self.name.endswith("_reduce"):
             yield "no 128-bit store"
+        if any(self.widths.get(f"generic {way} 128") for way in ("load", "store")):
+            yield "packs that are not known to be in global memory"
         if any(self.widths.get(f"{way} {bits}") for way in ("load", "store") for bits in (8, 16)):
             yield "accesses of 8 or 16 bits"
         if self.blocks(arch) < PROMISED_BLOCKS:
@@ -155,16 +159,13 @@ def release(nvcc: str) -> str:
 
 
 def find_tool(name: str) -> str | None:
-    """A program of the toolkit; cuobjdump also as triton carries it."""
-    homes = [os.environ[v] for v in ("CUDA_HOME", "CUDA_PATH") if os.environ.get(v)]
-    places = [Path(home, "bin") for home in [*homes, "/usr/local/cuda", "/opt/cuda"]]
+    """A program of the toolkit, or the copy of it that triton carries."""
     spec = importlib.util.find_spec("triton")
-    places += [
-        Path(p, "backends/nvidia/bin") for p in (spec and spec.submodule_search_locations) or ()
+    inside = [
+        Path(p, "backends/nvidia/bin", name)
+        for p in (spec and spec.submodule_search_locations) or ()
     ]
-    on_path = shutil.which(name)
-    inside = [p / name for p in places if (p / name).is_file()]
-    return str(inside[0]) if inside else on_path
+    return toolkit.find_tool(name) or next((str(p) for p in inside if p.is_file()), None)
 
 
 def compile_for(arch: int, source: str, nvcc: str, cuobjdump: str) -> list[Kernel]:
@@ -225,7 +226,8 @@ def read_log(log: str, kernels: dict[str, Kernel]) -> None:
 
 
 def read_sass(sass: str, kernels: dict[str, Kernel]) -> None:
-    """Global and local accesses by width, from the disassembly."""
+    """Global and local accesses by width, from the disassembly. Generic ones apart: the shared memory
+    of another block of the cluster is read by them, and a vector per channel may be."""
     current = None
     for line in sass.splitlines():
         if function := re.search(r"Function : (\w+)", line):
@@ -234,7 +236,8 @@ def read_sass(sass: str, kernels: dict[str, Kernel]) -> None:
             if "/*" not in line.split(access[0])[0]:
                 continue
             way = "load" if access[1] == "LD" else "store"
-            key = f"{way} local" if access[2] == "L" else f"{way} {width(access[3])}"
+            kind = {"G": "", "L": "local ", "": "generic "}[access[2]]
+            key = f"{kind}{way} {width(access[3])}"
             current.widths[key] = current.widths.get(key, 0) + 1
 
 
@@ -270,7 +273,7 @@ def table(found: dict[int, list[Kernel]]) -> str:
 
 
 def widths_of(kernel: Kernel) -> Iterable[int]:
-    return [int(key.split()[1]) for key in kernel.widths if not key.endswith("local")]
+    return [int(key.split()[1]) for key in kernel.widths if key.startswith(("load", "store"))]
 
 
 def page(text: str, compiler: str) -> str:

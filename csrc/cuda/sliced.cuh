@@ -88,7 +88,7 @@ __global__ void __launch_bounds__(kThreads, kBlocksPerProcessor)
         write_partials<K>(a.dims, cut, group, split, sums, partials);
       },
       [&](int group, int split) {
-        backward_map_block<K>(a, cut, group, split, terms, gate_partials);
+        backward_map_block<K>(a, cut, group, split, true, terms, gate_partials);
       });
   if (a.dalpha == nullptr) return;
   barrier.arrive();

@@ -25,7 +25,8 @@ class BranchView {
     if constexpr (!K::kPairs) whole_ = part(0);
   }
 
-  __device__ typename K::Values read(int n, typename K::Pixel pixel) const {
+  // `again`: a later pass reads the same, so it had better wait in L2. (Pairs leave that to the cache.)
+  __device__ typename K::Values read(int n, typename K::Pixel pixel, bool again) const {
     typename K::Values pack{};
     if constexpr (K::kPairs) {
 #pragma unroll
@@ -37,7 +38,8 @@ class BranchView {
         for (int i = 0; i < Pair::kUnits; ++i) pack.unit[v / 2 * Pair::kUnits + i] = values.unit[i];
       }
     } else if (whole_) {
-      pack = load_cs<typename K::Values>(whole_.at(n, pixel));
+      const auto place = whole_.at(n, pixel);
+      pack = again ? load<typename K::Values>(place) : load_cs<typename K::Values>(place);
     }
     return pack;
   }
@@ -108,10 +110,10 @@ class SourceReader {
     }
   }
 
-  // Pack q of an item; zero where a tensor is absent.
-  __device__ Loaded load_pack(const Walk<K>& walk, const Spot<K>& spot, int q) const {
+  // Pack q of an item; zero where a tensor is absent. `again`: of the branch, see BranchView.
+  __device__ Loaded load_pack(const Walk<K>& walk, const Spot<K>& spot, int q, bool again) const {
     const typename K::Pixel pixel = spot.first + walk.offset(q);
-    Loaded loaded{{}, branch_.read(spot.n, pixel)};
+    Loaded loaded{{}, branch_.read(spot.n, pixel, again)};
     if (skip_) loaded.skip = load_cs<typename K::Values>(skip_.at(spot.n, pixel));
     return loaded;
   }

@@ -75,14 +75,14 @@ class Walk {
     left = mine > 0 ? static_cast<int>((mine + cut.rows - 1) / cut.rows) : 0;
     const int64_t item = begin + row;
     const int64_t line = item >> 31 ? item / cut.cols : unsigned(item) / unsigned(cut.cols);
-    col_ = static_cast<int>(item - line * cut.cols);
-    n_ = static_cast<int>(K::kQuads ? line / cut.lines : line);
-    line_ = static_cast<int>(line - int64_t(n_) * cut.lines);
+    col_ = static_cast<unsigned>(item - line * cut.cols);
+    n_ = static_cast<unsigned>(K::kQuads ? line / cut.lines : line);
+    line_ = static_cast<unsigned>(line - int64_t(n_) * cut.lines);
   }
 
   __device__ Spot<K> next() {
-    const int col = col_ * (K::kCols * K::kPixels);
-    Spot<K> spot{n_, typename K::Pixel(line_ * K::kRows) * width_ + col, 0};
+    const int col = static_cast<int>(col_ * (K::kCols * K::kPixels));
+    Spot<K> spot{static_cast<int>(n_), typename K::Pixel(line_ * K::kRows) * width_ + col, 0};
     if constexpr (K::kQuads) {
       spot.low = typename K::Pixel(line_) * (width_ / 2) + col / 2;
       if constexpr (K::kChannelsLast) {
@@ -96,11 +96,11 @@ class Walk {
     }
     n_ += cut_.step_n;
     col_ += cut_.step_col;
-    if (col_ >= cut_.cols) {
+    if (col_ >= static_cast<unsigned>(cut_.cols)) {
       col_ -= cut_.cols;
       ++(K::kQuads ? line_ : n_);
     }
-    if (K::kQuads && line_ >= cut_.lines) {
+    if (K::kQuads && line_ >= static_cast<unsigned>(cut_.lines)) {
       line_ -= cut_.lines;
       ++n_;
     }
@@ -116,7 +116,7 @@ class Walk {
  private:
   const Cut& cut_;
   int width_;
-  int n_, line_, col_;
+  unsigned n_, line_, col_;  // a step past the last of 2^31 - 1 must not overflow
 };
 
 // A tensor seen from a thread: where its channel lies at a pixel. Empty where the tensor is absent or

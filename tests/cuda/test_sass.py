@@ -66,6 +66,7 @@ def test_reads_a_kernel_that_finishes_sums(sass):
         (dict(spills=8), "16 bytes of spills, 0 of stack"),
         (dict(stack=24), "0 bytes of spills, 24 of stack"),
         (dict(load="64"), "no 128-bit load"),
+        (dict(extra="ST.E.128"), "packs that are not known to be in global memory"),
         (dict(extra="STL.64"), "accesses to local memory"),
         (dict(extra="STG.E.U16"), "accesses of 8 or 16 bits"),
         (dict(registers=168), "only 1 block on a multiprocessor"),

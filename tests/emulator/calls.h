@@ -17,7 +17,7 @@ struct Options {
   int32_t variant;
   uint32_t order_seed;
   int64_t cache_bytes;  // 0: no cache
-  int64_t edge_blocks;  // that run at either end of a grid; 0: all
+  int64_t edge_blocks;  // that run on either side of a grid's ends and middle; 0: all
   int32_t poison;       // 1: what the call has to write starts as NaN; 0: nobody has written it
 };
 

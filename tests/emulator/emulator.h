@@ -62,6 +62,9 @@ void trace(const void* place, int bytes, bool write, bool last);
 #define __shfl_xor_sync(lanes, word, mask) \
   ::emulator::shuffle_xor(lanes, word, mask, __FILE__, __LINE__)
 
+#define __isGlobal(place) true
+#define __builtin_assume(condition) ((void)(condition))
+
 template <class T>
 T __ldcs(const T* place) {
   return *place;

@@ -6,6 +6,7 @@ import importlib.util
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable, Iterable
 from functools import cache
 from pathlib import Path
@@ -15,6 +16,9 @@ import torch
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 CUDA = ROOT / "csrc" / "cuda"
+sys.path.insert(0, str(CUDA))
+import toolkit  # noqa: E402
+
 LAUNCHERS = ("forward.cu", "backward.cu", "plan.cpp")
 MACHINE = ("fibers.cpp", "machine.cpp", "scheduler.cpp")
 FLAGS = [
@@ -39,10 +43,7 @@ SANITIZE = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
 @cache
 def cuda_headers() -> Path | None:
     """A folder with CUDA's headers: a toolkit's, or the copy that a wheel carries."""
-    roots = [os.environ[name] for name in ("CUDA_HOME", "CUDA_PATH") if os.environ.get(name)]
-    nvcc = shutil.which("nvcc")
-    roots += [str(Path(nvcc).resolve().parents[1])] if nvcc else []
-    folders = [Path(root, "include") for root in [*roots, "/usr/local/cuda", "/opt/cuda"]]
+    folders = [Path(home, "include") for home in toolkit.homes()]
     for package, inside in (("triton", "backends/nvidia/include"), ("nvidia", "cu13/include")):
         spec = importlib.util.find_spec(package)
         for location in (spec.submodule_search_locations or ()) if spec else ():
@@ -98,8 +99,7 @@ def why_no_gpu() -> str | None:
 
 
 def nvcc() -> str | None:
-    home = next((os.environ[v] for v in ("CUDA_HOME", "CUDA_PATH") if os.environ.get(v)), "")
-    return shutil.which("nvcc", path=str(Path(home, "bin")) if home else None)
+    return toolkit.find_tool("nvcc")
 
 
 def build_on_device(arch: str = "native") -> Path:

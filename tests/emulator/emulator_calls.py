@@ -102,7 +102,13 @@ class Device(Structure):
         ("l2_bytes", c_int64),
         ("shared_bytes", c_int),
         ("cluster", c_int),
+        ("cooperative", c_int),
     ]
+
+    def __init__(
+        self, processors: int, l2_bytes: int, shared_bytes: int, cluster: int, cooperative: int = 2
+    ):
+        super().__init__(processors, l2_bytes, shared_bytes, cluster, cooperative)
 
 
 class _Options(Structure):
@@ -142,7 +148,7 @@ class Machine:
         order_seed: 0 runs threads in order, ONE_WARP_AHEAD one warp as far as it can, the last
             one first, another number shuffles them.
         cache_bytes: Of the least-recently-used cache behind which device bytes are counted.
-        edge_blocks: Blocks that run at either end of a grid; 0 for all.
+        edge_blocks: Blocks that run on either side of a grid's ends and middle; 0 for all.
         poison: Outputs start as NaN; on a GPU they may start as memory that nobody wrote, for initcheck.
     """
 

@@ -26,6 +26,7 @@ def close(
         expected.detach(),
         rtol=rtol,
         atol=atol * scale,
+        equal_nan=True,
         msg=lambda text: f"{what}: {text}",
     )
 

@@ -27,6 +27,7 @@ class Case:
         norm: "training", "evaluation" or "none".
         shift: Values by which every activation is off its alignment.
         mean: Added to the inputs, to part the mean from the deviation.
+        overflowed: A few values of every input are NaN or infinite.
     """
 
     op: str
@@ -41,6 +42,7 @@ class Case:
     relu: bool = True
     shift: int = 0
     mean: float = 0.0
+    overflowed: bool = False
     skip_channels: int | None = None
 
     @property
@@ -72,6 +74,13 @@ class Tensors:
         merges = case.op in ("add", "concat")
         self.low_channels = (case.low if case.op == "concat" else case.skipped) if merges else 0
         self.low = make(n, self.low_channels, h // 2, w // 2) if merges else None
+        inputs = [t for t in (self.skip, *self.branches, self.low) if t is not None]
+        for t in inputs if case.overflowed else ():
+            t[0, :, 0, 0], t[0, :, -1, 0], t[0, :, -1, -1] = (
+                float("nan"),
+                float("inf"),
+                -float("inf"),
+            )
         vector = lambda count: self._random(count).float()  # noqa: E731
         counts = {"channel": case.skipped, "shared": 1}
         self.alpha = vector(counts[case.alpha]) if case.alpha in counts and case.skipped else None

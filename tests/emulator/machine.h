@@ -56,6 +56,6 @@ extern Memory* memory;       // of the call that runs
 // else in the order of this shuffle.
 extern unsigned order_seed;
 constexpr unsigned kOneWarpAhead = ~0u;
-extern int64_t edge_blocks;  // 0: all blocks run; else so many at either end of a grid
+extern int64_t edge_blocks;  // 0: all blocks run; else so many on either side of its ends and middle
 
 }  // namespace emulator

@@ -95,7 +95,8 @@ softgate::Backward moved(softgate::Backward a, const Twins& twins) {
 softgate::cuda::Device common(const softgate::cuda::Device& asked) {
   const softgate::cuda::Device& here = softgate::cuda::current_device();
   return {std::min(asked.processors, here.processors), std::min(asked.l2_bytes, here.l2_bytes),
-          std::min(asked.shared_bytes, here.shared_bytes), std::min(asked.cluster, here.cluster)};
+          std::min(asked.shared_bytes, here.shared_bytes), std::min(asked.cluster, here.cluster),
+          std::min(asked.cooperative, here.cooperative)};
 }
 
 }  // namespace

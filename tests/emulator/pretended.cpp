@@ -61,7 +61,7 @@ void force_variant(Variant variant) { forced = variant; }
 Variant forced_variant() { return forced; }
 
 const Device& current_device() {
-  static const Device device{132, 50 << 20, 227 << 10, 8};
+  static const Device device{132, 50 << 20, 227 << 10, 8, 2};
   return device;
 }
 

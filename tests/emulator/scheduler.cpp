@@ -256,9 +256,12 @@ void run(const Launch& launch, const std::function<void()>& body) {
     throw std::runtime_error(std::string(launch.name) + ": the grid is not a multiple of the cluster");
   }
   std::vector<Fiber> pool(together * launch.threads);
+  const auto beside = [](int64_t block, int64_t edge) {
+    return edge - edge_blocks <= block && block < edge + edge_blocks;
+  };
   for (int64_t first = 0; first < launch.blocks && machine.error.empty(); first += together) {
-    const bool inside = first >= edge_blocks && first < launch.blocks - edge_blocks;
-    if (edge_blocks == 0 || !inside) run_blocks(first, together, pool);
+    const bool edge = beside(first, 0) || beside(first, launch.blocks / 2) || beside(first, launch.blocks);
+    if (edge_blocks == 0 || edge) run_blocks(first, together, pool);
   }
   for (Fiber& fiber : pool) retire(fiber);
   if (!machine.error.empty()) throw std::runtime_error(std::string(launch.name) + ": " + machine.error);

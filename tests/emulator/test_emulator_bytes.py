@@ -80,13 +80,23 @@ class TestTraining:
         hold(run(emulator, case, machine, True), case, BACKWARD[variant])
 
 
+SLICED = {
+    "block": (replace(BLOCK, widths=(128, 64, 64)), 4, 6),
+    "plain": (replace(PLAIN, widths=(256,)), 2, 3),
+    "add": (replace(ADD, skip_channels=256, low=256), 3.25, 5.25),
+    "concat": (replace(CONCAT, skip_channels=128, low=128), 2.625, 4.125),
+}
+
+
+@pytest.mark.parametrize("name", SLICED)
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_slices_wait_in_the_cache(emulator, layout):
+def test_slices_wait_in_the_cache(emulator, layout, name):
     """One read and one write of device memory, where the cache holds a few slices of four tensors;
     the same cache is far too small for two passes."""
-    case = replace(BLOCK, widths=(128, 64, 64), size=(4, 16, 16), layout=layout)
+    case, *ideals = SLICED[name]
+    case = replace(case, size=(8, 16, 16), layout=layout)
     device = Device(4, elements(case) * 3 // 4, 99 << 10, 1)
-    for backward, ideal in ((False, 4), (True, 6)):
+    for backward, ideal in zip((False, True), ideals, strict=True):
         sliced = Machine("sliced", device, cache_bytes=device.l2_bytes)
         moved = run(emulator, case, sliced, backward).device_bytes / elements(case)
         assert ideal <= moved <= ideal * MARGIN
@@ -162,3 +172,23 @@ def test_small_tensors_take_one_launch(emulator, layout, variant):
             machine = Machine(chosen, CLUSTER_GPU)
             assert run(emulator, case, machine, False).launches == 1
             assert run(emulator, case, machine, True).launches == 1
+
+
+@pytest.mark.parametrize("passes", [1, 2])
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_small_tensors_take_two_passes_where_packs_are_not_whole(emulator, layout, passes):
+    """As docs/cuda.md says it: what divides into packs, and what just does not."""
+    half, single = torch.bfloat16, torch.float32
+    if layout == "contiguous":
+        sizes = {1: ((half, 8), (single, 4), (single, 12)), 2: ((half, 4), (half, 12), (single, 6))}
+        cases = [
+            Case("add", (), (2, w, w), low=8, skip_channels=8, dtype=d) for d, w in sizes[passes]
+        ]
+    else:
+        widths = {1: ((36, 18, 18), (8,)), 2: ((18, 9, 9), (5,))}
+        cases = [Case("residual", w, (2, 4, 4), dtype=half) for w in widths[passes]]
+    for case in cases:
+        case = replace(case, layout=layout)
+        machine = Machine("automatic", CLUSTER_GPU)
+        assert run(emulator, case, machine, False).launches == {1: 1, 2: 3}[passes]
+        assert run(emulator, case, machine, True).launches == {1: 1, 2: 4}[passes]

@@ -12,6 +12,7 @@ BLOCK = Case("residual", (24, 8, 8), (3, 8, 8))
 LAST = Case("residual", (24, 8, 8), (3, 8, 8), layout="channels_last")
 RAGGED = Case("residual", (132,), (2, 4, 4), layout="channels_last")  # a group with idle lanes
 CONCAT = Case("concat", (8, 8), (3, 8, 8), low=16)
+INFINITE = replace(BLOCK, norm="evaluation", overflowed=True)
 SHIFTED = Case("residual", (8, 8), (2, 8, 8), shift=1)
 TWO_PASS = Machine("two_pass", SMALL_GPU)
 SLICED = Machine("sliced", SMALL_GPU)
@@ -175,6 +176,22 @@ KERNELS = {
         "    value[0] = merge_warp(value[0]);\n",
         BLOCK,
         replace(SLICED, order_seed=ONE_WARP_AHEAD),
+        "not close",
+    ),
+    "a ReLU that swallows NaN": Wrong(
+        "forward.cuh",
+        "z[v] = relu(z[v]);",
+        "z[v] = z[v] > A(0) ? z[v] : A(0);",
+        INFINITE,
+        TWO_PASS,
+        "not close",
+    ),
+    "an infinite y times a slope of zero": Wrong(
+        "backward.cuh",
+        "d[v + i] += training ? norm_grad(",
+        "d[v + i] += training || lane >= 0 ? norm_grad(",
+        INFINITE,
+        TWO_PASS,
         "not close",
     ),
     "statistics that nothing wrote": Wrong(

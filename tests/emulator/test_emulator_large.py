@@ -1,5 +1,5 @@
-"""Tensors of more than 2^32 elements: the blocks at both ends of the grid, over memory that is reserved
-and mostly never touched. An offset that overflowed 32 bits would land outside the tensors' ends."""
+"""Tensors of more than 2^32 elements: the blocks at both ends of the grid and in its middle, over memory
+that is reserved and mostly never touched. What overflowed 32 bits would land outside of these places."""
 
 import ctypes
 import mmap
@@ -30,11 +30,15 @@ ITEM = 2  # bytes of a bfloat16
 END = 1 << 20
 # So many processors that a block has a few items only.
 MACHINE = Machine("two_pass", Device(1 << 24, 50 << 20, 99 << 10, 1), edge_blocks=4)
-SIZES = {"contiguous": (3, 2, 1 << 15, 1 << 15), "channels_last": (3, 8, 1 << 14, 1 << 14)}
+# Contiguous: a channel that begins 2^31 values into its sample.
+SIZES = {"contiguous": (2, 3, 1 << 15, 1 << 15), "channels_last": (3, 8, 1 << 14, 1 << 14)}
+# The largest plane: a step past the end of a sample, in the middle of the grid, counts beyond 2^31; and
+# channels_last counts 2^33 pixels.
+LARGEST = (4, 1, 1, (1 << 31) - 1)
 
 
 class Sparse:
-    """Tensors of which only the ends of channels may be touched."""
+    """Tensors of which only the ends and the middle of channels may be touched."""
 
     def __init__(self):
         self._maps, self._slots = [], []
@@ -51,10 +55,12 @@ class Sparse:
         base = ctypes.addressof(ctypes.c_char.from_buffer(memory))
         plane, image = h * w * ITEM, c * h * w * ITEM
         if layout == "contiguous":  # a channel starts in the first sample and ends in the last
-            starts = [channel * plane for channel in range(c)]
-            ends = [(n - 1) * image + (channel + 1) * plane - END for channel in range(c)]
+            middle = n // 2 * image
+            starts = [s + channel * plane for channel in range(c) for s in (0, middle)]
+            ends = [e - channel * plane - END for channel in range(c) for e in (middle, n * image)]
         else:
-            starts, ends = [0], [total - END]
+            middle = total // ITEM // 2 * ITEM
+            starts, ends = [0, middle], [middle - END, total - END]
         for place in (*starts, *ends):
             self._slots.append(_Tensor(name.encode(), base + place, END, written))
         return base
@@ -85,8 +91,10 @@ def evaluation(sparse: Sparse, channels: int) -> tuple[_Norm, int, int]:
     return norm, sparse.vector(-ones), sparse.vector(ones)
 
 
-def forward_and_backward(library, layout: str, low: bool) -> None:
-    n, c, h, w = size = SIZES[layout]
+def forward_and_backward(
+    library, layout: str, size: tuple[int, int, int, int], low: bool = False
+) -> None:
+    n, c, h, w = size
     assert n * c * h * w > 1 << 32
     sparse = Sparse()
     source = _Source(sparse.tensor("skip", size, layout, True), c, branches=1)
@@ -125,22 +133,56 @@ def forward_and_backward(library, layout: str, low: bool) -> None:
 @pytest.mark.parametrize("low", [False, True], ids=["residual", "add"])
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_both_ends(emulator, layout, low):
-    forward_and_backward(emulator, layout, low)
+    forward_and_backward(emulator, layout, SIZES[layout], low)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_the_largest_plane(emulator, layout):
+    forward_and_backward(emulator, layout, LARGEST)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("layout", "right", "wrong"),
+    ("layout", "size", "right", "wrong"),
     [
-        ("contiguous", "base + n * stride + pixel", "base + int(n * stride + pixel)"),
-        ("channels_last", "base + pixel * stride", "base + int(pixel * stride)"),
+        (
+            "contiguous",
+            SIZES["contiguous"],
+            "base + n * stride + pixel",
+            "base + int(n * stride + pixel)",
+        ),
+        (
+            "contiguous",
+            SIZES["contiguous"],
+            "tensor + (K::kChannelsLast ? channel : channel * plane)",
+            "tensor + int(K::kChannelsLast ? channel : channel * plane)",
+        ),
+        (
+            "contiguous",
+            LARGEST,
+            "col_ >= static_cast<unsigned>(cut_.cols)",
+            "static_cast<int>(col_) >= cut_.cols",
+        ),
+        (
+            "channels_last",
+            SIZES["channels_last"],
+            "base + pixel * stride",
+            "base + int(pixel * stride)",
+        ),
+        (
+            "channels_last",
+            LARGEST,
+            "base + pixel * stride",
+            "base + int64_t(int(pixel)) * stride",
+        ),
     ],
+    ids=["sample", "channel", "step", "value", "pixel"],
 )
-def test_offsets_of_32_bits_are_caught(emulator, tmp_path, layout, right, wrong):
+def test_32_bits_are_caught(emulator, tmp_path, layout, size, right, wrong):
     sources = emulator_build.changed_copy(tmp_path, "tile.cuh", right, wrong)
     library = emulator_build.build(sources=sources, extra=["-O0"])
-    with pytest.raises(EmulatorError, match="outside every tensor"):
-        forward_and_backward(library, layout, False)
+    with pytest.raises(EmulatorError, match="outside every tensor|nothing wrote"):
+        forward_and_backward(library, layout, size)
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)

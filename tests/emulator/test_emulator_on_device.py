@@ -19,6 +19,17 @@ def pretended():
     return emulator_build.build(door="pretended.cpp")
 
 
+@pytest.mark.parametrize("norm", ["training", "evaluation", "none"])
+def test_the_cases_have_every_kind_of_pack(norm):
+    """Plain ones and quads, each also with branches that end within packs."""
+    kinds = {
+        (op.low > 0, any(width % 8 for width in op.widths))
+        for op in OPS
+        if op.norm == norm and op.channels % 8 == 0
+    }
+    assert len(kinds) == 4
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("tool", ["memcheck", "initcheck"])
 def test_the_sanitizers_cases(pretended, tool):

@@ -14,19 +14,20 @@ import sys
 sys.path[:0] = [{here!r}, {root!r}]
 from pathlib import Path
 import torch
-from emulator_calls import CLUSTER_GPU, SMALL_GPU, Machine
+from dataclasses import replace
+from emulator_calls import CLUSTER_GPU, DTYPES, SMALL_GPU, Machine
 from emulator_checks import check
-from emulator_ops import LAYOUTS, Case
+from emulator_ops import LAYOUTS
+from sanitized_cases import OPS, variants_of
 torch.set_num_threads(1)
 library, served = Path({library!r}), 0
 for layout in LAYOUTS:
-    for dtype in (torch.float32, torch.float64, torch.float16, torch.bfloat16):
-        for op, widths, low in (("residual", (16, 10, 6), 0), ("plain", (24,), 0),
-                                ("add", (16,), 16), ("concat", (5, 4), 7)):
+    for dtype in DTYPES:
+        for op in OPS:
             for size in ((2, 4, 8), (3, 2, 6)):
-                case = Case(op, widths, size, low=low, layout=layout, dtype=dtype)
-                for variant, device in (("two_pass", SMALL_GPU), ("sliced", SMALL_GPU),
-                                        ("resident", CLUSTER_GPU)):
+                case = replace(op, size=size, layout=layout, dtype=dtype)
+                for variant in variants_of(case):
+                    device = CLUSTER_GPU if variant == "resident" else SMALL_GPU
                     served += check(library, case, Machine(variant, device))
 print(served, "calls")
 """
@@ -55,4 +56,4 @@ def test_no_sanitizer_complains():
         text=True,
     )
     assert done.returncode == 0, done.stderr[-6000:]
-    assert int(done.stdout.split()[0]) > 60
+    assert int(done.stdout.split()[0]) > 400

@@ -6,7 +6,16 @@ from dataclasses import replace
 
 import pytest
 import torch
-from emulator_calls import CLUSTER_GPU, DTYPES, ONE_WARP_AHEAD, SMALL_GPU, VARIANTS, Device, Machine
+from emulator_calls import (
+    CLUSTER_GPU,
+    DTYPES,
+    ONE_WARP_AHEAD,
+    SMALL_GPU,
+    VARIANTS,
+    Device,
+    EmulatorError,
+    Machine,
+)
 from emulator_checks import check, check_forward
 from emulator_ops import LAYOUTS, Case, Tensors
 
@@ -45,6 +54,16 @@ def test_every_op_layout_and_dtype(kernels, op, layout, dtype, norm):
     if op == "plain" and norm == "none":
         pytest.skip("nothing to compute")
     run_everywhere(kernels, Case(**OPS[op], size=(2, 8, 16), layout=layout, dtype=dtype, norm=norm))
+
+
+@pytest.mark.parametrize("relu", [True, False])
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("op", OPS)
+def test_infinite_inputs_in_evaluation(kernels, op, layout, relu):
+    """NaN passes the ReLU, and the gradient behind an infinite y is what torch gives it."""
+    for dtype in (torch.float32, torch.bfloat16):
+        case = Case(**OPS[op], size=(2, 8, 16), layout=layout, dtype=dtype, norm="evaluation")
+        run_everywhere(kernels, replace(case, relu=relu, overflowed=True))
 
 
 @pytest.mark.parametrize("alpha", ["channel", "shared", "none"])
@@ -167,6 +186,22 @@ def test_many_slices(kernels, layout, device):
     for op, dtype in itertools.product(OPS, (torch.float32, torch.bfloat16)):
         case = Case(op, (96,), (4, 8, 8), low=96, layout=layout, dtype=dtype)
         assert check(kernels, case, machine)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_a_device_that_holds_few_blocks_at_once(emulator, layout):
+    """Neither clusters nor cooperative grids, as it may be in a slice of a GPU: two passes serve."""
+    tensors = Tensors(Case("plain", (4,), (64, 32, 32), layout=layout), emulator)
+    for device, launches in (
+        (Device(4, 50 << 20, 227 << 10, 8), 1),
+        (Device(4, 50 << 20, 227 << 10, 1, 1), 1),
+        (Device(4, 50 << 20, 227 << 10, 1, 0), 3),
+    ):
+        result = tensors.forward(Machine("automatic", device))
+        assert result.launches == launches
+        check_forward(tensors, result)
+    with pytest.raises(EmulatorError, match="'sliced' .* cannot serve"):
+        tensors.forward(Machine("sliced", device))
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
