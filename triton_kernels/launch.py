@@ -21,7 +21,9 @@ from . import replay
 SIZES = ("channels", "plane", "width", "low_plane", "count", "steps", "s1", "s2", "s3", "side")
 
 WAVE = 64 if torch.version.hip else 32  # threads of a warp
-WIDE_FROM = 1 << 31  # values from which on offsets need 64 bits
+# Values from which on offsets need 64 bits: a little early, as the last program counts positions past
+# the end, by a share of 1 / _PROGRAMS and two tiles at most.
+WIDE_FROM = (1 << 31) - (1 << 22)
 _PROGRAMS = 1024  # of a reduction: enough to fill a large GPU, few enough rows to merge
 _MAX_DIV = 16
 
