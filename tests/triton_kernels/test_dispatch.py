@@ -1,5 +1,6 @@
 """How the Triton kernels are reached: backends, the dispatcher, graphs, and launches."""
 
+import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -86,22 +87,48 @@ def test_forced_on_a_device_that_it_does_not_serve(monkeypatch):
         softgate_ext.bn_relu(torch.ones(1, 1, 2, 2), None, None, training=True)
 
 
+def on_a_gpu(code: str, cuda_built: bool = False, **env: str) -> str:
+    """What code prints in a process that never had an extension, and takes a GPU to be there."""
+    before = (
+        "import sys, types, torch\n"
+        "torch.cuda.is_available = lambda: True\n"
+        "fake = types.ModuleType('softgate_ext._C')\n"
+        f"fake.build_info = lambda: dict(cuda={cuda_built})\n"
+        "sys.modules['softgate_ext._C'] = fake\n"
+    )
+    inherited = {k: v for k, v in os.environ.items() if k not in ("CC", "TRITON_INTERPRET")}
+    done = subprocess.run(
+        [sys.executable, "-c", before + code],
+        env=inherited | env, capture_output=True, text=True, cwd=ROOT, check=True,
+    )  # fmt: skip
+    return done.stdout.strip()
+
+
+PICKED = "from softgate_ext import backend; print(backend.serving('cuda'))\n"
+FORCED = """
+from softgate_ext import InputError, info, use_backend
+try:
+    use_backend("triton").__enter__()
+except InputError as error:
+    print(error)
+print(info()["backends"]["triton"])
+"""
+
+
 @pytest.mark.parametrize(("cuda_built", "picked"), [(True, "cuda"), (False, "triton")])
 def test_auto_on_a_gpu(cuda_built, picked):
-    """Without CUDA kernels a GPU gets Triton's; read in a process that never had an extension."""
-    flag = "True" if cuda_built else "False"
-    code = (
-        "import sys, types\n"
-        "fake = types.ModuleType('softgate_ext._C')\n"
-        f"fake.build_info = lambda: dict(cuda={flag})\n"
-        "sys.modules['softgate_ext._C'] = fake\n"
-        "from softgate_ext import backend\n"
-        "print(backend.serving('cuda'))"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True
-    )
-    assert done.stdout.split() == [picked]
+    """Without CUDA kernels a GPU gets Triton's."""
+    assert on_a_gpu(PICKED, cuda_built) == picked
+
+
+def test_auto_without_a_c_compiler(tmp_path):
+    """Triton could not build its driver: not picked, and one sentence where it is forced."""
+    nothing = {"PATH": str(tmp_path), "TRITON_CACHE_DIR": str(tmp_path)}
+    picked, refusal, said = on_a_gpu(PICKED + FORCED, **nothing).splitlines()
+    assert picked == "reference"
+    assert "no C compiler was found" in said
+    assert refusal.endswith(f"'triton', which cannot serve here: {said}")
+    assert on_a_gpu(PICKED, **nothing, TRITON_INTERPRET="1") == "triton"
 
 
 def test_import_touches_no_device():
