@@ -15,6 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from softgate_ext.backend import interpreting
+
 from . import replay
 
 # Integers that must not be compiled into a kernel: one specialisation serves every size.
@@ -70,6 +72,8 @@ class _State(threading.local):
 
 _state = _State()
 _nothing, _CPU = nullcontext(), torch.device("cpu")
+# Triton's interpreter keeps what it runs in globals, so it runs one kernel at a time.
+_interpreter = threading.Lock() if interpreting() else _nothing
 
 
 @contextmanager
@@ -209,7 +213,8 @@ def launch(
         return
     with guard(next(a for a in args if a is not None).device):
         limit = {"maxnreg": registers} if registers and torch.version.cuda else {}
-        compiled = kernel[grid](*args, num_warps=warps, **limit)
+        with _interpreter:
+            compiled = kernel[grid](*args, num_warps=warps, **limit)
     tape = replay.tape()
     if tape is not None:
         tape.note(compiled, grid, args)

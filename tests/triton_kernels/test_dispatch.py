@@ -3,6 +3,8 @@
 import os
 import subprocess
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -175,6 +177,30 @@ def test_launch_makes_the_tensors_device_current(monkeypatch):
         launch.launch(Kernel(log), (7,), (None, tensor), 4)
     assert log == [((7,), 0), ((7,), 1)]
     assert current == [0]
+
+
+@pytest.mark.skipif(not backend.interpreting(), reason="needs TRITON_INTERPRET=1")
+def test_the_interpreter_runs_one_kernel_at_a_time(device, monkeypatch):
+    """It patches triton.language while a kernel runs: two at a time would fail, now and then."""
+    from triton.runtime.interpreter import InterpretedFunction
+
+    run, running, most = InterpretedFunction.run, [], []
+
+    def noted(self, *args, **options):
+        running.append(self)
+        most.append(len(running))
+        time.sleep(0.005)  # lets the other threads go on
+        run(self, *args, **options)
+        running.pop()
+
+    monkeypatch.setattr(InterpretedFunction, "run", noted)
+    inputs = [torch.randn(2, c, 2, 4) for c in (1, 2, 3, 4)]
+    with ThreadPoolExecutor(len(inputs)) as pool:
+        got = pool.map(lambda x: softgate_ext.bn_relu(x, None, None, training=True), inputs)
+    for x, z in zip(inputs, got, strict=True):
+        want = torch.nn.functional.batch_norm(x, None, None, training=True).relu()
+        torch.testing.assert_close(z, want)
+    assert max(most) == 1
 
 
 def test_wrong_input_is_refused_before_a_launch(device):
