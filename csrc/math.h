@@ -46,7 +46,8 @@ SOFTGATE_FN V norm_grad(V g, V y, V mean, V scale, V mean_g, V slope) {
 }
 
 // Count, mean and sum of squared deviations of a set of values. Chan et al. 1979: two sets merge
-// exactly, whatever their means.
+// exactly, whatever their means: no square of a mean is formed, which a set of none would multiply by
+// zero, infinite as it may be.
 template <class A>
 struct Moments {
   A count, mean, m2;
@@ -56,7 +57,7 @@ struct Moments {
     if (total == A(0)) return *this;
     const A delta = other.mean - mean;
     const A share = other.count / total;
-    return {total, mean + delta * share, m2 + other.m2 + delta * delta * count * share};
+    return {total, mean + delta * share, m2 + other.m2 + delta * (delta * count * share)};
   }
 };
 

@@ -19,6 +19,7 @@ from typing import Any
 
 import torch
 
+from softgate_ext import triton_driver
 from softgate_ext.errors import InputError
 
 NAMES = ("auto", "cuda", "triton", "cpu", "reference")
@@ -53,6 +54,9 @@ _extension, _reason = _load_extension()
 _has_cuda_kernels = bool(_extension is not None and _extension.build_info()["cuda"])
 _has_triton = importlib.util.find_spec("triton") is not None
 _interpreting = _has_triton and os.environ.get("TRITON_INTERPRET") == "1"
+# Why Triton, installed as it is, could launch nothing; the interpreter needs no driver.
+_no_driver = None if _interpreting or not _has_triton else triton_driver.obstacle()
+_triton_runs = _has_triton and _no_driver is None
 
 # The devices that a backend serves.
 _DEVICES = {
@@ -63,8 +67,8 @@ _DEVICES = {
 # What "auto" picks; other devices get the reference.
 _AUTO = {
     "cpu": "cpu" if _extension is not None else "reference",
-    "cuda": "cuda" if _has_cuda_kernels else "triton" if _has_triton else "reference",
-    "xpu": "triton" if _has_triton else "reference",
+    "cuda": "cuda" if _has_cuda_kernels else "triton" if _triton_runs else "reference",
+    "xpu": "triton" if _triton_runs else "reference",
 }
 
 
@@ -84,7 +88,7 @@ def unavailable(name: str) -> str | None:
         if not _has_triton:
             return "Triton is not installed"
         if _interpreting or torch.cuda.is_available() or torch.xpu.is_available():
-            return None
+            return _no_driver
         return "torch sees no GPU (TRITON_INTERPRET=1 runs the Triton kernels on the CPU, slowly)"
     raise InputError(f"backend must be one of {', '.join(NAMES)}, got '{name}'")
 
@@ -149,7 +153,7 @@ def interpreting() -> bool:
 
 def falls_to_triton() -> bool:
     """Whether the Triton kernels stand in for CUDA kernels that were not built."""
-    return _has_triton and not _has_cuda_kernels
+    return _triton_runs and not _has_cuda_kernels
 
 
 def info() -> dict[str, Any]:

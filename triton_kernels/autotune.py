@@ -30,13 +30,23 @@ _PASSES = ("reduce", "stream")
 
 Tiles = dict[str, Tile]
 _lock = threading.Lock()
-_known: dict[Path, dict[str, Tiles]] = {}
+_known: dict[str, dict[str, Tiles]] = {}  # by the name of the file
 
 
 def folder() -> Path:
-    """SOFTGATE_CACHE, else softgate in the user's cache folder."""
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(os.environ.get("SOFTGATE_CACHE") or Path(base) / "softgate")
+    """SOFTGATE_CACHE, else softgate in the user's cache folder.
+
+    Raises:
+        OSError: There is no such folder, as for a user of a container who has no home.
+    """
+    if given := os.environ.get("SOFTGATE_CACHE"):
+        return Path(given)
+    if base := os.environ.get("XDG_CACHE_HOME"):
+        return Path(base, "softgate")
+    try:
+        return Path.home() / ".cache" / "softgate"
+    except RuntimeError as error:
+        raise FileNotFoundError("the user has no home folder; SOFTGATE_CACHE names one") from error
 
 
 def tuned(name: str, launcher: Callable) -> Callable:
@@ -69,21 +79,21 @@ def best(
 ) -> Tiles | None:
     """The tiles by pass, remembered or searched; None where nothing may be timed just now."""
     device = next(a for a in args if isinstance(a, Tensor)).device
-    path = _file(device)
+    file = _file(device)
     key = f"{name}({', '.join(map(describe, args))})"
     with _lock:
-        if path not in _known:
-            _known[path] = _read(path)
-        found = _known[path].get(key)
+        if file not in _known:
+            _known[file] = _read(file)
+        found = _known[file].get(key)
         if found is not None:
             return found
         if device.type == "cuda" and torch.cuda.is_current_stream_capturing():
             return None
         found = _search(launcher, args, device, measure or _measure)
-        _known[path][key] = found
-        _known[path] = {**_read(path), **_known[path]}
+        _known[file][key] = found
+        _known[file] = {**_read(file), **_known[file]}
         try:
-            _write(path, _known[path])
+            _write(folder() / file, _known[file])
         except OSError as error:
             warnings.warn(f"tiles are not remembered for later runs: {error}", stacklevel=2)
         return found
@@ -123,18 +133,18 @@ def _measure(call: Callable[[], Any], device: torch.device) -> float:
 
 
 @cache
-def _file(device: torch.device) -> Path:
+def _file(device: torch.device) -> str:
     kind = "cpu"
     if device.type != "cpu":
         kind = getattr(torch, device.type).get_device_name(device).replace(" ", "-")
     sources = sorted(Path(__file__).parent.glob("*.py"))
     digest = hashlib.sha256(b"".join(p.read_bytes() for p in sources)).hexdigest()[:12]
-    return folder() / f"triton-{kind}-{triton.__version__}-{digest}.json"
+    return f"triton-{kind}-{triton.__version__}-{digest}.json"
 
 
-def _read(path: Path) -> dict[str, Tiles]:
+def _read(file: str) -> dict[str, Tiles]:
     try:
-        stored = json.loads(path.read_text())
+        stored = json.loads((folder() / file).read_text())
         known = {k: {kind: Tile(*v) for kind, v in tiles.items()} for k, tiles in stored.items()}
         return {k: tiles for k, tiles in known.items() if _is_whole(tiles)}
     except (OSError, ValueError, TypeError, AttributeError):

@@ -15,13 +15,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from softgate_ext.backend import interpreting
+
 from . import replay
 
 # Integers that must not be compiled into a kernel: one specialisation serves every size.
 SIZES = ("channels", "plane", "width", "low_plane", "count", "steps", "s1", "s2", "s3", "side")
 
 WAVE = 64 if torch.version.hip else 32  # threads of a warp
-WIDE_FROM = 1 << 31  # values from which on offsets need 64 bits
+# Values from which on offsets need 64 bits: a little early, as the last program counts positions past
+# the end, by a share of 1 / _PROGRAMS and two tiles at most.
+WIDE_FROM = (1 << 31) - (1 << 22)
 _PROGRAMS = 1024  # of a reduction: enough to fill a large GPU, few enough rows to merge
 _MAX_DIV = 16
 
@@ -68,6 +72,8 @@ class _State(threading.local):
 
 _state = _State()
 _nothing, _CPU = nullcontext(), torch.device("cpu")
+# Triton's interpreter keeps what it runs in globals, so it runs one kernel at a time.
+_interpreter = threading.Lock() if interpreting() else _nothing
 
 
 @contextmanager
@@ -207,7 +213,8 @@ def launch(
         return
     with guard(next(a for a in args if a is not None).device):
         limit = {"maxnreg": registers} if registers and torch.version.cuda else {}
-        compiled = kernel[grid](*args, num_warps=warps, **limit)
+        with _interpreter:
+            compiled = kernel[grid](*args, num_warps=warps, **limit)
     tape = replay.tape()
     if tape is not None:
         tape.note(compiled, grid, args)

@@ -58,7 +58,7 @@ def _merge_moments(
         delta = block_m - m
         share = block_n / (n + block_n)
         m += delta * share
-        m2 += block_m2 + delta * delta * n * share
+        m2 += block_m2 + delta * (delta * n * share)
         n += block_n
     tl.store(mean + c, m, mask=c < channels)
     tl.store(var + c, m2 / n, mask=c < channels)

@@ -21,16 +21,16 @@ import triton.language as tl
 
 @triton.jit
 def sizes_of(channels, plane, count, DIV: tl.constexpr, LAST: tl.constexpr, WIDE: tl.constexpr):
-    """Sizes from their units: DIV belongs to the axis that is contiguous in memory."""
-    if LAST:
-        channels *= DIV
-    else:
-        plane *= DIV
-        count *= DIV
+    """Sizes from their units: DIV belongs to the axis that is contiguous in memory.
+
+    Units that fit into 32 bits may stand for sizes that do not: they are widened first.
+    """
     if WIDE:
-        return channels.to(tl.int64), plane.to(tl.int64), count.to(tl.int64)
+        channels, plane, count = channels.to(tl.int64), plane.to(tl.int64), count.to(tl.int64)
+    if LAST:
+        return channels * DIV, plane, count
     else:
-        return channels, plane, count
+        return channels, plane * DIV, count * DIV
 
 
 @triton.jit
@@ -216,7 +216,7 @@ def place(channels, BLOCK_C: tl.constexpr, WIDE: tl.constexpr):
     """The program's channel tile, its group of position tiles, and how many groups there are.
 
     Channel tiles of one group run next to each other: in channels_last they read the same pixels.
-    WIDE counts in 64 bits, for activations of 2**31 values and more.
+    WIDE counts in 64 bits, for activations of about 2**31 values and more.
     """
     tiles = tl.cdiv(channels, BLOCK_C)
     pid = tl.program_id(0)

@@ -345,6 +345,18 @@ def test_constant_channels_have_no_variance(value, channels_last, device):
 
 
 @layouts
+@pytest.mark.parametrize("value", [3e19, 1e22])
+def test_square_of_the_mean_overflows(value, channels_last, device):
+    """float32 holds the squares of the deviations, which are all that the moments take."""
+    layout = torch.channels_last if channels_last else torch.contiguous_format
+    for dtype in (torch.float32, torch.bfloat16):
+        for shape in ((1, 2, 1, 3), (3, 5, 7, 9)):
+            x = torch.full(shape, value, dtype=dtype, device=device)
+            z = ops.bn_relu(x.contiguous(memory_format=layout), None, None, training=True)
+            assert torch.isfinite(z).all(), (dtype, shape)
+
+
+@layouts
 def test_infinite_input_in_evaluation(channels_last, device):
     """An overflowed stream has the gradients that PyTorch gives it."""
     layout = torch.channels_last if channels_last else torch.contiguous_format

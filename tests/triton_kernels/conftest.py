@@ -10,13 +10,20 @@ from softgate_ext import use_backend
 from softgate_ext.backend import interpreting, unavailable
 from softgate_ext.ops.triton import IMPLEMENTATIONS
 
-sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1] / "ops")]
+HERE = Path(__file__).parent
+sys.path[:0] = [str(HERE), str(HERE.parent / "ops")]
 
 
 def pytest_collection_modifyitems(config, items):
-    """Thins ``test_parity.py`` out for the interpreter; see there."""
+    """Thins ``test_parity.py`` out for the interpreter; see there. On a GPU what runs on the device
+    is marked so: ``make gpu`` leaves out other slow tests.
+    """
     parity = [i for i in items if i.path.name == "test_parity.py"]
-    if interpreting() and parity:
+    if not interpreting():
+        for item in items:
+            if HERE in item.path.parents and "device" in item.fixturenames:
+                item.add_marker(pytest.mark.gpu)
+    elif parity:
         dropped = {id(i) for n, i in enumerate(parity) if n % 7}
         config.hook.pytest_deselected(items=[i for i in parity if id(i) in dropped])
         items[:] = [i for i in items if id(i) not in dropped]

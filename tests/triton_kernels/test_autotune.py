@@ -86,7 +86,7 @@ def entry(reduce: str, rest: str = "") -> str:
 )  # fmt: skip
 def test_damaged_file_is_searched_anew(cache, content):
     x = torch.ones(1, 2, 3, 4)
-    autotune._file(x.device).write_text(content)
+    (cache / autotune._file(x.device)).write_text(content)
     assert search(Op(), x) == {"reduce": BEST, "stream": BEST}
     forget()
     later = Op()
@@ -128,6 +128,22 @@ def test_folder_that_cannot_be_written(cache, monkeypatch):
     monkeypatch.setenv("SOFTGATE_CACHE", "/proc/none")
     forget()
     with pytest.warns(UserWarning, match="not remembered"):
+        assert search(Op(), torch.ones(1, 2, 3, 4))["reduce"] == BEST
+
+
+def test_user_without_a_home(cache, monkeypatch):
+    """As in a container: SOFTGATE_CACHE serves, and without it nothing is remembered."""
+
+    def homeless():
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(autotune.Path, "home", homeless)
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    search(Op(), torch.ones(1, 2, 3, 4))
+    assert len(list(cache.iterdir())) == 1
+    monkeypatch.delenv("SOFTGATE_CACHE")
+    forget()
+    with pytest.warns(UserWarning, match="not remembered.*no home folder; SOFTGATE_CACHE names"):
         assert search(Op(), torch.ones(1, 2, 3, 4))["reduce"] == BEST
 
 

@@ -1,7 +1,10 @@
 """How the Triton kernels are reached: backends, the dispatcher, graphs, and launches."""
 
+import os
 import subprocess
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -86,22 +89,48 @@ def test_forced_on_a_device_that_it_does_not_serve(monkeypatch):
         softgate_ext.bn_relu(torch.ones(1, 1, 2, 2), None, None, training=True)
 
 
+def on_a_gpu(code: str, cuda_built: bool = False, **env: str) -> str:
+    """What code prints in a process that never had an extension, and takes a GPU to be there."""
+    before = (
+        "import sys, types, torch\n"
+        "torch.cuda.is_available = lambda: True\n"
+        "fake = types.ModuleType('softgate_ext._C')\n"
+        f"fake.build_info = lambda: dict(cuda={cuda_built})\n"
+        "sys.modules['softgate_ext._C'] = fake\n"
+    )
+    inherited = {k: v for k, v in os.environ.items() if k not in ("CC", "TRITON_INTERPRET")}
+    done = subprocess.run(
+        [sys.executable, "-c", before + code],
+        env=inherited | env, capture_output=True, text=True, cwd=ROOT, check=True,
+    )  # fmt: skip
+    return done.stdout.strip()
+
+
+PICKED = "from softgate_ext import backend; print(backend.serving('cuda'))\n"
+FORCED = """
+from softgate_ext import InputError, info, use_backend
+try:
+    use_backend("triton").__enter__()
+except InputError as error:
+    print(error)
+print(info()["backends"]["triton"])
+"""
+
+
 @pytest.mark.parametrize(("cuda_built", "picked"), [(True, "cuda"), (False, "triton")])
 def test_auto_on_a_gpu(cuda_built, picked):
-    """Without CUDA kernels a GPU gets Triton's; read in a process that never had an extension."""
-    flag = "True" if cuda_built else "False"
-    code = (
-        "import sys, types\n"
-        "fake = types.ModuleType('softgate_ext._C')\n"
-        f"fake.build_info = lambda: dict(cuda={flag})\n"
-        "sys.modules['softgate_ext._C'] = fake\n"
-        "from softgate_ext import backend\n"
-        "print(backend.serving('cuda'))"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True
-    )
-    assert done.stdout.split() == [picked]
+    """Without CUDA kernels a GPU gets Triton's."""
+    assert on_a_gpu(PICKED, cuda_built) == picked
+
+
+def test_auto_without_a_c_compiler(tmp_path):
+    """Triton could not build its driver: not picked, and one sentence where it is forced."""
+    nothing = {"PATH": str(tmp_path), "TRITON_CACHE_DIR": str(tmp_path)}
+    picked, refusal, said = on_a_gpu(PICKED + FORCED, **nothing).splitlines()
+    assert picked == "reference"
+    assert "no C compiler was found" in said
+    assert refusal.endswith(f"'triton', which cannot serve here: {said}")
+    assert on_a_gpu(PICKED, **nothing, TRITON_INTERPRET="1") == "triton"
 
 
 def test_import_touches_no_device():
@@ -148,6 +177,30 @@ def test_launch_makes_the_tensors_device_current(monkeypatch):
         launch.launch(Kernel(log), (7,), (None, tensor), 4)
     assert log == [((7,), 0), ((7,), 1)]
     assert current == [0]
+
+
+@pytest.mark.skipif(not backend.interpreting(), reason="needs TRITON_INTERPRET=1")
+def test_the_interpreter_runs_one_kernel_at_a_time(device, monkeypatch):
+    """It patches triton.language while a kernel runs: two at a time would fail, now and then."""
+    from triton.runtime.interpreter import InterpretedFunction
+
+    run, running, most = InterpretedFunction.run, [], []
+
+    def noted(self, *args, **options):
+        running.append(self)
+        most.append(len(running))
+        time.sleep(0.005)  # lets the other threads go on
+        run(self, *args, **options)
+        running.pop()
+
+    monkeypatch.setattr(InterpretedFunction, "run", noted)
+    inputs = [torch.randn(2, c, 2, 4) for c in (1, 2, 3, 4)]
+    with ThreadPoolExecutor(len(inputs)) as pool:
+        got = pool.map(lambda x: softgate_ext.bn_relu(x, None, None, training=True), inputs)
+    for x, z in zip(inputs, got, strict=True):
+        want = torch.nn.functional.batch_norm(x, None, None, training=True).relu()
+        torch.testing.assert_close(z, want)
+    assert max(most) == 1
 
 
 def test_wrong_input_is_refused_before_a_launch(device):

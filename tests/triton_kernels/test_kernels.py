@@ -115,6 +115,11 @@ def test_shared_bodies(kind, device):
         test_values.test_strides(kind, False, variant, device)
 
 
+@layouts
+def test_square_of_the_mean_overflows(last, device):
+    test_values.test_square_of_the_mean_overflows(3e19, last, device)
+
+
 def test_nan_in_training_fills_its_channel(device):
     """As in torch, also where the variance itself is not a number."""
     case = Case(device=device)

@@ -1,0 +1,55 @@
+"""Whether Triton can have its driver, a C file that it compiles at its first launch and then caches.
+
+Asked when the package is imported: Triton, which takes a second to import, stays out of it, and so
+does every device.
+"""
+
+import os
+import shutil
+import sys
+import sysconfig
+from pathlib import Path
+
+_COMPILERS = ("gcc", "clang")
+_DRIVERS = ("cuda_utils", "hip_utils", "spirv_utils")  # as the cache names them
+
+
+def obstacle() -> str | None:
+    """What is missing that Triton needs for its driver, or None."""
+    lacking = _compiler() or _header()
+    if lacking is None or _has_own_build() or _is_cached():
+        return None
+    return f"Triton compiles its driver at its first launch, and {lacking}"
+
+
+def _compiler() -> str | None:
+    named = os.environ.get("CC")
+    if named is not None:  # then Triton looks for no other
+        return None if shutil.which(named) else f"CC names no program, got '{named}'"
+    if any(map(shutil.which, _COMPILERS)):
+        return None
+    return "no C compiler was found (CC, gcc or clang)"
+
+
+def _header() -> str | None:
+    scheme = sysconfig.get_default_scheme()
+    scheme = "posix_prefix" if scheme == "posix_local" else scheme  # as Triton does for Debian
+    folders = [sysconfig.get_paths(scheme=scheme)["include"]]
+    for name in ("CPATH", "C_INCLUDE_PATH"):
+        folders += filter(None, os.environ.get(name, "").split(os.pathsep))
+    if any((Path(folder) / "Python.h").is_file() for folder in folders):
+        return None
+    return f"Python.h is not in {folders[0]} (Debian's python3-dev has it)"
+
+
+def _has_own_build() -> bool:
+    """Whether the caller has given Triton another way to build it."""
+    knobs = sys.modules.get("triton.knobs")
+    return knobs is not None and knobs.build.impl is not None
+
+
+def _is_cached() -> bool:
+    home = os.environ.get("TRITON_HOME") or os.path.expanduser("~")
+    folder = Path(os.environ.get("TRITON_CACHE_DIR") or Path(home, ".triton", "cache"))
+    suffix = sysconfig.get_config_var("EXT_SUFFIX")
+    return any(True for name in _DRIVERS for _ in folder.glob(f"*/{name}{suffix}"))

@@ -1,0 +1,54 @@
+"""Activations of 2**31 values and nearly so many, by their numbers alone: none is allocated."""
+
+import pytest
+import torch
+import triton
+import triton.language as tl
+from softgate_ext.triton_kernels import launch
+from softgate_ext.triton_kernels.autotune import CANDIDATES
+from softgate_ext.triton_kernels.tile import sizes_of
+
+LAYOUTS = [torch.contiguous_format, torch.channels_last]
+layouts = pytest.mark.parametrize("layout", LAYOUTS, ids=["contiguous", "channels_last"])
+
+
+@triton.jit(do_not_specialize=launch.SIZES)
+def _sizes(out, channels, plane, count, DIV: tl.constexpr, LAST: tl.constexpr, WIDE: tl.constexpr):
+    channels, plane, count = sizes_of(channels, plane, count, DIV, LAST, WIDE)
+    tl.store(out, channels)
+    tl.store(out + 1, plane)
+    tl.store(out + 2, count)
+
+
+@layouts
+@pytest.mark.parametrize("children", [1, 2])
+@pytest.mark.parametrize("shape", [(2, 1, 1 << 15, 1 << 15), (40, 2, 1 << 13, 1 << 13)], ids=str)
+def test_sizes_beyond_32_bits(shape, children, layout, device):
+    """Their units fit into 32 bits, and they do not."""
+    n, c, h, w = shape
+    n *= children
+    plan = launch.plan_of("stream", (n, c, h, w), layout, torch.float16, children)
+    out = torch.zeros(3, dtype=torch.int64, device=device)
+    _sizes[(1,)](out, *plan.sizes, *plan.layout)
+    apart = 1 if plan.layout[1] else children
+    assert out.tolist() == [c, h * w // apart, n * h * w // children]
+
+
+@layouts
+@pytest.mark.parametrize("wave", [32, 64])
+@pytest.mark.parametrize("kind", ["stream", "reduce"])
+def test_positions_past_the_end_stay_in_32_bits(kind, wave, layout, monkeypatch):
+    """The last program counts past the end, and a whole tile is added to what is rounded up."""
+    monkeypatch.setattr(launch, "WAVE", wave)
+    narrow = 0
+    for tile in CANDIDATES:
+        for missing in (1, 1 << 12, 1 << 20, 1 << 22, 1 << 23):
+            for c in (1, 2, 3):
+                shape = (1, c, 1, ((1 << 31) - missing) // c)
+                plan = launch._plan(
+                    tile, kind, *shape, layout == torch.channels_last, torch.float16.itemsize, 1
+                )
+                reach = (plan.groups * (plan.steps or 1) + 1) * plan.blocks[1]
+                narrow += not plan.layout[2]
+                assert plan.layout[2] or reach < 1 << 31, (tile, shape)
+    assert narrow
