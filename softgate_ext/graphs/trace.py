@@ -2,10 +2,11 @@
 
 import operator
 import sys
+import threading
 import warnings
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
-from types import FrameType, FunctionType
+from types import FrameType, FunctionType, ModuleType
 from typing import Any
 
 import torch
@@ -59,14 +60,15 @@ for _function in IN_PLACE:
 
 # Code that knows stand-ins for tensors, but for what runs code of a model's own, which no graph has
 # a step for.
-_KNOWING = ("torch.", "softgate_ext", "inspect", "abc", "typing")
-_UNKNOWING = ("torch.autograd.function", "torch.utils.checkpoint")
+_KNOWING = {"torch", "softgate_ext", "inspect", "abc", "typing"}
+_UNKNOWING = {"torch", "torch.autograd.function", "torch.utils.checkpoint"}
 _TENSOR = torch.empty(0)
+_ONE_AT_A_TIME = threading.RLock()  # a trace changes what all threads see, as torch.fx's own does
 
 
 def _is_knowing(frame: FrameType) -> bool:
     name = frame.f_globals.get("__name__", "")
-    return name.startswith(_KNOWING) and not name.startswith(_UNKNOWING)
+    return name.partition(".")[0] in _KNOWING and name not in _UNKNOWING
 
 
 @contextmanager
@@ -99,8 +101,8 @@ def _code_of(root: nn.Module) -> Iterator[dict[str, Any]]:
     """Namespaces of the packages whose modules the model is made of, each once."""
     kinds = {type(module) for module in root.modules()}
     packages = {kind.__module__.partition(".")[0] for kind in kinds} - {"torch", "softgate_ext"}
-    loaded = {name: vars(module) for name, module in list(sys.modules.items()) if module}
-    found = [place for name, place in loaded.items() if name.partition(".")[0] in packages]
+    loaded = [m for name, m in list(sys.modules.items()) if name.partition(".")[0] in packages]
+    found = [vars(module) for module in loaded if isinstance(module, ModuleType)]
     found += [vars(torch), *(f.__globals__ for f in (k.forward for k in kinds) if _is_own(f))]
     return iter({id(place): place for place in found}.values())
 
@@ -147,7 +149,7 @@ class RecordingTracer(Tracer):
         self._watch = Effects(root)
         self.effects = self._watch.found
         try:
-            with self._watch.watched(), _tensors_are_tensors(self, root):
+            with _ONE_AT_A_TIME, self._watch.watched(), _tensors_are_tensors(self, root):
                 return super().trace(root, concrete_args)
         finally:
             self.last = self._watch.path
