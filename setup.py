@@ -37,8 +37,10 @@ except ImportError:
 
 def no_compiler() -> str:
     """Why nothing can be compiled here, or an empty string."""
-    asked = os.environ.get("CXX", "").split()
-    candidates = asked[-1:] or ["c++", "g++", "clang++"]
+    asked = os.environ.get("CXX", "")
+    if not shutil.which(asked) and " " in asked.strip():  # torch's build makes one word of it
+        raise SystemExit(f"CXX must be one program without arguments, got '{asked}'.")
+    candidates = [asked] if asked else ["c++", "g++", "clang++"]
     if not any(shutil.which(c) for c in candidates):
         return "no C++ compiler was found when it was installed: install g++ and reinstall"
     if not Path(sysconfig.get_path("include"), "Python.h").is_file():

@@ -5,6 +5,7 @@
 #include <torch/csrc/autograd/functions/utils.h>
 #include <torch/library.h>
 
+#include "checks.h"
 #include "node.h"
 #include "ops.h"
 
@@ -223,6 +224,7 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> gated_residual_bn_relu_autograd(
     const Tensor& x, at::TensorList branches, const OptionalTensor& alpha,
     const OptionalTensor& running_mean, const OptionalTensor& running_var,
     const OptionalTensor& weight, const OptionalTensor& bias, bool training, double eps, bool relu) {
+  checks::statistics(running_mean, running_var);
   Statistics s;
   const auto v = GatedResidualBnRelu::apply(x, branches, alpha, running_mean, running_var, weight, bias,
                                          training, eps, relu, &s);
@@ -232,6 +234,7 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> gated_residual_bn_relu_autograd(
 std::tuple<Tensor, Tensor, Tensor> bn_relu_autograd(
     const Tensor& x, const OptionalTensor& running_mean, const OptionalTensor& running_var,
     const OptionalTensor& weight, const OptionalTensor& bias, bool training, double eps, bool relu) {
+  checks::statistics(running_mean, running_var);
   Statistics s;
   const auto v = BnRelu::apply(x, running_mean, running_var, weight, bias, training, eps, relu, &s);
   return {v[0], s.mean, s.var};
@@ -247,6 +250,7 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> skip_merge_bn_relu_autograd(
     const OptionalTensor& running_mean, const OptionalTensor& running_var,
     const OptionalTensor& weight, const OptionalTensor& bias, bool training, double eps, bool relu,
     std::string_view mode) {
+  checks::statistics(running_mean, running_var);
   Statistics s;
   const auto v = SkipMergeBnRelu::apply(skip, branches, low, alpha, running_mean, running_var, weight,
                                      bias, training, eps, relu, mode, &s);

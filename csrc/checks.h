@@ -5,6 +5,7 @@
 #pragma once
 
 #include <ATen/core/Tensor.h>
+#include <ATen/core/grad_mode.h>
 #include <c10/util/Exception.h>
 
 #include <optional>
@@ -53,9 +54,13 @@ inline std::string layout(const Tensor& t) {
   return text.str();
 }
 
+inline void dense(std::string_view who, const Tensor& t) {
+  TORCH_CHECK_VALUE(t.layout() == at::kStrided, who,
+                    " must be a dense tensor, got one of layout ", layout(t));
+}
+
 inline void activation(std::string_view who, const Tensor& t) {
-  TORCH_CHECK_VALUE(t.layout() == at::kStrided, who, " must be a dense tensor, got one of layout ",
-                    layout(t));
+  dense(who, t);
   TORCH_CHECK_VALUE(t.dim() == 4, who, " must be 4-D (N, C, H, W), got shape ", shape(t));
   TORCH_CHECK_VALUE(floating(t.scalar_type()), who,
                     " must be float32, float64, float16 or bfloat16, got ", name(t.scalar_type()));
@@ -69,6 +74,7 @@ inline void device(std::string_view who, const Tensor& t, std::string_view owner
 
 inline void like(std::string_view who, const Tensor& t, std::string_view owner_name,
                  const Tensor& owner) {
+  dense(who, t);
   TORCH_CHECK_VALUE(t.scalar_type() == owner.scalar_type(), who, " must have the dtype of ",
                     owner_name, ", ", name(owner.scalar_type()), ", got ", name(t.scalar_type()));
   device(who, t, owner_name, owner);
@@ -85,6 +91,7 @@ inline void twin(std::string_view who, const Tensor& t, std::string_view owner_n
 inline void vector(std::string_view who, const OptionalTensor& t, int64_t channels,
                    std::string_view owner_name, const Tensor& owner) {
   if (!t) return;
+  dense(who, *t);
   TORCH_CHECK_VALUE(floating(t->scalar_type()), who, " must be floating point, got ",
                     name(t->scalar_type()));
   device(who, *t, owner_name, owner);
@@ -95,6 +102,7 @@ inline void vector(std::string_view who, const OptionalTensor& t, int64_t channe
 inline void gate(const OptionalTensor& alpha, int64_t channels, std::string_view owner_name,
                  const Tensor& owner) {
   if (!alpha) return;
+  dense("alpha", *alpha);
   TORCH_CHECK_VALUE(floating(alpha->scalar_type()), "alpha must be floating point, got ",
                     name(alpha->scalar_type()));
   device("alpha", *alpha, owner_name, owner);
@@ -165,6 +173,15 @@ inline void norm(int64_t channels, const OptionalTensor& running_mean,
                     "Expected more than 1 value per channel when training, got input size "
                     "torch.Size([", owner.size(0), ", ", channels, ", ", owner.size(2), ", ",
                     owner.size(3), "])");
+}
+
+// Before a node is made for them: nothing would ever fill their gradients.
+inline void statistics(const OptionalTensor& running_mean, const OptionalTensor& running_var) {
+  if (!at::GradMode::is_enabled()) return;
+  TORCH_CHECK_VALUE(!running_mean || !running_mean->requires_grad(),
+                    "running_mean must not require a gradient, which no batch norm has for it");
+  TORCH_CHECK_VALUE(!running_var || !running_var->requires_grad(),
+                    "running_var must not require a gradient, which no batch norm has for it");
 }
 
 // The gradients that a backward op is asked for, one flag per differentiable input.

@@ -137,3 +137,11 @@ def test_no_compiler_needs_no_torch_at_build_time(tmp_path):
 def test_wrong_switch(value):
     out = run(sys.executable, "setup.py", "--version", check=False, SOFTGATE_CUDA=value)
     assert f"SOFTGATE_CUDA must be 0 or 1, got '{value}'." in out
+
+
+def test_a_compiler_with_arguments_is_refused(tmp_path):
+    """torch's build makes one word of CXX, and a package without kernels would not say so."""
+    command = ("setup.py", "build_ext", "--build-lib", str(tmp_path))
+    out = run(sys.executable, *command, check=False, CXX="g++ -pthread")
+    assert out.strip().endswith("CXX must be one program without arguments, got 'g++ -pthread'.")
+    assert not list(tmp_path.iterdir())

@@ -77,7 +77,10 @@ class BatchStatistics {
       s[1] += d * d;
     });
     const V left = reduce(deviation[0]);
-    return {mean + left * inverse_count, reduce(deviation[1]) - left * left * inverse_count};
+    // Of values far apart the squares are infinite, and so must the variance be, not infinity less itself.
+    const V most = splat<V>(std::numeric_limits<A>::max());
+    const V square = left * (left * inverse_count);
+    return {mean + left * inverse_count, reduce(deviation[1]) - (square < most ? square : most)};
   }
 
   static Moments<A> rest_moments(const T* y, int64_t n) {

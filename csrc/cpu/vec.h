@@ -38,7 +38,7 @@ SG_INLINE V splat(A value) {
 
 template <class V>
 SG_INLINE auto horizontal_sum(V v) {
-  auto sum = v[0] - v[0];
+  decltype(v[0] + v[0]) sum = 0;
   for (size_t i = 0; i < sizeof(V) / sizeof(v[0]); ++i) sum += v[i];
   return sum;
 }

@@ -37,16 +37,22 @@ def tensors(first: object, rest: Sequence[object] = (), *vectors: object) -> Non
     for t in (first, *rest):
         if not isinstance(t, Tensor):
             raise InputError(f"activations must be tensors, got {type(t).__name__}")
-    for i, v in enumerate(vectors):
+    for name, v in zip(_VECTORS, vectors, strict=False):
         if v is not None and not isinstance(v, Tensor):
-            raise InputError(f"{_VECTORS[i]} must be a tensor or None, got {type(v).__name__}")
+            raise InputError(f"{name} must be a tensor or None, got {type(v).__name__}")
+        if v is not None and "running" in name and v.requires_grad and torch.is_grad_enabled():
+            raise InputError(f"{name} must not require a gradient, which no batch norm has for it")
 
 
-def activation(name: str, t: Tensor) -> None:
+def dense(name: str, t: Tensor) -> None:
     _require(
         t.layout == torch.strided,
         lambda: f"{name} must be a dense tensor, got one of layout {_name(t.layout)}",
     )
+
+
+def activation(name: str, t: Tensor) -> None:
+    dense(name, t)
     _require(t.dim() == 4, lambda: f"{name} must be 4-D (N, C, H, W), got shape {_shape(t)}")
     _require(
         t.dtype in _DTYPES,
@@ -55,6 +61,7 @@ def activation(name: str, t: Tensor) -> None:
 
 
 def like(name: str, t: Tensor, owner_name: str, owner: Tensor) -> None:
+    dense(name, t)
     _require(
         t.dtype == owner.dtype,
         lambda: (
@@ -72,6 +79,7 @@ def vector(name: str, t: Tensor | None, channels: int, owner_name: str, owner: T
     """A per-channel parameter: floating point of any width, on the owner's device."""
     if t is None:
         return
+    dense(name, t)
     _require(t.dtype in _DTYPES, lambda: f"{name} must be floating point, got {_name(t.dtype)}")
     _require(
         t.device == owner.device,
@@ -86,6 +94,7 @@ def vector(name: str, t: Tensor | None, channels: int, owner_name: str, owner: T
 def gate(alpha: Tensor | None, channels: int, owner_name: str, owner: Tensor) -> None:
     if alpha is None:
         return
+    dense("alpha", alpha)
     _require(
         alpha.dtype in _DTYPES, lambda: f"alpha must be floating point, got {_name(alpha.dtype)}"
     )

@@ -234,6 +234,41 @@ def test_layouts_that_are_not_dense(kind, backend):
         one_sentence(error)
 
 
+@pytest.mark.parametrize("name", ["alpha", "running_mean", "running_var", "weight", "bias"])
+def test_vectors_that_are_not_dense(name, backend):
+    vectors = dict(alpha=V, running_mean=V, running_var=V, weight=V, bias=V)
+    vectors[name] = V.to_sparse()
+    with pytest.raises(ValueError, match=f"^{name} must be a dense tensor, got .*sparse") as error:
+        ops.gated_residual_bn_relu(X, X, **vectors)
+    one_sentence(error)
+
+
+@pytest.mark.parametrize("kind", ["to_sparse", "to_mkldnn"])
+def test_gradients_that_are_not_dense(kind, door):
+    module, convert = door
+    x, v = convert(X), convert(V)
+    for dz in (getattr(X, kind)(),) if x.device.type == "cpu" else ():
+        with pytest.raises(ValueError, match="^dz must be a dense tensor, got one of layout"):
+            module.bn_relu_backward(dz, x, v, v, None, None, True, 1e-5, True, [True, False, False])
+        with pytest.raises(ValueError, match="^x must be a dense tensor, got one of layout"):
+            module.gated_residual_backward(x, getattr(X, kind)(), v, [C], [True] * 3)
+
+
+@pytest.mark.parametrize("name", ["running_mean", "running_var"])
+@pytest.mark.parametrize("training", [True, False])
+def test_statistics_that_want_a_gradient(name, training, backend):
+    """As `F.batch_norm`, which has none for them, refuses them; without gradients they may be."""
+    vectors = dict(running_mean=t(C), running_var=t(C) + 1) | {name: (t(C) + 1).requires_grad_()}
+    message = f"^{name} must not require a gradient"
+    with pytest.raises(ValueError, match=message) as error:
+        ops.bn_relu(X, **vectors, training=training)
+    one_sentence(error)
+    with pytest.raises(ValueError, match=message):
+        ops.gated_residual_bn_relu(X, X, None, **vectors, training=training)
+    with torch.no_grad():
+        ops.bn_relu(X, **vectors, training=training)
+
+
 @pytest.mark.parametrize("args", [(None, X), ("x", X), (X, 0.5), (X, [X.numpy()])])
 def test_what_is_no_tensor(args, backend):
     with pytest.raises(ValueError, match="activations must be tensors, got ") as error:

@@ -365,3 +365,18 @@ def test_infinite_input_in_evaluation(channels_last, device):
     z = ops.bn_relu(x, torch.zeros(1, device=device), torch.ones(1, device=device))
     (dx,) = torch.autograd.grad(z.sum(), x)
     assert dx.flatten().tolist() == pytest.approx([1.0, 0.0, 1.0, 0.0], abs=1e-4)
+
+
+@layouts
+@pytest.mark.parametrize("value", [1e21, 1e22, 1e30])
+@pytest.mark.parametrize("size", [(3, 5, 9, 7), (2, 5, 64, 64)])
+def test_one_value_of_which_the_square_is_infinite(value, size, channels_last):
+    """Its channel has an infinite variance, and normalised values of zero: no NaN."""
+    layout = torch.channels_last if channels_last else torch.contiguous_format
+    x = torch.randn(size, generator=torch.Generator().manual_seed(0))
+    x[0, 2, 3, 4] = value
+    x = x.contiguous(memory_format=layout).requires_grad_()
+    mean, var = torch.zeros(5), torch.ones(5)
+    z = ops.bn_relu(x, mean, var, training=True, relu=False)
+    z.backward(torch.ones_like(z))
+    assert not z.isnan().any() and not var.isnan().any() and not x.grad.isnan().any()
