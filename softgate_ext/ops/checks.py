@@ -37,11 +37,15 @@ def tensors(first: object, rest: Sequence[object] = (), *vectors: object) -> Non
     for t in (first, *rest):
         if not isinstance(t, Tensor):
             raise InputError(f"activations must be tensors, got {type(t).__name__}")
-    for name, v in zip(_VECTORS, vectors, strict=False):
-        if v is not None and not isinstance(v, Tensor):
-            raise InputError(f"{name} must be a tensor or None, got {type(v).__name__}")
-        if v is not None and "running" in name and v.requires_grad and torch.is_grad_enabled():
-            raise InputError(f"{name} must not require a gradient, which no batch norm has for it")
+    for i, v in enumerate(vectors):
+        if v is None:
+            continue
+        if not isinstance(v, Tensor):
+            raise InputError(f"{_VECTORS[i]} must be a tensor or None, got {type(v).__name__}")
+        if 1 <= i <= 2 and v.requires_grad and torch.is_grad_enabled():
+            raise InputError(
+                f"{_VECTORS[i]} must not require a gradient, which no batch norm has for it"
+            )
 
 
 def dense(name: str, t: Tensor) -> None:
