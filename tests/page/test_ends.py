@@ -4,6 +4,7 @@ import importlib.util
 import signal
 import socket
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,15 @@ pytestmark = [
 API = "/gradio_api"
 
 
+@pytest.fixture
+def no_nohup() -> Iterator[None]:
+    """What runs under nohup has children that ignore SIGHUP, as they should."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
+@pytest.mark.usefixtures("no_nohup")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
 def test_nothing_is_left_behind(untrained: Path, tmp_path: Path, number: signal.Signals) -> None:
     """Although a browser has the page open, which hears from the server for as long as it lives."""
