@@ -12,7 +12,7 @@ import scipy.io
 from softgate_ext.data.matfile import structs
 from softgate_ext.data.mpii import Person
 from softgate_ext.data.mpii_submission import read_submission
-from softgate_ext.engine.files import read_json
+from softgate_ext.engine.files import npz_arrays, read_json
 from softgate_ext.errors import InputError, reason
 from softgate_ext.pose.skeleton import MPII
 
@@ -119,13 +119,7 @@ def require_h5py() -> Any:
 
 def _read_npz(path: Path) -> Mapping[str, Any]:
     try:
-        with open(path, "rb") as stream:
-            if stream.read(2) != b"PK":
-                raise ValueError("it is no .npz file")
-        with np.load(path, allow_pickle=False) as store:
-            if not isinstance(store, np.lib.npyio.NpzFile):
-                raise ValueError("it holds a single array")
-            return dict(store)
+        return npz_arrays(path)
     except Exception as error:
         raise _unreadable(path, error) from None
 

@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from softgate_ext.engine.comparison import Comparison
+from softgate_ext.engine.files import npz_arrays
 from softgate_ext.errors import InputError, reason
 from softgate_ext.pose.metrics import (
     box_diagonal,
@@ -95,14 +96,8 @@ def _read(path: Path) -> Arrays:
     """The arrays of the file that matter; others may be of any type, even pickled objects."""
     wanted = ("gt", "gt_pc", "gt_oc", "headbox", "torso_wh", *FLAGS)
     try:
-        with open(path, "rb") as stream:
-            if stream.read(2) != b"PK":
-                raise ValueError("it is no .npz file")
-        with np.load(path, allow_pickle=False) as file:
-            if not isinstance(file, np.lib.npyio.NpzFile):
-                raise ValueError("it holds a single array")
-            return {k: file[k] for k in file.files if k in wanted or k.startswith(PREFIX)}
-    except Exception as error:  # numpy, zipfile and zlib raise a dozen types for damaged files
+        return npz_arrays(path, lambda name: name in wanted or name.startswith(PREFIX))
+    except Exception as error:
         raise InputError(
             f"reference: cannot read {path} ({reason(error)}); takes an .npz file of plain arrays: "
             "gt, what its benchmark needs, and pred_NAME"

@@ -16,7 +16,7 @@ from torch.fx import Graph, Node
 from torch.nn import functional as F
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from softgate_ext.graphs.trace import IN_PLACE, NO_TENSORS
+from softgate_ext.graphs.stand_ins import IN_PLACE, NO_TENSORS
 
 # Functions and methods, by name, whose result is a tensor of its own (or no tensor).
 _FRESH = {
