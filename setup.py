@@ -22,7 +22,7 @@ from setuptools.command.build_ext import build_ext as SetuptoolsBuildExt
 
 ROOT = Path(__file__).resolve().parent
 sys.path.insert(0, str(ROOT / "csrc" / "cuda"))
-from toolkit import homes  # noqa: E402
+from toolkit import STANDARD, homes  # noqa: E402
 
 NO_TORCH = (
     "softgate_ext is built against the torch that it will run with, and this build environment has "
@@ -131,7 +131,7 @@ def extension_and_command():
             os.environ["TORCH_CUDA_ARCH_LIST"] = "8.0;8.6;8.9;9.0;10.0;12.0+PTX"
     from torch.utils import cpp_extension
 
-    cxx = ["-O3", "-g0", "-fopenmp", "-Wall", "-Wno-psabi", "-Wno-maybe-uninitialized"]
+    cxx = [STANDARD, "-O3", "-g0", "-fopenmp", "-Wall", "-Wno-psabi", "-Wno-maybe-uninitialized"]
     options = dict(
         extra_link_args=["-fopenmp"],
         include_dirs=[str(ROOT / "csrc")],
@@ -143,7 +143,7 @@ def extension_and_command():
         extension = cpp_extension.CUDAExtension(
             "softgate_ext._C",
             sources("*.cpp", "cpu/*.cpp", "cuda/*.cpp", "cuda/*.cu"),
-            extra_compile_args={"cxx": cxx, "nvcc": ["-O3", "-DSOFTGATE_CUDA"]},
+            extra_compile_args={"cxx": cxx, "nvcc": [STANDARD, "-O3", "-DSOFTGATE_CUDA"]},
             **options,
         )
     else:

@@ -172,7 +172,7 @@ def compile_for(arch: int, source: str, nvcc: str, cuobjdump: str) -> list[Kerne
     kernels: dict[str, Kernel] = {}
     with tempfile.TemporaryDirectory() as folder:
         cubin = str(Path(folder, source).with_suffix(".cubin"))
-        log = run([nvcc, "-std=c++17", "-O3", f"-arch=sm_{arch}", "-Xptxas", "-v", "-cubin",
+        log = run([nvcc, toolkit.STANDARD, "-O3", f"-arch=sm_{arch}", "-Xptxas", "-v", "-cubin",
                    str(HERE / source), "-o", cubin])  # fmt: skip
         read_log(log, kernels)
         read_sass(run([cuobjdump, "-sass", cubin]), kernels)

@@ -1,9 +1,13 @@
-"""Where CUDA's toolkit is. The build, the tests and ``make gpu`` all ask here, so that they agree."""
+"""How the kernels are compiled: by which standard of C++, and where CUDA's toolkit is.
+
+The build, the tests and ``make gpu`` all ask here, so that they agree.
+"""
 
 import os
 import shutil
 from pathlib import Path
 
+STANDARD = "-std=c++20"  # of g++ and nvcc; torch 2.11 would pass an older one
 USUAL = ("/usr/local/cuda", "/usr/local/cuda-*", "/opt/cuda")
 
 

@@ -8,12 +8,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.utils.data import DataLoader, StackDataset
+from torch.utils.data import Dataset, StackDataset
 
 from softgate_ext.data.dataset import PoseDataset
 from softgate_ext.engine.config import Amp
 from softgate_ext.engine.device import autocast
-from softgate_ext.engine.loading import batches, leave_ctrl_c
+from softgate_ext.engine.loading import batches, loader
 from softgate_ext.errors import InputError
 from softgate_ext.pose.codec import HeatmapCodec
 from softgate_ext.pose.skeleton import Skeleton
@@ -106,16 +106,9 @@ def predict_people(
             raise InputError(f"{name}: got {value}; takes {least} or more")
     if not scales or not all(0.1 <= scale <= 10 for scale in scales):
         raise InputError(f"scales: got {list(scales)}; takes one or more numbers from 0.1 to 10")
-    loader: DataLoader[Any] = DataLoader(
-        StackDataset(*(_at_scale(dataset, scale) for scale in scales)),
-        batch_size,
-        num_workers=workers,
-        pin_memory=inference.device.type == "cuda",
-        worker_init_fn=leave_ctrl_c,
-        generator=torch.Generator(),  # as in `training_loader`
-    )
+    at_scales: Dataset[Any] = StackDataset(*(_at_scale(dataset, scale) for scale in scales))
     joints, scores = [], []
-    for crops in batches(loader):
+    for crops in batches(loader(at_scales, workers, inference.device, batch_size=batch_size)):
         maps = [inference.heatmaps(crop["image"]) for crop in crops]
         found, sure = inference.codec.decode(average_scales(maps, scales))
         joints.append(to_source(found.double().cpu().numpy(), crops[0]["matrix"].numpy()))

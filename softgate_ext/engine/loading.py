@@ -1,20 +1,22 @@
 """Batches of people, in an order that repeats."""
 
+import multiprocessing
 import os
 import signal
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from types import FrameType
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.distributed import is_torchelastic_launched
-from torch.utils.data import DataLoader, Sampler
+from torch.utils.data import DataLoader, Dataset, Sampler
 
 from softgate_ext.data.dataset import PoseDataset
 from softgate_ext.data.formats import open_dataset, recognise
@@ -71,14 +73,27 @@ def training_loader(
         workers: processes that read and crop; 0 for none beside the training itself.
         device: where the batches go.
     """
+    return loader(dataset, workers, device, batch_sampler=order, persistent_workers=workers > 0)
+
+
+def loader(
+    dataset: Dataset[T], workers: int, device: torch.device, **options: Any
+) -> DataLoader[T]:
+    """A DataLoader whose worker processes leave Ctrl-C to this process and end when it does.
+
+    Args:
+        dataset: what is loaded.
+        workers: processes that load; 0 for none beside this one.
+        device: where the batches go.
+        options: further arguments of DataLoader.
+    """
     return DataLoader(
         dataset,
-        batch_sampler=order,
         num_workers=workers,
-        persistent_workers=workers > 0,
         pin_memory=device.type == "cuda",
-        worker_init_fn=leave_ctrl_c,
+        worker_init_fn=begin_worker,
         generator=torch.Generator(),  # each beginning draws a number, which a resume must not feel
+        **options,
     )
 
 
@@ -132,9 +147,23 @@ def ctrl_c_waits() -> Iterator[Callable[[], bool]]:
         raise KeyboardInterrupt
 
 
-def leave_ctrl_c(worker: int) -> None:
-    """For a worker process: a terminal sends Ctrl-C to it too, but the training answers it."""
+def begin_worker(worker: int) -> None:
+    """For a worker process: its parent answers Ctrl-C, which a terminal sends to both, and its end
+    is the worker's end.
+
+    PyTorch's own check of the parent takes seconds, and waits for a picture that is being read.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        threading.Thread(
+            target=_end_with, args=(parent,), name="end with parent", daemon=True
+        ).start()
+
+
+def _end_with(parent: BaseProcess) -> None:
+    parent.join()
+    os._exit(1)  # not sys.exit: the other threads may wait for what never comes
 
 
 def _name(kind: type) -> str:

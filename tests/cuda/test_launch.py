@@ -19,7 +19,7 @@ def pretended(tmp_path_factory):
         pytest.skip("needs nvcc")
     program = str(tmp_path_factory.mktemp("launch") / "launch")
     subprocess.run(
-        [nvcc, "-std=c++17", "-arch=sm_90", HERE / "launch.cu", "-o", program], check=True
+        [nvcc, toolkit.STANDARD, "-arch=sm_90", HERE / "launch.cu", "-o", program], check=True
     )
 
     def run(*limits: int) -> list[str]:

@@ -22,7 +22,7 @@ import toolkit  # noqa: E402
 LAUNCHERS = ("forward.cu", "backward.cu", "plan.cpp")
 MACHINE = ("fibers.cpp", "machine.cpp", "scheduler.cpp")
 FLAGS = [
-    "-std=c++17",
+    toolkit.STANDARD,
     "-O1",
     "-g1",
     "-fPIC",
@@ -104,7 +104,7 @@ def nvcc() -> str | None:
 
 def build_on_device(arch: str = "native") -> Path:
     """The same calls for a GPU: the machine's own, or any architecture, to see it compile."""
-    flags = ["-std=c++17", "-O3", "-lineinfo", f"-arch={arch}", "-Xcompiler=-fPIC", "-shared"]
+    flags = [toolkit.STANDARD, "-O3", "-lineinfo", f"-arch={arch}", "-Xcompiler=-fPIC", "-shared"]
     files = [CUDA / name for name in (*LAUNCHERS, "device.cu")] + [HERE / "on_device.cu"]
     command = [nvcc(), *flags, "--threads=0", *map(str, files), "-o"]
     return _once("on_device", _key(flags, CUDA), lambda to: run([*command, str(to)]))

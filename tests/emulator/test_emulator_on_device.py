@@ -51,4 +51,6 @@ def test_nvcc_takes_the_door_to_the_gpu(tmp_path):
         pytest.skip("needs nvcc")
     door = str(emulator_build.HERE / "on_device.cu")
     target = str(tmp_path / "on_device.o")
-    emulator_build.run([emulator_build.nvcc(), "-std=c++17", "-c", door, "-o", target])
+    emulator_build.run(
+        [emulator_build.nvcc(), emulator_build.toolkit.STANDARD, "-c", door, "-o", target]
+    )
