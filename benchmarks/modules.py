@@ -93,9 +93,9 @@ def make_block(case: BlockCase, sets: int) -> tuple[Callable[..., Any], list[OpI
 def training_steps(case: NetworkCase, names: Sequence[str]) -> Iterator[Competitor]:
     """Whole steps of one learner; its random batch costs what a real one would."""
     # Here and not above: the ops are measured without the packages that the engine needs.
-    from softgate_ext.engine.config import TrainConfig
     from softgate_ext.engine.distributed import Group
     from softgate_ext.engine.learner import Learner
+    from softgate_ext.engine.train_config import TrainConfig
 
     config = TrainConfig(
         Path(),

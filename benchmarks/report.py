@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.plot import plot_races
-from softgate_ext.engine.files import read_json, write_text
+from softgate_ext.engine.atomic import write_text
+from softgate_ext.engine.reading import read_json
 from softgate_ext.errors import InputError
 
 HEADINGS = {

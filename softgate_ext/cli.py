@@ -14,18 +14,15 @@ from contextlib import nullcontext, redirect_stderr
 from typing import Any
 
 from softgate_ext import command_line
-from softgate_ext.engine.config import (
-    STDOUT,
-    DemoConfig,
-    EvalConfig,
-    ExportConfig,
-    InfoConfig,
-    ProfileConfig,
-    SynthConfig,
-    TrainConfig,
-)
 from softgate_ext.engine.data_config import DataCacheConfig, DataCheckConfig
-from softgate_ext.engine.predict_config import GatesConfig, PredictConfig, ServeConfig
+from softgate_ext.engine.demo_config import DemoConfig
+from softgate_ext.engine.evaluate_config import STDOUT, EvalConfig
+from softgate_ext.engine.export_config import ExportConfig
+from softgate_ext.engine.gates_config import GatesConfig
+from softgate_ext.engine.predict_config import PredictConfig
+from softgate_ext.engine.serve_config import ServeConfig
+from softgate_ext.engine.tools_config import InfoConfig, ProfileConfig, SynthConfig
+from softgate_ext.engine.train_config import TrainConfig
 from softgate_ext.errors import Elsewhere, InputError
 
 WRONG = 2  # exit code: wrong input

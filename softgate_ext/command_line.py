@@ -10,8 +10,10 @@ from typing import Annotated, Any, Union
 
 import tyro
 
-from softgate_ext.engine.config import RunConfig, TrainConfig, from_json
-from softgate_ext.engine.files import read_json
+from softgate_ext.engine.config_json import from_json
+from softgate_ext.engine.reading import read_json
+from softgate_ext.engine.run_config import RunConfig
+from softgate_ext.engine.train_config import TrainConfig
 from softgate_ext.errors import InputError
 from softgate_ext.refusals import Events, listening, refusal
 

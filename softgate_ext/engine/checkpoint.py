@@ -22,8 +22,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from softgate_ext.engine.config import RunConfig, from_json, to_json
-from softgate_ext.engine.files import read_json, write_bytes, write_json
+from softgate_ext.engine.atomic import write_bytes, write_json
+from softgate_ext.engine.config_json import from_json, to_json
+from softgate_ext.engine.reading import read_json
+from softgate_ext.engine.run_config import RunConfig
 from softgate_ext.errors import InputError
 from softgate_ext.models import PoseModel, create_model
 

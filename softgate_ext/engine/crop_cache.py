@@ -13,8 +13,9 @@ from softgate_ext.data.augment import Augmentation
 from softgate_ext.data.crops import CropCache, CropGeometry, fingerprints, write_crops
 from softgate_ext.data.dataset import PoseDataset
 from softgate_ext.data.poseset import PoseSet
-from softgate_ext.engine.files import FolderLock, make_folder
-from softgate_ext.engine.progress import say
+from softgate_ext.engine.console import say
+from softgate_ext.engine.folders import make_folder
+from softgate_ext.engine.lock import FolderLock
 from softgate_ext.errors import InputError
 
 

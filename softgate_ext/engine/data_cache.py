@@ -8,12 +8,13 @@ from rich.console import Console
 from softgate_ext.data.augment import Augmentation
 from softgate_ext.data.dataset import PoseDataset
 from softgate_ext.data.formats import recognise
+from softgate_ext.engine.batches import batches
+from softgate_ext.engine.console import say
 from softgate_ext.engine.crop_cache import cached_crops
 from softgate_ext.engine.data_config import DataCacheConfig
 from softgate_ext.engine.device import resolve_device
-from softgate_ext.engine.loading import EpochBatches, batches, training_loader
 from softgate_ext.engine.options import require
-from softgate_ext.engine.progress import say
+from softgate_ext.engine.order import EpochBatches, training_loader
 from softgate_ext.pose.codec import LARGEST
 
 

@@ -16,13 +16,14 @@ from rich.table import Table
 from softgate_ext.data.formats import Source, datasets_at
 from softgate_ext.data.images import read_image
 from softgate_ext.data.poseset import EmptySplit, PoseSet
+from softgate_ext.engine.atomic import write_json
+from softgate_ext.engine.console import say
 from softgate_ext.engine.data_config import DataCheckConfig
-from softgate_ext.engine.files import check_targets, write_json
+from softgate_ext.engine.folders import check_targets
 from softgate_ext.engine.options import require
-from softgate_ext.engine.plots import overlay_sheet
-from softgate_ext.engine.progress import say
+from softgate_ext.engine.png import write_png
 from softgate_ext.errors import InputError
-from softgate_ext.pose.draw import draw_pose
+from softgate_ext.pose.draw import contact_sheet, draw_pose
 from softgate_ext.pose.geometry import apply_affine, crop_affine, warp
 
 OFFICIAL = {"lsp": 2_000, "lspet": 10_000, "mpii": 25_204, "mpii-json": 25_204, "flic": 5_003}
@@ -154,7 +155,7 @@ def _read_all(
         yield from bar.track(pool.map(read, paths), len(paths), description="reading pictures")
 
 
-def contact_sheet_of(findings: Findings, count: int) -> list[np.ndarray]:
+def drawn_crops(findings: Findings, count: int) -> list[np.ndarray]:
     """Crops (SHEET_CROP, SHEET_CROP, 3) of people spread evenly over the dataset, joints drawn."""
     everybody = [
         (people, i)
@@ -195,7 +196,7 @@ def check(config: DataCheckConfig, console: Console) -> None:
         found.append(findings.to_json())
         sheet = _sheet(config.sheet, source, len(sources))
         if sheet is not None and findings.sizes:
-            overlay_sheet(contact_sheet_of(findings, config.people), sheet, columns=6)
+            write_png(sheet, contact_sheet(drawn_crops(findings, config.people), 6))
             say(console, f"contact sheet: {sheet}")
         problem = findings.problem()
         if problem is not None:

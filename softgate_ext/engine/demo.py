@@ -15,24 +15,26 @@ from rich.table import Table
 
 from softgate_ext.data.dataset import PoseDataset
 from softgate_ext.data.synthetic import draw_people
-from softgate_ext.engine import checkpoint, plots
-from softgate_ext.engine.config import DemoConfig, TrainConfig, to_json
-from softgate_ext.engine.files import (
-    FolderLock,
-    check_folder,
-    check_outside,
-    make_folder,
-    read_json,
-    write_json,
-)
+from softgate_ext.engine import checkpoint
+from softgate_ext.engine.atomic import write_json
+from softgate_ext.engine.config_json import to_json
+from softgate_ext.engine.console import say
+from softgate_ext.engine.curves import learning_curve
+from softgate_ext.engine.demo_config import DemoConfig
+from softgate_ext.engine.folders import check_folder, check_outside, make_folder
+from softgate_ext.engine.gate_histograms import gate_histograms
 from softgate_ext.engine.inference import predict_people
-from softgate_ext.engine.loading import split_people
+from softgate_ext.engine.lock import FolderLock
 from softgate_ext.engine.measure import measure, measure_mean_pose, pck_to_json
-from softgate_ext.engine.progress import say
+from softgate_ext.engine.people import split_people
+from softgate_ext.engine.png import write_png
+from softgate_ext.engine.reading import read_json
 from softgate_ext.engine.sheet import draw_person
 from softgate_ext.engine.timing import time_steps
 from softgate_ext.engine.train import Trainer
+from softgate_ext.engine.train_config import TrainConfig
 from softgate_ext.errors import InputError
+from softgate_ext.pose.draw import contact_sheet
 
 PEOPLE = 2000
 SHOWN = 24
@@ -151,12 +153,10 @@ def _run(config: DemoConfig, training: TrainConfig, console: Console) -> dict[st
     joints, scores = predict_people(trainer.inference, PoseDataset(people, training.image_size))
     baseline = measure_mean_pose(trainer.train_set, people)
     chosen = np.linspace(0, len(people) - 1, min(SHOWN, len(people))).astype(int)
-    plots.overlay_sheet(
-        [draw_person(people, i, joints[i], scores[i]) for i in chosen],
-        config.out / "people.png",
-    )
-    plots.learning_curve(history, config.out / "learning_curve.png", baseline.pooled)
-    plots.gate_histograms(trainer.learner.evaluated.gates(), config.out / "gates.png")
+    drawn = [draw_person(people, i, joints[i], scores[i]) for i in chosen]
+    write_png(config.out / "people.png", contact_sheet(drawn, 6))
+    learning_curve(history, config.out / "learning_curve.png", baseline.pooled)
+    gate_histograms(trainer.learner.evaluated.gates(), config.out / "gates.png")
     say(console, "timing training steps, fused and unfused in turn")
     training.resume = False
     return {

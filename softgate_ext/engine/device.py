@@ -4,7 +4,7 @@ from contextlib import AbstractContextManager
 
 import torch
 
-from softgate_ext.engine.config import Amp
+from softgate_ext.engine.options import Amp
 from softgate_ext.errors import InputError
 
 

@@ -2,8 +2,8 @@
 
 import dataclasses
 
-from softgate_ext.engine.config import STDOUT, EvalConfig
-from softgate_ext.engine.files import check_targets
+from softgate_ext.engine.evaluate_config import STDOUT, EvalConfig
+from softgate_ext.engine.folders import check_targets
 from softgate_ext.engine.options import MOST_PEOPLE, require
 from softgate_ext.engine.predictions import ORIGINS
 from softgate_ext.errors import InputError

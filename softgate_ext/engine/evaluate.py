@@ -11,12 +11,12 @@ from softgate_ext.data.join import select_joints, with_joints_of
 from softgate_ext.data.mpii import find_mpii, read_mpii
 from softgate_ext.data.mpii_submission import write_submission
 from softgate_ext.data.poseset import PoseSet
+from softgate_ext.engine.atomic import replacing, write_json
 from softgate_ext.engine.checkpoint import load_run
 from softgate_ext.engine.comparison import Comparison
-from softgate_ext.engine.config import STDOUT, EvalConfig
 from softgate_ext.engine.device import resolve_device
 from softgate_ext.engine.eval_arguments import check
-from softgate_ext.engine.files import replacing, write_json
+from softgate_ext.engine.evaluate_config import STDOUT, EvalConfig
 from softgate_ext.engine.inference import PoseInference, predict_people
 from softgate_ext.engine.measure import (
     constant_pose,

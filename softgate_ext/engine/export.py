@@ -10,9 +10,10 @@ from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
 from softgate_ext.backend import use_backend
+from softgate_ext.engine.atomic import write_bytes
 from softgate_ext.engine.checkpoint import load_run
-from softgate_ext.engine.config import ExportConfig
-from softgate_ext.engine.files import check_folder, make_folder, write_bytes
+from softgate_ext.engine.export_config import ExportConfig
+from softgate_ext.engine.folders import check_folder, make_folder
 from softgate_ext.errors import InputError
 from softgate_ext.folding import fold
 from softgate_ext.pose.codec import HeatmapCodec

@@ -15,7 +15,7 @@ from rich.table import Table
 from torch import Tensor, nn
 
 from softgate_ext.data.formats import recognise
-from softgate_ext.engine import plots
+from softgate_ext.engine.atomic import write_json
 from softgate_ext.engine.checkpoint import (
     FILES,
     WEIGHTS,
@@ -23,18 +23,14 @@ from softgate_ext.engine.checkpoint import (
     save_config,
     save_weights,
 )
-from softgate_ext.engine.config import EvalConfig, RunConfig
 from softgate_ext.engine.device import resolve_device
 from softgate_ext.engine.evaluate import evaluate
-from softgate_ext.engine.files import (
-    check_folder,
-    check_outside,
-    check_targets,
-    make_folder,
-    write_json,
-)
-from softgate_ext.engine.predict_config import GatesConfig
+from softgate_ext.engine.evaluate_config import EvalConfig
+from softgate_ext.engine.folders import check_folder, check_outside, check_targets, make_folder
+from softgate_ext.engine.gate_histograms import gate_histograms
+from softgate_ext.engine.gates_config import GatesConfig
 from softgate_ext.engine.predictor import find_run
+from softgate_ext.engine.run_config import RunConfig
 from softgate_ext.engine.timing import time_forward
 from softgate_ext.errors import InputError
 from softgate_ext.models.base import PoseModel
@@ -155,7 +151,7 @@ def show_gates(config: GatesConfig, console: Console) -> dict[str, Any]:
     if config.png is not None:
         for path, rows in zip(_pictures(config.png), (blocks, depths), strict=True):
             named = {f"{row.name}  1/{row.stride}": torch.from_numpy(row.values) for row in rows}
-            plots.gate_histograms(named, path)
+            gate_histograms(named, path)
             console.print(path)
     if config.prune is not None:
         pruned, _, _ = load_run(run, config.weights)

@@ -11,9 +11,9 @@ from torch.nn import functional
 from torch.utils.data import Dataset, StackDataset
 
 from softgate_ext.data.dataset import PoseDataset
-from softgate_ext.engine.config import Amp
+from softgate_ext.engine.batches import batches, loader
 from softgate_ext.engine.device import autocast
-from softgate_ext.engine.loading import batches, loader
+from softgate_ext.engine.options import Amp
 from softgate_ext.errors import InputError
 from softgate_ext.pose.codec import HeatmapCodec
 from softgate_ext.pose.skeleton import Skeleton

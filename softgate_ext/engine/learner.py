@@ -12,11 +12,11 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel
 
 from softgate_ext.engine.checkpoint import check_architecture
-from softgate_ext.engine.config import TrainConfig
 from softgate_ext.engine.device import autocast
 from softgate_ext.engine.distributed import Group
 from softgate_ext.engine.inference import to_input
 from softgate_ext.engine.loss import heatmap_loss
+from softgate_ext.engine.train_config import TrainConfig
 from softgate_ext.models import PoseModel
 from softgate_ext.nn import SyncBatchNorm2d
 from softgate_ext.pose.codec import HeatmapCodec

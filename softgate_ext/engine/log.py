@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from softgate_ext.engine.files import write_text
+from softgate_ext.engine.atomic import write_text
 from softgate_ext.errors import InputError
 
 Entry = dict[str, Any]

@@ -16,9 +16,9 @@ import numpy as np
 import numpy.typing as npt
 
 from softgate_ext.data.images import read_image
-from softgate_ext.engine.loading import ctrl_c_waits
+from softgate_ext.engine.interrupts import ctrl_c_waits
 from softgate_ext.engine.person import Person
-from softgate_ext.engine.plots import write_png
+from softgate_ext.engine.png import write_png
 from softgate_ext.engine.predict_arguments import check, check_folders
 from softgate_ext.engine.predict_config import PredictConfig
 from softgate_ext.engine.predictor import Asked, Boxes, PosePredictor

@@ -4,7 +4,7 @@ import math
 from pathlib import Path
 from typing import get_args
 
-from softgate_ext.engine.files import check_folder
+from softgate_ext.engine.folders import check_folder
 from softgate_ext.engine.options import require
 from softgate_ext.engine.predict_config import Output, PredictConfig
 from softgate_ext.errors import InputError

@@ -12,7 +12,7 @@ import scipy.io
 from softgate_ext.data.matfile import structs
 from softgate_ext.data.mpii import Person
 from softgate_ext.data.mpii_submission import read_submission
-from softgate_ext.engine.files import npz_arrays, read_json
+from softgate_ext.engine.reading import npz_arrays, read_json
 from softgate_ext.errors import InputError, reason
 from softgate_ext.pose.skeleton import MPII
 

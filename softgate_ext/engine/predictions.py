@@ -20,7 +20,7 @@ import scipy.io
 
 from softgate_ext.data.join import select_joints
 from softgate_ext.data.poseset import PoseSet
-from softgate_ext.engine.files import replacing, write_json
+from softgate_ext.engine.atomic import replacing, write_json
 from softgate_ext.engine.prediction_files import NAMES, Contents, read_contents, require_h5py
 from softgate_ext.engine.prediction_order import rows_of
 from softgate_ext.errors import InputError

@@ -14,12 +14,13 @@ import torch
 from torch import Tensor
 
 from softgate_ext.engine.checkpoint import Which, load_run
-from softgate_ext.engine.config import Amp, RunConfig
 from softgate_ext.engine.detector import PersonDetector
 from softgate_ext.engine.device import resolve_device
 from softgate_ext.engine.inference import PoseInference, to_source
+from softgate_ext.engine.options import Amp
 from softgate_ext.engine.person import Box, Person, check_box
 from softgate_ext.engine.picture import Picture, as_picture
+from softgate_ext.engine.run_config import RunConfig
 from softgate_ext.errors import InputError
 from softgate_ext.folding import fold
 from softgate_ext.paths import as_path

@@ -8,12 +8,15 @@ from rich.console import Console
 
 from softgate_ext.data.poseset import PoseSet
 from softgate_ext.engine.checkpoint import init_weights
-from softgate_ext.engine.config import RunConfig, TrainConfig, to_json
+from softgate_ext.engine.config_json import to_json
+from softgate_ext.engine.console import say
 from softgate_ext.engine.distributed import Group
-from softgate_ext.engine.files import check_outside
-from softgate_ext.engine.loading import EpochBatches, box_margin, check_pictures, split_people
+from softgate_ext.engine.folders import check_outside
 from softgate_ext.engine.measure import measure_mean_pose
-from softgate_ext.engine.progress import say
+from softgate_ext.engine.order import EpochBatches
+from softgate_ext.engine.people import box_margin, check_pictures, split_people
+from softgate_ext.engine.run_config import RunConfig
+from softgate_ext.engine.train_config import TrainConfig
 from softgate_ext.errors import InputError
 from softgate_ext.models import PoseModel, create_model
 from softgate_ext.pose.metrics import PCK

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
+from softgate_ext.engine.console import say
 from softgate_ext.engine.log import Entry
 
 
@@ -14,11 +15,6 @@ def clock(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
-
-
-def say(console: Console, text: str) -> None:
-    """Prints a line as it is: not wrapped, not coloured."""
-    console.print(text, highlight=False, soft_wrap=True, markup=False)
 
 
 def describe_epoch(entry: Entry, left: float) -> str:

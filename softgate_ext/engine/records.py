@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from softgate_ext.engine.files import make_folder, write_json, write_text
+from softgate_ext.engine.atomic import write_json, write_text
+from softgate_ext.engine.folders import make_folder
 from softgate_ext.engine.person import Person
 from softgate_ext.engine.predict_config import Output
 from softgate_ext.engine.sources import Source

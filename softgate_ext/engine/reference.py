@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from softgate_ext.engine.comparison import Comparison
-from softgate_ext.engine.files import npz_arrays
+from softgate_ext.engine.reading import npz_arrays
 from softgate_ext.errors import InputError, reason
 from softgate_ext.pose.metrics import (
     box_diagonal,

@@ -4,8 +4,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from softgate_ext.data.poseset import PoseSet
-from softgate_ext.engine.config import RunConfig, TrainConfig
+from softgate_ext.engine.run_config import RunConfig
 from softgate_ext.engine.schedule import Budget
+from softgate_ext.engine.train_config import TrainConfig
 from softgate_ext.errors import InputError
 
 

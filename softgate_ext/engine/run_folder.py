@@ -6,9 +6,11 @@ from typing import Any
 from torch import Tensor
 
 from softgate_ext.engine import checkpoint
-from softgate_ext.engine.config import RunConfig
-from softgate_ext.engine.files import FolderLock, check_folder, make_folder, remove_leftovers
+from softgate_ext.engine.atomic import remove_leftovers
+from softgate_ext.engine.folders import check_folder, make_folder
+from softgate_ext.engine.lock import FolderLock
 from softgate_ext.engine.log import Entry, append_entry, read_log, rewind_log
+from softgate_ext.engine.run_config import RunConfig
 from softgate_ext.errors import InputError
 
 

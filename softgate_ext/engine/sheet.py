@@ -11,10 +11,12 @@ from torch import Tensor
 from softgate_ext.data.dataset import PoseDataset
 from softgate_ext.data.images import read_image
 from softgate_ext.data.poseset import PoseSet
-from softgate_ext.engine import plots
+from softgate_ext.engine.curves import draw_learning_curve
+from softgate_ext.engine.gate_histograms import draw_gate_histograms
 from softgate_ext.engine.inference import PoseInference
 from softgate_ext.engine.log import Entry
 from softgate_ext.engine.measure import reference_lengths
+from softgate_ext.engine.style import save
 from softgate_ext.pose.draw import contact_sheet, draw_pose
 from softgate_ext.pose.geometry import apply_affine, crop_affine, warp
 from softgate_ext.pose.metrics import normalized_distances
@@ -63,7 +65,7 @@ def plot_sheet(
     figure = Figure(figsize=(13, sum(heights)), layout="constrained")
     grid = figure.add_gridspec(len(heights), 1, height_ratios=heights)
     parts = (figure.add_subfigure(grid[row]) for row in range(len(heights)))
-    plots.draw_learning_curve(next(parts), entries, baseline)
+    draw_learning_curve(next(parts), entries, baseline)
     draw_pck_curves(next(parts), distances, people.skeleton)
     for title, pictures in rows.items():
         axes = next(parts).subplots()
@@ -71,8 +73,8 @@ def plot_sheet(
         axes.set_axis_off()
         axes.set_title(title)
     if gates:
-        plots.draw_gate_histograms(next(parts), gates)
-    plots.save(figure, path)
+        draw_gate_histograms(next(parts), gates)
+    save(figure, path)
 
 
 def _from_best_to_worst(distances: np.ndarray) -> np.ndarray:

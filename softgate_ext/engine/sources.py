@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from softgate_ext.engine.files import read_json
 from softgate_ext.engine.person import shortened
+from softgate_ext.engine.reading import read_json
 from softgate_ext.errors import InputError
 
 PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from softgate_ext.backend import use_backend
-from softgate_ext.engine.config import TrainConfig
 from softgate_ext.engine.device import resolve_device
 from softgate_ext.engine.distributed import Group
 from softgate_ext.engine.learner import Learner
+from softgate_ext.engine.train_config import TrainConfig
 from softgate_ext.models import create_model
 from softgate_ext.pose.codec import HeatmapCodec
 

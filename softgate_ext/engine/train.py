@@ -12,23 +12,27 @@ from torch.utils.data import Subset
 
 from softgate_ext.data.augment import Augmentation
 from softgate_ext.engine import checkpoint
+from softgate_ext.engine.batches import in_one_sentence
 from softgate_ext.engine.comparison import left_out_words
-from softgate_ext.engine.config import RunConfig, TrainConfig
+from softgate_ext.engine.console import say
 from softgate_ext.engine.crop_cache import pose_dataset
 from softgate_ext.engine.device import resolve_device
 from softgate_ext.engine.distributed import Group, joined
 from softgate_ext.engine.inference import PoseInference, predict_people
+from softgate_ext.engine.interrupts import ctrl_c_waits
 from softgate_ext.engine.learner import Learner
-from softgate_ext.engine.loading import ctrl_c_waits, in_one_sentence, training_loader
 from softgate_ext.engine.log import Entry
 from softgate_ext.engine.measure import measurable, measure, pck_to_json
+from softgate_ext.engine.order import training_loader
 from softgate_ext.engine.preflight import prepare
-from softgate_ext.engine.progress import TrainingProgress, describe_epoch, say
+from softgate_ext.engine.progress import TrainingProgress, describe_epoch
 from softgate_ext.engine.resume import Standing, standing, who
+from softgate_ext.engine.run_config import RunConfig
 from softgate_ext.engine.run_folder import RunFolder
 from softgate_ext.engine.schedule import Budget, learning_rate_factor
 from softgate_ext.engine.sheet import plot_sheet
 from softgate_ext.engine.tensorboard import Board, require_tensorboard
+from softgate_ext.engine.train_config import TrainConfig
 from softgate_ext.errors import InputError
 from softgate_ext.pose.codec import HeatmapCodec
 

@@ -1,17 +1,21 @@
-"""What `softgate train` is told, and what a run keeps of it."""
+"""What `softgate train` is told: a dataclass that is the command line."""
 
 import dataclasses
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from tyro.conf import Positional
 
 from softgate_ext.engine.options import MOST_PEOPLE, Amp, Device, require
 
 MOST_THREADS = 1024  # PyTorch takes a 32-bit number, and starts as many as it is told
+
+
 ModelOption = int | float | bool | str
+
+
 Schedule = Literal["cosine", "step", "paper"]
 
 
@@ -133,26 +137,3 @@ class TrainConfig:
         own = "options of the network; its joints are those of the data"
         require(self, "model_options", "joints" not in self.model_options, own)
         require(self, "flip", 0 <= self.flip <= 1, "a probability from 0 to 1")
-
-
-@dataclass
-class RunConfig:
-    """What a run's folder says of its weights: enough to rebuild, feed and decode the network.
-
-    Attributes:
-        model: name and keyword arguments for `create_model`.
-        skeleton: whose joints the heatmaps stand for: its name, or all of it where a dataset has
-            joints of its own.
-        image_size: side of the square crop, pixels.
-        sigma: standard deviation of the Gaussian targets, heatmap pixels.
-        box_margin: side of a crop over the longer side of the box around the person's joints,
-            the median of the training people; crops around boxes are made to match.
-        training: the command that trained it.
-    """
-
-    model: dict[str, Any]
-    skeleton: str | dict[str, Any]
-    image_size: int
-    sigma: float
-    box_margin: float
-    training: TrainConfig

@@ -7,9 +7,10 @@ from typing import Any
 
 import gradio
 
-from softgate_ext.engine.plots import gate_histograms, write_png
-from softgate_ext.engine.predict_config import ServeConfig
+from softgate_ext.engine.gate_histograms import gate_histograms
+from softgate_ext.engine.png import write_png
 from softgate_ext.engine.predictor import PosePredictor
+from softgate_ext.engine.serve_config import ServeConfig
 from softgate_ext.page.answer import FORMATS, Limits, answer
 
 TITLE = "softgate"

@@ -17,7 +17,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
-from softgate_ext.engine.predict_config import ServeConfig
+from softgate_ext.engine.serve_config import ServeConfig
 from softgate_ext.errors import InputError
 from softgate_ext.page.guard import Guard
 

@@ -17,8 +17,8 @@ import torch
 
 from softgate_ext.cli import COMMANDS, main, parse
 from softgate_ext.data.synthetic import draw_people
-from softgate_ext.engine.config import TrainConfig
 from softgate_ext.engine.predict_config import PredictConfig
+from softgate_ext.engine.train_config import TrainConfig
 
 SMALL = shlex.split(
     "--model hybrid_1x32 --model-options width 8 depth 2 groups 1 --image-size 64 --batch-size 4 "

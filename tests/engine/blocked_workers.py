@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch.utils.data import Dataset
 
-from softgate_ext.engine.loading import loader
+from softgate_ext.engine.batches import loader
 
 
 class Blocking(Dataset[bytes]):

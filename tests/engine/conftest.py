@@ -9,8 +9,8 @@ import torch
 from rich.console import Console
 
 from softgate_ext.data.synthetic import draw_people
-from softgate_ext.engine.config import TrainConfig
 from softgate_ext.engine.train import train
+from softgate_ext.engine.train_config import TrainConfig
 
 TINY: dict[str, Any] = {
     "model": "hybrid_1x32",

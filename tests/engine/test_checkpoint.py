@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from softgate_ext.engine import checkpoint
-from softgate_ext.engine.files import read_json, write_json
+from softgate_ext.engine.atomic import write_json
+from softgate_ext.engine.reading import read_json
 from softgate_ext.errors import InputError
 from softgate_ext.models import create_model
 

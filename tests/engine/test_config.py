@@ -6,14 +6,13 @@ from typing import Any
 
 import pytest
 
-from softgate_ext.engine.config import (
-    EvalConfig,
-    RunConfig,
-    TrainConfig,
-    from_json,
-    to_json,
-)
-from softgate_ext.engine.predict_config import GatesConfig, PredictConfig, ServeConfig
+from softgate_ext.engine.config_json import from_json, to_json
+from softgate_ext.engine.evaluate_config import EvalConfig
+from softgate_ext.engine.gates_config import GatesConfig
+from softgate_ext.engine.predict_config import PredictConfig
+from softgate_ext.engine.run_config import RunConfig
+from softgate_ext.engine.serve_config import ServeConfig
+from softgate_ext.engine.train_config import TrainConfig
 from softgate_ext.errors import InputError
 
 TRAIN = TrainConfig(

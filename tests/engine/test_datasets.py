@@ -8,10 +8,13 @@ import pytest
 from official import coco, point, rect, write_coco, write_flic, write_mpii
 from rich.console import Console
 
-from softgate_ext.engine.config import EvalConfig, RunConfig, TrainConfig, from_json
+from softgate_ext.engine.config_json import from_json
 from softgate_ext.engine.evaluate import evaluate
-from softgate_ext.engine.files import read_json
+from softgate_ext.engine.evaluate_config import EvalConfig
+from softgate_ext.engine.reading import read_json
+from softgate_ext.engine.run_config import RunConfig
 from softgate_ext.engine.train import train
+from softgate_ext.engine.train_config import TrainConfig
 from softgate_ext.errors import InputError
 from softgate_ext.pose.skeleton import MPII, get_skeleton
 

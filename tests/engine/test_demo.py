@@ -8,9 +8,10 @@ import pytest
 from rich.console import Console
 
 from softgate_ext.engine import demo as module
-from softgate_ext.engine.config import DemoConfig, TrainConfig
 from softgate_ext.engine.demo import demo
+from softgate_ext.engine.demo_config import DemoConfig
 from softgate_ext.engine.timing import time_steps
+from softgate_ext.engine.train_config import TrainConfig
 from softgate_ext.errors import InputError
 
 

@@ -12,9 +12,9 @@ from rich.console import Console
 
 from softgate_ext.data.lsp import read_lsp
 from softgate_ext.data.poseset import PoseSet
-from softgate_ext.engine.config import STDOUT, EvalConfig
 from softgate_ext.engine.eval_arguments import check
 from softgate_ext.engine.evaluate import evaluate
+from softgate_ext.engine.evaluate_config import STDOUT, EvalConfig
 from softgate_ext.engine.log import read_log
 from softgate_ext.engine.measure import (
     measure,

@@ -14,8 +14,8 @@ from official import point, rect, write_flic, write_mpii
 from softgate_ext.cli import main
 from softgate_ext.data.flic import read_flic
 from softgate_ext.data.mpii import read_mpii
-from softgate_ext.engine.config import EvalConfig
 from softgate_ext.engine.evaluate import evaluate, submit
+from softgate_ext.engine.evaluate_config import EvalConfig
 from softgate_ext.engine.predict import predict
 from softgate_ext.engine.predict_config import PredictConfig
 from softgate_ext.engine.predictions import read_predictions, write_predictions

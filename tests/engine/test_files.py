@@ -5,16 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from softgate_ext.engine.files import (
-    check_folder,
-    check_targets,
-    make_folder,
-    read_json,
-    remove_leftovers,
-    replacing,
-    write_json,
-    write_text,
-)
+from softgate_ext.engine.atomic import remove_leftovers, replacing, write_json, write_text
+from softgate_ext.engine.folders import check_folder, check_targets, make_folder
+from softgate_ext.engine.reading import read_json
 from softgate_ext.errors import InputError
 
 

@@ -12,9 +12,9 @@ from rich.console import Console
 
 from softgate_ext.data.images import read_image
 from softgate_ext.engine.checkpoint import load_run, save_weights
-from softgate_ext.engine.files import read_json
 from softgate_ext.engine.gates import by_depth, gates_of, prune, show_gates
-from softgate_ext.engine.predict_config import GatesConfig
+from softgate_ext.engine.gates_config import GatesConfig
+from softgate_ext.engine.reading import read_json
 from softgate_ext.errors import InputError
 from softgate_ext.models import create_model
 

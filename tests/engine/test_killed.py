@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from softgate_ext.engine.files import FolderLock
+from softgate_ext.engine.lock import FolderLock
 from softgate_ext.engine.log import read_log
 from softgate_ext.errors import InputError
 

@@ -8,8 +8,8 @@ import pytest
 
 from softgate_ext.cli import main
 from softgate_ext.data.lsp import read_lsp
-from softgate_ext.engine.config import EvalConfig
 from softgate_ext.engine.evaluate import evaluate
+from softgate_ext.engine.evaluate_config import EvalConfig
 from softgate_ext.engine.predictions import write_predictions
 from softgate_ext.errors import InputError
 from softgate_ext.pose.metrics import half_up

@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from softgate_ext.engine.config import TrainConfig
 from softgate_ext.engine.distributed import Group
 from softgate_ext.engine.learner import Learner
+from softgate_ext.engine.train_config import TrainConfig
 from softgate_ext.models import create_model
 from softgate_ext.pose.codec import HeatmapCodec
 

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from softgate_ext.engine.loading import EpochBatches, ctrl_c_waits
+from softgate_ext.engine.interrupts import ctrl_c_waits
+from softgate_ext.engine.order import EpochBatches
 
 counts = st.integers(1, 60)
 

@@ -16,9 +16,9 @@ from benchmarks.loader import IMAGE_SIZE, frames
 from softgate_ext.data.augment import Augmentation
 from softgate_ext.data.crops import CropCache, CropGeometry, write_crops
 from softgate_ext.data.dataset import PoseDataset
-from softgate_ext.engine.config import TrainConfig
-from softgate_ext.engine.loading import EpochBatches, training_loader
+from softgate_ext.engine.order import EpochBatches, training_loader
 from softgate_ext.engine.train import train
+from softgate_ext.engine.train_config import TrainConfig
 
 CORES = 2
 PASSES = 6

@@ -8,14 +8,10 @@ import pytest
 import torch
 
 from softgate_ext.data.images import read_image
-from softgate_ext.engine.plots import (
-    BLUE,
-    ORANGE,
-    gate_histograms,
-    learning_curve,
-    overlay_sheet,
-    write_png,
-)
+from softgate_ext.engine.curves import learning_curve
+from softgate_ext.engine.gate_histograms import gate_histograms
+from softgate_ext.engine.png import write_png
+from softgate_ext.engine.style import BLUE, ORANGE
 from softgate_ext.errors import InputError
 
 
@@ -76,5 +72,3 @@ def test_png_keeps_colours(tmp_path: Path) -> None:
     picture = np.random.default_rng(0).integers(0, 256, (7, 5, 3), dtype=np.uint8)
     write_png(tmp_path / "a.png", picture)
     assert np.array_equal(read_image(tmp_path / "a.png"), picture)
-    overlay_sheet([picture] * 5, tmp_path / "sheet.png", columns=2)
-    assert read_image(tmp_path / "sheet.png").shape[1] >= 10

@@ -17,7 +17,7 @@ from PIL import Image
 
 from softgate_ext.data.images import read_image
 from softgate_ext.engine import predict as batch
-from softgate_ext.engine.files import write_json
+from softgate_ext.engine.atomic import write_json
 from softgate_ext.engine.predict import predict
 from softgate_ext.engine.predict_config import PredictConfig
 from softgate_ext.engine.sources import Source

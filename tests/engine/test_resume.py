@@ -14,10 +14,10 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 
 from softgate_ext.data.synthetic import draw_people
-from softgate_ext.engine import checkpoint, files
-from softgate_ext.engine.config import TrainConfig
+from softgate_ext.engine import atomic, checkpoint
 from softgate_ext.engine.log import read_log
 from softgate_ext.engine.train import Trainer, train
+from softgate_ext.engine.train_config import TrainConfig
 from softgate_ext.errors import InputError
 
 Make = Callable[..., TrainConfig]
@@ -58,7 +58,7 @@ def test_killed_at_any_file_it_resumes_to_the_same_weights(
     for moment in range(1, 100):
         out = tmp_path / f"run{moment}"
         with monkeypatch.context() as patch:
-            patch.setattr(files.os, "replace", dying(moment, after=moment % 2 == 0))
+            patch.setattr(atomic.os, "replace", dying(moment, after=moment % 2 == 0))
             try:
                 train(tiny(out=out), quiet)
                 break

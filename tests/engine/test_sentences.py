@@ -16,13 +16,14 @@ from softgate_ext import PosePredictor
 from softgate_ext.cli import main
 from softgate_ext.data.formats import open_dataset
 from softgate_ext.data.lsp import read_lsp
-from softgate_ext.engine.config import EvalConfig, TrainConfig
 from softgate_ext.engine.data_cache import cache
 from softgate_ext.engine.data_config import DataCacheConfig
 from softgate_ext.engine.evaluate import evaluate
+from softgate_ext.engine.evaluate_config import EvalConfig
 from softgate_ext.engine.gates import show_gates
-from softgate_ext.engine.predict_config import GatesConfig
+from softgate_ext.engine.gates_config import GatesConfig
 from softgate_ext.engine.train import train
+from softgate_ext.engine.train_config import TrainConfig
 from softgate_ext.errors import InputError
 
 Make = Callable[..., TrainConfig]

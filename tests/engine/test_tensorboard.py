@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from softgate_ext.engine.config import TrainConfig
 from softgate_ext.engine.train import train
+from softgate_ext.engine.train_config import TrainConfig
 from softgate_ext.errors import InputError
 
 Make = Callable[..., TrainConfig]

@@ -12,9 +12,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from softgate_ext.engine.config import TrainConfig
 from softgate_ext.engine.log import read_log
 from softgate_ext.engine.train import train
+from softgate_ext.engine.train_config import TrainConfig
 
 pytestmark = pytest.mark.slow
 

@@ -14,9 +14,9 @@ from rich.console import Console
 from safetensors.torch import load_file, save_file
 
 from softgate_ext.engine import checkpoint, schedule
-from softgate_ext.engine.config import TrainConfig
 from softgate_ext.engine.log import read_log
 from softgate_ext.engine.train import Trainer, train
+from softgate_ext.engine.train_config import TrainConfig
 from softgate_ext.errors import InputError
 
 Make = Callable[..., TrainConfig]

@@ -12,7 +12,8 @@ from served_page import Served, served_by, started
 
 from softgate_ext.data.synthetic import draw_people
 from softgate_ext.engine.checkpoint import WEIGHTS, save_config, save_weights
-from softgate_ext.engine.config import RunConfig, TrainConfig
+from softgate_ext.engine.run_config import RunConfig
+from softgate_ext.engine.train_config import TrainConfig
 from softgate_ext.models import create_model
 
 

@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 from served_page import Served
 
-from softgate_ext.engine.predict_config import ServeConfig
+from softgate_ext.engine.serve_config import ServeConfig
 from softgate_ext.errors import InputError
 from softgate_ext.page import server
 

@@ -1,7 +1,4 @@
-"""What a command is told: dataclasses that are the command line and the JSON kept with a run.
-
-Training's, the longest, is in `train_config`.
-"""
+"""What `softgate evaluate` is told: a dataclass that is the command line."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,25 +7,7 @@ from typing import Annotated, Literal
 from tyro.conf import Positional, arg
 from tyro.constructors import PrimitiveConstructorSpec
 
-from softgate_ext.engine.config_json import from_json, to_json
 from softgate_ext.engine.options import Amp, Device
-from softgate_ext.engine.train_config import RunConfig, TrainConfig
-
-__all__ = [
-    "STDOUT",
-    "Amp",
-    "DemoConfig",
-    "Device",
-    "EvalConfig",
-    "ExportConfig",
-    "InfoConfig",
-    "ProfileConfig",
-    "RunConfig",
-    "SynthConfig",
-    "TrainConfig",
-    "from_json",
-    "to_json",
-]
 
 STDOUT = Path("-")
 
@@ -39,6 +18,7 @@ def _file_or_stdout(words: list[str]) -> Path:
     return Path(words[0]) if words else STDOUT
 
 
+# `--json` alone is STDOUT.
 JsonTarget = Annotated[
     Path | None,
     PrimitiveConstructorSpec(
@@ -49,7 +29,6 @@ JsonTarget = Annotated[
         str_from_instance=lambda value: [] if value is None else [str(value)],
     ),
 ]
-"""`--json` alone is STDOUT."""
 
 
 @dataclass
@@ -99,63 +78,3 @@ class EvalConfig:
     """Also write the joints to this file: .npz, .mat, .h5 or .json."""
     submission: Path | None = None
     """Measure nothing, and write the joints of MPII's test people as the benchmark takes them."""
-
-
-@dataclass
-class ExportConfig:
-    """Write a run's network as one file for another runtime, with any batch size."""
-
-    run: Positional[Path]
-    """Folder that `softgate train` wrote."""
-    out: Path
-    """File to write."""
-    format: Literal["onnx", "torch", "aoti"] = "onnx"
-    """`onnx`, `torch` (a torch.export program) or `aoti` (compiled for this machine's CPU)."""
-    decode: Literal["none", "argmax", "quarter", "dark", "softargmax"] = "none"
-    """`none` gives heatmaps; the others joints in crop pixels and their scores."""
-    weights: Literal["last", "best"] = "last"
-    """`last` weights of the run, or those that were `best` on the people it watched."""
-
-
-@dataclass
-class SynthConfig:
-    """Draw people in LSP's format: joints.mat and images/, the first half to train."""
-
-    folder: Positional[Path]
-    """Folder to write; it must not exist yet or be empty."""
-    count: int = 1000
-    """People to draw."""
-    seed: int = 0
-    """Seed of everything drawn; the same seed gives the same files."""
-
-
-@dataclass
-class ProfileConfig:
-    """Count parameters and multiply-accumulates of networks, beside the hourglass baseline."""
-
-    models: Positional[tuple[str, ...]] = ()
-    """Networks to show by their parts (default: a table of all networks)."""
-    image_size: int = 256
-    """Side of the square input in pixels."""
-
-
-@dataclass
-class InfoConfig:
-    """Say what was built, what `auto` picks, and which networks there are."""
-
-    json: bool = False
-    """Print JSON in place of lines."""
-
-
-@dataclass
-class DemoConfig:
-    """Train a small network for two minutes and show what it has learned."""
-
-    out: Path = Path("runs/demo")
-    """Folder of the run, the drawn people and the pictures."""
-    data: Path | None = None
-    """Folder in LSP's format (default: people drawn into `out`/people)."""
-    minutes: float = 2.0
-    """Budget of wall time for the training."""
-    fresh: bool = False
-    """Train anew though `out` holds a finished demo (which is otherwise only shown again)."""
