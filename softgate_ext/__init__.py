@@ -17,8 +17,8 @@ from softgate_ext.ops import (
 )
 
 if TYPE_CHECKING:
-    from softgate_ext.engine.person import Person
-    from softgate_ext.engine.predictor import PosePredictor
+    from softgate_ext.prediction.person import Person
+    from softgate_ext.prediction.predictor import PosePredictor
 
 __all__ = [
     "InputError",
@@ -38,8 +38,8 @@ __all__ = [
 
 # What needs OpenCV, Pillow and safetensors is imported when it is first asked for.
 _LATER = {
-    "Person": "softgate_ext.engine.person",
-    "PosePredictor": "softgate_ext.engine.predictor",
+    "Person": "softgate_ext.prediction.person",
+    "PosePredictor": "softgate_ext.prediction.predictor",
 }
 
 

@@ -13,7 +13,7 @@ from softgate_ext.data.mpii import read_mpii
 from softgate_ext.data.mpii_json import read_mpii_json
 from softgate_ext.data.poseset import PoseSet, Split, check_split
 from softgate_ext.errors import InputError, reason
-from softgate_ext.paths import as_path
+from softgate_ext.files.paths import as_path
 
 Reader = Callable[[Path, Split, bool], PoseSet]
 

@@ -11,9 +11,9 @@ import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
 
 from softgate_ext.data.images import read_image
-from softgate_ext.engine.predict import draw_people
-from softgate_ext.engine.predictor import Look, PosePredictor
 from softgate_ext.errors import InputError
+from softgate_ext.prediction.predict import draw_people
+from softgate_ext.prediction.predictor import Look, PosePredictor
 
 Drawing = npt.NDArray[np.uint8]
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF")

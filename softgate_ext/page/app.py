@@ -7,11 +7,11 @@ from typing import Any
 
 import gradio
 
-from softgate_ext.engine.gate_histograms import gate_histograms
-from softgate_ext.engine.png import write_png
-from softgate_ext.engine.predictor import PosePredictor
-from softgate_ext.engine.serve_config import ServeConfig
+from softgate_ext.figures.gate_histograms import gate_histograms
+from softgate_ext.files.png import write_png
 from softgate_ext.page.answer import FORMATS, Limits, answer
+from softgate_ext.page.serve_config import ServeConfig
+from softgate_ext.prediction.predictor import PosePredictor
 
 TITLE = "softgate"
 READY = "Drop a picture, or paste one."

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from softgate_ext import command_line
-from softgate_ext.cli import COMMANDS, main
-from softgate_ext.refusals import known_options
+from softgate_ext.cli import command_line
+from softgate_ext.cli.refusals import known_options
+from softgate_ext.cli.run import COMMANDS, main
 
 HELP = "; softgate {} --help says more"
 TRAIN = "train data --out run "

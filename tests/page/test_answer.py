@@ -10,9 +10,9 @@ import pytest
 from PIL import Image
 
 from softgate_ext.data.images import read_image
-from softgate_ext.engine.predictor import PosePredictor
 from softgate_ext.errors import InputError
 from softgate_ext.page.answer import LARGEST, SIDE, Limits, answer, draw_heatmaps
+from softgate_ext.prediction.predictor import PosePredictor
 
 LIMITS = Limits(megabytes=0.1, megapixels=1.0)
 
