@@ -1,16 +1,15 @@
 """From the words of a command line to the dataclass that they stand for."""
 
-import io
-import sys
+import argparse
+import difflib
+import inspect
 from collections.abc import Mapping, Sequence
-from contextlib import redirect_stderr
-from dataclasses import replace
+from dataclasses import MISSING, replace
+from itertools import takewhile
 from pathlib import Path
-from typing import Annotated, Any, Union
+from typing import Any
 
-import tyro
-
-from softgate_ext.cli.refusals import Events, listening, refusal
+from softgate_ext.cli.fields import Field, fields_of, one_of
 from softgate_ext.errors import InputError
 from softgate_ext.files.reading import read_json
 from softgate_ext.runs.config_json import from_json
@@ -29,68 +28,172 @@ def parse(arguments: Sequence[str], kinds: Mapping[str, type]) -> Any:
             the group `data`.
 
     Raises:
-        InputError: the run to resume has no valid configuration.
-        SystemExit: the command line is wrong, which is said in one sentence, or asked for help.
+        InputError: the command line is wrong, or the run to resume has no valid configuration.
+        SystemExit: help was asked for, and printed.
     """
-    resumes = list(arguments[:1]) == ["train"] and "--resume" in arguments
-    stored = _stored(arguments) if resumes else None
-    events: Events = []
-    printed = io.StringIO()
+    command = next((n for n in kinds if list(arguments[: len(n.split())]) == n.split()), None)
+    if command is None:
+        raise InputError(_no_command(arguments, kinds))
+    words = [_dashes(word) for word in arguments[len(command.split()) :]]
+    fields = fields_of(kinds[command])
+    stored = _stored(words) if command == "train" and "--resume" in words else None
     try:
-        with redirect_stderr(printed), listening(events):
-            config = tyro.cli(
-                _union(kinds, stored),
-                prog="softgate",
-                description="Soft-gated pose networks: train, evaluate, predict.",
-                args=list(arguments),
-            )
-    except SystemExit as end:
-        if end.code in (0, None):
-            raise
-        sentence = refusal(arguments, kinds, events, printed.getvalue())
-        print(f"softgate: {' '.join(sentence.split())}", file=sys.stderr)
-        raise SystemExit(2) from None
-    if stored is not None and not config.model_options:
-        config.model_options = stored.model_options
-    return config
+        given = _given(command, kinds[command], fields, words)
+        if stored is not None:
+            return replace(stored, **given)
+        missing = [one for one in fields if one.default is MISSING and one.name not in given]
+        if missing:
+            names, takes = (" and ".join(getattr(f, what) for f in missing) for what in _SAID)
+            raise InputError(f"{names}: got none; takes {takes}")
+        return kinds[command](**given)
+    except InputError as error:
+        raise InputError(f"{error}; softgate {command} --help says more") from None
 
 
-def _union(kinds: Mapping[str, type], stored: TrainConfig | None) -> Any:
-    """All commands as one type; `stored` holds the defaults of `train`."""
-    commands: list[Any] = []
-    groups: dict[str, list[Any]] = {}
-    for name, kind in kinds.items():
-        if " " in name:
-            group, _, name = name.partition(" ")
-            groups.setdefault(group, []).append(Annotated[kind, tyro.conf.subcommand(name)])
+_SAID = ("flag", "takes")
+
+
+def _dashes(word: str) -> str:
+    """An option's word, where it may have been written with underscores."""
+    name, equals, value = word.partition("=")
+    return name.replace("_", "-") + equals + value if word.startswith("--") else word
+
+
+def _given(command: str, kind: type, fields: Sequence[Field], words: Sequence[str]) -> Any:
+    """The values that the words give, by the names of their fields."""
+    parser = _parser(command, kind, fields)
+    flags = [flag for one in fields if not one.positional for flag in _flags(one)]
+    for word in words:
+        if word.startswith("--") and word.partition("=")[0] not in [*flags, "--help"]:
+            close = difflib.get_close_matches(word, flags, 1, cutoff=0.75)
+            guess = f" (did you mean {close[0]}?)" if close else ""
+            raise InputError(f"argument: got {word}, which softgate {command} does not take{guess}")
+    try:
+        found, surplus = parser.parse_known_intermixed_args(words)
+    except argparse.ArgumentError as error:  # too few words for an option
+        (option,) = (f for f in fields if f.flag == error.argument_name)
+        raise InputError(_refusal(option, _words_after(option.flag, words))) from None
+    if surplus:
+        raise InputError(f"argument: got {surplus[0]}, which softgate {command} does not take")
+    given = {}
+    for one in fields:
+        value = getattr(found, one.name, None)
+        if value is None or (one.positional and value == []):
             continue
-        about: dict[str, Any] = {}
-        if name == "train" and stored is not None:
-            # A dictionary that is not empty would turn its option into one for each key.
-            about = {"default": replace(stored, model_options={})}
-        commands.append(Annotated[kind, tyro.conf.subcommand(name, **about)])
-    for group, members in groups.items():
-        union: Any = Union[tuple(members)]  # noqa: UP007
-        about = {"description": f"Work on a {group}set: one of the commands below."}
-        commands.append(Annotated[union, tyro.conf.subcommand(group, **about)])
-    return Union[tuple(commands)]  # noqa: UP007
+        try:
+            given[one.name] = value if isinstance(value, bool) else one.convert(value)
+        except (ValueError, LookupError):
+            raise InputError(_refusal(one, [value] if isinstance(value, str) else value)) from None
+    return given
 
 
-def _stored(arguments: Sequence[str]) -> TrainConfig | None:
-    """The training configuration of the run that `--out` names, or None where it names none."""
-    for index, word in enumerate(arguments):
-        if word == "--out" and index + 1 < len(arguments):
-            out = Path(arguments[index + 1])
-        elif word.startswith("--out="):
-            out = Path(word.removeprefix("--out="))
+def _refusal(field: Field, words: Sequence[str]) -> str:
+    return f"{field.flag}: got {' '.join(words) or 'none'}; takes {field.takes}"
+
+
+def _words_after(flag: str, words: Sequence[str]) -> Sequence[str]:
+    given: Sequence[str] = ()
+    for index, word in enumerate(words):
+        name, equals, value = word.partition("=")
+        if name == flag:
+            given = [value] if equals else list(takewhile(_is_no_option, words[index + 1 :]))
+    return given
+
+
+def _is_no_option(word: str) -> bool:
+    return not word.startswith("--")
+
+
+def _flags(field: Field) -> list[str]:
+    return [field.flag, f"--no-{field.flag[2:]}"] if field.kind is bool else [field.flag]
+
+
+def _parser(command: str, kind: type, fields: Sequence[Field]) -> argparse.ArgumentParser:
+    """The options as words: what they stand for, and whether there are enough, is told by us."""
+    parser = argparse.ArgumentParser(
+        prog=f"softgate {command}",
+        description=inspect.cleandoc(kind.__doc__ or ""),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+        exit_on_error=False,
+        argument_default=argparse.SUPPRESS,
+    )
+    for one in fields:
+        options: dict[str, Any] = {"help": _help(one)}
+        if one.kind is bool:
+            options["action"] = argparse.BooleanOptionalAction
         else:
-            continue
-        path = out / "config.json"
-        if not path.is_file():
-            raise InputError(
-                f"resume: {out} holds no run to continue; takes the --out of one, or leave it out"
-            )
-        stored = from_json(RunConfig, read_json(path), str(path)).training
-        stored.out = out
-        return stored
-    return None
+            options |= {
+                "nargs": one.count,
+                "metavar": one.flag if one.positional else _metavar(one),
+            }
+        parser.add_argument(one.flag, **options)
+    return parser
+
+
+def _metavar(field: Field) -> Any:
+    words = field.takes.replace(", ", "|").replace(" or ", "|")
+    if isinstance(field.count, int):
+        return tuple(words.split())
+    return {"alone": "FILE", "dict": "NAME VALUE"}.get(
+        "alone" if field.alone else getattr(field.kind, "__name__", ""), words
+    )
+
+
+def _help(field: Field) -> str:
+    words = field.help
+    if field.default is MISSING:
+        words += "" if field.positional else " (required)"
+    elif field.default not in (None, (), {}) and field.kind is not bool and "default:" not in words:
+        shown = field.default
+        words += f" (default: {' '.join(map(str, shown)) if isinstance(shown, tuple) else shown})"
+    return words.replace("%", "%%")
+
+
+def _no_command(arguments: Sequence[str], kinds: Mapping[str, type]) -> str:
+    """What is said of words that name no command; prints help where it is asked for."""
+    groups: dict[str, dict[str, type | None]] = {}
+    for name, kind in kinds.items():
+        first, _, second = name.partition(" ")
+        groups.setdefault(first, {})[second] = kind
+    group = arguments[0] if arguments and arguments[0] in groups else None
+    rest = arguments[1:] if group else arguments
+    if rest and rest[0] in ("-h", "--help"):
+        _overview(kinds, group)
+    got = rest[0] if rest else "none"
+    return (
+        f"{group or 'command'}: got {got}; takes {one_of([*(groups[group] if group else groups)])}"
+    )
+
+
+def _overview(kinds: Mapping[str, type], group: str | None) -> None:
+    """Prints the commands and ends."""
+    prog = f"softgate {group}" if group else "softgate"
+    about = (
+        f"Work on a {group}set." if group else "Soft-gated pose networks: train, evaluate, predict."
+    )
+    parser = argparse.ArgumentParser(prog=prog, description=about)
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
+    for name, kind in kinds.items():
+        first, _, second = name.partition(" ")
+        if group is None or first == group:
+            words = inspect.cleandoc(kind.__doc__ or "").partition("\n\n")[0]
+            commands.add_parser(name if group is None else second, help=words.replace("%", "%%"))
+    parser.print_help()
+    raise SystemExit(0)
+
+
+def _stored(words: Sequence[str]) -> TrainConfig | None:
+    """The training configuration of the run that `--out` names, or None where it names none."""
+    for word, value in zip(words, [*words[1:], ""], strict=True):
+        if word.startswith("--out=") or (word == "--out" and value):
+            out = Path(word.removeprefix("--out=") if "=" in word else value)
+            break
+    else:
+        return None
+    path = out / "config.json"
+    if not path.is_file():
+        raise InputError(
+            f"resume: {out} holds no run to continue; takes the --out of one, or leave it out"
+        )
+    return from_json(RunConfig, read_json(path), str(path)).training

@@ -4,13 +4,11 @@ Dataclasses are the commands; what needs PyTorch is imported by the command
 that runs, so that `--help` is quick.
 """
 
-import io
 import json
 import os
 import shlex
 import sys
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext, redirect_stderr
 from typing import Any
 
 from softgate_ext.cli import command_line
@@ -211,10 +209,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     # Under torchrun one of the processes talks; an InputError is said by the one that raises it.
     talks = os.environ.get("RANK", "0") == "0"
+    config = None
     try:
         code: int | None = None
-        with nullcontext() if talks else redirect_stderr(io.StringIO()):
-            config = parse(sys.argv[1:] if arguments is None else arguments)
+        config = parse(sys.argv[1:] if arguments is None else arguments)
         for kind, run in COMMANDS.values():
             if type(config) is kind:
                 code = run(config)
@@ -227,7 +225,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Elsewhere:
         return WRONG
     except InputError as error:
-        _complain(str(error))
+        if talks or config is not None:
+            _complain(str(error))
         return WRONG
     except (MemoryError, RuntimeError) as error:
         if not _out_of_memory(error):

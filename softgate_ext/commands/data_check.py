@@ -14,7 +14,7 @@ from rich.progress import Progress
 from rich.table import Table
 
 from softgate_ext.commands.data_config import DataCheckConfig
-from softgate_ext.data.formats import Source, datasets_at
+from softgate_ext.data.formats import DatasetSource, datasets_at
 from softgate_ext.data.images import read_image
 from softgate_ext.data.poseset import EmptySplit, PoseSet
 from softgate_ext.errors import InputError
@@ -45,7 +45,7 @@ class Findings:
         missing: Those of them that do not exist.
     """
 
-    source: Source
+    source: DatasetSource
     splits: dict[str, PoseSet]
     absent: dict[str, str]
     sizes: dict[Path, tuple[int, int]] = field(default_factory=dict)
@@ -113,7 +113,7 @@ class Findings:
         return np.asarray(people.labelled[:, joint] & ~inside)
 
 
-def check_dataset(source: Source, console: Console) -> Findings:
+def check_dataset(source: DatasetSource, console: Console) -> Findings:
     """Reads every annotation and every picture of a dataset; a bar on a terminal.
 
     Raises:
@@ -208,7 +208,7 @@ def check(config: DataCheckConfig, console: Console) -> None:
         raise InputError("; ".join(problems))
 
 
-def _sheet(sheet: Path | None, source: Source, datasets: int) -> Path | None:
+def _sheet(sheet: Path | None, source: DatasetSource, datasets: int) -> Path | None:
     """Where the sheet of a dataset goes; of several, each has a name of its own."""
     if sheet is None or datasets == 1:
         return sheet

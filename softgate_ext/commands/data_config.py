@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from tyro.conf import Positional
+from softgate_ext.runs.options import Positional
 
 
 @dataclass

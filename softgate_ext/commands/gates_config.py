@@ -4,9 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from tyro.conf import Positional
-
-from softgate_ext.runs.options import Device
+from softgate_ext.runs.options import Device, Positional
 
 
 @dataclass

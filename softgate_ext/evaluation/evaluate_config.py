@@ -4,30 +4,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
-from tyro.conf import Positional, arg
-from tyro.constructors import PrimitiveConstructorSpec
-
-from softgate_ext.runs.options import Amp, Device
+from softgate_ext.runs.options import Alone, Amp, Device, Positional
 
 STDOUT = Path("-")
 
 
-def _file_or_stdout(words: list[str]) -> Path:
-    if len(words) > 1:
-        raise ValueError("takes at most one file; give it after the other arguments")
-    return Path(words[0]) if words else STDOUT
-
-
-# `--json` alone is STDOUT.
 JsonTarget = Annotated[
-    Path | None,
-    PrimitiveConstructorSpec(
-        nargs="*",
-        metavar="[FILE]",
-        instance_from_str=_file_or_stdout,
-        is_instance=lambda value: value is None or isinstance(value, Path),
-        str_from_instance=lambda value: [] if value is None else [str(value)],
-    ),
+    Path | None, Alone(STDOUT, "at most one file; give it after the other arguments")
 ]
 
 
@@ -39,9 +22,9 @@ class EvalConfig:
     `evaluate --reference FILE` published predictions that lie beside their ground truth.
     """
 
-    run: Positional[Annotated[Path | None, arg(metavar="[RUN]")]] = None
+    run: Positional[Path | None] = None
     """Folder that `softgate train` wrote."""
-    data: Positional[Annotated[Path | None, arg(metavar="[DATA]")]] = None
+    data: Positional[Path | None] = None
     """Folder of a dataset as it was released (LSP: joints.mat and images/)."""
     reference: Path | None = None
     """.npz with ground truth and arrays pred_NAME; each of these is scored."""

@@ -10,10 +10,11 @@ import numpy as np
 import scipy.io
 
 from softgate_ext.data.matfile import structs
-from softgate_ext.data.mpii import Person
+from softgate_ext.data.mpii import AnnotatedPerson
 from softgate_ext.data.mpii_submission import read_submission
 from softgate_ext.errors import InputError, reason
-from softgate_ext.files.reading import npz_arrays, read_json
+from softgate_ext.files.arrays import npz_arrays
+from softgate_ext.files.reading import read_json
 from softgate_ext.pose.skeleton import MPII
 
 NAMES = ("preds", "pred", "predictions", "joints", "keypoints")
@@ -61,7 +62,7 @@ def read_contents(path: Path) -> Contents:
     return Contents(arrays, arrays.pop("origin", None), None if names is None else _words(names))
 
 
-def _submission(people: Sequence[Person], origin: Any) -> Contents:
+def _submission(people: Sequence[AnnotatedPerson], origin: Any) -> Contents:
     joints = [np.where(one.labelled[:, None], one.joints + 1, math.nan) for one in people]
     return Contents(
         {"pred": np.array(joints)},

@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from softgate_ext.errors import InputError, reason
 from softgate_ext.evaluation.comparison import Comparison
-from softgate_ext.files.reading import npz_arrays
+from softgate_ext.files.arrays import npz_arrays
 from softgate_ext.pose.metrics import (
     box_diagonal,
     lsp_torso_length,

@@ -1,11 +1,8 @@
-"""JSON and arrays that may be damaged."""
+"""JSON that may be damaged."""
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from softgate_ext.errors import InputError
 
@@ -29,18 +26,3 @@ def read_json(path: Path, argument: str | None = None) -> Any:
         ) from error
     except (ValueError, RecursionError) as error:  # also UnicodeDecodeError
         raise InputError(f"{where}{path} is not valid JSON ({error}); give a JSON file") from error
-
-
-def npz_arrays(path: Path, wanted: Callable[[str], bool] = lambda name: True) -> dict[str, Any]:
-    """The plain arrays of an .npz file whose names are wanted; others may be pickled objects.
-
-    Raises:
-        Exception: The file is damaged or another: numpy, zipfile and zlib raise a dozen types.
-    """
-    with open(path, "rb") as stream:
-        if stream.read(2) != b"PK":
-            raise ValueError("it is no .npz file")
-    with np.load(path, allow_pickle=False) as store:
-        if not isinstance(store, np.lib.npyio.NpzFile):
-            raise ValueError("it holds a single array")
-        return {name: store[name] for name in store.files if wanted(name)}

@@ -24,9 +24,9 @@ from softgate_ext.pose.skeleton import Skeleton
 from softgate_ext.prediction.person import Person
 from softgate_ext.prediction.predict_arguments import check, check_folders
 from softgate_ext.prediction.predict_config import PredictConfig
-from softgate_ext.prediction.predictor import Asked, Boxes, PosePredictor
-from softgate_ext.prediction.records import SUMMARIES, Outcome, Records
+from softgate_ext.prediction.predictor import Boxes, Located, PosePredictor
 from softgate_ext.prediction.sources import BoxList, Source, find_sources
+from softgate_ext.prediction.summary import SUMMARIES, Outcome, Summary
 from softgate_ext.prediction.video import VideoReader, VideoWriter
 
 T = TypeVar("T")
@@ -58,14 +58,14 @@ def predict(config: PredictConfig, tell: Callable[[str], None] = lambda sentence
         for source in sources:
             if source.kind != "picture":
                 batch.run_video(source)
-        batch.records.outcome.seconds = time.perf_counter() - started
+        batch.summary.outcome.seconds = time.perf_counter() - started
         batch.finish()
     except OSError as error:
         raise InputError(
             f"out: cannot write to {config.out} ({error.strerror}); "
             "give a folder that can be written to"
         ) from None
-    return batch.records.outcome
+    return batch.summary.outcome
 
 
 class _Batch:
@@ -75,7 +75,7 @@ class _Batch:
         self, config: PredictConfig, sources: Sequence[Source], tell: Callable[[str], None]
     ) -> None:
         self.config, self.tell = config, tell
-        self.records = Records(config.out, config.outputs)
+        self.summary = Summary(config.out, config.outputs)
         self.listed = BoxList(config.boxes) if config.boxes else None
         self.targets: dict[Source, Path] = {}
         for source in sources:
@@ -97,18 +97,18 @@ class _Batch:
     def run_pictures(self, sources: Sequence[Source]) -> None:
         """Reads ahead, shares forward passes between pictures, and writes behind."""
         with ThreadPoolExecutor(READERS) as pool:
-            waiting: list[tuple[Source, Asked]] = []
+            waiting: list[tuple[Source, Located]] = []
             writing: list[Future[None]] = []
-            read = _ahead(pool, self._ask, sources, depth=2 * READERS)
-            for source, asked in zip(sources, read, strict=True):
-                if isinstance(asked, InputError):
-                    self.tell(self.records.fail(source, asked))
+            read = _ahead(pool, self._locate, sources, depth=2 * READERS)
+            for source, located in zip(sources, read, strict=True):
+                if isinstance(located, InputError):
+                    self.tell(self.summary.fail(source, located))
                     continue
-                waiting.append((source, asked))
+                waiting.append((source, located))
                 if sum(max(1, len(one.people)) for _, one in waiting) >= self.config.batch_size:
-                    writing = self._answer(pool, waiting, writing)
+                    writing = self._predict(pool, waiting, writing)
                     waiting = []
-            for job in self._answer(pool, waiting, writing):
+            for job in self._predict(pool, waiting, writing):
                 job.result()
 
     def run_video(self, source: Source) -> None:
@@ -118,15 +118,15 @@ class _Batch:
             with closing(VideoReader(source)) as reader, ctrl_c_waits() as interrupted:
                 self._run_frames(source, reader, boxes, interrupted)
         except InputError as error:
-            self.tell(self.records.fail(source, error))
+            self.tell(self.summary.fail(source, error))
         except KeyboardInterrupt:
             if source.kind != "camera":  # whose end it is
                 raise
 
     def finish(self) -> None:
         """Writes predictions.json and predictions.csv, unless no source could be used."""
-        if self.records.outcome.frames:
-            self.records.write(
+        if self.summary.outcome.frames:
+            self.summary.write(
                 {
                     "run": str(self.config.run),
                     "weights": self.config.weights,
@@ -136,10 +136,10 @@ class _Batch:
                 }
             )
 
-    def _ask(self, source: Source) -> Asked | InputError:
+    def _locate(self, source: Source) -> Located | InputError:
         try:
             assert isinstance(source.place, Path)
-            return self.predictor.ask(read_image(source.place), self._boxes(source))
+            return self.predictor.locate(read_image(source.place), self._boxes(source))
         except InputError as error:
             return error
 
@@ -152,30 +152,30 @@ class _Batch:
             raise InputError(f"boxes: {self.listed.path} has no entry for {source}; use --detect")
         return self.listed.of(source.place)
 
-    def _answer(
+    def _predict(
         self,
         pool: ThreadPoolExecutor,
-        waiting: Sequence[tuple[Source, Asked]],
+        waiting: Sequence[tuple[Source, Located]],
         writing: Sequence["Future[None]"],
     ) -> list["Future[None]"]:
         """Starts to write what is found; `writing`, the jobs of the call before, are waited for."""
-        found = self.predictor.answer([asked for _, asked in waiting])
+        found = self.predictor.predict([located for _, located in waiting])
         for job in writing:
             job.result()
         jobs = []
-        for (source, asked), people in zip(waiting, found, strict=True):
-            height, width = asked.picture.shape[:2]
+        for (source, located), people in zip(waiting, found, strict=True):
+            height, width = located.picture.shape[:2]
             about = {"file": str(source), "width": width, "height": height}
             if "overlay" in self.config.outputs:
                 target = self.targets[source]
-                self.records.make_folder()
-                jobs.append(pool.submit(self._draw, target, asked.picture, people))
-                self.records.outcome.written.append(target)
+                self.summary.make_folder()
+                jobs.append(pool.submit(self._draw, target, located.picture, people))
+                self.summary.outcome.written.append(target)
                 about["overlay"] = target.name
-            self.records.entries["images"].append(
+            self.summary.entries["images"].append(
                 {**about, "people": [one.to_json() for one in people]}
             )
-            self.records.add(source, None, people)
+            self.summary.add(source, None, people)
         return jobs
 
     def _run_frames(
@@ -189,7 +189,7 @@ class _Batch:
         frames = islice(reader, config.max_frames)
         first = next(frames)
         height, width = first.shape[:2]
-        self.records.make_folder()
+        self.summary.make_folder()
         # A camera's pictures are of now: they do not wait for each other.
         together = 1 if source.kind == "camera" else config.batch_size
         number = 0
@@ -204,15 +204,15 @@ class _Batch:
                 files.append(target.with_suffix(".jsonl"))
                 lines = stack.enter_context(open(scratch / files[-1].name, "w", encoding="utf-8"))
             for group in _groups(chain([first], frames), together):
-                asked = [self.predictor.ask(frame, boxes) for frame in group]
-                for frame, people in zip(group, self.predictor.answer(asked), strict=True):
+                located = [self.predictor.locate(frame, boxes) for frame in group]
+                for frame, people in zip(group, self.predictor.predict(located), strict=True):
                     if "overlay" in config.outputs:
                         writer.write(self._drawn(frame, people))
                     if "json" in config.outputs:
                         line = {"frame": number, "seconds": round(number / reader.rate, 4)}
                         people_json = [one.to_json() for one in people]
                         lines.write(json.dumps({**line, "people": people_json}) + "\n")
-                    self.records.add(source, number, people)
+                    self.summary.add(source, number, people)
                     number += 1
                 if interrupted():
                     break
@@ -224,9 +224,9 @@ class _Batch:
                 lines.close()
             for file in files:
                 os.replace(scratch / file.name, file)
-        self.records.outcome.written += files
+        self.summary.outcome.written += files
         about = {"file": str(source), "width": width, "height": height, "rate": reader.rate}
-        self.records.entries["videos"].append(
+        self.summary.entries["videos"].append(
             {**about, "frames": number, "written": [file.name for file in files]}
         )
 

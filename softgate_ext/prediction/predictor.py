@@ -34,7 +34,7 @@ RUNS = "SOFTGATE_RUNS"  # environment variable: the folder of runs that are know
 
 
 @dataclass(frozen=True)
-class Asked:
+class Located:
     """A picture (H, W, 3) uint8, and the people to look at: box, side of the crop, box score."""
 
     picture: npt.NDArray[np.uint8]
@@ -42,7 +42,7 @@ class Asked:
 
 
 @dataclass(frozen=True)
-class Look:
+class PersonDetails:
     """A person with what the network saw: crop (S, S, 3) uint8 and heatmaps (J, S/4, S/4)."""
 
     person: Person
@@ -148,16 +148,16 @@ class PosePredictor:
             InputError: a picture cannot be read or a box is empty or outside of it.
         """
         if not isinstance(image, list | tuple):
-            return self.answer([self.ask(as_picture(image), boxes)])[0]
+            return self.predict([self.locate(as_picture(image), boxes)])[0]
         if boxes is not None and (not isinstance(boxes, Sequence) or len(boxes) != len(image)):
             got = f"{len(boxes)} lists" if isinstance(boxes, Sequence) else f"{boxes!r:.80}"
             raise InputError(
                 f"boxes: got {got} for {len(image)} pictures; takes a list with one for each"
             )
         pairs = zip(image, [None] * len(image) if boxes is None else boxes, strict=True)
-        return self.answer([self.ask(as_picture(one), own) for one, own in pairs])
+        return self.predict([self.locate(as_picture(one), own) for one, own in pairs])
 
-    def ask(self, picture: npt.NDArray[np.uint8], boxes: Boxes | None = None) -> Asked:
+    def locate(self, picture: npt.NDArray[np.uint8], boxes: Boxes | None = None) -> Located:
         """Whom to look at in a picture (H, W, 3) uint8: its boxes checked, or people detected.
 
         Raises:
@@ -169,31 +169,31 @@ class PosePredictor:
             if not isinstance(boxes, Iterable) or isinstance(boxes, str):
                 raise InputError(f"boxes: got {boxes!r:.80}; takes a list with a box a person")
             checked = [check_box(box, width, height) for box in boxes]
-            return Asked(picture, [(box, max(box[2:]) * margin, None) for box in checked])
+            return Located(picture, [(box, max(box[2:]) * margin, None) for box in checked])
         if self.detector is not None:
             found = self.detector(picture)
-            return Asked(picture, [(box, max(box[2:]) * margin, score) for box, score in found])
+            return Located(picture, [(box, max(box[2:]) * margin, score) for box, score in found])
         whole = (0.0, 0.0, float(width), float(height))
-        return Asked(picture, [(whole, max(whole[2:]), None)])
+        return Located(picture, [(whole, max(whole[2:]), None)])
 
-    def answer(self, asked: Sequence[Asked]) -> list[list[Person]]:
+    def predict(self, located: Sequence[Located]) -> list[list[Person]]:
         """The people of each picture; crops of several pictures share a forward pass."""
-        people: list[list[Person]] = [[] for _ in asked]
-        for index, look in self._looks(asked):
-            people[index].append(look.person)
+        people: list[list[Person]] = [[] for _ in located]
+        for index, one in self._details(located):
+            people[index].append(one.person)
         return people
 
-    def look(self, asked: Asked) -> list[Look]:
+    def predict_with_heatmaps(self, located: Located) -> list[PersonDetails]:
         """The people of one picture, with the crops and the heatmaps."""
-        return [look for _, look in self._looks([asked])]
+        return [one for _, one in self._details([located])]
 
     def gates(self) -> dict[str, Tensor]:
         """Values of the network's gates by block, from the image to the heatmaps."""
         return self._gates
 
-    def _looks(self, asked: Sequence[Asked]) -> Iterator[tuple[int, Look]]:
+    def _details(self, located: Sequence[Located]) -> Iterator[tuple[int, PersonDetails]]:
         size = self.config.image_size
-        flat = [(index, one) for index, ask in enumerate(asked) for one in ask.people]
+        flat = [(index, one) for index, picture in enumerate(located) for one in picture.people]
         for start in range(0, len(flat), CHUNK):
             part = flat[start : start + CHUNK]
             matrices = [
@@ -202,7 +202,7 @@ class PosePredictor:
             ]
             crops = np.stack(
                 [
-                    warp(asked[index].picture, matrix, size)
+                    warp(located[index].picture, matrix, size)
                     for (index, _), matrix in zip(part, matrices, strict=True)
                 ]
             )
@@ -212,7 +212,7 @@ class PosePredictor:
             rows = zip(part, joints, scores.cpu().numpy(), crops, heatmaps.cpu(), strict=True)
             for (index, (box, _, sure)), where, score, crop, maps in rows:
                 person = Person(box, where, score, self.skeleton.joints, sure)
-                yield index, Look(person, crop, maps.numpy())
+                yield index, PersonDetails(person, crop, maps.numpy())
 
 
 def find_run(path_or_name: Path | str) -> Path:

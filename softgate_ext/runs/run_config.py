@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
+from softgate_ext.runs.options import STRICT
 from softgate_ext.runs.train_config import TrainConfig
 
 
@@ -20,6 +21,8 @@ class RunConfig:
             the median of the training people; crops around boxes are made to match.
         training: the command that trained it.
     """
+
+    __pydantic_config__ = STRICT
 
     model: dict[str, Any]
     skeleton: str | dict[str, Any]

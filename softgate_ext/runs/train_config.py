@@ -6,9 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from tyro.conf import Positional
-
-from softgate_ext.runs.options import MOST_PEOPLE, Amp, Device, require
+from softgate_ext.runs.options import MOST_PEOPLE, STRICT, Amp, Device, Positional, require
 
 MOST_THREADS = 1024  # PyTorch takes a 32-bit number, and starts as many as it is told
 
@@ -25,6 +23,8 @@ class TrainConfig:
 
     `torchrun --nproc-per-node N -m softgate_ext.cli train ...` trains with N processes.
     """
+
+    __pydantic_config__ = STRICT
 
     data: Positional[Path]
     """Dataset as it unpacks (`softgate data check` says what it is); its test part is watched."""

@@ -217,13 +217,13 @@ def test_forward_passes_are_shared_between_pictures(
 ) -> None:
     """However many share one, the joints are the same."""
     passes = []
-    answer = batch.PosePredictor.answer
+    genuine = batch.PosePredictor.predict
 
-    def count(self: Any, asked: Any) -> Any:
-        passes.append(len(asked))
-        return answer(self, asked)
+    def count(self: Any, located: Any) -> Any:
+        passes.append(len(located))
+        return genuine(self, located)
 
-    monkeypatch.setattr(batch.PosePredictor, "answer", count)
+    monkeypatch.setattr(batch.PosePredictor, "predict", count)
     outcome = predict(replace(config, batch_size=size))
     assert [n for n in passes if n] == {1: [1, 1, 1], 2: [2, 1], 64: [3]}[size]
     assert outcome.frames == outcome.people == 3

@@ -175,7 +175,7 @@ def test_threads_do_not_disturb_each_other(predictor: PosePredictor, people: Pat
 
 def test_a_look_shows_what_the_network_saw(predictor: PosePredictor, file: Path) -> None:
     picture = read_image(file)
-    (look,) = predictor.look(predictor.ask(picture, [(2, 3, 50, 60)]))
+    (look,) = predictor.predict_with_heatmaps(predictor.locate(picture, [(2, 3, 50, 60)]))
     assert look.crop.shape == (64, 64, 3) and look.heatmaps.shape == (14, 16, 16)
     assert np.array_equal(look.heatmaps.max((1, 2)), look.person.scores)
     assert same(look.person, predictor(picture, [(2, 3, 50, 60)])[0])

@@ -1,6 +1,7 @@
 """The command line's dataclasses as JSON and back."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -40,22 +41,35 @@ def test_json_gives_back_the_same_configuration(config: Any) -> None:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"batchsize": 3}, "unknown entry 'batchsize'"),
-        ({"batch_size": "many"}, "batch_size: expected int, got 'many'"),
-        ({"schedule": "linear"}, "schedule: expected one of cosine, step, paper, got 'linear'"),
-        ({"epochs": "ten"}, "epochs: expected int, got 'ten'"),
-        ({"lr": None}, "lr: expected float, got None"),
+        ({"batchsize": 3}, "here: batchsize: got 3; unexpected keyword argument"),
+        ({"batch_size": "many"}, "here: batch_size: got 'many'; input should be a valid integer"),
+        (
+            {"schedule": "linear"},
+            "here: schedule: got 'linear'; input should be 'cosine', 'step' or 'paper'",
+        ),
+        ({"epochs": "ten"}, "here: epochs: got 'ten'; input should be a valid integer"),
+        ({"lr": None}, "here: lr: got None; input should be a valid number"),
     ],
 )
 def test_a_wrong_entry_is_named(change: dict[str, Any], words: str) -> None:
     with pytest.raises(InputError, match=words):
-        from_json(TrainConfig, to_json(TRAIN) | change, "config.json")
+        from_json(TrainConfig, to_json(TRAIN) | change, "here")
+
+
+def test_a_choice_of_types_is_one_fault() -> None:
+    run = RunConfig({"name": "hybrid_1x32", "kwargs": {}}, "lsp", 128, 1.0, 1.3, TRAIN)
+    words = "here: skeleton: got 5; input should be a valid string or input should be "
+    with pytest.raises(InputError, match=words):
+        from_json(RunConfig, to_json(run) | {"skeleton": 5}, "here")
+    run.training = replace(TRAIN, batch_size="3")  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="here: training.batch_size: got '3'; input should be "):
+        from_json(RunConfig, to_json(run), "here")
 
 
 def test_a_missing_entry_is_named() -> None:
     stored = to_json(TRAIN)
     del stored["data"]
-    with pytest.raises(InputError, match="data"):
+    with pytest.raises(InputError, match="^config.json: data: got .*; field required$"):
         from_json(TrainConfig, stored, "config.json")
 
 
@@ -66,7 +80,7 @@ def test_old_configurations_take_new_defaults() -> None:
 
 
 def test_something_else_than_an_object_is_refused() -> None:
-    with pytest.raises(InputError, match="expected a JSON object, got list"):
+    with pytest.raises(InputError, match="config.json: got .*; input should be an object"):
         from_json(TrainConfig, [], "config.json")
 
 

@@ -44,7 +44,7 @@ class Outcome:
         )
 
 
-class Records:
+class Summary:
     """People found, source by source, and sentences about the sources that could not be used.
 
     Args:

@@ -64,7 +64,7 @@ def _own(joint: str) -> set[int]:
     return own | {_NUMBER["torso"]} if part in ("hip", "shoulder") else own
 
 
-class Person:
+class DrawnPerson:
     """A body in clothes at its place in the picture.
 
     Args:
