@@ -18,12 +18,13 @@ from softgate_ext.training.crop_cache import cached_crops
 from softgate_ext.training.order import EpochBatches, training_loader
 
 
-def cache(config: DataCacheConfig, console: Console) -> dict[str, float]:
+def cache(config: DataCacheConfig, console: Console | None = None) -> dict[str, float]:
     """Makes the crops of the training people and measures; returns crops per second.
 
     Raises:
         InputError: The dataset or a value cannot be used, or the crops cannot be written.
     """
+    console = console or Console()
     for name, least in (("image_size", 12), ("batch_size", 1), ("workers", 0), ("seconds", 0)):
         value = getattr(config, name)
         require(config, name, math.isfinite(value) and value >= least, f"at least {least}")

@@ -173,12 +173,13 @@ def drawn_crops(findings: Findings, count: int) -> list[np.ndarray]:
     return crops
 
 
-def check(config: DataCheckConfig, console: Console) -> None:
+def check(config: DataCheckConfig, console: Console | None = None) -> None:
     """Prints the findings and writes the sheet; of several datasets below one folder, each one's.
 
     Raises:
         InputError: Nothing can be read, or something is missing or broken.
     """
+    console = console or Console()
     require(config, "people", config.people >= 1, "at least 1")
     check_targets(sheet=config.sheet, json=config.json)
     sources, problems = datasets_at(config.path)

@@ -128,7 +128,7 @@ def save_program(program: ExportedProgram, path: Path, format: Format = "onnx") 
 
 
 def export_run(config: ExportConfig) -> None:
-    """Writes a trained run's network to `config.out`.
+    """Writes a trained run's network to `config.out`, and prints that name.
 
     Raises:
         InputError: the run cannot be used, or `config` asks for what is not there.
@@ -140,3 +140,4 @@ def export_run(config: ExportConfig) -> None:
     if config.decode != "none":
         codec = HeatmapCodec(size, size // 4, run.sigma, config.decode)
     save_program(export_program(fold(model), size, codec), config.out, config.format)
+    print(config.out)

@@ -109,7 +109,7 @@ def prune(model: PoseModel, eps: float) -> int:
     return closed
 
 
-def show_gates(config: GatesConfig, console: Console) -> dict[str, Any]:
+def show_gates(config: GatesConfig, console: Console | None = None) -> dict[str, Any]:
     """What `softgate gates` prints and writes; returns the figures.
 
     Raises:
@@ -117,6 +117,7 @@ def show_gates(config: GatesConfig, console: Console) -> dict[str, Any]:
             a run already; then nothing is written.
     """
     _check(config)
+    console = console or Console()
     device = resolve_device(config.device)
     run = find_run(config.run)
     model, stored, about = load_run(run, config.weights)
