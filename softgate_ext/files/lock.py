@@ -13,7 +13,8 @@ from softgate_ext.errors import InputError
 class FolderLock:
     """Keeps other processes from working in a folder; ends with `release` or with the process.
 
-    The lock is on the folder itself, so it leaves no file behind. File systems that cannot lock a
+    The lock is on the folder itself: a lock file, as the package filelock keeps one, would stay in
+    the folder, and be written there before a command is refused. File systems that cannot lock a
     folder (some network ones) go without. A forked child has no part in it.
 
     Args:

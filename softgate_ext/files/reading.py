@@ -1,14 +1,16 @@
 """JSON that may be damaged."""
 
+import gzip
 import json
+import zlib
 from pathlib import Path
 from typing import Any
 
-from softgate_ext.errors import InputError
+from softgate_ext.errors import InputError, reason
 
 
 def read_json(path: Path, argument: str | None = None) -> Any:
-    """The value stored as JSON in `path`.
+    """The value stored as JSON in `path`, gzipped where its name ends in .gz.
 
     Args:
         path: the file.
@@ -19,10 +21,11 @@ def read_json(path: Path, argument: str | None = None) -> Any:
     """
     where = "" if argument is None else f"{argument}: "
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
+        data = path.read_bytes()
+        return json.loads(gzip.decompress(data) if path.suffix == ".gz" else data)
+    except (OSError, EOFError, zlib.error) as error:
         raise InputError(
-            f"{where}cannot read {path} ({error.strerror}); give a JSON file"
+            f"{where}cannot read {path} ({reason(error)}); give a JSON file"
         ) from error
     except (ValueError, RecursionError) as error:  # also UnicodeDecodeError
         raise InputError(f"{where}{path} is not valid JSON ({error}); give a JSON file") from error
