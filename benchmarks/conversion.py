@@ -11,9 +11,9 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-import tyro
 from torch import nn
 
+from benchmarks import options
 from benchmarks.machine import describe_machine
 from benchmarks.race import Competitor, Race
 from softgate_ext.conversion import convert
@@ -79,4 +79,4 @@ def main(
 
 
 if __name__ == "__main__":
-    tyro.cli(main)
+    options.run(main)

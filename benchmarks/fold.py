@@ -11,11 +11,11 @@ from itertools import product
 from typing import Any, Literal
 
 import torch
-import tyro
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from benchmarks import options
 from benchmarks.cases import LAYOUTS
 from benchmarks.machine import describe_machine
 from benchmarks.memory import keep_memory
@@ -111,4 +111,4 @@ def main(
 
 
 if __name__ == "__main__":
-    tyro.cli(main)
+    options.run(main)

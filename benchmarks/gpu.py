@@ -36,16 +36,6 @@ EMULATOR = ROOT / "tests" / "emulator"
 SANITIZERS = ("memcheck", "racecheck", "synccheck", "initcheck")
 SIZE = "32x256x64x64"
 STEP_SECONDS = 900  # then a step hangs: a barrier that not all blocks reach never ends
-# What cannot be imported without a package that only the command line and training need.
-LEFT_OUT = {
-    "tyro": (
-        "tests/cli",
-        "tests/engine",
-        "tests/page",
-        "tests/benchmarks/test_smoke.py",
-        "tests/distributed/test_learner_ranks.py",
-    )
-}
 
 
 def run(
@@ -113,18 +103,8 @@ def build(_: argparse.Namespace) -> Iterable[Callable[[], Step]]:
 
 
 def test(_: argparse.Namespace) -> Iterable[Callable[[], Step]]:
-    missing = [name for name in LEFT_OUT if importlib.util.find_spec(name) is None]
-    paths = [f"--ignore={path}" for name in missing for path in LEFT_OUT[name]]
-    command = pytest("tests", "-m", "gpu or not slow", "--ignore=tests/emulator", *paths)
-
-    def step() -> Step:
-        done = run("suite", command, OMP_NUM_THREADS="1")
-        if missing:
-            left = ", ".join(path for name in missing for path in LEFT_OUT[name])
-            done.says += f"; without {', '.join(missing)}: {left} left out"
-        return done
-
-    return [step]
+    command = pytest("tests", "-m", "gpu or not slow", "--ignore=tests/emulator")
+    return [lambda: run("suite", command, OMP_NUM_THREADS="1")]
 
 
 def cases(_: argparse.Namespace) -> Iterable[Callable[[], Step]]:

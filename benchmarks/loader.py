@@ -13,12 +13,12 @@ import cv2
 import numpy as np
 
 from benchmarks.machine import describe_machine
+from softgate_ext.commands.data_cache import loading_rate
 from softgate_ext.data.augment import Augmentation
 from softgate_ext.data.crops import CropCache, CropGeometry, write_crops
 from softgate_ext.data.dataset import PoseDataset
 from softgate_ext.data.poseset import PoseSet
-from softgate_ext.engine.data_cache import loading_rate
-from softgate_ext.engine.files import write_json
+from softgate_ext.files.atomic import write_json
 from softgate_ext.pose.skeleton import MPII
 
 WIDTH, HEIGHT, IMAGE_SIZE = 1280, 720, 256

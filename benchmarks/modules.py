@@ -92,10 +92,10 @@ def make_block(case: BlockCase, sets: int) -> tuple[Callable[..., Any], list[OpI
 
 def training_steps(case: NetworkCase, names: Sequence[str]) -> Iterator[Competitor]:
     """Whole steps of one learner; its random batch costs what a real one would."""
-    # Here and not above: the ops are measured without the packages that the engine needs.
-    from softgate_ext.engine.config import TrainConfig
-    from softgate_ext.engine.distributed import Group
-    from softgate_ext.engine.learner import Learner
+    # Here and not above: the ops are measured without the packages that training needs.
+    from softgate_ext.runs.train_config import TrainConfig
+    from softgate_ext.training.learner import Learner
+    from softgate_ext.training.processes import Group
 
     config = TrainConfig(
         Path(),

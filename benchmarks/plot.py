@@ -7,7 +7,7 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from softgate_ext.engine.files import replacing
+from softgate_ext.files.atomic import replacing
 
 MARKS = {
     "fused": ("o", "#2563a8"),

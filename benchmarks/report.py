@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.plot import plot_races
-from softgate_ext.engine.files import read_json, write_text
 from softgate_ext.errors import InputError
+from softgate_ext.files.atomic import write_text
+from softgate_ext.files.reading import read_json
 
 HEADINGS = {
     "OpCase": "Ops",

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from benchmarks.report import write_report
-from softgate_ext.engine.files import make_folder, write_bytes
+from softgate_ext.files.atomic import write_bytes
+from softgate_ext.files.folders import make_folder
 
 FOLDER = Path(__file__).resolve().parent
 RESULTS = FOLDER / "results"

@@ -1,24 +1,30 @@
-"""Fused kernels for soft-gated residual networks, and the pose network they were made for."""
+"""Fused kernels for soft-gated residual networks, and the pose network they were made for.
 
+A name is imported when it is first asked for, so that nothing is loaded which is not needed. The
+ops are registered with PyTorch (`torch.ops.softgate`) when `softgate_ext.ops` is imported, or with
+this package where PyTorch is there already.
+"""
+
+import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from softgate_ext._version import __version__
-from softgate_ext.backend import info, use_backend
-from softgate_ext.conversion import convert
 from softgate_ext.errors import InputError
-from softgate_ext.folding import fold
-from softgate_ext.ops import (
-    bn_relu,
-    gated_residual,
-    gated_residual_bn_relu,
-    skip_merge,
-    skip_merge_bn_relu,
-)
 
 if TYPE_CHECKING:
-    from softgate_ext.engine.person import Person
-    from softgate_ext.engine.predictor import PosePredictor
+    from softgate_ext.backend import info, use_backend
+    from softgate_ext.conversion import convert
+    from softgate_ext.folding import fold
+    from softgate_ext.ops import (
+        bn_relu,
+        gated_residual,
+        gated_residual_bn_relu,
+        skip_merge,
+        skip_merge_bn_relu,
+    )
+    from softgate_ext.prediction.person import Person
+    from softgate_ext.prediction.predictor import PosePredictor
 
 __all__ = [
     "InputError",
@@ -36,20 +42,27 @@ __all__ = [
     "use_backend",
 ]
 
-# What needs OpenCV, Pillow and safetensors is imported when it is first asked for.
-_LATER = {
-    "Person": "softgate_ext.engine.person",
-    "PosePredictor": "softgate_ext.engine.predictor",
+_WHERE = {
+    "Person": "prediction.person",
+    "PosePredictor": "prediction.predictor",
+    "convert": "conversion",
+    "fold": "folding",
+    "info": "backend",
+    "use_backend": "backend",
 }
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _LATER:
+    if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(_LATER[name]), name)
+    value = getattr(import_module(f"{__name__}.{_WHERE.get(name, 'ops')}"), name)
     globals()[name] = value
     return value
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_LATER})
+    return sorted({*globals(), *__all__})
+
+
+if "torch" in sys.modules:
+    import_module("softgate_ext.ops")

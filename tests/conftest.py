@@ -1,10 +1,17 @@
 """Fixtures shared by all tests."""
 
 import os
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from softgate_ext.runs.train_config import TrainConfig
 
 # Without a GPU the Triton kernels are tested under Triton's interpreter, chosen at its import.
 if not torch.cuda.is_available():
@@ -33,3 +40,75 @@ def shared_data() -> Path:
     if not (root / "lsp_dataset" / "joints.mat").is_file():
         pytest.skip(f"needs the data folder (set SOFTGATE_DATA); looked at {root}")
     return root
+
+
+# The network, and how it is trained, of tests that train: TrainConfig's arguments.
+TINY: dict[str, Any] = {
+    "model": "hybrid_1x32",
+    "model_options": {"width": 8, "depth": 2, "groups": 1},
+    "image_size": 64,
+    "batch_size": 4,
+    "lr": 1e-3,
+    "workers": 0,
+    "device": "cpu",
+    "amp": "off",
+    "plots": False,
+}
+
+
+# Here and below, what only the tests of the pose system need is imported by those who use it.
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """The networks here are too small for more, and the same steps then give the same bits."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session")
+def people(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Sixteen drawn people in LSP's format."""
+    from softgate_ext.data.synthetic import draw_people
+
+    return draw_people(tmp_path_factory.mktemp("drawn") / "people", 16, seed=3, image_size=80)
+
+
+@pytest.fixture(scope="session")
+def tiny_options() -> dict[str, Any]:
+    """The smallest network and how it is trained, as arguments of TrainConfig."""
+    return TINY
+
+
+@pytest.fixture(scope="session")
+def quiet() -> "Console":
+    from rich.console import Console
+
+    return Console(quiet=True)
+
+
+@pytest.fixture
+def tiny(people: Path, tmp_path: Path, one_thread: None) -> "Callable[..., TrainConfig]":
+    """Makes the configuration of a training of a second or two."""
+    from softgate_ext.runs.train_config import TrainConfig
+
+    def make(**changes: Any) -> TrainConfig:
+        return TrainConfig(
+            **{"data": people, "out": tmp_path / "run", "epochs": 2, **TINY, **changes}
+        )
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def run(people: Path, tmp_path_factory: pytest.TempPathFactory, quiet: "Console") -> Path:
+    """A finished run; tests must leave it as it is."""
+    from softgate_ext.runs.train_config import TrainConfig
+    from softgate_ext.training.trainer import train
+
+    out = tmp_path_factory.mktemp("trained") / "run"
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)  # as `one_thread`
+    train(TrainConfig(data=people, out=out, epochs=2, **(TINY | {"plots": True})), quiet)
+    torch.set_num_threads(before)
+    return out

@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 
 from softgate_ext.data.images import require_images
-from softgate_ext.data.jsonfile import image_folder, is_test_part, load_json
+from softgate_ext.data.jsonfile import image_folder, is_test_part
 from softgate_ext.data.poseset import EmptySplit, PoseSet, Split, check_split
 from softgate_ext.errors import InputError
+from softgate_ext.files.reading import read_json
 from softgate_ext.pose.skeleton import COCO, Skeleton, name_skeleton
 
 MARGIN = 1.25
@@ -43,7 +44,7 @@ def read_coco(path: Path | str, split: Split = "train", check_images: bool = Tru
             f"split {split!r} of {path} is empty: by its name all of it is {part!r}",
             f"{part!r} or 'all'",
         )
-    contents = load_json(path)
+    contents = read_json(path)
     if not isinstance(contents, dict) or not {"images", "annotations"} <= set(contents):
         raise InputError(f"{path} must be an object with images, annotations and categories")
     try:

@@ -13,13 +13,13 @@ from softgate_ext.data.mpii import read_mpii
 from softgate_ext.data.mpii_json import read_mpii_json
 from softgate_ext.data.poseset import PoseSet, Split, check_split
 from softgate_ext.errors import InputError, reason
-from softgate_ext.paths import as_path
+from softgate_ext.files.paths import as_path
 
 Reader = Callable[[Path, Split, bool], PoseSet]
 
 
 @dataclass(frozen=True)
-class Source:
+class DatasetSource:
     """A dataset that was recognised.
 
     Attributes:
@@ -48,7 +48,7 @@ class Source:
         return self.reader(self.path, split, check_images)
 
 
-def recognise(path: Path | str, argument: str = "path") -> Source:
+def recognise(path: Path | str, argument: str = "path") -> DatasetSource:
     """The dataset at `path`: the folder that a release unpacked into, or an annotation file.
 
     Args:
@@ -68,7 +68,7 @@ def recognise(path: Path | str, argument: str = "path") -> Source:
     return sources[0]
 
 
-def datasets_at(path: Path | str, argument: str = "path") -> tuple[list[Source], list[str]]:
+def datasets_at(path: Path | str, argument: str = "path") -> tuple[list[DatasetSource], list[str]]:
     """Every dataset at `path`: the one that it is, or those in the folders directly below it.
 
     Returns:
@@ -89,7 +89,7 @@ def datasets_at(path: Path | str, argument: str = "path") -> tuple[list[Source],
         ) from None
 
 
-def _datasets_at(path: Path, argument: str) -> tuple[list[Source], list[str]]:
+def _datasets_at(path: Path, argument: str) -> tuple[list[DatasetSource], list[str]]:
     if not path.exists():
         raise InputError(
             f"{argument}: got {path}, which does not exist; takes the folder that a dataset "
@@ -100,7 +100,7 @@ def _datasets_at(path: Path, argument: str) -> tuple[list[Source], list[str]]:
     own = _folder(path)
     if own is not None:
         return [own], []
-    below: list[Source] = []
+    below: list[DatasetSource] = []
     damaged: list[str] = []
     for folder in sorted(child for child in path.iterdir() if child.is_dir()):
         try:
@@ -141,14 +141,14 @@ def open_dataset(
     return recognise(path, argument).read(split, check_images)
 
 
-def _folder(path: Path) -> Source | None:
+def _folder(path: Path) -> DatasetSource | None:
     """What the folder itself holds, whatever is below it."""
     if (path / "joints.mat").is_file():
         if is_extended(path / "joints.mat"):
-            return Source("lspet", "Leeds Sports Pose, extended", path, read_lsp, ("train",))
-        return Source("lsp", "Leeds Sports Pose", path, read_lsp)
+            return DatasetSource("lspet", "Leeds Sports Pose, extended", path, read_lsp, ("train",))
+        return DatasetSource("lsp", "Leeds Sports Pose", path, read_lsp)
     if (path / "examples.mat").is_file():
-        return Source("flic", "Frames Labelled In Cinema (FLIC)", path, read_flic)
+        return DatasetSource("flic", "Frames Labelled In Cinema (FLIC)", path, read_flic)
     for file in sorted(path.glob("mpii_human_pose*.mat"))[:1]:
         return _mpii(file)
     found = [
@@ -164,24 +164,24 @@ def _folder(path: Path) -> Source | None:
     return _json(keypoints[0]) if keypoints else None
 
 
-def _file(path: Path, argument: str) -> Source:
+def _file(path: Path, argument: str) -> DatasetSource:
     own = _folder(path.parent) if path.name in ("joints.mat", "examples.mat") else None
     return own or (_mpii(path) if path.suffix == ".mat" else _json(path, argument))
 
 
-def _mpii(path: Path) -> Source:
-    return Source("mpii", "MPII Human Pose", path, read_mpii)
+def _mpii(path: Path) -> DatasetSource:
+    return DatasetSource("mpii", "MPII Human Pose", path, read_mpii)
 
 
-def _json(path: Path, argument: str = "path") -> Source:
+def _json(path: Path, argument: str = "path") -> DatasetSource:
     start = peek(path)
     splits: tuple[Split, ...] = ("test",) if is_test_part(path) else ("train",)
     if start.startswith("{") and any(f'"{word}"' in start for word in _COCO_WORDS):
-        return Source("coco", "key points in COCO's form", path, read_coco, splits)
+        return DatasetSource("coco", "key points in COCO's form", path, read_coco, splits)
     if start.startswith("[") and any(f'"{word}"' in start for word in _MPII_WORDS):
         if '"isValidation"' in start:
             splits = ("train", "test")
-        return Source("mpii-json", "MPII Human Pose as JSON", path, read_mpii_json, splits)
+        return DatasetSource("mpii-json", "MPII Human Pose as JSON", path, read_mpii_json, splits)
     raise InputError(
         f"{argument}: {path} is no annotation file that is known: it must be COCO's object with "
         "images, annotations and categories, or MPII's list of people"
@@ -200,7 +200,7 @@ def _is_known(path: Path) -> bool:
     return True
 
 
-def _parts(path: Path, files: list[Path]) -> Source:
+def _parts(path: Path, files: list[Path]) -> DatasetSource:
     """A folder with one file for training and one for testing."""
     named: dict[Split, list[Path]] = {"train": [], "test": []}
     for file in files:
@@ -221,4 +221,4 @@ def _parts(path: Path, files: list[Path]) -> Source:
         return sources[split].read("all", check_images)
 
     first = sources["train"]
-    return Source(first.format, first.title, path, read)
+    return DatasetSource(first.format, first.title, path, read)

@@ -1,37 +1,12 @@
-"""JSON annotation files, plain or gzipped, and where their images are."""
+"""What JSON annotation files are by their beginning and name, and where their images are."""
 
 import gzip
-import json
 import re
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from softgate_ext.errors import InputError
-
-
-def load_json(path: Path) -> Any:
-    """The contents of a JSON file, gzipped where its name ends in .gz.
-
-    Raises:
-        InputError: The file does not exist or is not JSON.
-    """
-    try:
-        data = path.read_bytes()
-        return json.loads(gzip.decompress(data) if path.suffix == ".gz" else data)
-    except FileNotFoundError:
-        raise InputError(
-            f"dataset file {path} does not exist; give a JSON file, which may be gzipped"
-        ) from None
-    except (
-        OSError,
-        EOFError,
-        ValueError,
-        RecursionError,
-        zlib.error,
-    ) as error:  # gzip, UTF-8, JSON
-        raise InputError(f"{path} is not a readable JSON file ({error})") from None
 
 
 def peek(path: Path) -> str:

@@ -9,7 +9,7 @@ from softgate_ext.data.images import image_size
 from softgate_ext.data.matfile import load_variable
 from softgate_ext.data.poseset import EmptySplit, PoseSet, Split, check_split
 from softgate_ext.errors import InputError
-from softgate_ext.paths import as_path
+from softgate_ext.files.paths import as_path
 from softgate_ext.pose.skeleton import LSP
 
 MARGIN = 1.5

@@ -23,7 +23,7 @@ MpiiSplit = Literal["train", "test", "all", "unlabelled"]
 
 
 @dataclasses.dataclass
-class Person:
+class AnnotatedPerson:
     """One `annorect`: everything 0-based, NaN or False where the file has nothing.
 
     Attributes:
@@ -156,7 +156,7 @@ def _release(path: Path) -> Any:
     return release.ravel()[0]
 
 
-def _split(release: Any, split: MpiiSplit, path: Path) -> Iterator[Person]:
+def _split(release: Any, split: MpiiSplit, path: Path) -> Iterator[AnnotatedPerson]:
     annolist = structs(field(release, "annolist"))
     flags = field(release, "img_train").ravel()
     is_training = flags.astype(bool) if flags.dtype.kind in "biuf" else np.empty(0, bool)
@@ -175,7 +175,7 @@ def _split(release: Any, split: MpiiSplit, path: Path) -> Iterator[Person]:
         return
     published = published_split()
     if len(annolist) == OFFICIAL_IMAGES:
-        people: dict[int, list[Person]] = {}
+        people: dict[int, list[AnnotatedPerson]] = {}
         for i, p in np.concatenate([published[name] for name in _parts(split)]).tolist():
             if i not in people:
                 people[i] = list(people_of(annolist[i], i, path))
@@ -199,7 +199,9 @@ def _part_of(image: str) -> str:
     return "test" if held else "train"
 
 
-def people_of(entry: Any, index: int, path: Path, variable: str = "annolist") -> Iterator[Person]:
+def people_of(
+    entry: Any, index: int, path: Path, variable: str = "annolist"
+) -> Iterator[AnnotatedPerson]:
     """Every `annorect` of an image: none, one that is no array, or several.
 
     Args:
@@ -218,7 +220,7 @@ def people_of(entry: Any, index: int, path: Path, variable: str = "annolist") ->
         position = structs(field(rect, "objpos"))
         center = tuple(number(position[0], axis) - 1 if len(position) else np.nan for axis in "xy")
         x1, y1, x2, y2 = (number(rect, corner) - 1 for corner in ("x1", "y1", "x2", "y2"))
-        yield Person(
+        yield AnnotatedPerson(
             name, (index, p), (center[0], center[1]), number(rect, "scale"),
             joints, labelled, visible, (x1, y1, x2, y2),
         )  # fmt: skip

@@ -6,10 +6,11 @@ from typing import Any
 import numpy as np
 
 from softgate_ext.data.images import require_images
-from softgate_ext.data.jsonfile import image_folder, is_test_part, load_json
+from softgate_ext.data.jsonfile import image_folder, is_test_part
 from softgate_ext.data.mpii import place_crops
 from softgate_ext.data.poseset import EmptySplit, PoseSet, Split, check_split
 from softgate_ext.errors import InputError
+from softgate_ext.files.reading import read_json
 from softgate_ext.pose.skeleton import MPII
 
 
@@ -34,7 +35,7 @@ def read_mpii_json(path: Path | str, split: Split = "train", check_images: bool 
     """
     path = Path(path)
     check_split(split)
-    contents = load_json(path)
+    contents = read_json(path)
     first = contents[0] if isinstance(contents, list) and contents else None
     if not isinstance(first, dict) or not ("joint_self" in first or "joints" in first):
         raise InputError(

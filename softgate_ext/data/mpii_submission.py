@@ -13,7 +13,7 @@ import numpy.typing as npt
 import scipy.io
 
 from softgate_ext.data.matfile import field, load_variable, structs
-from softgate_ext.data.mpii import Person, people_of
+from softgate_ext.data.mpii import AnnotatedPerson, people_of
 from softgate_ext.errors import InputError
 from softgate_ext.pose.skeleton import MPII
 
@@ -59,7 +59,7 @@ def write_submission(
         scipy.io.savemat(file, {"pred": pred[None]}, do_compression=True)
 
 
-def read_submission(pred: npt.NDArray[Any], path: Path) -> list[Person]:
+def read_submission(pred: npt.NDArray[Any], path: Path) -> list[AnnotatedPerson]:
     """Every `annorect` of a variable `pred`, predicted or not.
 
     Args:

@@ -11,9 +11,9 @@ import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
 
 from softgate_ext.data.images import read_image
-from softgate_ext.engine.predict import draw_people
-from softgate_ext.engine.predictor import Look, PosePredictor
 from softgate_ext.errors import InputError
+from softgate_ext.prediction.predict import draw_people
+from softgate_ext.prediction.predictor import PersonDetails, PosePredictor
 
 Drawing = npt.NDArray[np.uint8]
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF")
@@ -87,25 +87,25 @@ def answer(predictor: PosePredictor, path: Path, limits: Limits) -> Answer:
     except InputError as error:
         # A server's paths are nobody's business.
         return Answer(str(error).replace(str(path), path.name))
-    looks = predictor.look(predictor.ask(picture))
+    found = predictor.predict_with_heatmaps(predictor.locate(picture))
     height, width = picture.shape[:2]
     people = {
         "file": path.name,
         "width": width,
         "height": height,
         "skeleton": predictor.skeleton.name,
-        "people": [look.person.to_json() for look in looks],
+        "people": [look.person.to_json() for look in found],
     }
-    if not looks:
+    if not found:
         return Answer("Nobody was found in the picture.", _fitted(picture), [], people)
-    drawing = draw_people(picture, (look.person for look in looks), predictor.skeleton)
-    sure = float(np.mean(looks[0].person.scores))
-    count = "1 person" if len(looks) == 1 else f"{len(looks)} people"
+    drawing = draw_people(picture, (look.person for look in found), predictor.skeleton)
+    sure = float(np.mean(found[0].person.scores))
+    count = "1 person" if len(found) == 1 else f"{len(found)} people"
     words = f"{count} in {width} x {height} pixels; mean score of the joints {sure:.2f}."
-    return Answer(words, _fitted(drawing), draw_heatmaps(looks[0]), people)
+    return Answer(words, _fitted(drawing), draw_heatmaps(found[0]), people)
 
 
-def draw_heatmaps(look: Look) -> list[tuple[Drawing, str]]:
+def draw_heatmaps(look: PersonDetails) -> list[tuple[Drawing, str]]:
     """Each joint's heatmap, glowing over the darkened crop, with the joint's name and score.
 
     Brightness is relative to the highest value of that map, so that an unsure joint shows where

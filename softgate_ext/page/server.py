@@ -17,9 +17,9 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
-from softgate_ext.engine.predict_config import ServeConfig
 from softgate_ext.errors import InputError
 from softgate_ext.page.guard import Guard
+from softgate_ext.page.serve_config import ServeConfig
 
 if TYPE_CHECKING:
     import uvicorn
@@ -103,8 +103,8 @@ def _application(config: ServeConfig, files: Path) -> Guard:
     import fastapi
     import gradio
 
-    from softgate_ext.engine.predictor import PosePredictor
     from softgate_ext.page.app import STYLE, build, theme
+    from softgate_ext.prediction.predictor import PosePredictor
 
     predictor = PosePredictor.from_pretrained(
         config.run,

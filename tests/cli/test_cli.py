@@ -15,10 +15,10 @@ import numpy as np
 import pytest
 import torch
 
-from softgate_ext.cli import COMMANDS, main, parse
+from softgate_ext.cli.run import COMMANDS, main, parse
 from softgate_ext.data.synthetic import draw_people
-from softgate_ext.engine.config import TrainConfig
-from softgate_ext.engine.predict_config import PredictConfig
+from softgate_ext.prediction.predict_config import PredictConfig
+from softgate_ext.runs.train_config import TrainConfig
 
 SMALL = shlex.split(
     "--model hybrid_1x32 --model-options width 8 depth 2 groups 1 --image-size 64 --batch-size 4 "
@@ -147,7 +147,7 @@ def test_export_refuses_before_the_work(
     def never(*_: object) -> None:
         raise AssertionError("the network was traced")
 
-    monkeypatch.setattr("softgate_ext.engine.export.export_program", never)
+    monkeypatch.setattr("softgate_ext.commands.export.export_program", never)
     image, out = tmp_path / "file", tmp_path / "net.onnx"
     image.write_text("")
     wrong = ["export", run, "--out", out, "--format", "torch"]
@@ -165,7 +165,7 @@ def test_an_export_that_fails_leaves_no_folder(
     def too_large(*_: object) -> None:
         raise MemoryError
 
-    monkeypatch.setattr("softgate_ext.engine.export.export_program", too_large)
+    monkeypatch.setattr("softgate_ext.commands.export.export_program", too_large)
     out = tmp_path / "a" / "b" / "net.pt2"
     words = ["export", run, "--out", out, "--format", "torch"]
     assert "out of memory" in refused(capsys, *words)
@@ -337,8 +337,8 @@ def test_ctrl_c_says_how_to_go_on(people: Path, tmp_path: Path) -> None:
 def test_killed_at_any_moment_it_ends_with_the_same_weights(
     people: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from softgate_ext.engine.checkpoint import load_run
-    from softgate_ext.engine.log import read_log
+    from softgate_ext.runs.checkpoint import load_run
+    from softgate_ext.runs.log import read_log
 
     epochs = 24
     options = ["--epochs", epochs, "--ema", 0.9, "--evaluate-every", 6]

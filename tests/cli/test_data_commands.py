@@ -10,7 +10,7 @@ import cv2
 import pytest
 from official import coco, point, rect, write_coco, write_flic, write_mpii
 
-from softgate_ext.cli import main, parse
+from softgate_ext.cli.run import main, parse
 from softgate_ext.data.synthetic import draw_people
 
 

@@ -187,9 +187,9 @@ def test_damaged_files_are_one_sentence(tmp_path: Path, name: str, data: bytes) 
     path = tmp_path / name
     path.write_bytes(data)
     for reader in (read_coco, read_mpii_json):
-        with pytest.raises(InputError, match="not a readable JSON file"):
+        with pytest.raises(InputError, match="not valid JSON|cannot read"):
             reader(path)
-        with pytest.raises(InputError, match="does not exist"):
+        with pytest.raises(InputError, match="No such file"):
             reader(tmp_path / "absent.json")
 
 

@@ -10,14 +10,14 @@ from softgate_ext.data.lsp import read_lsp
 from softgate_ext.data.synthetic import draw_people, draw_person, writer
 from softgate_ext.data.synthetic.body import random_body
 from softgate_ext.data.synthetic.clothes import random_outfit
-from softgate_ext.data.synthetic.paint import Canvas, Fabric
-from softgate_ext.data.synthetic.person import (
+from softgate_ext.data.synthetic.drawn_person import (
     OCCLUDER,
-    Person,
+    DrawnPerson,
     joint_positions,
     occluded,
     project,
 )
+from softgate_ext.data.synthetic.paint import Canvas, Fabric
 from softgate_ext.errors import InputError
 from softgate_ext.pose.skeleton import LSP
 
@@ -182,7 +182,7 @@ def test_occlusion_is_what_covers_the_joint() -> None:
         body = random_body(rng)
         points = {name: p + (150, 150, 0) for name, p in project(body, 120.0).items()}
         canvas = Canvas(np.zeros((300, 300, 3), np.float32), np.array([0.0, -0.6, -0.8]))
-        Person(body, points, 120.0, random_outfit(rng, 120.0)).paint(canvas)
+        DrawnPerson(body, points, 120.0, random_outfit(rng, 120.0)).paint(canvas)
         joints = joint_positions(points)
         before = occluded(canvas, joints)
         wrist, head = LSP.index("left_wrist"), LSP.index("head_top")

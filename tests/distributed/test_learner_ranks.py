@@ -8,12 +8,12 @@ import torch
 from ranks import run
 from torch import Tensor
 
-from softgate_ext.engine.config import TrainConfig
-from softgate_ext.engine.distributed import Group
-from softgate_ext.engine.learner import Learner
 from softgate_ext.errors import InputError
 from softgate_ext.models import create_model
 from softgate_ext.pose.codec import HeatmapCodec
+from softgate_ext.runs.train_config import TrainConfig
+from softgate_ext.training.learner import Learner
+from softgate_ext.training.processes import Group
 
 
 def learn(group: Group, part: slice, **options: object) -> dict[str, Tensor]:

@@ -11,9 +11,10 @@ import torch
 from served_page import Served, served_by, started
 
 from softgate_ext.data.synthetic import draw_people
-from softgate_ext.engine.checkpoint import WEIGHTS, save_config, save_weights
-from softgate_ext.engine.config import RunConfig, TrainConfig
 from softgate_ext.models import create_model
+from softgate_ext.runs.checkpoint import WEIGHTS, save_config, save_weights
+from softgate_ext.runs.run_config import RunConfig
+from softgate_ext.runs.train_config import TrainConfig
 
 
 @pytest.fixture(scope="session")

@@ -10,9 +10,9 @@ import pytest
 from PIL import Image
 
 from softgate_ext.data.images import read_image
-from softgate_ext.engine.predictor import PosePredictor
 from softgate_ext.errors import InputError
 from softgate_ext.page.answer import LARGEST, SIDE, Limits, answer, draw_heatmaps
+from softgate_ext.prediction.predictor import PosePredictor
 
 LIMITS = Limits(megabytes=0.1, megapixels=1.0)
 
@@ -48,7 +48,7 @@ def test_a_picture_is_answered_with_everything(predictor: PosePredictor, picture
 
 
 def test_heatmaps_glow_where_the_joint_is(predictor: PosePredictor, picture: Path) -> None:
-    (look,) = predictor.look(predictor.ask(read_image(picture)))
+    (look,) = predictor.predict_with_heatmaps(predictor.locate(read_image(picture)))
     peaks = [(joint % 16, 3 * joint % 16) for joint in range(14)]
     heatmaps = np.full((14, 16, 16), -0.1, np.float32)
     for heatmap, peak in zip(heatmaps, peaks, strict=True):

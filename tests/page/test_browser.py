@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from served_page import Served
 
-from softgate_ext.engine.predictor import PosePredictor
+from softgate_ext.prediction.predictor import PosePredictor
 
 pytestmark = pytest.mark.slow
 QUIET = [

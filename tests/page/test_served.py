@@ -15,9 +15,9 @@ import pytest
 from PIL import Image
 from served_page import Served
 
-from softgate_ext.engine.predict_config import ServeConfig
 from softgate_ext.errors import InputError
 from softgate_ext.page import server
+from softgate_ext.page.serve_config import ServeConfig
 
 ME = "0" * 32
 

@@ -6,14 +6,14 @@ import numpy.typing as npt
 
 from softgate_ext.data.synthetic.body import random_body
 from softgate_ext.data.synthetic.clothes import random_colour, random_fabric, random_outfit
-from softgate_ext.data.synthetic.paint import Array, Canvas, Floats
-from softgate_ext.data.synthetic.person import (
+from softgate_ext.data.synthetic.drawn_person import (
     OCCLUDER,
-    Person,
+    DrawnPerson,
     joint_positions,
     occluded,
     project,
 )
+from softgate_ext.data.synthetic.paint import Array, Canvas, Floats
 
 # RGB of what is above and below the horizon where sport is done.
 _ABOVE = np.array([
@@ -55,7 +55,7 @@ def draw_person(
     if rng.random() < 0.1:
         _passer_by(rng, canvas, height)
     canvas.owner[:] = 0
-    Person(body, points, height, random_outfit(rng, height)).paint(canvas)
+    DrawnPerson(body, points, height, random_outfit(rng, height)).paint(canvas)
     if rng.random() < 0.25:
         _obstacle(rng, canvas, joints, height)
     return _photograph(rng, canvas.pixels), joints, occluded(canvas, joints)
@@ -115,7 +115,7 @@ def _passer_by(rng: np.random.Generator, canvas: Canvas, height: float) -> None:
     side = 0.5 + rng.choice((-1, 1)) * rng.uniform(0.4, 0.6)
     place = np.array([columns * side, rows * rng.uniform(0.35, 0.65), 0.0])
     points = {name: point + place for name, point in project(body, tall).items()}
-    Person(body, points, tall, random_outfit(rng, tall)).paint(canvas)
+    DrawnPerson(body, points, tall, random_outfit(rng, tall)).paint(canvas)
 
 
 def _obstacle(rng: np.random.Generator, canvas: Canvas, joints: Array, height: float) -> None:

@@ -1,0 +1,199 @@
+"""From the words of a command line to the dataclass that they stand for."""
+
+import argparse
+import difflib
+import inspect
+from collections.abc import Mapping, Sequence
+from dataclasses import MISSING, replace
+from itertools import takewhile
+from pathlib import Path
+from typing import Any
+
+from softgate_ext.cli.fields import Field, fields_of, one_of
+from softgate_ext.errors import InputError
+from softgate_ext.files.reading import read_json
+from softgate_ext.runs.config_json import from_json
+from softgate_ext.runs.run_config import RunConfig
+from softgate_ext.runs.train_config import TrainConfig
+
+
+def parse(arguments: Sequence[str], kinds: Mapping[str, type]) -> Any:
+    """The configuration that a command line stands for.
+
+    With `train --resume` the stored configuration of the run takes the place of the defaults.
+
+    Args:
+        arguments: the words.
+        kinds: dataclasses of the commands by their names; "data check" is the command `check` of
+            the group `data`.
+
+    Raises:
+        InputError: the command line is wrong, or the run to resume has no valid configuration.
+        SystemExit: help was asked for, and printed.
+    """
+    command = next((n for n in kinds if list(arguments[: len(n.split())]) == n.split()), None)
+    if command is None:
+        raise InputError(_no_command(arguments, kinds))
+    words = [_dashes(word) for word in arguments[len(command.split()) :]]
+    fields = fields_of(kinds[command])
+    stored = _stored(words) if command == "train" and "--resume" in words else None
+    try:
+        given = _given(command, kinds[command], fields, words)
+        if stored is not None:
+            return replace(stored, **given)
+        missing = [one for one in fields if one.default is MISSING and one.name not in given]
+        if missing:
+            names, takes = (" and ".join(getattr(f, what) for f in missing) for what in _SAID)
+            raise InputError(f"{names}: got none; takes {takes}")
+        return kinds[command](**given)
+    except InputError as error:
+        raise InputError(f"{error}; softgate {command} --help says more") from None
+
+
+_SAID = ("flag", "takes")
+
+
+def _dashes(word: str) -> str:
+    """An option's word, where it may have been written with underscores."""
+    name, equals, value = word.partition("=")
+    return name.replace("_", "-") + equals + value if word.startswith("--") else word
+
+
+def _given(command: str, kind: type, fields: Sequence[Field], words: Sequence[str]) -> Any:
+    """The values that the words give, by the names of their fields."""
+    parser = _parser(command, kind, fields)
+    flags = [flag for one in fields if not one.positional for flag in _flags(one)]
+    for word in words:
+        if word.startswith("--") and word.partition("=")[0] not in [*flags, "--help"]:
+            close = difflib.get_close_matches(word, flags, 1, cutoff=0.75)
+            guess = f" (did you mean {close[0]}?)" if close else ""
+            raise InputError(f"argument: got {word}, which softgate {command} does not take{guess}")
+    try:
+        found, surplus = parser.parse_known_intermixed_args(words)
+    except argparse.ArgumentError as error:  # too few words for an option
+        (option,) = (f for f in fields if f.flag == error.argument_name)
+        raise InputError(_refusal(option, _words_after(option.flag, words))) from None
+    if surplus:
+        raise InputError(f"argument: got {surplus[0]}, which softgate {command} does not take")
+    given = {}
+    for one in fields:
+        value = getattr(found, one.name, None)
+        if value is None or (one.positional and value == []):
+            continue
+        try:
+            given[one.name] = value if isinstance(value, bool) else one.convert(value)
+        except (ValueError, LookupError):
+            raise InputError(_refusal(one, [value] if isinstance(value, str) else value)) from None
+    return given
+
+
+def _refusal(field: Field, words: Sequence[str]) -> str:
+    return f"{field.flag}: got {' '.join(words) or 'none'}; takes {field.takes}"
+
+
+def _words_after(flag: str, words: Sequence[str]) -> Sequence[str]:
+    given: Sequence[str] = ()
+    for index, word in enumerate(words):
+        name, equals, value = word.partition("=")
+        if name == flag:
+            given = [value] if equals else list(takewhile(_is_no_option, words[index + 1 :]))
+    return given
+
+
+def _is_no_option(word: str) -> bool:
+    return not word.startswith("--")
+
+
+def _flags(field: Field) -> list[str]:
+    return [field.flag, f"--no-{field.flag[2:]}"] if field.kind is bool else [field.flag]
+
+
+def _parser(command: str, kind: type, fields: Sequence[Field]) -> argparse.ArgumentParser:
+    """The options as words: what they stand for, and whether there are enough, is told by us."""
+    parser = argparse.ArgumentParser(
+        prog=f"softgate {command}",
+        description=inspect.cleandoc(kind.__doc__ or ""),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+        exit_on_error=False,
+        argument_default=argparse.SUPPRESS,
+    )
+    for one in fields:
+        options: dict[str, Any] = {"help": _help(one)}
+        if one.kind is bool:
+            options["action"] = argparse.BooleanOptionalAction
+        else:
+            options |= {
+                "nargs": one.count,
+                "metavar": one.flag if one.positional else _metavar(one),
+            }
+        parser.add_argument(one.flag, **options)
+    return parser
+
+
+def _metavar(field: Field) -> Any:
+    words = field.takes.replace(", ", "|").replace(" or ", "|")
+    if isinstance(field.count, int):
+        return tuple(words.split())
+    return {"alone": "FILE", "dict": "NAME VALUE"}.get(
+        "alone" if field.alone else getattr(field.kind, "__name__", ""), words
+    )
+
+
+def _help(field: Field) -> str:
+    words = field.help
+    if field.default is MISSING:
+        words += "" if field.positional else " (required)"
+    elif field.default not in (None, (), {}) and field.kind is not bool and "default:" not in words:
+        shown = field.default
+        words += f" (default: {' '.join(map(str, shown)) if isinstance(shown, tuple) else shown})"
+    return words.replace("%", "%%")
+
+
+def _no_command(arguments: Sequence[str], kinds: Mapping[str, type]) -> str:
+    """What is said of words that name no command; prints help where it is asked for."""
+    groups: dict[str, dict[str, type | None]] = {}
+    for name, kind in kinds.items():
+        first, _, second = name.partition(" ")
+        groups.setdefault(first, {})[second] = kind
+    group = arguments[0] if arguments and arguments[0] in groups else None
+    rest = arguments[1:] if group else arguments
+    if rest and rest[0] in ("-h", "--help"):
+        _overview(kinds, group)
+    got = rest[0] if rest else "none"
+    return (
+        f"{group or 'command'}: got {got}; takes {one_of([*(groups[group] if group else groups)])}"
+    )
+
+
+def _overview(kinds: Mapping[str, type], group: str | None) -> None:
+    """Prints the commands and ends."""
+    prog = f"softgate {group}" if group else "softgate"
+    about = (
+        f"Work on a {group}set." if group else "Soft-gated pose networks: train, evaluate, predict."
+    )
+    parser = argparse.ArgumentParser(prog=prog, description=about)
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
+    for name, kind in kinds.items():
+        first, _, second = name.partition(" ")
+        if group is None or first == group:
+            words = inspect.cleandoc(kind.__doc__ or "").partition("\n\n")[0]
+            commands.add_parser(name if group is None else second, help=words.replace("%", "%%"))
+    parser.print_help()
+    raise SystemExit(0)
+
+
+def _stored(words: Sequence[str]) -> TrainConfig | None:
+    """The training configuration of the run that `--out` names, or None where it names none."""
+    for word, value in zip(words, [*words[1:], ""], strict=True):
+        if word.startswith("--out=") or (word == "--out" and value):
+            out = Path(word.removeprefix("--out=") if "=" in word else value)
+            break
+    else:
+        return None
+    path = out / "config.json"
+    if not path.is_file():
+        raise InputError(
+            f"resume: {out} holds no run to continue; takes the --out of one, or leave it out"
+        )
+    return from_json(RunConfig, read_json(path), str(path)).training

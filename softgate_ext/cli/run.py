@@ -1,0 +1,100 @@
+"""`softgate train | evaluate | predict | serve | gates | export | info | profile | synth | demo`.
+
+Dataclasses are the commands; what needs PyTorch is imported by the command that runs, so that
+`--help` is quick.
+"""
+
+import os
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Any
+
+from softgate_ext.cli import command_line
+from softgate_ext.cli.results import WRONG, complain
+from softgate_ext.cli.tools import InfoConfig, ProfileConfig, SynthConfig
+from softgate_ext.commands.data_config import DataCacheConfig, DataCheckConfig
+from softgate_ext.commands.demo_config import DemoConfig
+from softgate_ext.commands.export_config import ExportConfig
+from softgate_ext.commands.gates_config import GatesConfig
+from softgate_ext.errors import Elsewhere, InputError
+from softgate_ext.evaluation.evaluate_config import EvalConfig
+from softgate_ext.page.serve_config import ServeConfig
+from softgate_ext.prediction.predict_config import PredictConfig
+from softgate_ext.runs.train_config import TrainConfig
+
+# By name: the words that a command takes, and the function of this package that gets them. It is
+# imported when it runs; a number that it returns is the exit code.
+COMMANDS: dict[str, tuple[type, str]] = {
+    "train": (TrainConfig, "cli.results:train_run"),
+    "evaluate": (EvalConfig, "cli.results:print_figures"),
+    "predict": (PredictConfig, "cli.results:print_files"),
+    "serve": (ServeConfig, "page.server:serve"),
+    "gates": (GatesConfig, "commands.gates:show_gates"),
+    "export": (ExportConfig, "commands.export:export_run"),
+    "info": (InfoConfig, "cli.tools:print_info"),
+    "profile": (ProfileConfig, "cli.tools:profile"),
+    "data check": (DataCheckConfig, "commands.data_check:check"),
+    "data cache": (DataCacheConfig, "commands.data_cache:cache"),
+    "synth": (SynthConfig, "cli.tools:synthesise"),
+    "demo": (DemoConfig, "commands.demo:demo"),
+}
+
+
+def parse(arguments: Sequence[str]) -> Any:
+    """The configuration that a command line stands for; see `command_line.parse`."""
+    return command_line.parse(arguments, {name: kind for name, (kind, _) in COMMANDS.items()})
+
+
+def _out_of_memory(error: Exception) -> bool:
+    """PyTorch has a type of its own for a GPU's memory, and none for the processor's."""
+    words = ("out of memory", "not enough memory", "can't allocate memory")
+    return isinstance(error, MemoryError) or any(word in str(error).lower() for word in words)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs a command.
+
+    Returns:
+        The exit code: 0, 1 when nobody reads the output any more, 2 for wrong input, 3 when some
+        of several inputs could not be used, 130 when interrupted.
+    """
+    # Under torchrun one of the processes talks; an InputError is said by the one that raises it.
+    talks = os.environ.get("RANK", "0") == "0"
+    config = None
+    try:
+        config = parse(sys.argv[1:] if arguments is None else arguments)
+        (where,) = (where for kind, where in COMMANDS.values() if kind is type(config))
+        module, _, name = where.partition(":")
+        code = getattr(import_module(f"softgate_ext.{module}"), name)(config)
+        sys.stdout.flush()
+        return code if isinstance(code, int) else 0
+    except BrokenPipeError:
+        # What is still buffered would fail again, with a traceback, when Python closes stdout.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except Elsewhere:
+        return WRONG
+    except InputError as error:
+        if talks or config is not None:
+            complain(str(error))
+        return WRONG
+    except (MemoryError, RuntimeError) as error:
+        if not _out_of_memory(error):
+            raise
+        print(
+            "softgate: out of memory: take a smaller --model, --image-size or --batch-size",
+            file=sys.stderr,
+        )
+        return WRONG
+    except OSError as error:
+        if error.filename is None:
+            raise
+        # A file system has more ways to refuse a name than each command looks for.
+        complain(f"cannot use {error.filename} ({error.strerror}); give a place that can be used")
+        return WRONG
+    except KeyboardInterrupt as error:
+        advice = str(error) or "every file written is complete"
+        if talks:
+            print(f"softgate: interrupted; {advice}", file=sys.stderr)
+        return 130

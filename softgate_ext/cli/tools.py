@@ -1,0 +1,83 @@
+"""`softgate synth`, `profile` and `info`: what they are told, and what they print."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from softgate_ext.runs.options import Positional
+
+
+@dataclass
+class SynthConfig:
+    """Draw people in LSP's format: joints.mat and images/, the first half to train."""
+
+    folder: Positional[Path]
+    """Folder to write; it must not exist yet or be empty."""
+    count: int = 1000
+    """People to draw."""
+    seed: int = 0
+    """Seed of everything drawn; the same seed gives the same files."""
+
+
+@dataclass
+class ProfileConfig:
+    """Count parameters and multiply-accumulates of networks, beside the hourglass baseline."""
+
+    models: Positional[tuple[str, ...]] = ()
+    """Networks to show by their parts (default: a table of all networks)."""
+    image_size: int = 256
+    """Side of the square input in pixels."""
+
+
+@dataclass
+class InfoConfig:
+    """Say what was built, what `auto` picks, and which networks there are."""
+
+    json: bool = False
+    """Print JSON in place of lines."""
+
+
+def synthesise(config: SynthConfig) -> None:
+    """Draws people."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from softgate_ext.data.synthetic import draw_people
+
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task("drawing people", total=config.count)
+        draw_people(
+            config.folder,
+            config.count,
+            config.seed,
+            progress=lambda n: bar.update(task, completed=n),
+        )
+    print(f"{config.folder}: {config.count} people, the first half to train")
+
+
+def profile(config: ProfileConfig) -> None:
+    """Prints the sizes of networks."""
+    from softgate_ext.models.profile import print_profile
+
+    print_profile(config.models, config.image_size)
+
+
+def print_info(config: InfoConfig) -> None:
+    """Prints what was built."""
+    from softgate_ext.backend import info
+    from softgate_ext.models import list_models
+
+    facts = {**info(), "models": list_models()}
+    if config.json:
+        print(json.dumps(facts, indent=2))
+        return
+    for name, value in facts.items():
+        print(f"{name}:{_words(value)}")
+
+
+def _words(value: Any) -> str:
+    if isinstance(value, dict):
+        return "".join(f"\n  {key}:{_words(item)}" for key, item in value.items())
+    return " " + (", ".join(map(str, value)) if isinstance(value, list) else str(value))

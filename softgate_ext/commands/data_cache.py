@@ -1,0 +1,70 @@
+"""`softgate data cache`: kept crops, and what they save."""
+
+import math
+import time
+
+from rich.console import Console
+
+from softgate_ext.commands.data_config import DataCacheConfig
+from softgate_ext.data.augment import Augmentation
+from softgate_ext.data.dataset import PoseDataset
+from softgate_ext.data.formats import recognise
+from softgate_ext.files.console import say
+from softgate_ext.inference.batches import batches
+from softgate_ext.inference.device import resolve_device
+from softgate_ext.pose.codec import LARGEST
+from softgate_ext.runs.options import require
+from softgate_ext.training.crop_cache import cached_crops
+from softgate_ext.training.order import EpochBatches, training_loader
+
+
+def cache(config: DataCacheConfig, console: Console | None = None) -> dict[str, float]:
+    """Makes the crops of the training people and measures; returns crops per second.
+
+    Raises:
+        InputError: The dataset or a value cannot be used, or the crops cannot be written.
+    """
+    console = console or Console()
+    for name, least in (("image_size", 12), ("batch_size", 1), ("workers", 0), ("seconds", 0)):
+        value = getattr(config, name)
+        require(config, name, math.isfinite(value) and value >= least, f"at least {least}")
+    require(config, "image_size", config.image_size <= LARGEST, f"up to {LARGEST} pixels")
+    augment = Augmentation(config.scale, config.rotation)
+    source = recognise(config.path)
+    people = source.read("train" if "train" in source.splits else "test")
+    start = time.monotonic()
+    crops = cached_crops(people, config.image_size, augment, config.cache, console)
+    say(
+        console,
+        f"{crops.folder}: {len(crops)} crops, {len(crops.pixels) / 2**20:.0f} MiB, ready after "
+        f"{time.monotonic() - start:.1f} s",
+    )
+    rates = {}
+    for name, kept in (("crops", crops), ("pictures", None)):
+        dataset = PoseDataset(people, config.image_size, augment, crops=kept)
+        rates[name] = loading_rate(dataset, config.batch_size, config.workers, config.seconds)
+        say(
+            console,
+            f"from the {name}: {rates[name]:.0f} crops of {config.image_size} x "
+            f"{config.image_size} a second, {config.workers} workers",
+        )
+    return rates
+
+
+def loading_rate(dataset: PoseDataset, batch_size: int, workers: int, seconds: float) -> float:
+    """Crops per second that a training's loader delivers, once its workers run."""
+    order = EpochBatches(len(dataset), batch_size, seed=0)
+    loader = training_loader(dataset, order, workers, resolve_device("auto"))
+    delivered, epoch, start = 0, 0, 0.0
+    while True:
+        dataset.set_epoch(epoch)
+        order.epoch = epoch
+        for number, batch in enumerate(batches(loader)):
+            now = time.monotonic()
+            if epoch == 0 and number <= workers:  # what was made while the workers started
+                delivered, start = 0, now
+                continue
+            delivered += len(batch["image"])
+            if now - start >= seconds:
+                return delivered / (now - start)
+        epoch += 1

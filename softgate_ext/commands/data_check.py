@@ -1,0 +1,255 @@
+"""`softgate data check`: what a dataset is, and what of it is there, missing or broken."""
+
+import os
+from collections import Counter
+from collections.abc import Collection, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+
+from softgate_ext.commands.data_config import DataCheckConfig
+from softgate_ext.data.formats import DatasetSource, datasets_at
+from softgate_ext.data.images import read_image
+from softgate_ext.data.poseset import EmptySplit, PoseSet
+from softgate_ext.errors import InputError
+from softgate_ext.files.atomic import write_json
+from softgate_ext.files.console import say
+from softgate_ext.files.folders import check_targets
+from softgate_ext.files.png import write_png
+from softgate_ext.pose.draw import contact_sheet, draw_pose
+from softgate_ext.pose.geometry import apply_affine, crop_affine, warp
+from softgate_ext.runs.options import require
+
+OFFICIAL = {"lsp": 2_000, "lspet": 10_000, "mpii": 25_204, "mpii-json": 25_204, "flic": 5_003}
+"""People in the complete releases; of MPII those of the published training and validation."""
+
+SHEET_CROP = 192
+
+
+@dataclass
+class Findings:
+    """What was found in a dataset.
+
+    Attributes:
+        source: The dataset.
+        splits: The parts that could be read.
+        absent: Why the others could not, by name.
+        sizes: Width and height of every picture that is whole.
+        broken: Every other picture, with the reason; missing ones included.
+        missing: Those of them that do not exist.
+    """
+
+    source: DatasetSource
+    splits: dict[str, PoseSet]
+    absent: dict[str, str]
+    sizes: dict[Path, tuple[int, int]] = field(default_factory=dict)
+    broken: dict[Path, str] = field(default_factory=dict)
+    missing: list[Path] = field(default_factory=list)
+
+    @property
+    def people(self) -> int:
+        return sum(map(len, self.splits.values()))
+
+    def problem(self) -> str | None:
+        """One sentence, or None where the dataset can be used as it is."""
+        if not self.broken:
+            return None
+        total, gone = len(self.sizes) + len(self.broken), len(self.missing)
+        first = next(iter(self.broken.values()))
+        return (
+            f"{self.source.path}: of {total} pictures {gone} are missing and "
+            f"{len(self.broken) - gone} broken; first, {first}"
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Everything, as a dictionary that `json` can write."""
+        missing = set(self.missing)
+        return {
+            "path": str(self.source.path),
+            "format": self.source.format,
+            "title": self.source.title,
+            "people": self.people,
+            "official_people": OFFICIAL.get(self.source.format),
+            "splits": {name: self._split(people) for name, people in self.splits.items()},
+            "absent": self.absent,
+            "pictures": len(self.sizes),
+            "missing": [str(path) for path in self.missing],
+            "broken": {
+                str(path): reason for path, reason in self.broken.items() if path not in missing
+            },
+        }
+
+    def _split(self, people: PoseSet) -> dict[str, Any]:
+        pictures = Counter(people.image_paths)
+        return {
+            "people": len(people),
+            "pictures": len(pictures),
+            "pictures_of_several": sum(count > 1 for count in pictures.values()),
+            "without_labels": int((~people.labelled.any(1)).sum()),
+            "head_boxes": _given(people.head_boxes),
+            "torso_boxes": _given(people.torso_boxes),
+            "notes": list(people.notes),
+            "joints": {
+                name: {
+                    "labelled": int(people.labelled[:, j].sum()),
+                    "visible": int(people.visible[:, j].sum()),
+                    "outside_picture": int(self._outside(people, j).sum()),
+                }
+                for j, name in enumerate(people.skeleton.joints)
+            },
+        }
+
+    def _outside(self, people: PoseSet, joint: int) -> np.ndarray:
+        unknown = (np.inf, np.inf)
+        extent = np.array([self.sizes.get(path, unknown) for path in people.image_paths])
+        at = people.joints[:, joint]
+        inside = ((at >= -0.5) & (at <= extent - 0.5)).all(-1)
+        return np.asarray(people.labelled[:, joint] & ~inside)
+
+
+def check_dataset(source: DatasetSource, console: Console) -> Findings:
+    """Reads every annotation and every picture of a dataset; a bar on a terminal.
+
+    Raises:
+        InputError: Nothing of it can be read.
+    """
+    splits: dict[str, PoseSet] = {}
+    absent: dict[str, str] = {}
+    for split in source.splits:
+        try:
+            splits[split] = source.read(split, check_images=False)
+        except EmptySplit as error:
+            absent[split] = error.fault
+    if not splits:
+        raise InputError(f"path: {'; '.join(absent.values())}; takes a dataset with people in it")
+    findings = Findings(source, splits, absent)
+    paths = dict.fromkeys(path for people in splits.values() for path in people.image_paths)
+    for picture, size, reason in _read_all(paths, console):
+        if size is not None:
+            findings.sizes[picture] = size
+        else:
+            findings.broken[picture] = reason
+            if not picture.exists():
+                findings.missing.append(picture)
+    return findings
+
+
+def _read_all(
+    paths: Collection[Path], console: Console
+) -> Iterator[tuple[Path, tuple[int, int] | None, str]]:
+    def read(path: Path) -> tuple[Path, tuple[int, int] | None, str]:
+        try:
+            height, width = read_image(path).shape[:2]
+        except InputError as error:
+            return path, None, str(error)
+        return path, (width, height), ""
+
+    bar = Progress(console=console, transient=True, disable=not console.is_terminal)
+    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool, bar:
+        yield from bar.track(pool.map(read, paths), len(paths), description="reading pictures")
+
+
+def drawn_crops(findings: Findings, count: int) -> list[np.ndarray]:
+    """Crops (SHEET_CROP, SHEET_CROP, 3) of people spread evenly over the dataset, joints drawn."""
+    everybody = [
+        (people, i)
+        for people in findings.splits.values()
+        for i, path in enumerate(people.image_paths)
+        if path in findings.sizes
+    ]
+    chosen = np.linspace(0, len(everybody) - 1, min(count, len(everybody))).astype(int)
+    crops = []
+    for people, i in (everybody[k] for k in chosen):
+        matrix = crop_affine(people.centers[i], float(people.sizes[i]), SHEET_CROP)
+        crop = warp(read_image(people.image_paths[i]), matrix, SHEET_CROP)
+        joints = np.where(people.labelled[i, :, None], people.joints[i], np.nan)
+        crops.append(draw_pose(crop, apply_affine(matrix, joints), skeleton=people.skeleton))
+    return crops
+
+
+def check(config: DataCheckConfig, console: Console | None = None) -> None:
+    """Prints the findings and writes the sheet; of several datasets below one folder, each one's.
+
+    Raises:
+        InputError: Nothing can be read, or something is missing or broken.
+    """
+    console = console or Console()
+    require(config, "people", config.people >= 1, "at least 1")
+    check_targets(sheet=config.sheet, json=config.json)
+    sources, problems = datasets_at(config.path)
+    if len(sources) > 1:
+        names = ", ".join(source.name for source in sources)
+        say(console, f"{config.path} lies above {len(sources)} datasets: {names}")
+    found = []
+    for source in sources:
+        try:
+            findings = check_dataset(source, console)
+        except InputError as error:
+            problems.append(str(error))
+            continue
+        tell(findings, console)
+        found.append(findings.to_json())
+        sheet = _sheet(config.sheet, source, len(sources))
+        if sheet is not None and findings.sizes:
+            write_png(sheet, contact_sheet(drawn_crops(findings, config.people), 6))
+            say(console, f"contact sheet: {sheet}")
+        problem = findings.problem()
+        if problem is not None:
+            problems.append(problem)
+    if config.json is not None and found:
+        several = {"path": str(config.path), "datasets": found}
+        write_json(config.json, several if len(sources) > 1 else found[0])
+    if problems:
+        raise InputError("; ".join(problems))
+
+
+def _sheet(sheet: Path | None, source: DatasetSource, datasets: int) -> Path | None:
+    """Where the sheet of a dataset goes; of several, each has a name of its own."""
+    if sheet is None or datasets == 1:
+        return sheet
+    return sheet.with_stem(f"{sheet.stem}_{source.name}")
+
+
+def tell(findings: Findings, console: Console) -> None:
+    """Prints the findings: what and where, what is amiss, and a table a part."""
+    facts = findings.to_json()
+    official = facts["official_people"]
+    lines = [f"{facts['title']} ({facts['format']}) in {facts['path']}"]
+    whole = "" if official is None else f" (the complete release has {official})"
+    lines.append(f"{facts['people']} people in {facts['pictures']} whole pictures{whole}")
+    if findings.broken:
+        gone = len(findings.missing)
+        lines.append(f"{gone} pictures missing, {len(findings.broken) - gone} broken:")
+        reasons = list(findings.broken.values())
+        lines += [f"  {reason}" for reason in reasons[:10]]
+        if len(reasons) > 10:
+            lines.append(f"  and {len(reasons) - 10} more")
+    lines += [f"no {name}: {reason}" for name, reason in findings.absent.items()]
+    say(console, "\n".join(lines))
+    for name, people in facts["splits"].items():
+        said = [f"{people['people']} people", f"{people['pictures']} pictures"]
+        for key, words in (
+            ("pictures_of_several", "pictures with several people"),
+            ("head_boxes", "head boxes"),
+            ("torso_boxes", "torso boxes"),
+            ("without_labels", "people without a labelled joint"),
+        ):
+            if people[key]:
+                said.append(f"{people[key]} {words}")
+        table = Table(title=f"{name}: {', '.join([*said, *people['notes']])}", title_justify="left")
+        table.add_column("joint")
+        for column in ("labelled", "visible", "outside the picture"):
+            table.add_column(column, justify="right")
+        for joint, counts in people["joints"].items():
+            table.add_row(joint.replace("_", " "), *map(str, counts.values()))
+        console.print(table)
+
+
+def _given(boxes: np.ndarray | None) -> int:
+    return 0 if boxes is None else int(np.isfinite(boxes).all(1).sum())

@@ -1,0 +1,46 @@
+"""What `softgate data ...` is told."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from softgate_ext.runs.options import Positional
+
+
+@dataclass
+class DataCheckConfig:
+    """Say what a dataset is, what of it is there, missing or broken, and draw some of its people.
+
+    LSP, LSP-extended, MPII and FLIC as they unpack, MPII's annotations as JSON, and key points in
+    COCO's form are recognised. The exit code is 2 where something is missing or broken.
+    """
+
+    path: Positional[Path]
+    """Folder of the dataset, or its annotation file."""
+    sheet: Path | None = Path("contact_sheet.png")
+    """Contact sheet to write: crops as the network gets them, with the joints drawn in."""
+    people: int = 24
+    """People on the sheet, spread evenly over those with a whole picture."""
+    json: Path | None = None
+    """Also write the findings to this file, with every missing or broken picture."""
+
+
+@dataclass
+class DataCacheConfig:
+    """Make the crops that `softgate train --cache` would make, and say how fast they load."""
+
+    path: Positional[Path]
+    """Folder of the dataset, or its annotation file."""
+    cache: Path
+    """Folder of the crops; several datasets and trainings may share it."""
+    image_size: int = 256
+    """Side of the network's crop in pixels."""
+    scale: float = 0.25
+    """As in `softgate train`: more room is kept for smaller people ..."""
+    rotation: float = 30.0
+    """... and for rotated ones."""
+    batch_size: int = 16
+    """People in a batch, for the measurement."""
+    workers: int = 2
+    """Processes that load, for the measurement."""
+    seconds: float = 5.0
+    """Length of each of the two measurements, from the crops and from the pictures."""

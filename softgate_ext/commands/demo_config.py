@@ -1,0 +1,18 @@
+"""What `softgate demo` is told: a dataclass that is the command line."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass
+class DemoConfig:
+    """Train a small network for two minutes and show what it has learned."""
+
+    out: Path = Path("runs/demo")
+    """Folder of the run, the drawn people and the pictures."""
+    data: Path | None = None
+    """Folder in LSP's format (default: people drawn into `out`/people)."""
+    minutes: float = 2.0
+    """Budget of wall time for the training."""
+    fresh: bool = False
+    """Train anew though `out` holds a finished demo (which is otherwise only shown again)."""

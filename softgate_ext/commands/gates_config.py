@@ -1,0 +1,31 @@
+"""What `softgate gates` is told: a dataclass that is the command line."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from softgate_ext.runs.options import Device, Positional
+
+
+@dataclass
+class GatesConfig:
+    """Show the gates of a run by block and depth, and remove those that are nearly closed."""
+
+    run: Positional[Path]
+    """Folder that `softgate train` wrote, or the name of one in `runs`."""
+    weights: Literal["last", "best"] = "last"
+    """`last` weights of the run, or those that were `best` on the people it watched."""
+    eps: float = 0.01
+    """Gates of a smaller magnitude count as nearly closed."""
+    png: Path | None = None
+    """Also draw the histogram of each block into this file, and of each depth into another."""
+    json: Path | None = None
+    """Also write the figures to this file."""
+    prune: float | None = None
+    """Set the gates of a smaller magnitude than this to exactly 0, and write a run to `out`."""
+    out: Path | None = None
+    """Folder of the pruned run."""
+    data: Path | None = None
+    """Folder in LSP's format: measure PCK@0.2 of its test half before and after."""
+    device: Device = "auto"
+    """`auto` (CUDA where there is one), `cpu`, `cuda` or `cuda:N`."""

@@ -1,0 +1,199 @@
+"""A clothed person painted from a posed body."""
+
+from collections.abc import Callable
+
+import numpy as np
+import numpy.typing as npt
+
+from softgate_ext.data.synthetic.body import Body
+from softgate_ext.data.synthetic.clothes import Outfit
+from softgate_ext.data.synthetic.paint import Array, Canvas, Fabric
+from softgate_ext.pose.skeleton import LSP
+
+_PARTS = ("head", "torso", *(
+    f"{side}_{part}"
+    for side in ("left", "right")
+    for part in ("upper_arm", "forearm", "thigh", "shin", "foot")
+))  # fmt: skip
+_NUMBER = {part: i + 1 for i, part in enumerate(_PARTS)}
+OCCLUDER = len(_PARTS) + 1
+"""Owner number of whatever stands in front of a person."""
+
+# Parts of the same side that a joint belongs to; anything else seen at the joint hides it.
+_OWN = {
+    "ankle": ("shin", "foot"),
+    "knee": ("shin", "thigh"),
+    "hip": ("thigh",),
+    "wrist": ("forearm",),
+    "elbow": ("forearm", "upper_arm"),
+    "shoulder": ("upper_arm",),
+}
+
+# Distance of the camera in body heights.
+_DISTANCE = 3.0
+
+
+def project(body: Body, height: float) -> dict[str, Array]:
+    """Names -> (x, y, depth) in pixels about the pelvis, in perspective."""
+    return {
+        name: height * np.array([*(point[:2] / (1 + point[2] / _DISTANCE)), point[2]])
+        for name, point in body.points.items()
+    }
+
+
+def joint_positions(points: dict[str, Array]) -> Array:
+    """(14, 2) positions in LSP's order."""
+    return np.stack([points[name][:2] for name in LSP.joints])
+
+
+def occluded(canvas: Canvas, joints: Array) -> npt.NDArray[np.bool_]:
+    """(14,) bool: something else than the joint's own parts is seen where the joint is."""
+    height, width = canvas.owner.shape
+    cells = np.clip(np.rint(joints).astype(int), 0, (width - 1, height - 1))
+    seen = canvas.owner[cells[:, 1], cells[:, 0]].tolist()
+    hidden = [owner not in _own(name) for name, owner in zip(LSP.joints, seen, strict=True)]
+    return np.array(hidden)
+
+
+def _own(joint: str) -> set[int]:
+    if joint in ("neck", "head_top"):
+        # The head top lies on the outline, where the background may be what is seen.
+        return {0, _NUMBER["head"], _NUMBER["torso"]}
+    side, part = joint.split("_")
+    own = {_NUMBER[f"{side}_{name}"] for name in _OWN[part]}
+    return own | {_NUMBER["torso"]} if part in ("hip", "shoulder") else own
+
+
+class DrawnPerson:
+    """A body in clothes at its place in the picture.
+
+    Args:
+        body: The posed body.
+        points: `project(body, height)`, moved to where the person stands.
+        height: Body height in pixels.
+        outfit: Clothes.
+    """
+
+    def __init__(self, body: Body, points: dict[str, Array], height: float, outfit: Outfit) -> None:
+        self.body = body
+        self.at = {name: point[:2] for name, point in points.items()}
+        self.depth = {name: float(point[2]) / height for name, point in points.items()}
+        self.height = height
+        self.thick = height * body.girth
+        self.outfit = outfit
+
+    def paint(self, canvas: Canvas) -> None:
+        """Paint all parts from far to near."""
+        depth = self.depth
+        # The small offsets decide between parts at about the same depth: arms lie on the shirt,
+        # the shirt on the thighs.
+        jobs: list[tuple[float, Callable[[Canvas, str], None], str]] = [
+            (depth["head"] - 0.03, self._head, ""),
+            ((depth["waist"] + depth["neck"]) / 2, self._torso, ""),
+        ]
+        for side in ("left", "right"):
+
+            def between(start: str, end: str, side: str = side) -> float:
+                return (depth[f"{side}_{start}"] + depth[f"{side}_{end}"]) / 2
+
+            jobs += [
+                (between("shoulder", "elbow") - 0.015, self._upper_arm, side),
+                (between("elbow", "wrist") - 0.02, self._forearm, side),
+                (between("hip", "knee") + 0.03, self._thigh, side),
+                (between("knee", "ankle") + 0.02, self._shin, side),
+                (between("ankle", "toe") + 0.015, self._foot, side),
+            ]
+        for _, job, side in sorted(jobs, key=lambda item: -item[0]):
+            job(canvas, side)
+
+    def _segment(
+        self,
+        canvas: Canvas,
+        part: str,
+        ends: tuple[str, str],
+        radii: tuple[float, float],
+        cloth: Fabric,
+        covered: float,
+    ) -> None:
+        """A limb segment, the first share `covered` of it in cloth."""
+        start, end = self.at[ends[0]], self.at[ends[1]]
+        r0, r1 = radii[0] * self.thick, radii[1] * self.thick
+        if covered < 1:
+            canvas.part([(start, r0), (end, r1)], self.outfit.skin, _NUMBER[part])
+        if covered > 0:
+            share = min(covered, 1.0)
+            hem = (start + share * (end - start), 1.12 * (r0 + share * (r1 - r0)))
+            canvas.part([(start, 1.1 * r0), hem], cloth, _NUMBER[part])
+
+    def _upper_arm(self, canvas: Canvas, side: str) -> None:
+        ends = (f"{side}_shoulder", f"{side}_elbow")
+        shirt, sleeves = self.outfit.shirt, self.outfit.sleeves
+        self._segment(canvas, f"{side}_upper_arm", ends, (0.036, 0.027), shirt, sleeves)
+
+    def _forearm(self, canvas: Canvas, side: str) -> None:
+        name, wrist = f"{side}_forearm", self.at[f"{side}_wrist"]
+        hand = (self.at[f"{side}_hand"], 0.021 * self.thick)
+        canvas.part([(wrist, 0.018 * self.thick), hand], self.outfit.skin, _NUMBER[name])
+        ends = (f"{side}_elbow", f"{side}_wrist")
+        shirt, sleeves = self.outfit.shirt, self.outfit.sleeves - 1
+        self._segment(canvas, name, ends, (0.028, 0.019), shirt, sleeves)
+
+    def _thigh(self, canvas: Canvas, side: str) -> None:
+        ends = (f"{side}_hip", f"{side}_knee")
+        trousers, legs = self.outfit.trousers, self.outfit.legs
+        self._segment(canvas, f"{side}_thigh", ends, (0.058, 0.038), trousers, legs)
+
+    def _shin(self, canvas: Canvas, side: str) -> None:
+        ends = (f"{side}_knee", f"{side}_ankle")
+        trousers, legs = self.outfit.trousers, self.outfit.legs - 1
+        self._segment(canvas, f"{side}_shin", ends, (0.039, 0.024), trousers, legs)
+
+    def _foot(self, canvas: Canvas, side: str) -> None:
+        heel = (self.at[f"{side}_ankle"], 0.027 * self.thick)
+        toe = (self.at[f"{side}_toe"], 0.02 * self.thick)
+        canvas.part([heel, toe], self.outfit.shoes, _NUMBER[f"{side}_foot"])
+
+    def _torso(self, canvas: Canvas, _: str) -> None:
+        thick, number = self.thick, _NUMBER["torso"]
+        hips = [self.at[f"{side}_hip"] for side in ("left", "right")]
+        shoulders = [self.at[f"{side}_shoulder"] for side in ("left", "right")]
+        seat, collar = (hips[0] + hips[1]) / 2, (shoulders[0] + shoulders[1]) / 2
+        waist = self.at["waist"]
+        canvas.part(
+            [(waist, 0.06 * thick), *((hip, 0.058 * thick) for hip in hips), (seat, 0.06 * thick)],
+            self.outfit.trousers,
+            number,
+        )
+        belt = waist + 0.4 * (seat - waist)
+        canvas.part(
+            [
+                (collar, 0.05 * thick),
+                *((collar + 0.8 * (point - collar), 0.05 * thick) for point in shoulders),
+                *((belt + 0.85 * (hip - seat), 0.056 * thick) for hip in hips),
+                (belt, 0.056 * thick),
+            ],
+            self.outfit.shirt,
+            number,
+        )
+        left, up, forward = self.body.torso.T[:, :2] * self.height
+        if self.body.torso[2, 2] < -0.25:  # the chest faces the viewer
+            base = collar + 0.06 * forward
+            opening = ((-0.035, 0.03), (0.035, 0.03), (0.0, -0.05))
+            canvas.polygon(
+                np.array([base + u * left + v * up for u, v in opening]),
+                self.outfit.skin,
+                shade=0.9,
+            )
+            if self.outfit.badge is not None:
+                badge = ((-0.06, -0.08), (0.06, -0.08), (0.06, -0.15), (-0.06, -0.15))
+                corners = np.array([base + u * left + v * up for u, v in badge])
+                canvas.polygon(corners, self.outfit.badge, shade=0.95)
+
+    def _head(self, canvas: Canvas, _: str) -> None:
+        neck, center, number = self.at["neck"], self.at["head"], _NUMBER["head"]
+        girth = 0.031 * self.height
+        canvas.part([(neck, girth), (center, girth)], self.outfit.skin, number)
+        upright = max(float(np.hypot(*self.body.skull[:2, 1])), 0.3)
+        tall = float(np.hypot(*(self.at["head_top"] - center))) / upright
+        radii = (0.05 * self.height, max(tall, 0.05 * self.height))
+        canvas.head(center, radii, self.body.skull, self.outfit.face, number)

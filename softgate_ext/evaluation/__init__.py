@@ -1,0 +1,1 @@
+"""Figures of a run, of joints that others found, and of published predictions."""

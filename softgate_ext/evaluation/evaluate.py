@@ -1,0 +1,198 @@
+"""The figures of a run, or of predictions in a file, by the metric that belongs to the data."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from softgate_ext.data.dataset import PoseDataset
+from softgate_ext.data.formats import recognise
+from softgate_ext.data.join import select_joints, with_joints_of
+from softgate_ext.data.mpii import find_mpii, read_mpii
+from softgate_ext.data.mpii_submission import write_submission
+from softgate_ext.data.poseset import PoseSet
+from softgate_ext.errors import InputError
+from softgate_ext.evaluation.comparison import Comparison
+from softgate_ext.evaluation.evaluate_arguments import check
+from softgate_ext.evaluation.evaluate_config import STDOUT, EvalConfig
+from softgate_ext.evaluation.joint_files import read_predictions, write_predictions
+from softgate_ext.evaluation.measure import (
+    constant_pose,
+    observer_centric,
+    protocol_for,
+    reference_lengths,
+    score,
+)
+from softgate_ext.evaluation.published import compare
+from softgate_ext.files.atomic import replacing, write_json
+from softgate_ext.inference.device import resolve_device
+from softgate_ext.inference.pose_inference import PoseInference, predict_people
+from softgate_ext.pose.codec import HeatmapCodec
+from softgate_ext.pose.metrics import Floats
+from softgate_ext.pose.sides import WORDS, Sides, observer_order, take_joints
+from softgate_ext.pose.skeleton import Skeleton, get_skeleton
+from softgate_ext.runs.checkpoint import load_run
+
+
+@dataclass(frozen=True)
+class Found:
+    """Joints of people, by a run or from a file.
+
+    Attributes:
+        joints: (N, J, 2) float64 pixels of the source images; NaN where there is none.
+        scores: (N, J), the peak of each heatmap; of a file 1 where there is a joint, else 0.
+        skeleton: the joints that were looked for.
+        about: how they came about, for the JSON.
+        notes: sentences to print.
+    """
+
+    joints: Floats
+    scores: Floats
+    skeleton: Skeleton
+    about: dict[str, Any]
+    notes: tuple[str, ...]
+
+
+def evaluate(config: EvalConfig) -> Comparison:
+    """Measures a run beside a predictor that ignores the image, or predictions in files.
+
+    Raises:
+        InputError: the run, the data or a file cannot be used, or do not fit each other.
+    """
+    check(config)
+    if config.reference is not None:
+        result = compare(config.reference, config.labels)
+    else:
+        result = _measured(config)
+    if config.json not in (None, STDOUT):
+        write_json(config.json, result.to_json())
+    return result
+
+
+def _measured(config: EvalConfig) -> Comparison:
+    assert config.data is not None
+    source = recognise(config.data, "data")
+    people = source.read(config.split, config.predictions is None)
+    train = source.read("train", False) if "train" in source.splits else None
+    sides: Sides = config.labels or "pc"
+    named = observer_centric if sides == "oc" else _as_it_is
+    truth = named(people)
+    protocol = protocol_for(truth)
+    score(truth.joints, truth, protocol)  # raises before the network runs for nothing
+    known = np.isfinite(reference_lengths(truth, protocol))
+    found = find_joints(config, people)
+    joints = found.joints
+    if sides == "oc":  # a network that tells the person's own sides, and a file with either kind
+        joints = take_joints(joints, observer_order(joints, people.skeleton))
+    measured = named(with_joints_of(people, found.skeleton))
+    name = "network" if config.predictions is None else "predictions"
+    scores = {name: score(joints, measured, protocol)}
+    if train is not None and train.labelled.any(0).all():
+        scores["mean pose"] = score(constant_pose(named(train), people), measured, protocol)
+    if config.save_predictions is not None:
+        images = [path.name for path in people.image_paths]
+        write_predictions(
+            config.save_predictions, found.joints, found.scores, people.skeleton, images
+        )
+    return Comparison(
+        protocol,
+        int(known.sum()),
+        int((~known).sum()),
+        scores,
+        {**found.about, "data": str(config.data), "split": config.split},
+        (*people.notes, *found.notes),
+        WORDS[sides],
+    )
+
+
+def _as_it_is(people: PoseSet) -> PoseSet:
+    return people
+
+
+def submit(config: EvalConfig) -> tuple[str, ...]:
+    """Writes the joints of MPII's test people, by a run or from a file, as the benchmark takes them.
+
+    Returns:
+        Sentences to print.
+
+    Raises:
+        InputError: as `evaluate`; or the data are not MPII in the official MATLAB file, or a joint
+            was not found.
+    """
+    check(config)
+    assert config.data is not None and config.submission is not None
+    source = recognise(config.data, "data")
+    if source.format != "mpii":
+        raise InputError(
+            f"data: got {config.data}, which is {source.title}; of a submission it must hold "
+            "mpii_human_pose_v1_u12_1.mat (MPII)"
+        )
+    people = read_mpii(config.data, "unlabelled", config.predictions is None)
+    assert people.persons is not None
+    found = find_joints(config, people)
+    with replacing(config.submission) as temporary:
+        write_submission(temporary, find_mpii(config.data)[0], people.persons, found.joints)
+    return (*people.notes, *found.notes)
+
+
+def find_joints(config: EvalConfig, people: PoseSet) -> Found:
+    """Joints of people by the run or from the file that `config` names.
+
+    Raises:
+        InputError: see `evaluate`.
+    """
+    if config.predictions is not None:
+        read = read_predictions(config.predictions, people, config.origin)
+        scores = np.where(np.isfinite(read.joints).all(-1), 1.0, 0.0)
+        about: dict[str, Any] = {"predictions": str(config.predictions), "origin": read.origin}
+        said = (*read.notes, *_not_looked_for(people, read.skeleton, "these predictions"))
+        return Found(read.joints, scores, read.skeleton, about, said)
+    assert config.run is not None
+    device = resolve_device(config.device)
+    model, run, stored = load_run(config.run, config.weights)
+    skeleton = get_skeleton(run.skeleton)
+    with_joints_of(people, skeleton)  # raises where they have no joint in common
+    inference = PoseInference(
+        model.to(device),
+        HeatmapCodec(run.image_size, run.image_size // 4, run.sigma, config.decoder),
+        skeleton,
+        config.amp,
+        config.flip_test,
+        run.training.channels_last,
+    )
+    dataset = PoseDataset(people, run.image_size)
+    joints, scores = predict_people(
+        inference, dataset, config.batch_size, config.workers, config.scales
+    )
+    selected_here = config.weights == "best" and (
+        config.split == "all" or (config.split == "test") == (run.training.holdout == 0)
+    )
+    about = {
+        "run": str(config.run),
+        "weights": config.weights,
+        "epoch": stored.get("epoch"),
+        "model": run.model["name"],
+        "image_size": run.image_size,
+        "flip_test": config.flip_test,
+        "scales": list(config.scales),
+        "decoder": config.decoder,
+        "selected_here": selected_here,
+    }
+    notes = []
+    if selected_here:
+        notes.append("these weights were selected by their PCK on people measured here")
+    notes += _not_looked_for(people, skeleton, "this run")
+    return Found(
+        select_joints(joints, skeleton, people.skeleton),
+        np.nan_to_num(select_joints(scores, skeleton, people.skeleton)),
+        skeleton,
+        about,
+        tuple(notes),
+    )
+
+
+def _not_looked_for(people: PoseSet, skeleton: Skeleton, source: str) -> list[str]:
+    absent = [name for name in people.skeleton.joints if name not in skeleton.joints]
+    if not absent:
+        return []
+    return [f"not among the joints of {source}, hence not counted: {', '.join(absent)}"]

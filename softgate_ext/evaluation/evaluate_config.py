@@ -1,0 +1,63 @@
+"""What `softgate evaluate` is told: a dataclass that is the command line."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+from softgate_ext.runs.options import Alone, Amp, Device, Positional
+
+STDOUT = Path("-")
+
+
+JsonTarget = Annotated[
+    Path | None, Alone(STDOUT, "at most one file; give it after the other arguments")
+]
+
+
+@dataclass
+class EvalConfig:
+    """Measure a run, or joints that others predicted, by the metric that belongs to the data.
+
+    `evaluate RUN DATA` measures a run, `evaluate DATA --predictions FILE` joints in a file,
+    `evaluate --reference FILE` published predictions that lie beside their ground truth.
+    """
+
+    run: Positional[Path | None] = None
+    """Folder that `softgate train` wrote."""
+    data: Positional[Path | None] = None
+    """Folder of a dataset as it was released (LSP: joints.mat and images/)."""
+    reference: Path | None = None
+    """.npz with ground truth and arrays pred_NAME; each of these is scored."""
+    predictions: Path | None = None
+    """Joints to measure in place of a run's, in the order of the data: .npz, .mat, .h5, .json."""
+    origin: Literal[0, 1] | None = None
+    """Coordinate of the first pixel in `predictions` (default: 1 in .mat and .h5, else 0)."""
+    split: Literal["test", "train", "all"] = "test"
+    """Part of the data that is measured."""
+    labels: Literal["pc", "oc"] | None = None
+    """Left and right of the person (`pc`, the default) or of the picture (`oc`): everybody is then
+    named as if they faced the camera, the truth and what is measured alike. Of a reference with
+    both kinds, the one to take."""
+    weights: Literal["last", "best"] = "last"
+    """`last` weights of the run, or those that were `best` on the people it watched: without
+    `--holdout` the test half itself, so that its figures then flatter the network."""
+    flip_test: bool = False
+    """Average the heatmaps of the image and of its mirror image."""
+    scales: tuple[float, ...] = (1.0,)
+    """Sizes of the crop to average the heatmaps of, such as 1 0.8 1.25 (1: that of the training)."""
+    decoder: Literal["argmax", "quarter", "dark", "softargmax"] = "dark"
+    """How joints are read from heatmaps."""
+    batch_size: int = 32
+    """People in a forward pass."""
+    workers: int = 1
+    """Processes that read and crop images (0: none beside the network's own)."""
+    device: Device = "auto"
+    """`auto` (CUDA where there is one), `cpu`, `cuda` or `cuda:N`."""
+    amp: Amp = "off"
+    """`bf16` autocast of convolutions; `auto` uses it where the device multiplies it natively."""
+    json: JsonTarget = None
+    """Print JSON in place of the table; with a name, write it to that file beside the table."""
+    save_predictions: Path | None = None
+    """Also write the joints to this file: .npz, .mat, .h5 or .json."""
+    submission: Path | None = None
+    """Measure nothing, and write the joints of MPII's test people as the benchmark takes them."""

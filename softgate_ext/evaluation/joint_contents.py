@@ -1,0 +1,201 @@
+"""Readers of the files that joints are exchanged in: MATLAB, HDF5, NumPy and JSON."""
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import scipy.io
+
+from softgate_ext.data.matfile import structs
+from softgate_ext.data.mpii import AnnotatedPerson
+from softgate_ext.data.mpii_submission import read_submission
+from softgate_ext.errors import InputError, reason
+from softgate_ext.files.arrays import npz_arrays
+from softgate_ext.files.reading import read_json
+from softgate_ext.pose.skeleton import MPII
+
+NAMES = ("preds", "pred", "predictions", "joints", "keypoints")
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What a file holds.
+
+    Attributes:
+        arrays: By name; the joints of all people are in one of them.
+        origin: Coordinate of the first pixel as the file has it; None where it does not say.
+        joints: Names of the joints, in the order of the arrays; None where it does not say.
+        images: File name of each person's picture; None where it does not say.
+        places: Place of each person in `annorect` of the picture, from 0; None where the file is no
+            submission to MPII.
+        listed: Whether people of one picture are in the order of the dataset, as in a list of
+            people; `softgate predict` has them as they were found.
+        by_person: Whether the file is a list of people rather than of arrays.
+    """
+
+    arrays: Mapping[str, Any]
+    origin: Any = None
+    joints: tuple[str, ...] | None = None
+    images: tuple[str, ...] | None = None
+    places: tuple[int, ...] | None = None
+    listed: bool = True
+    by_person: bool = False
+
+
+def read_contents(path: Path) -> Contents:
+    """What a .mat, .h5, .npz or .json file holds.
+
+    Raises:
+        InputError: The file cannot be read, or is JSON of something else.
+    """
+    suffix = path.suffix.lower()
+    if suffix == ".json":
+        return _read_json(path)
+    arrays = dict(_READERS[suffix](path))
+    pred = np.asarray(arrays.get("pred", ()))
+    if len(structs(pred)):
+        return _submission(read_submission(pred, path), arrays.get("origin"))
+    names = arrays.pop("joint_names", None)
+    return Contents(arrays, arrays.pop("origin", None), None if names is None else _words(names))
+
+
+def _submission(people: Sequence[AnnotatedPerson], origin: Any) -> Contents:
+    joints = [np.where(one.labelled[:, None], one.joints + 1, math.nan) for one in people]
+    return Contents(
+        {"pred": np.array(joints)},
+        origin,
+        MPII.joints,
+        tuple(one.image for one in people),
+        tuple(one.place[1] for one in people),
+        by_person=True,
+    )
+
+
+def _words(names: Any) -> tuple[str, ...]:
+    """An array of texts; MATLAB has a cell around each, HDF5 has bytes."""
+    cells = [np.asarray(cell).ravel() for cell in np.asarray(names).ravel()]
+    words = [cell[0] if cell.size else "" for cell in cells]
+    return tuple(w.decode(errors="replace") if isinstance(w, bytes) else str(w) for w in words)
+
+
+def _read_mat(path: Path) -> Mapping[str, Any]:
+    try:
+        contents = scipy.io.loadmat(path)
+    except NotImplementedError:
+        return _read_h5(path)  # version 7.3 is HDF5
+    except Exception as error:  # scipy raises a dozen unrelated types for damaged files
+        raise _unreadable(path, error) from None
+    return {name: value for name, value in contents.items() if not name.startswith("__")}
+
+
+def _read_h5(path: Path) -> Mapping[str, Any]:
+    h5py = require_h5py()
+    try:
+        with h5py.File(path, "r") as store:
+            if isinstance(store.get("pred"), h5py.Group):
+                raise ValueError("pred is a struct in version 7.3, which -v7 saves readably")
+            return {k: v[()] for k, v in store.items() if isinstance(v, h5py.Dataset)}
+    except Exception as error:
+        raise _unreadable(path, error) from None
+
+
+def require_h5py() -> Any:
+    """The module h5py.
+
+    Raises:
+        InputError: It is not installed.
+    """
+    try:
+        import h5py
+    except ImportError:
+        raise InputError(
+            "predictions: HDF5 files need h5py; install softgate_ext[hdf5], or give .npz, .json or a .mat saved "
+            "with -v7"
+        ) from None
+    return h5py
+
+
+def _read_npz(path: Path) -> Mapping[str, Any]:
+    try:
+        return npz_arrays(path)
+    except Exception as error:
+        raise _unreadable(path, error) from None
+
+
+def _unreadable(path: Path, error: Exception) -> InputError:
+    return InputError(f"predictions: cannot read {path} ({reason(error)}); give a complete file")
+
+
+def _read_json(path: Path) -> Contents:
+    """A list of people, or an object that holds one. A person is their joints or an object with
+    them: flat (as COCO's results are), in pairs or triples, or by name; null is a joint that was
+    not found. `softgate predict` writes people by picture and joints by name."""
+    value = read_json(path, "predictions")
+    holder = value if isinstance(value, dict) else {"predictions": value}
+    # "images" last: elsewhere these are beside the people.
+    lists = ("predictions", "people", *NAMES, "images")
+    try:
+        entries = list(next(holder[name] for name in lists if name in holder))
+        crowds = [_crowd(entry) for entry in entries]
+        people = [_joints_of(person) for crowd in crowds for person in crowd]
+        names = _names(holder, people)
+        array = np.array([_numbers(person, names) for person in people], np.float64)
+    except (TypeError, ValueError, LookupError, AttributeError, OverflowError, StopIteration):
+        raise InputError(
+            f'predictions: {path} must hold a list of {{"joints": [[x, y], ...]}}, one a person'
+        ) from None
+    files = [_file(entry) for entry, crowd in zip(entries, crowds, strict=True) for _ in crowd]
+    pictures = [_file(entry) is not None for entry in entries]
+    listed = not any(isinstance(entry, dict) and "people" in entry for entry in entries)
+    images = tuple(str(file) for file in files) if pictures and all(pictures) else None
+    return Contents({"predictions": array}, holder.get("origin"), names, images, None, listed, True)
+
+
+def _crowd(entry: Any) -> list[Any]:
+    """The people of an entry, which is a person or a picture with people."""
+    return entry["people"] if isinstance(entry, dict) and "people" in entry else [entry]
+
+
+def _file(entry: Any) -> str | None:
+    """Name of the picture that an entry is about."""
+    path = entry.get("image", entry.get("file")) if isinstance(entry, dict) else None
+    return Path(path).name if isinstance(path, str) else None
+
+
+def _joints_of(person: Any) -> Any:
+    if not isinstance(person, dict):
+        return person
+    return next(person[name] for name in NAMES if name in person)
+
+
+def _names(holder: Mapping[str, Any], people: Iterable[Any]) -> tuple[str, ...] | None:
+    """Names of the joints: those that anybody has, or `joint_names`."""
+    own = dict.fromkeys(name for person in people if isinstance(person, dict) for name in person)
+    names = tuple(own) or holder.get("joint_names")
+    return None if names is None else tuple(map(str, names))
+
+
+def _numbers(person: Any, names: Iterable[str] | None) -> list[Any]:
+    """The joints of one person, all of them flat numbers or all lists of one length."""
+    if isinstance(person, dict):
+        by_name = (person.get(name) for name in names or ())
+        person = [None if joint is None else [joint["x"], joint["y"]] for joint in by_name]
+    found = [[math.nan] if joint is None else joint for joint in person]
+    width = max((len(joint) for joint in found if isinstance(joint, list)), default=0)
+    if width <= 1:
+        return [joint[0] if isinstance(joint, list) else joint for joint in found]
+    return [
+        [math.nan if v is None else v for v in joint] + [math.nan] * (width - len(joint))
+        for joint in found
+    ]
+
+
+_READERS: dict[str, Callable[[Path], Mapping[str, Any]]] = {
+    ".mat": _read_mat,
+    ".h5": _read_h5,
+    ".hdf5": _read_h5,
+    ".npz": _read_npz,
+}

@@ -1,0 +1,187 @@
+"""Predictions of others beside their ground truth, in one .npz file, scored as published.
+
+What a file holds tells its benchmark:
+    MPII: `gt` (N, 16, 2), `headbox` (N, 2, 2) or (N, 4).
+    LSP: `gt_pc` or `gt_oc` (N, 14, 2), person-centric or observer-centric.
+    FLIC: `gt` (N, 11, 2), `torso_wh` (N, 2), width and height of the torso box.
+and one (N, J, 2) array `pred_NAME` for each predictor. `missing` and `visible`, or `jnt_missing` and
+`jnt_visible` as in the ground truth that many MPII evaluations load, are read where there are any:
+truth values or numbers, (N, J), or (J, N) as MATLAB has them. Other arrays are left alone.
+"""
+
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from softgate_ext.errors import InputError, reason
+from softgate_ext.evaluation.comparison import Comparison
+from softgate_ext.files.arrays import npz_arrays
+from softgate_ext.pose.metrics import (
+    box_diagonal,
+    lsp_torso_length,
+    mpii_head_size,
+    normalized_distances,
+)
+from softgate_ext.pose.protocol import FLIC_PCK, LSP_PCK, PCKH, Protocol
+from softgate_ext.pose.sides import WORDS, Sides
+from softgate_ext.pose.skeleton import LSP
+
+PREFIX = "pred_"
+Arrays = Mapping[str, npt.NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class Truth:
+    """The ground truth of one file.
+
+    Attributes:
+        protocol: Rules of its benchmark.
+        joints: (N, J, 2) pixels.
+        labelled: (N, J) bool, joints that count.
+        length: (N,) reference lengths, pixels.
+        visible: (N, J) bool or None.
+        left_out: People whose reference length is not known.
+        sides: Whose left and right, where the file says it.
+        notes: Sentences to print.
+    """
+
+    protocol: Protocol
+    joints: npt.NDArray[np.float64]
+    labelled: npt.NDArray[np.bool_]
+    length: npt.NDArray[np.float64]
+    visible: npt.NDArray[np.bool_] | None
+    left_out: int
+    sides: str | None = None
+    notes: tuple[str, ...] = ()
+
+
+SIDES: dict[str, Sides] = {"gt_pc": "pc", "gt_oc": "oc"}
+FLAGS = ("missing", "jnt_missing", "visible", "jnt_visible")
+
+
+def compare(path: Path, labels: Sides | None = None) -> Comparison:
+    """Scores every `pred_` array of a file.
+
+    Args:
+        path: The file.
+        labels: Whose left and right its ground truth is to have; None for what there is, the
+            person's where there are both.
+
+    Raises:
+        InputError: The file is missing, damaged, of no known form, or an array does not fit.
+    """
+    arrays = _read(path)
+    truth = _truth(path, arrays, labels)
+    scores = {}
+    for key in arrays:
+        if key.startswith(PREFIX):
+            predicted = _numbers(path, arrays, key, truth.joints.shape)
+            distances = normalized_distances(predicted, truth.joints, truth.labelled, truth.length)
+            scores[key.removeprefix(PREFIX)] = truth.protocol.score(distances, truth.visible)
+    if not scores:
+        raise InputError(f"reference: {path} must hold arrays named {PREFIX}NAME, got none")
+    people = len(truth.joints) - truth.left_out
+    about = {"reference": str(path)}
+    return Comparison(
+        truth.protocol, people, truth.left_out, scores, about, truth.notes, truth.sides
+    )
+
+
+def _read(path: Path) -> Arrays:
+    """The arrays of the file that matter; others may be of any type, even pickled objects."""
+    wanted = ("gt", "gt_pc", "gt_oc", "headbox", "torso_wh", *FLAGS)
+    try:
+        return npz_arrays(path, lambda name: name in wanted or name.startswith(PREFIX))
+    except Exception as error:
+        raise InputError(
+            f"reference: cannot read {path} ({reason(error)}); takes an .npz file of plain arrays: "
+            "gt, what its benchmark needs, and pred_NAME"
+        ) from None
+
+
+def _truth(path: Path, arrays: Arrays, labels: Sides | None) -> Truth:
+    protocol, name, notes = _kind(path, arrays, labels)
+    people = arrays[name].shape[:1]
+    joints = _numbers(path, arrays, name, (*people, len(protocol.skeleton), 2))
+    labelled = np.isfinite(joints).all(-1)
+    shape = (len(joints), len(protocol.skeleton))
+    missing = [_flags(path, arrays, key, shape) for key in FLAGS[:2] if key in arrays]
+    for flags in missing:
+        labelled &= ~flags
+    if protocol is PCKH and not missing:
+        labelled &= (joints != 0).any(-1)  # MPII's flat files put missing joints at (0, 0)
+    visible = None
+    for key in FLAGS[2:]:
+        with suppress(InputError):  # what is not of this form is something else
+            visible = _flags(path, arrays, key, shape) if key in arrays else visible
+    length = _length(path, arrays, protocol, joints)
+    known = np.isfinite(length)
+    if not known.any():
+        raise InputError(f"reference: {path} has nobody whose {protocol.unit} is known")
+    labelled &= known[:, None]
+    sides = WORDS[SIDES[name]] if name in SIDES else None
+    return Truth(
+        protocol, joints, labelled, length, visible, int((~known).sum()), sides, tuple(notes)
+    )
+
+
+def _kind(path: Path, arrays: Arrays, labels: Sides | None) -> tuple[Protocol, str, list[str]]:
+    """The benchmark of a file, the name of its ground truth, and notes on the choice."""
+    notes = []
+    if "headbox" in arrays:
+        protocol, name = PCKH, "gt"
+    elif "torso_wh" in arrays:
+        protocol, name = FLIC_PCK, "gt"
+    else:
+        named = [key for key in (*SIDES, "gt") if key in arrays]
+        protocol, name = LSP_PCK, named[0] if named else "gt_pc"
+        if labels is not None and f"gt_{labels}" in named:
+            name = f"gt_{labels}"
+        elif set(SIDES) <= set(named):
+            notes.append("gt_oc in it is left alone; --labels oc takes it")
+    unknown = protocol is LSP_PCK and name == "gt" and arrays[name].shape[1:2] != (len(LSP),)
+    if name not in arrays or unknown:
+        raise InputError(
+            f"reference: {path} must hold gt and headbox (MPII), gt_pc (LSP), or gt and torso_wh "
+            f"(FLIC), got {', '.join(arrays) or 'none of them'}"
+        )
+    if labels is not None and SIDES.get(name) != labels:
+        raise InputError(f"labels: got {labels}, but {path} holds {name}; takes gt_{labels} in it")
+    return protocol, name, notes
+
+
+def _flags(path: Path, arrays: Arrays, key: str, shape: tuple[int, int]) -> npt.NDArray[np.bool_]:
+    """An array of truth values (N, J), also stored as numbers or as (J, N)."""
+    turned = arrays[key].shape != shape and arrays[key].shape == shape[::-1]
+    stored = {key: arrays[key].T} if turned else arrays
+    return _numbers(path, stored, key, shape) > 0
+
+
+def _length(
+    path: Path, arrays: Arrays, protocol: Protocol, joints: npt.NDArray[np.float64]
+) -> npt.NDArray[np.float64]:
+    people = len(joints)
+    if protocol is PCKH:
+        flat = arrays["headbox"].shape == (people, 4)
+        boxes = _numbers(path, arrays, "headbox", (people, 4) if flat else (people, 2, 2))
+        return mpii_head_size(boxes.reshape(people, 4))
+    if protocol is FLIC_PCK:
+        extent = _numbers(path, arrays, "torso_wh", (people, 2))
+        return box_diagonal(np.hstack([np.zeros_like(extent), extent]))
+    return lsp_torso_length(joints)
+
+
+def _numbers(
+    path: Path, arrays: Arrays, key: str, shape: tuple[int, ...]
+) -> npt.NDArray[np.float64]:
+    array = arrays[key]
+    if array.shape != shape:
+        raise InputError(f"reference: {key} in {path} must have shape {shape}, got {array.shape}")
+    if array.dtype.kind not in "fiub":
+        raise InputError(f"reference: {key} in {path} must be real numbers, got {array.dtype}")
+    return array.astype(np.float64)

@@ -1,0 +1,60 @@
+"""The learning curve of a run."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure, FigureBase
+from matplotlib.ticker import MaxNLocator
+
+from softgate_ext.errors import InputError
+from softgate_ext.figures.style import BLUE, GREY, ORANGE, save
+from softgate_ext.runs.log import Entry
+
+
+def learning_curve(entries: Sequence[Entry], path: Path, baseline: float | None = None) -> None:
+    """Loss and PCK@0.2 by epoch, as PNG.
+
+    Args:
+        entries: the log of a run.
+        path: the picture.
+        baseline: PCK@0.2 (pooled, percent) of the constant mean pose, drawn as a line.
+    """
+    figure = Figure(figsize=(9, 3.6), layout="constrained")
+    draw_learning_curve(figure, entries, baseline)
+    save(figure, path)
+
+
+def draw_learning_curve(
+    figure: FigureBase, entries: Sequence[Entry], baseline: float | None = None
+) -> None:
+    """As `learning_curve`."""
+    if not entries:
+        raise InputError("entries: the log is empty; train at least one epoch")
+    loss, accuracy = figure.subplots(1, 2)
+    _curve(loss, [(e["epoch"], e["loss"]) for e in entries], color=BLUE)
+    loss.set(xlabel="epoch", ylabel="training loss")
+    seen = [e for e in entries if e.get("pck")]
+    # Dashes in it, and a dot within a dot: the two means are one where every joint is labelled
+    # equally often.
+    for key, colour, dashes, size, name in (
+        ("pooled", BLUE, "-", 9, "all joints pooled"),
+        ("mean", ORANGE, "--", 5, "plain mean of joints"),
+    ):
+        points = [(e["epoch"], e["pck"][key]) for e in seen]
+        _curve(accuracy, points, linestyle=dashes, markersize=size, color=colour, label=name)
+    if baseline is not None:
+        accuracy.axhline(baseline, color=GREY, linestyle=":", label="constant mean pose")
+    accuracy.set(xlabel="epoch", ylabel="PCK@0.2, watched people (%)", ylim=(0, 100))
+    accuracy.legend(frameon=False, loc="upper left")
+    for axes in (loss, accuracy):
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.grid(alpha=0.3)
+
+
+def _curve(axes: Axes, points: Sequence[tuple[int, float]], **style: Any) -> None:
+    """A line through the points; a single one, through which there is no line, as a dot."""
+    epochs, values = [epoch for epoch, _ in points], [value for _, value in points]
+    axes.plot(epochs, values, marker="o" if len(points) == 1 else "", **style)

@@ -1,0 +1,141 @@
+"""The plot sheet at the end of a training: how it went, and what the network does with people."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+from matplotlib.figure import Figure, FigureBase
+from torch import Tensor
+
+from softgate_ext.data.dataset import PoseDataset
+from softgate_ext.data.images import read_image
+from softgate_ext.data.poseset import PoseSet
+from softgate_ext.evaluation.measure import reference_lengths
+from softgate_ext.figures.curves import draw_learning_curve
+from softgate_ext.figures.gate_histograms import draw_gate_histograms
+from softgate_ext.figures.style import save
+from softgate_ext.inference.pose_inference import PoseInference
+from softgate_ext.pose.draw import contact_sheet, draw_pose
+from softgate_ext.pose.geometry import apply_affine, crop_affine, warp
+from softgate_ext.pose.metrics import normalized_distances
+from softgate_ext.pose.skeleton import Skeleton
+from softgate_ext.runs.log import Entry
+
+CROP = 224  # side of a drawn person, pixels
+SHOWN = 6  # people in a row
+FARTHEST = 0.5  # end of the PCK curve, reference lengths
+
+
+def plot_sheet(
+    path: Path,
+    entries: Sequence[Entry],
+    baseline: float,
+    people: PoseSet,
+    joints: np.ndarray,
+    inference: PoseInference,
+    gates: Mapping[str, Tensor],
+) -> None:
+    """Curves, PCK by distance and joint, best and worst people, heatmaps and gates, as one PNG.
+
+    Args:
+        path: the picture.
+        entries: the log of the run.
+        baseline: PCK@0.2 (pooled, percent) of the constant mean pose.
+        people: those who were watched.
+        joints: (N, J, 2), what was predicted of them, pixels of their images.
+        inference: the network, for heatmaps.
+        gates: block name -> gates, from the image to the heatmaps; may be empty.
+    """
+    lengths = reference_lengths(people)
+    labelled = people.labelled & np.isfinite(lengths)[:, None]
+    distances = normalized_distances(joints, people.joints, labelled, np.nan_to_num(lengths))
+    ranked = _from_best_to_worst(distances)
+    best, worst = ranked[:SHOWN], ranked[::-1][:SHOWN]
+    spread = ranked[np.linspace(0, len(ranked) - 1, min(SHOWN, len(ranked))).astype(int)]
+    rows = {
+        "best predictions": [draw_person(people, i, joints[i]) for i in best],
+        "worst predictions": [draw_person(people, i, joints[i]) for i in worst],
+        "heatmaps from the best to the worst, the largest of all joints": draw_heatmaps(
+            people.subset(spread), inference
+        ),
+    }
+
+    heights = [3.6, 4.2, *(2.5 for _ in rows)] + ([2.0 + 0.16 * len(gates)] if gates else [])
+    figure = Figure(figsize=(13, sum(heights)), layout="constrained")
+    grid = figure.add_gridspec(len(heights), 1, height_ratios=heights)
+    parts = (figure.add_subfigure(grid[row]) for row in range(len(heights)))
+    draw_learning_curve(next(parts), entries, baseline)
+    draw_pck_curves(next(parts), distances, people.skeleton)
+    for title, pictures in rows.items():
+        axes = next(parts).subplots()
+        axes.imshow(contact_sheet(pictures, SHOWN))
+        axes.set_axis_off()
+        axes.set_title(title)
+    if gates:
+        draw_gate_histograms(next(parts), gates)
+    save(figure, path)
+
+
+def _from_best_to_worst(distances: np.ndarray) -> np.ndarray:
+    """Indices of the measured people by mean distance (a joint that is far off is just wrong)."""
+    measured = np.flatnonzero(~np.isnan(distances).all(1))
+    mean = np.nanmean(np.minimum(distances[measured], 1.0), axis=1)
+    order: np.ndarray = measured[np.argsort(mean, kind="stable")]
+    return order
+
+
+def draw_pck_curves(figure: FigureBase, distances: np.ndarray, skeleton: Skeleton) -> None:
+    """PCK of each joint by the distance that counts as correct, up to half a reference length.
+
+    Args:
+        figure: where to draw.
+        distances: (N, J) as `normalized_distances` gives them.
+        skeleton: names of the joints.
+    """
+    thresholds = np.linspace(0, FARTHEST, 101)
+    axes = figure.subplots()
+    parts = list(dict.fromkeys(_part(joint) for joint in skeleton.joints))
+    for joint, column in zip(skeleton.joints, distances.T, strict=True):
+        known = column[~np.isnan(column)]
+        if known.size:
+            axes.plot(
+                thresholds,
+                100 * (known[:, None] <= thresholds).mean(0),
+                "--" if joint.startswith("right_") else "-",
+                color=f"C{parts.index(_part(joint))}",
+                label=joint.replace("_", " "),
+            )
+    axes.set(xlabel="distance that counts, in reference lengths", ylabel="PCK (%)", ylim=(0, 100))
+    figure.legend(frameon=False, loc="outside right center", fontsize=8)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(alpha=0.3)
+
+
+def _part(joint: str) -> str:
+    return joint.removeprefix("left_").removeprefix("right_")
+
+
+def draw_person(
+    people: PoseSet, index: int, joints: np.ndarray, scores: np.ndarray | None = None
+) -> np.ndarray:
+    """A person's crop, large enough to look at, with the joints (J, 2, source pixels) drawn."""
+    matrix = crop_affine(people.centers[index], float(people.sizes[index]), CROP)
+    crop = warp(read_image(people.image_paths[index]), matrix, CROP)
+    return draw_pose(crop, apply_affine(matrix, joints), scores, people.skeleton, min_score=0.1)
+
+
+def draw_heatmaps(people: PoseSet, inference: PoseInference) -> list[np.ndarray]:
+    """Each person's crop, dimmed, under the largest heatmap value of all joints."""
+    size = inference.codec.image_size
+    dataset = PoseDataset(people, size)
+    pictures = []
+    for index in range(len(dataset)):
+        crop = dataset[index]["image"]
+        heat = inference.heatmaps(crop[None])[0].amax(0).clamp(0, 1).cpu().numpy()
+        grey = cv2.cvtColor(crop.numpy().transpose(1, 2, 0), cv2.COLOR_RGB2GRAY)
+        dimmed = cv2.resize(cv2.cvtColor(grey, cv2.COLOR_GRAY2RGB), (CROP, CROP)) // 2
+        glow = cv2.resize((255 * heat).astype(np.uint8), (CROP, CROP))
+        colours = cv2.cvtColor(cv2.applyColorMap(glow, cv2.COLORMAP_INFERNO), cv2.COLOR_BGR2RGB)
+        pictures.append(cv2.add(dimmed, colours))
+    return pictures

@@ -1,0 +1,63 @@
+"""Files that are there complete or not at all."""
+
+import json
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from softgate_ext.errors import InputError
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Yields a temporary path beside `path`, which takes its place when the block ends well.
+
+    The bytes are on the disk before the name changes, so a reader, or a process that starts after
+    this one was killed, sees the old file or the new one. When the block raises, `path` stays as
+    it was and the temporary file is removed.
+
+    Raises:
+        InputError: the folder cannot be written to.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        yield temporary
+        with open(temporary, "rb+") as file:
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except OSError as error:
+        raise InputError(
+            f"cannot write {path} ({error.strerror or error}); give a place that can be written to"
+        ) from error
+    finally:
+        with suppress(OSError):
+            temporary.unlink()
+
+
+def remove_leftovers(folder: Path, names: Iterable[str]) -> None:
+    """Removes what killed processes left in `folder` while they wrote the files called `names`."""
+    for name in (*names, "probe"):
+        stem = "." + name
+        for leftover in folder.glob(".*.tmp"):
+            number = leftover.name.removesuffix(".tmp").removeprefix(f"{stem}.")
+            if leftover.name == f"{stem}.{number}.tmp" and number.isdigit():
+                leftover.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes `text` (UTF-8) to `path`, at once."""
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Writes `value` as indented JSON to `path`, at once."""
+    write_text(path, json.dumps(value, indent=2) + "\n")
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Writes `data` to `path`, at once."""
+    with replacing(path) as temporary:
+        temporary.write_bytes(data)

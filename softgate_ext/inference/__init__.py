@@ -1,0 +1,1 @@
+"""From crops to joints: device, batches, and the network without its training."""

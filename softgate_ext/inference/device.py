@@ -1,0 +1,45 @@
+"""Where a network runs and in which precision."""
+
+from contextlib import AbstractContextManager
+
+import torch
+
+from softgate_ext.errors import InputError
+from softgate_ext.runs.options import Amp
+
+
+def resolve_device(name: str) -> torch.device:
+    """The device called `auto` (CUDA where there is one), `cpu`, `cuda` or `cuda:N`.
+
+    Raises:
+        InputError: there is no such device here.
+    """
+    if not isinstance(name, str):
+        raise InputError(f"device: got {name!r:.80}; takes auto, cpu, cuda or cuda:N")
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        device = None
+    if device is None or device.type not in ("cpu", "cuda"):
+        raise InputError(f"device: got {name!r}; takes auto, cpu, cuda or cuda:N")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        count = torch.cuda.device_count()
+        raise InputError(f"device: got {name!r}, but PyTorch sees {count} CUDA devices; try cpu")
+    return device
+
+
+def autocast(device: torch.device, amp: Amp) -> AbstractContextManager[object]:
+    """Autocast to bfloat16, or none; `auto` is bfloat16 where the device multiplies it natively."""
+    on = amp == "bf16" or (amp == "auto" and multiplies_bf16(device))
+    return torch.autocast(device.type, torch.bfloat16, enabled=on)
+
+
+def multiplies_bf16(device: torch.device) -> bool:
+    """Whether bfloat16 is a matter of hardware: CUDA, and CPUs with AVX512_BF16 or AMX."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    # Not every PyTorch that this package works with has the query.
+    capabilities: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
+    return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))

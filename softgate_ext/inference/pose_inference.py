@@ -1,0 +1,153 @@
+"""From crops to joints: the one path that evaluation, prediction and the demo share."""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any, get_args
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.utils.data import Dataset, StackDataset
+
+from softgate_ext.data.dataset import PoseDataset
+from softgate_ext.errors import InputError
+from softgate_ext.inference.batches import batches, loader
+from softgate_ext.inference.device import autocast
+from softgate_ext.pose.codec import HeatmapCodec
+from softgate_ext.pose.skeleton import Skeleton
+from softgate_ext.runs.options import Amp
+
+
+def to_input(crops: Tensor, device: torch.device, channels_last: bool = False) -> Tensor:
+    """uint8 crops (B, 3, S, S) as the float32 input of the network, in [0, 1]."""
+    images = crops.to(device, non_blocking=True).float().div_(255.0)
+    layout = torch.channels_last if channels_last else torch.contiguous_format
+    return images.contiguous(memory_format=layout)
+
+
+class PoseInference:
+    """Joints of people in crops, decoded batch by batch on the network's device."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        codec: HeatmapCodec,
+        skeleton: Skeleton,
+        amp: Amp = "off",
+        flip_test: bool = False,
+        channels_last: bool = False,
+    ) -> None:
+        if amp not in get_args(Amp):
+            raise InputError(f"amp: got {amp!r}; takes {', '.join(get_args(Amp))}")
+        self.model = model
+        self.codec = codec
+        self.skeleton = skeleton
+        self.amp: Amp = amp
+        self.flip_test = flip_test
+        self.channels_last = channels_last
+        self.device = next(model.parameters()).device
+
+    @torch.inference_mode()
+    def __call__(self, crops: Tensor) -> tuple[Tensor, Tensor]:
+        """Joints (B, J, 2) in crop pixels and scores (B, J), both float32 on the network's device.
+
+        Args:
+            crops: uint8 (B, 3, S, S), RGB.
+        """
+        return self.codec.decode(self.heatmaps(crops))
+
+    @torch.inference_mode()
+    def heatmaps(self, crops: Tensor) -> Tensor:
+        """Heatmaps (B, J, h, w), float32, of such crops; with the flip test those of their mirror
+        images averaged in."""
+        images = to_input(crops, self.device, self.channels_last)
+        training = self.model.training
+        self.model.eval()
+        try:
+            heatmaps = self._forward(images)
+            if self.flip_test:
+                # Pixel centres mirror onto pixel centres, so the maps need no shift.
+                mirrored = self._forward(images.flip(-1)).flip(-1)
+                order = torch.as_tensor(self.skeleton.flip_permutation, device=self.device)
+                heatmaps = (heatmaps + mirrored[:, order]) / 2
+        finally:
+            self.model.train(training)
+        return heatmaps
+
+    def _forward(self, images: Tensor) -> Tensor:
+        with autocast(self.device, self.amp):
+            heatmaps: Tensor = self.model(images)[-1]
+        return heatmaps.float()
+
+
+def predict_people(
+    inference: PoseInference,
+    dataset: PoseDataset,
+    batch_size: int = 32,
+    workers: int = 0,
+    scales: Sequence[float] = (1.0,),
+) -> tuple[np.ndarray, np.ndarray]:
+    """Joints (N, J, 2), float64, in source-image pixels and scores (N, J) of a whole data set.
+
+    Args:
+        inference: The network and how it is run.
+        dataset: Crops without augmentation.
+        batch_size: People in a forward pass.
+        workers: Processes that read and crop images.
+        scales: Sizes of the crop relative to the dataset's; the heatmaps of all are averaged on
+            the grid of the first.
+
+    Raises:
+        InputError: There is no scale or a number is out of range, or an image cannot be read.
+    """
+    for name, value, least in (("batch_size", batch_size, 1), ("workers", workers, 0)):
+        if value < least:
+            raise InputError(f"{name}: got {value}; takes {least} or more")
+    if not scales or not all(0.1 <= scale <= 10 for scale in scales):
+        raise InputError(f"scales: got {list(scales)}; takes one or more numbers from 0.1 to 10")
+    at_scales: Dataset[Any] = StackDataset(*(_at_scale(dataset, scale) for scale in scales))
+    joints, scores = [], []
+    for crops in batches(loader(at_scales, workers, inference.device, batch_size=batch_size)):
+        maps = [inference.heatmaps(crop["image"]) for crop in crops]
+        found, sure = inference.codec.decode(average_scales(maps, scales))
+        joints.append(to_source(found.double().cpu().numpy(), crops[0]["matrix"].numpy()))
+        scores.append(sure.cpu().numpy())
+    return np.concatenate(joints), np.concatenate(scores)
+
+
+def _at_scale(dataset: PoseDataset, scale: float) -> PoseDataset:
+    if scale == 1:
+        return dataset
+    people = dataset.pose_set
+    resized = dataclasses.replace(people, sizes=people.sizes * np.float32(scale))
+    return PoseDataset(resized, dataset.image_size)
+
+
+def average_scales(maps: Sequence[Tensor], scales: Sequence[float]) -> Tensor:
+    """Mean of heatmaps (B, J, h, w) of concentric crops, on the grid of the first one.
+
+    Where a smaller crop ends, the mean is over the others.
+
+    Args:
+        maps: Heatmaps, one tensor a crop size.
+        scales: Sizes of the crops.
+    """
+    first, *others = maps
+    total, covered = first, torch.ones_like(first[:, :1])
+    for heat, scale in zip(others, scales[1:], strict=True):
+        # grid_sample's coordinates run from edge to edge of the map, as those of concentric
+        # crops do: they differ by the factor alone.
+        zoom = torch.eye(2, 3, device=heat.device).expand(len(heat), 2, 3) * (scales[0] / scale)
+        grid = functional.affine_grid(zoom, list(heat.shape), align_corners=False)
+        total = total + functional.grid_sample(heat, grid, align_corners=False)
+        inside = torch.ones_like(heat[:, :1])
+        covered = covered + functional.grid_sample(inside, grid, align_corners=False)
+    return total / covered
+
+
+def to_source(joints: np.ndarray, matrices: np.ndarray) -> np.ndarray:
+    """Joints (B, J, 2) in crop pixels, taken back through `matrices` (B, 2, 3), source to crop."""
+    inverse = np.linalg.inv(matrices[:, :, :2])
+    result: np.ndarray = (joints - matrices[:, None, :, 2]) @ inverse.transpose(0, 2, 1)
+    return result

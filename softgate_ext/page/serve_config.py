@@ -1,0 +1,37 @@
+"""What `softgate serve` is told: a dataclass that is the command line."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from softgate_ext.runs.options import Device, Positional
+
+
+@dataclass
+class ServeConfig:
+    """Serve a page that shows the pose in a picture (needs the extra `serve`)."""
+
+    run: Positional[Path]
+    """Folder that `softgate train` wrote, or the name of one in `runs`."""
+    host: str = "127.0.0.1"
+    """Address to listen at; 0.0.0.0 is every address of this machine."""
+    port: int = 7860
+    """Port to listen at (0: any that is free)."""
+    weights: Literal["last", "best"] = "last"
+    """`last` weights of the run, or those that were `best` on the people it watched."""
+    flip_test: bool = False
+    """Average the heatmaps of the image and of its mirror image."""
+    max_megabytes: float = 10.0
+    """Larger files are refused."""
+    max_megapixels: float = 40.0
+    """Pictures of more pixels are refused before they are decoded."""
+    at_once: int = 2
+    """Pictures worked on at the same time; the others wait in a queue."""
+    waiting: int = 32
+    """Pictures that may wait; further ones are refused."""
+    keep_minutes: float = 10.0
+    """Uploads, and what was drawn of them, are removed when they are older."""
+    detect: bool = False
+    """Find the people of a picture first (needs the extra `detect`)."""
+    device: Device = "auto"
+    """`auto` (CUDA where there is one), `cpu`, `cuda` or `cuda:N`."""

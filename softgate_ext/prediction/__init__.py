@@ -1,0 +1,1 @@
+"""People in pictures, videos and before cameras."""

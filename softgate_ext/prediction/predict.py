@@ -1,0 +1,293 @@
+"""Pictures, videos and cameras in; drawings, JSON and CSV out."""
+
+import json
+import os
+import time
+from collections import deque
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, closing
+from itertools import chain, islice
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from softgate_ext.data.images import read_image
+from softgate_ext.errors import InputError
+from softgate_ext.files.png import write_png
+from softgate_ext.inference.interrupts import ctrl_c_waits
+from softgate_ext.pose.draw import draw_pose
+from softgate_ext.pose.skeleton import Skeleton
+from softgate_ext.prediction.person import Person
+from softgate_ext.prediction.predict_arguments import check, check_folders
+from softgate_ext.prediction.predict_config import PredictConfig
+from softgate_ext.prediction.predictor import Boxes, Located, PosePredictor
+from softgate_ext.prediction.sources import BoxList, Source, find_sources
+from softgate_ext.prediction.summary import SUMMARIES, Outcome, Summary
+from softgate_ext.prediction.video import VideoReader, VideoWriter
+
+T = TypeVar("T")
+R = TypeVar("R")
+READERS = 2  # threads that read and write pictures beside the network
+
+
+def predict(config: PredictConfig, tell: Callable[[str], None] = lambda sentence: None) -> Outcome:
+    """Finds the people of every source and writes what `config.outputs` names.
+
+    A source that cannot be used costs a sentence, and the others go on. Each file appears when it
+    is complete.
+
+    Args:
+        config: the command.
+        tell: called with the sentence of each failure, as it happens.
+
+    Raises:
+        InputError: an option, the run, the list of boxes or the output folder cannot be used, or
+            a file to write is one of those to read.
+    """
+    check(config)
+    sources = find_sources(config.images)
+    batch = _Batch(config, sources, tell)
+    started = time.perf_counter()
+    try:
+        pictures = [source for source in sources if source.kind == "picture"]
+        batch.run_pictures(pictures)
+        for source in sources:
+            if source.kind != "picture":
+                batch.run_video(source)
+        batch.summary.outcome.seconds = time.perf_counter() - started
+        batch.finish()
+    except OSError as error:
+        raise InputError(
+            f"out: cannot write to {config.out} ({error.strerror}); "
+            "give a folder that can be written to"
+        ) from None
+    return batch.summary.outcome
+
+
+class _Batch:
+    """The state of one `predict`: what is read, what is found, what is written."""
+
+    def __init__(
+        self, config: PredictConfig, sources: Sequence[Source], tell: Callable[[str], None]
+    ) -> None:
+        self.config, self.tell = config, tell
+        self.summary = Summary(config.out, config.outputs)
+        self.listed = BoxList(config.boxes) if config.boxes else None
+        self.targets: dict[Source, Path] = {}
+        for source in sources:
+            suffix = ".png" if source.kind == "picture" else ".mp4"
+            self.targets[source] = _free_name(
+                config.out / f"{source.stem}{suffix}", self.targets.values()
+            )
+        self._keep_inputs()
+        check_folders(config)
+        self.predictor = PosePredictor.from_pretrained(
+            config.run,
+            config.weights,
+            config.device,
+            config.amp,
+            config.flip_test,
+            config.detect_score if config.detect else False,
+        )
+
+    def run_pictures(self, sources: Sequence[Source]) -> None:
+        """Reads ahead, shares forward passes between pictures, and writes behind."""
+        with ThreadPoolExecutor(READERS) as pool:
+            waiting: list[tuple[Source, Located]] = []
+            writing: list[Future[None]] = []
+            read = _ahead(pool, self._locate, sources, depth=2 * READERS)
+            for source, located in zip(sources, read, strict=True):
+                if isinstance(located, InputError):
+                    self.tell(self.summary.fail(source, located))
+                    continue
+                waiting.append((source, located))
+                if sum(max(1, len(one.people)) for _, one in waiting) >= self.config.batch_size:
+                    writing = self._predict(pool, waiting, writing)
+                    waiting = []
+            for job in self._predict(pool, waiting, writing):
+                job.result()
+
+    def run_video(self, source: Source) -> None:
+        """Writes the video with its poses, and a line of JSON a frame."""
+        try:
+            boxes = self._boxes(source)
+            with closing(VideoReader(source)) as reader, ctrl_c_waits() as interrupted:
+                self._run_frames(source, reader, boxes, interrupted)
+        except InputError as error:
+            self.tell(self.summary.fail(source, error))
+        except KeyboardInterrupt:
+            if source.kind != "camera":  # whose end it is
+                raise
+
+    def finish(self) -> None:
+        """Writes predictions.json and predictions.csv, unless no source could be used."""
+        if self.summary.outcome.frames:
+            self.summary.write(
+                {
+                    "run": str(self.config.run),
+                    "weights": self.config.weights,
+                    "model": self.predictor.config.model["name"],
+                    "skeleton": self.predictor.skeleton.name,
+                    "flip_test": self.config.flip_test,
+                }
+            )
+
+    def _locate(self, source: Source) -> Located | InputError:
+        try:
+            assert isinstance(source.place, Path)
+            return self.predictor.locate(read_image(source.place), self._boxes(source))
+        except InputError as error:
+            return error
+
+    def _boxes(self, source: Source) -> Boxes | None:
+        if self.config.box is not None:
+            return [self.config.box]
+        if self.listed is None:
+            return None
+        if isinstance(source.place, int):
+            raise InputError(f"boxes: {self.listed.path} has no entry for {source}; use --detect")
+        return self.listed.of(source.place)
+
+    def _predict(
+        self,
+        pool: ThreadPoolExecutor,
+        waiting: Sequence[tuple[Source, Located]],
+        writing: Sequence["Future[None]"],
+    ) -> list["Future[None]"]:
+        """Starts to write what is found; `writing`, the jobs of the call before, are waited for."""
+        found = self.predictor.predict([located for _, located in waiting])
+        for job in writing:
+            job.result()
+        jobs = []
+        for (source, located), people in zip(waiting, found, strict=True):
+            height, width = located.picture.shape[:2]
+            about = {"file": str(source), "width": width, "height": height}
+            if "overlay" in self.config.outputs:
+                target = self.targets[source]
+                self.summary.make_folder()
+                jobs.append(pool.submit(self._draw, target, located.picture, people))
+                self.summary.outcome.written.append(target)
+                about["overlay"] = target.name
+            self.summary.entries["images"].append(
+                {**about, "people": [one.to_json() for one in people]}
+            )
+            self.summary.add(source, None, people)
+        return jobs
+
+    def _run_frames(
+        self,
+        source: Source,
+        reader: VideoReader,
+        boxes: Boxes | None,
+        interrupted: Callable[[], bool],
+    ) -> None:
+        config, target = self.config, self.targets[source]
+        frames = islice(reader, config.max_frames)
+        first = next(frames)
+        height, width = first.shape[:2]
+        self.summary.make_folder()
+        # A camera's pictures are of now: they do not wait for each other.
+        together = 1 if source.kind == "camera" else config.batch_size
+        number = 0
+        with ExitStack() as stack:
+            scratch = Path(stack.enter_context(TemporaryDirectory(prefix=".", dir=config.out)))
+            files: list[Path] = []
+            if "overlay" in config.outputs:
+                files.append(target)
+                writer = VideoWriter(scratch / target.name, reader.rate, height, width)
+                stack.enter_context(closing(writer))
+            if "json" in config.outputs:
+                files.append(target.with_suffix(".jsonl"))
+                lines = stack.enter_context(open(scratch / files[-1].name, "w", encoding="utf-8"))
+            for group in _groups(chain([first], frames), together):
+                located = [self.predictor.locate(frame, boxes) for frame in group]
+                for frame, people in zip(group, self.predictor.predict(located), strict=True):
+                    if "overlay" in config.outputs:
+                        writer.write(self._drawn(frame, people))
+                    if "json" in config.outputs:
+                        line = {"frame": number, "seconds": round(number / reader.rate, 4)}
+                        people_json = [one.to_json() for one in people]
+                        lines.write(json.dumps({**line, "people": people_json}) + "\n")
+                    self.summary.add(source, number, people)
+                    number += 1
+                if interrupted():
+                    break
+            if interrupted() and source.kind == "video":
+                raise KeyboardInterrupt
+            if "overlay" in config.outputs:
+                writer.close()
+            if "json" in config.outputs:
+                lines.close()
+            for file in files:
+                os.replace(scratch / file.name, file)
+        self.summary.outcome.written += files
+        about = {"file": str(source), "width": width, "height": height, "rate": reader.rate}
+        self.summary.entries["videos"].append(
+            {**about, "frames": number, "written": [file.name for file in files]}
+        )
+
+    def _drawn(
+        self, picture: npt.NDArray[np.uint8], people: Sequence[Person]
+    ) -> npt.NDArray[np.uint8]:
+        return draw_people(picture, people, self.predictor.skeleton, self.config.min_score)
+
+    def _draw(self, target: Path, picture: npt.NDArray[np.uint8], people: Sequence[Person]) -> None:
+        write_png(target, self._drawn(picture, people))
+
+    def _keep_inputs(self) -> None:
+        """Raises InputError where a file to write is one of those to read."""
+        inputs = {
+            place.resolve() for place in (s.place for s in self.targets) if isinstance(place, Path)
+        }
+        if self.config.boxes:
+            inputs.add(self.config.boxes.resolve())
+        written = [*self.targets.values(), *(self.config.out / name for name in SUMMARIES)]
+        written += [t.with_suffix(".jsonl") for t in self.targets.values() if t.suffix == ".mp4"]
+        for path in written:
+            if path.resolve() in inputs:
+                raise InputError(f"out: {path} would overwrite an input; give another folder")
+
+
+def draw_people(
+    picture: npt.NDArray[np.uint8],
+    people: Iterable[Person],
+    skeleton: Skeleton,
+    min_score: float = 0.1,
+) -> npt.NDArray[np.uint8]:
+    """The poses of all people over a copy of the picture."""
+    canvas = picture
+    for person in people:
+        canvas = draw_pose(canvas, person.joints, person.scores, skeleton, min_score)
+    return canvas
+
+
+def _ahead(
+    pool: ThreadPoolExecutor, work: Callable[[T], R], items: Sequence[T], depth: int
+) -> Iterator[R]:
+    """`map(work, items)` in the pool's threads, at most `depth` results ahead of the reader."""
+    queue: deque[Future[R]] = deque()
+    coming = iter(items)
+    while True:
+        queue.extend(pool.submit(work, item) for item in islice(coming, depth - len(queue)))
+        if not queue:
+            return
+        yield queue.popleft().result()
+
+
+def _groups(items: Iterable[T], size: int) -> Iterator[list[T]]:
+    coming = iter(items)
+    while group := list(islice(coming, size)):
+        yield group
+
+
+def _free_name(path: Path, taken: Collection[Path]) -> Path:
+    """`path`, or with -2, -3, ... after the stem where two sources share a name."""
+    name, number = path, 1
+    while name in taken:
+        number += 1
+        name = path.with_stem(f"{path.stem}-{number}")
+    return name

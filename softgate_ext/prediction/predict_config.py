@@ -1,0 +1,46 @@
+"""What `softgate predict` is told: a dataclass that is the command line."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from softgate_ext.runs.options import Amp, Device, Positional
+
+Output = Literal["overlay", "json", "csv"]
+
+
+@dataclass
+class PredictConfig:
+    """Find the joints of people in pictures, videos or before a camera: drawings, JSON, CSV."""
+
+    run: Positional[Path]
+    """Folder that `softgate train` wrote, or the name of one in `runs`."""
+    images: Positional[tuple[str, ...]]
+    """Pictures, videos, folders of them, patterns such as 'photos/*.jpg', or a camera's number."""
+    out: Path
+    """Folder of what is written."""
+    outputs: tuple[Output, ...] = ("overlay", "json")
+    """`overlay` (PNG; MP4 of a video), `json` (predictions.json; JSON lines of a video's frames),
+    `csv` (predictions.csv, a row a joint)."""
+    box: tuple[float, float, float, float] | None = None
+    """Box of the person as x y width height in pixels (default: the whole image)."""
+    boxes: Path | None = None
+    """JSON list of {"file", "bbox_xywh"}, one entry a person, in place of `box`."""
+    detect: bool = False
+    """Find the people first, in place of `box` (needs the extra `detect`)."""
+    detect_score: float = 0.5
+    """People whom the detector is less sure of, from 0 to 1, are left out."""
+    max_frames: int | None = None
+    """Stop a video or camera after this many frames (a camera also stops at Ctrl-C)."""
+    batch_size: int = 16
+    """People in a forward pass, from several pictures."""
+    weights: Literal["last", "best"] = "last"
+    """`last` weights of the run, or those that were `best` on the people it watched."""
+    flip_test: bool = False
+    """Average the heatmaps of the image and of its mirror image."""
+    min_score: float = 0.1
+    """Joints whose score is lower are left out of the drawing (never out of the figures)."""
+    device: Device = "auto"
+    """`auto` (CUDA where there is one), `cpu`, `cuda` or `cuda:N`."""
+    amp: Amp = "off"
+    """`bf16` autocast of convolutions; `auto` uses it where the device multiplies it natively."""

@@ -1,0 +1,229 @@
+"""A trained run that finds the joints of people in pictures."""
+
+import math
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, overload
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from softgate_ext.errors import InputError
+from softgate_ext.files.paths import as_path
+from softgate_ext.folding import fold
+from softgate_ext.inference.device import resolve_device
+from softgate_ext.inference.pose_inference import PoseInference, to_source
+from softgate_ext.pose.codec import HeatmapCodec
+from softgate_ext.pose.geometry import crop_affine, warp
+from softgate_ext.pose.skeleton import get_skeleton
+from softgate_ext.prediction.detector import PersonDetector
+from softgate_ext.prediction.person import Box, Person, check_box
+from softgate_ext.prediction.picture import Picture, as_picture
+from softgate_ext.runs.checkpoint import Which, load_run
+from softgate_ext.runs.options import Amp
+from softgate_ext.runs.run_config import RunConfig
+
+Boxes = Sequence[Sequence[float]]
+CHUNK = 32  # crops in a forward pass, whatever the number of boxes
+RUNS = "SOFTGATE_RUNS"  # environment variable: the folder of runs that are known by name
+
+
+@dataclass(frozen=True)
+class Located:
+    """A picture (H, W, 3) uint8, and the people to look at: box, side of the crop, box score."""
+
+    picture: npt.NDArray[np.uint8]
+    people: list[tuple[Box, float, float | None]]
+
+
+@dataclass(frozen=True)
+class PersonDetails:
+    """A person with what the network saw: crop (S, S, 3) uint8 and heatmaps (J, S/4, S/4)."""
+
+    person: Person
+    crop: npt.NDArray[np.uint8]
+    heatmaps: npt.NDArray[np.float32]
+
+
+class PosePredictor:
+    """A trained run, ready for pictures: `PosePredictor.from_pretrained(run)(image)`.
+
+    Threads may share one; what they get does not depend on each other.
+
+    Args:
+        model: the run's network.
+        config: what the run says of it.
+        device: "auto", "cpu", "cuda" or "cuda:N".
+        amp: autocast of convolutions.
+        flip_test: average the heatmaps of each crop and of its mirror image.
+        detector: finds the people of a picture that comes without boxes.
+        folded: run the network as `softgate_ext.fold` makes it, which is faster and takes less
+            memory; False runs the model itself, whose weights may then still change.
+    """
+
+    def __init__(
+        self,
+        model: torch.nn.Module,
+        config: RunConfig,
+        device: str = "auto",
+        amp: Amp = "off",
+        flip_test: bool = False,
+        detector: PersonDetector | None = None,
+        folded: bool = True,
+    ) -> None:
+        if not (math.isfinite(config.box_margin) and config.box_margin > 0):
+            raise InputError(f"box_margin: got {config.box_margin}; takes a number more than 0")
+        self.config = config
+        self.skeleton = get_skeleton(config.skeleton)
+        self.detector = detector
+        codec = HeatmapCodec(config.image_size, config.image_size // 4, config.sigma)
+        network = model.to(resolve_device(device)).eval()
+        channels_last = config.training.channels_last
+        self._gates: dict[str, Tensor] = network.gates()  # type: ignore[operator]
+        self._infer = PoseInference(
+            fold(network, channels_last=channels_last) if folded else network,
+            codec,
+            self.skeleton,
+            amp,
+            flip_test,
+            channels_last,
+        )
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        path_or_name: Path | str,
+        weights: Which = "last",
+        device: str = "auto",
+        amp: Amp = "off",
+        flip_test: bool = False,
+        detect: bool | float = False,
+        folded: bool = True,
+    ) -> "PosePredictor":
+        """Loads a run that `softgate train` wrote.
+
+        Args:
+            path_or_name: its folder; or the name of one in the folder `runs`, or in the one that
+                the environment variable SOFTGATE_RUNS names.
+            weights: the `last` of the run, or those that were `best` on the people it watched.
+            device: `auto`, `cpu`, `cuda` or `cuda:N`.
+            amp: `off`, `bf16`, or `auto` (where the device multiplies it natively).
+            flip_test: average the heatmaps of a picture and of its mirror image.
+            detect: find the people of a picture that comes without boxes (needs the extra
+                `detect`); a number is the lowest score of a person, else 0.5.
+
+        Raises:
+            InputError: the run or the device cannot be used, or the extra is not installed.
+        """
+        model, config, _ = load_run(find_run(path_or_name), weights)
+        detector = None
+        if detect is not False:
+            detector = PersonDetector() if detect is True else PersonDetector(detect)
+        return cls(model, config, device, amp, flip_test, detector, folded)
+
+    @overload
+    def __call__(self, image: Picture, boxes: Boxes | None = None) -> list[Person]: ...
+    @overload
+    def __call__(
+        self,
+        image: list[Picture] | tuple[Picture, ...],
+        boxes: Sequence[Boxes | None] | None = None,
+    ) -> list[list[Person]]: ...
+    def __call__(self, image: Any, boxes: Any = None) -> list[Person] | list[list[Person]]:
+        """The people of a picture, one for each box; of a list of pictures, a list of these.
+
+        Args:
+            image: a path; an array (H, W, 3), RGB; a Pillow image; a tensor (3, H, W); arrays and
+                tensors of uint8, or floats from 0 to 1. Or a list of such pictures.
+            boxes: x, y, width, height of each person in pixels. Without them: the people that the
+                detector finds, or the whole picture as the box of one. For a list of pictures, a
+                list of boxes, or None, for each.
+
+        Raises:
+            InputError: a picture cannot be read or a box is empty or outside of it.
+        """
+        if not isinstance(image, list | tuple):
+            return self.predict([self.locate(as_picture(image), boxes)])[0]
+        if boxes is not None and (not isinstance(boxes, Sequence) or len(boxes) != len(image)):
+            got = f"{len(boxes)} lists" if isinstance(boxes, Sequence) else f"{boxes!r:.80}"
+            raise InputError(
+                f"boxes: got {got} for {len(image)} pictures; takes a list with one for each"
+            )
+        pairs = zip(image, [None] * len(image) if boxes is None else boxes, strict=True)
+        return self.predict([self.locate(as_picture(one), own) for one, own in pairs])
+
+    def locate(self, picture: npt.NDArray[np.uint8], boxes: Boxes | None = None) -> Located:
+        """Whom to look at in a picture (H, W, 3) uint8: its boxes checked, or people detected.
+
+        Raises:
+            InputError: a box is empty or outside of the picture.
+        """
+        height, width = picture.shape[:2]
+        margin = self.config.box_margin
+        if boxes is not None:
+            if not isinstance(boxes, Iterable) or isinstance(boxes, str):
+                raise InputError(f"boxes: got {boxes!r:.80}; takes a list with a box a person")
+            checked = [check_box(box, width, height) for box in boxes]
+            return Located(picture, [(box, max(box[2:]) * margin, None) for box in checked])
+        if self.detector is not None:
+            found = self.detector(picture)
+            return Located(picture, [(box, max(box[2:]) * margin, score) for box, score in found])
+        whole = (0.0, 0.0, float(width), float(height))
+        return Located(picture, [(whole, max(whole[2:]), None)])
+
+    def predict(self, located: Sequence[Located]) -> list[list[Person]]:
+        """The people of each picture; crops of several pictures share a forward pass."""
+        people: list[list[Person]] = [[] for _ in located]
+        for index, one in self._details(located):
+            people[index].append(one.person)
+        return people
+
+    def predict_with_heatmaps(self, located: Located) -> list[PersonDetails]:
+        """The people of one picture, with the crops and the heatmaps."""
+        return [one for _, one in self._details([located])]
+
+    def gates(self) -> dict[str, Tensor]:
+        """Values of the network's gates by block, from the image to the heatmaps."""
+        return self._gates
+
+    def _details(self, located: Sequence[Located]) -> Iterator[tuple[int, PersonDetails]]:
+        size = self.config.image_size
+        flat = [(index, one) for index, picture in enumerate(located) for one in picture.people]
+        for start in range(0, len(flat), CHUNK):
+            part = flat[start : start + CHUNK]
+            matrices = [
+                crop_affine((x + (w - 1) / 2, y + (h - 1) / 2), side, size)
+                for _, ((x, y, w, h), side, _) in part
+            ]
+            crops = np.stack(
+                [
+                    warp(located[index].picture, matrix, size)
+                    for (index, _), matrix in zip(part, matrices, strict=True)
+                ]
+            )
+            heatmaps = self._infer.heatmaps(torch.from_numpy(crops).permute(0, 3, 1, 2))
+            found, scores = self._infer.codec.decode(heatmaps)
+            joints = to_source(found.double().cpu().numpy(), np.stack(matrices))
+            rows = zip(part, joints, scores.cpu().numpy(), crops, heatmaps.cpu(), strict=True)
+            for (index, (box, _, sure)), where, score, crop, maps in rows:
+                person = Person(box, where, score, self.skeleton.joints, sure)
+                yield index, PersonDetails(person, crop, maps.numpy())
+
+
+def find_run(path_or_name: Path | str) -> Path:
+    """The folder of a run: of that name in `SOFTGATE_RUNS` (`runs`), else the path itself.
+
+    Raises:
+        InputError: it is neither a text nor a path.
+    """
+    path = as_path(path_or_name, "path_or_name", "the folder of a run, or its name in `runs`")
+    known = Path(os.environ.get(RUNS) or "runs")
+    with suppress(OSError):  # a name that cannot be one; whoever opens it says so
+        if len(path.parts) == 1 and not path.exists() and (known / path).is_dir():
+            return known / path
+    return path

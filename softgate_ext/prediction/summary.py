@@ -1,0 +1,103 @@
+"""What is known of each picture and frame, on its way into JSON and CSV."""
+
+import csv
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from softgate_ext.files.atomic import write_json, write_text
+from softgate_ext.files.folders import make_folder
+from softgate_ext.prediction.person import Person
+from softgate_ext.prediction.predict_config import Output
+from softgate_ext.prediction.sources import Source
+
+COLUMNS = ("file", "frame", "person", "x", "y", "w", "h", "joint", "joint_x", "joint_y", "score")
+SUMMARIES = ("predictions.json", "predictions.csv")
+
+
+@dataclass
+class Outcome:
+    """What `predict` did.
+
+    Attributes:
+        written: the files, in the order of the sources; then predictions.json and .csv.
+        failed: a sentence for each source that could not be used.
+        frames: pictures and frames looked at.
+        people: people in them.
+        seconds: time they took, without loading the network.
+    """
+
+    written: list[Path] = field(default_factory=list)
+    failed: list[str] = field(default_factory=list)
+    frames: int = 0
+    people: int = 0
+    seconds: float = 0.0
+
+    def throughput(self) -> str:
+        """How many there were, and how many a second."""
+        rate = self.frames / max(self.seconds, 1e-9)
+        return (
+            f"{self.frames} pictures, {self.people} people in {self.seconds:.2f} s: "
+            f"{rate:.1f} pictures/s, {self.people / max(self.seconds, 1e-9):.1f} people/s"
+        )
+
+
+class Summary:
+    """People found, source by source, and sentences about the sources that could not be used.
+
+    Args:
+        out: folder of what is written; created when there is something to write.
+        outputs: which of `json` and `csv` are wanted.
+    """
+
+    def __init__(self, out: Path, outputs: Sequence[Output]) -> None:
+        self.out, self.outputs = out, outputs
+        self.outcome = Outcome()
+        self.entries: dict[str, list[Any]] = {"images": [], "videos": [], "failed": []}
+        self._rows: list[tuple[Any, ...]] = []
+        self._made = False
+
+    def add(self, source: Source, frame: int | None, people: Sequence[Person]) -> None:
+        """The people of a picture, or of a frame of a video."""
+        self.outcome.frames += 1
+        self.outcome.people += len(people)
+        if "csv" not in self.outputs:
+            return
+        for index, person in enumerate(people):
+            box = [f"{value:g}" for value in person.box]
+            for name, (x, y), score in zip(person.names, person.joints, person.scores, strict=True):
+                where = f"{x:.3f}", f"{y:.3f}", f"{score:.4f}"
+                self._rows.append(
+                    (source, "" if frame is None else frame, index, *box, name, *where)
+                )
+
+    def fail(self, source: Source, error: Exception) -> str:
+        """The sentence about a source that could not be used."""
+        sentence = str(error)
+        if str(source) not in sentence:
+            sentence = f"{source}: {sentence}"
+        self.outcome.failed.append(sentence)
+        self.entries["failed"].append({"file": str(source), "error": sentence})
+        return sentence
+
+    def make_folder(self) -> None:
+        """Creates `out`, once."""
+        if not self._made:
+            make_folder(self.out)
+            self._made = True
+
+    def write(self, about: dict[str, Any]) -> None:
+        """Writes predictions.json, with `about` before the people, and predictions.csv."""
+        self.make_folder()
+        if "json" in self.outputs:
+            write_json(self.out / SUMMARIES[0], {**about, **self.entries})
+            self.outcome.written.append(self.out / SUMMARIES[0])
+        if "csv" in self.outputs:
+            text = io.StringIO()
+            writer = csv.writer(text, lineterminator="\n")
+            writer.writerow(COLUMNS)
+            writer.writerows(self._rows)
+            write_text(self.out / SUMMARIES[1], text.getvalue())
+            self.outcome.written.append(self.out / SUMMARIES[1])

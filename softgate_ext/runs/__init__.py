@@ -1,0 +1,1 @@
+"""A run's folder: its configuration, weights, training state and log."""

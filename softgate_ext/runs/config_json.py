@@ -1,0 +1,43 @@
+"""Dataclasses of options as JSON and back."""
+
+import dataclasses
+import json
+from os.path import commonprefix
+from typing import Any, TypeVar
+
+from softgate_ext.errors import InputError
+
+T = TypeVar("T")
+
+
+def to_json(config: Any) -> dict[str, Any]:
+    """A dataclass as a dictionary that `json` can write; paths become strings."""
+    result: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(config), default=str))
+    return result
+
+
+def from_json(kind: type[T], stored: Any, source: str) -> T:
+    """The dataclass `kind` from what `to_json` made of it; absent fields take their defaults.
+
+    Args:
+        kind: a dataclass.
+        stored: the dictionary.
+        source: where it was read, for the message.
+
+    Raises:
+        InputError: a field is unknown, missing without a default, or of another type.
+    """
+    # Here, since the help of the command line needs none of it.
+    from pydantic import TypeAdapter, ValidationError
+
+    try:
+        return TypeAdapter(kind).validate_json(json.dumps(stored), strict=True)
+    except ValidationError as error:
+        first, *others = error.errors(include_url=False)
+        # A choice of types has a fault for each of them, at a place of its own.
+        same = [first, *(fault for fault in others if fault["input"] == first["input"])]
+        places = [source, ".".join(map(str, commonprefix([fault["loc"] for fault in same])))]
+        faults = " or ".join(dict.fromkeys(fault["msg"].lower() for fault in same))
+        raise InputError(
+            f"{': '.join(filter(None, places))}: got {first['input']!r:.80}; {faults}"
+        ) from None

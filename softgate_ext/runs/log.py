@@ -1,0 +1,55 @@
+"""The log of a run: one line of JSON an epoch."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from softgate_ext.errors import InputError
+from softgate_ext.files.atomic import write_text
+
+Entry = dict[str, Any]
+
+
+def read_log(path: Path) -> list[Entry]:
+    """The entries of a log; a last line cut short by a killed process is left out.
+
+    Raises:
+        InputError: the file cannot be read, or another line is damaged.
+    """
+    try:
+        lines = path.read_bytes().splitlines() if path.is_file() else []
+    except OSError as error:
+        raise InputError(f"cannot read {path} ({error.strerror})") from error
+    entries: list[Entry] = []
+    for number, line in enumerate(lines, 1):
+        try:
+            entry = json.loads(line)
+        except ValueError:  # also UnicodeDecodeError
+            entry = None
+        if isinstance(entry, dict) and isinstance(entry.get("epoch"), int):
+            entries.append(entry)
+        elif number < len(lines) or entry is not None:
+            raise InputError(
+                f"{path} is damaged: line {number} is no entry of an epoch; remove that line"
+            )
+    return entries
+
+
+def append_entry(path: Path, entry: Entry) -> None:
+    """Adds one line to the log.
+
+    Raises:
+        InputError: the file cannot be written to.
+    """
+    try:
+        with open(path, "a", encoding="utf-8") as file:
+            file.write(json.dumps(entry) + "\n")
+    except OSError as error:
+        raise InputError(f"cannot write {path} ({error.strerror}); make room and resume") from error
+
+
+def rewind_log(path: Path, epochs: int) -> list[Entry]:
+    """Drops what follows the first `epochs` epochs, so that resuming does not log them twice."""
+    entries = [entry for entry in read_log(path) if entry["epoch"] <= epochs]
+    write_text(path, "".join(json.dumps(entry) + "\n" for entry in entries))
+    return entries

@@ -1,0 +1,139 @@
+"""What `softgate train` is told: a dataclass that is the command line."""
+
+import dataclasses
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from softgate_ext.runs.options import MOST_PEOPLE, STRICT, Amp, Device, Positional, require
+
+MOST_THREADS = 1024  # PyTorch takes a 32-bit number, and starts as many as it is told
+
+
+ModelOption = int | float | bool | str
+
+
+Schedule = Literal["cosine", "step", "paper"]
+
+
+@dataclass
+class TrainConfig:
+    """Train a pose network on LSP, MPII, FLIC or key points in COCO's form.
+
+    `torchrun --nproc-per-node N -m softgate_ext.cli train ...` trains with N processes.
+    """
+
+    __pydantic_config__ = STRICT
+
+    data: Positional[Path]
+    """Dataset as it unpacks (`softgate data check` says what it is); its test part is watched."""
+    out: Path
+    """Folder of the run: configuration, weights, training state, log and plots."""
+    extra: tuple[Path, ...] = ()
+    """More datasets to train on; joints are the same where their names are."""
+    cache: Path | None = None
+    """Folder for crops that are made once and then load quicker than the pictures."""
+    resume: bool = False
+    """Continue the run in `out`, on the same people; its stored configuration is the default for
+    every other option."""
+    model: str = "hybrid_2x48"
+    """Name of the network (`softgate info` lists them)."""
+    model_options: dict[str, ModelOption] = field(default_factory=dict)
+    """Options of the network as pairs, such as `gate block alpha_init 1.0`."""
+    init: Path | None = None
+    """Start from these weights: a run's folder or a .safetensors file; tensors of another name or
+    shape (such as the heatmaps of other joints) start anew."""
+    image_size: int = 256
+    """Side of the square crop in pixels; the heatmaps are a quarter of it."""
+    sigma: float = 1.0
+    """Standard deviation of the Gaussian targets, in heatmap pixels."""
+
+    epochs: int | None = None
+    """Passes over the training half, those before a resume included (when neither `epochs` nor
+    `minutes` is given, 100, or 200 by the schedule `paper`)."""
+    minutes: float | None = None
+    """Budget of wall time; the learning rate is annealed to reach its end with the budget."""
+    batch_size: int = 16
+    """People in a step, over all processes; nobody is left out, so some steps have one fewer."""
+    accumulate: int = 1
+    """Forward passes that a step is divided into, to save memory."""
+    optimizer: Literal["rmsprop", "adamw"] = "rmsprop"
+    """Rule that turns gradients into steps."""
+    lr: float = 2.5e-4
+    """Learning rate after the warm-up."""
+    schedule: Schedule = "cosine"
+    """`cosine` falls to 0; `step` divides by 10 at 60 % and again at 85 % of the training; `paper`
+    falls to 4 % by three equal factors, at epochs 75, 100 and 150 of 200 (its batch was 24)."""
+    warmup: float = 0.02
+    """Share of the training in which the learning rate rises linearly from 0."""
+    weight_decay: float = 0.0
+    """Weight decay of convolutions (gates, biases and normalisation are left alone)."""
+    clip: float | None = None
+    """Largest norm of the gradient; larger ones are scaled down to it."""
+    ema: float = 0.0
+    """Decay of the moving average of the weights, which is then evaluated and kept (0: off)."""
+    sync_bn: bool = False
+    """Normalise over the batches of all processes rather than each over its own."""
+
+    scale: float = 0.25
+    """Crops are scaled by up to this share, in both directions."""
+    rotation: float = 30.0
+    """Crops are rotated by up to this many degrees, in both directions."""
+    flip: float = 0.5
+    """Probability of mirroring a crop (left and right joints change places)."""
+    colour: float = 0.2
+    """Strength of the brightness, contrast and channel gains."""
+
+    holdout: int = 0
+    """People at the end of the training half to watch in place of the last half (0: none)."""
+    evaluate_every: int = 1
+    """Epochs between two evaluations of the watched people; the last epoch is always evaluated."""
+    watch: int = 0
+    """Watch only this many people, evenly spread (0: all)."""
+
+    seed: int = 0
+    """Seed of the initial weights, the order of the people and the augmentation."""
+    workers: int = 1
+    """Processes that read and crop images (0: none beside the training itself)."""
+    device: Device = "auto"
+    """`auto` (CUDA where there is one), `cpu`, `cuda` or `cuda:N`."""
+    amp: Amp = "auto"
+    """`bf16` autocast of convolutions; `auto` uses it where the device multiplies it natively."""
+    channels_last: bool = False
+    """Keep activations with channels innermost."""
+    compile: bool = False
+    """Compile the network with `torch.compile`; it pays in trainings of more than minutes."""
+    threads: int | None = None
+    """Threads of the CPU for the network (default: PyTorch's choice)."""
+    tensorboard: bool = False
+    """Also log for TensorBoard, into `out`/tensorboard (needs the extra `tensorboard`)."""
+    plots: bool = True
+    """Draw `out`/plots.png at the end."""
+
+    def check(self) -> None:
+        """Raises InputError for a value out of its range."""
+        for item in dataclasses.fields(self):
+            value = getattr(self, item.name)
+            if isinstance(value, float):
+                require(self, item.name, math.isfinite(value), "a finite number")
+        # The heatmaps are a quarter of the crop, and a peak is refined by its neighbours.
+        require(self, "image_size", 12 <= self.image_size <= 8192, "12 to 8192 pixels")
+        for name in ("batch_size", "accumulate", "evaluate_every"):
+            require(self, name, getattr(self, name) >= 1, "at least 1")
+        require(self, "batch_size", self.batch_size <= MOST_PEOPLE, f"up to {MOST_PEOPLE}")
+        require(self, "sigma", self.sigma <= self.image_size / 4, "up to the side of the heatmaps")
+        for name in ("lr", "sigma"):
+            require(self, name, getattr(self, name) > 0, "more than 0")
+        for name in ("holdout", "watch", "workers", "weight_decay", "rotation", "colour", "seed"):
+            require(self, name, getattr(self, name) >= 0, "0 or more")
+        for name in ("epochs", "minutes", "clip", "threads"):
+            value = getattr(self, name)
+            require(self, name, value is None or value > 0, "more than 0")
+        require(self, "seed", self.seed < 2**63, "less than 2**63")
+        require(self, "threads", (self.threads or 1) <= MOST_THREADS, f"up to {MOST_THREADS}")
+        for name in ("warmup", "ema", "scale"):
+            require(self, name, 0 <= getattr(self, name) < 1, "from 0 to below 1")
+        own = "options of the network; its joints are those of the data"
+        require(self, "model_options", "joints" not in self.model_options, own)
+        require(self, "flip", 0 <= self.flip <= 1, "a probability from 0 to 1")

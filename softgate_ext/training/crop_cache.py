@@ -1,0 +1,109 @@
+"""Where kept crops lie, and who makes them: the first process that needs them, at once."""
+
+import os
+import re
+import shutil
+from contextlib import suppress
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import Progress
+
+from softgate_ext.data.augment import Augmentation
+from softgate_ext.data.crops import CropCache, CropGeometry, fingerprints, write_crops
+from softgate_ext.data.dataset import PoseDataset
+from softgate_ext.data.poseset import PoseSet
+from softgate_ext.errors import InputError
+from softgate_ext.files.console import say
+from softgate_ext.files.folders import make_folder
+from softgate_ext.files.lock import FolderLock
+
+
+def pose_dataset(
+    people: PoseSet,
+    image_size: int,
+    cache: Path | None,
+    console: Console,
+    augment: Augmentation | None = None,
+    seed: int = 0,
+) -> PoseDataset:
+    """Crops of `people`, from those kept in `cache` unless that is None.
+
+    Raises:
+        InputError: As `cached_crops`.
+    """
+    crops = None if cache is None else cached_crops(people, image_size, augment, cache, console)
+    return PoseDataset(people, image_size, augment, seed, crops)
+
+
+def cached_crops(
+    people: PoseSet,
+    image_size: int,
+    augment: Augmentation | None,
+    folder: Path,
+    console: Console,
+) -> CropCache:
+    """The kept crops of `people`, made now unless `folder` has them.
+
+    They lie in a folder of their own, whose name says which pictures, geometry and contents they
+    are of; it appears when it is whole. Crops of pictures that have changed since are made anew
+    and take the place of the old ones. Of several processes one makes them and the others wait.
+
+    Raises:
+        InputError: A picture is missing or damaged, or `folder` cannot be written to or is full.
+    """
+    geometry = CropGeometry.of(image_size, augment)
+    asked, contents = fingerprints(people, geometry)
+    stem = f"{re.sub(r'[^A-Za-z0-9+_-]+', '-', people.name)[:64]}-{image_size}-{asked[:12]}"
+    target = folder / f"{stem}-{contents[:16]}"
+    found = _open(target)
+    if found is not None:
+        return found
+    make_folder(folder, "cache")
+    try:
+        lock = FolderLock(folder, "cache")
+    except InputError:
+        say(console, f"waiting for another process that makes crops in {folder}")
+        lock = FolderLock(folder, "cache", wait=True)
+    try:
+        found = _open(target)
+        if found is not None:
+            return found
+        _remove_older(folder, stem)
+        _make(target, people, geometry, console)
+    finally:
+        lock.release()
+    return CropCache(target)
+
+
+def _open(target: Path) -> CropCache | None:
+    try:
+        return CropCache(target) if target.is_dir() else None
+    except (InputError, OSError):  # damaged after it was made, or no name for a folder
+        return None
+
+
+def _make(target: Path, people: PoseSet, geometry: CropGeometry, console: Console) -> None:
+    scratch = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    try:
+        scratch.mkdir()
+        with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
+            task = bar.add_task(f"crops of {people.name}", total=len(people))
+            threads = min(8, os.cpu_count() or 1)
+            write_crops(scratch, people, geometry, threads, lambda n: bar.update(task, completed=n))
+        shutil.rmtree(target, ignore_errors=True)
+        os.replace(scratch, target)
+    except OSError as error:
+        raise InputError(
+            f"cache: cannot write the crops of {people.name} to {target.parent} "
+            f"({error.strerror or error}); give a folder with more room, or none"
+        ) from error
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _remove_older(folder: Path, stem: str) -> None:
+    """Removes crops of other contents, and what killed processes left; others may still read it."""
+    for old in (*folder.glob(f"{stem}-*"), *folder.glob(f".{stem}-*.tmp")):
+        with suppress(OSError):
+            shutil.rmtree(old)

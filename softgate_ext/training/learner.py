@@ -1,0 +1,196 @@
+"""One step of training: forward, loss, backward, update; and all that a resume must restore."""
+
+import inspect
+import math
+from collections.abc import Sequence
+from contextlib import nullcontext
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+from torch.optim.swa_utils import AveragedModel
+
+from softgate_ext.inference.device import autocast
+from softgate_ext.inference.pose_inference import to_input
+from softgate_ext.models import PoseModel
+from softgate_ext.nn import SyncBatchNorm2d
+from softgate_ext.pose.codec import HeatmapCodec
+from softgate_ext.runs.checkpoint import check_architecture
+from softgate_ext.runs.train_config import TrainConfig
+from softgate_ext.training.loss import heatmap_loss
+from softgate_ext.training.processes import Group
+
+Tensors = Sequence[Tensor]
+
+
+def make_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
+    """RMSprop or AdamW; only tensors of two or more dimensions (convolutions) decay."""
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    groups = [
+        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": config.weight_decay},
+        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+    if config.optimizer == "adamw":
+        return torch.optim.AdamW(groups, lr=config.lr)
+    return torch.optim.RMSprop(groups, lr=config.lr)
+
+
+class Learner:
+    """A network in training: weights, optimizer, moving average, and the count of skipped steps.
+
+    A step whose loss or gradient is not finite changes nothing, running statistics included. Where
+    there are several processes, all of them make each step, with their share of the batch.
+
+    Attributes:
+        model: the network itself, whatever it is wrapped in to be called.
+        evaluated: the network to evaluate and keep: the moving average where there is one.
+        steps, skipped: steps so far, and how many of them were not finite.
+    """
+
+    def __init__(
+        self, model: PoseModel, codec: HeatmapCodec, config: TrainConfig, group: Group
+    ) -> None:
+        self.codec, self.config, self.group = codec, config, group
+        self.device = group.device
+        self.model = model.to(self.device)
+        if config.channels_last:
+            self.model = self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.average = None
+        self.evaluated = self.model
+        if config.ema:
+            self.average = AveragedModel(self.model, multi_avg_fn=self._follow, use_buffers=True)
+            self.evaluated = cast(PoseModel, self.average.module.requires_grad_(False))
+        if config.sync_bn:
+            SyncBatchNorm2d.convert(self.model)
+        self.optimizer = make_optimizer(self.model, config)
+        self.steps = 0
+        self.skipped = 0
+        self._parameters = [p for p in self.model.parameters() if p.requires_grad]
+        self._buffers = list(self.model.buffers())
+        self._good_buffers = [buffer.clone() for buffer in self._buffers]
+        self._parallel: DistributedDataParallel | None = None
+        if group.size > 1:
+            # Statistics are shared at the end of an epoch, in `share_statistics`. Not every PyTorch
+            # that this package works with knows the new name of the option.
+            known = inspect.signature(DistributedDataParallel).parameters
+            new, old = "forward_sync_buffers", "broadcast_buffers"
+            self._parallel = DistributedDataParallel(
+                self.model,
+                device_ids=[self.device] if self.device.type == "cuda" else None,
+                gradient_as_bucket_view=True,
+                **{new if new in known else old: False},  # type: ignore[arg-type]
+            )
+        self._call = cast(nn.Module, self._parallel or self.model)
+        if config.compile:
+            self._call = cast(nn.Module, torch.compile(self._call))
+
+    def step(self, batch: dict[str, Tensor], factor: float) -> float:
+        """One update at `factor` times the learning rate.
+
+        Args:
+            batch: this process's share, `accumulate` people or more.
+            factor: of the learning rate.
+
+        Returns:
+            The loss of the batch of all processes, NaN when the step was skipped.
+        """
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.config.lr * factor
+        self.model.train()
+        self.optimizer.zero_grad(set_to_none=True)
+        loss = self._backward(batch)
+        gradients = [p.grad for p in self._parameters if p.grad is not None]
+        norm = torch.nn.utils.get_total_norm(gradients)
+        value, size = torch.stack([loss, norm]).tolist()
+        self.steps += 1
+        if not (math.isfinite(value) and math.isfinite(size)):
+            self.skipped += 1
+            _copy(self._buffers, self._good_buffers)
+            return math.nan
+        if self.config.clip is not None:
+            torch.nn.utils.clip_grads_with_norm_(self._parameters, self.config.clip, norm)
+        self.optimizer.step()
+        _copy(self._good_buffers, self._buffers)
+        if self.average is not None:
+            self.average.update_parameters(self.model)
+        return float(value)
+
+    def _backward(self, batch: dict[str, Tensor]) -> Tensor:
+        """The loss of the batch of all processes; leaves its gradient in the parameters."""
+        images = to_input(batch["image"], self.device, self.config.channels_last)
+        joints = batch["joints"].to(self.device, non_blocking=True)
+        weights = batch["weights"].to(self.device, non_blocking=True)
+        targets = self.codec.encode(joints, weights)
+        # DistributedDataParallel averages the gradients, so each loss is of the average count.
+        count = self.group.total(weights.sum()) / self.group.size
+        loss = torch.zeros((), device=self.device)
+        chunks = [t.tensor_split(self.config.accumulate) for t in (images, targets, weights)]
+        for index, (image, target, weight) in enumerate(zip(*chunks, strict=True), 1):
+            last, parallel = index == self.config.accumulate, self._parallel
+            with nullcontext() if last or parallel is None else parallel.no_sync():
+                with autocast(self.device, self.config.amp):
+                    heatmaps = self._call(image)
+                part = heatmap_loss(heatmaps, target, weight, count)
+                part.backward()
+            loss += part.detach()
+        return self.group.total(loss) / self.group.size
+
+    @torch.no_grad()
+    def _follow(self, averages: Tensors, current: Tensors, _: object) -> None:
+        # Early on the average forgets faster, or it would hold the first weights for long.
+        done = self.steps - self.skipped
+        share = 1.0 - min(self.config.ema, done / (9 + done))
+        if averages[0].is_floating_point():
+            torch._foreach_lerp_(list(averages), list(current), share)
+        else:
+            _copy(averages, current)
+
+    def share_statistics(self) -> None:
+        """Gives all processes the mean of their running statistics."""
+        if self.group.size == 1 or self.config.sync_bn:
+            return
+        averaged = [] if self.average is None else [*self.evaluated.buffers()]
+        statistics = [b for b in [*self._buffers, *averaged] if b.is_floating_point()]
+        mean = self.group.total(torch.cat([b.flatten() for b in statistics])) / self.group.size
+        parts = mean.split([b.numel() for b in statistics])
+        _copy(statistics, [m.view_as(b) for m, b in zip(parts, statistics, strict=True)])
+        _copy(self._good_buffers, self._buffers)
+
+    def state(self) -> dict[str, Any]:
+        """All that `restore` needs to go on as if nothing had happened."""
+        return {
+            "model": self.model.state_dict(),
+            "average": None if self.average is None else self.evaluated.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "steps": self.steps,
+            "skipped": self.skipped,
+            "rng": torch.get_rng_state(),
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Takes over what `state` returned.
+
+        Raises:
+            InputError: the state is of another architecture.
+        """
+        check_architecture("resume: the training state", state["model"], self.model)
+        self.model.load_state_dict(state["model"])
+        self.steps, self.skipped = state["steps"], state["skipped"]
+        if self.average is not None:
+            # A moving average that is switched on by the resume starts at the weights.
+            self.evaluated.load_state_dict(state["average"] or state["model"])
+            self.average.n_averaged.fill_(self.steps - self.skipped if state["average"] else 0)
+        decays = [group["weight_decay"] for group in self.optimizer.param_groups]
+        self.optimizer.load_state_dict(state["optimizer"])
+        # The configuration's, which may be new: loading brings the stored ones back.
+        for group, decay in zip(self.optimizer.param_groups, decays, strict=True):
+            group["weight_decay"] = decay
+        torch.set_rng_state(state["rng"])
+        _copy(self._good_buffers, self._buffers)
+
+
+@torch.no_grad()
+def _copy(targets: Tensors, sources: Tensors) -> None:
+    for target, source in zip(targets, sources, strict=True):
+        target.copy_(source)

@@ -1,0 +1,87 @@
+"""The people that a training is about: those to train on and those to watch."""
+
+import os
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+
+from softgate_ext.data.formats import open_dataset, recognise
+from softgate_ext.data.images import read_image
+from softgate_ext.data.join import join, to_skeleton
+from softgate_ext.data.poseset import EmptySplit, PoseSet
+from softgate_ext.errors import InputError
+from softgate_ext.runs.train_config import TrainConfig
+
+
+def split_people(config: TrainConfig) -> tuple[PoseSet, PoseSet]:
+    """The people to train on and the people to watch, with the same joints: those of all sets."""
+    _refuse_twice(config)
+    train = open_dataset(config.data, "train", argument="data")
+    if config.holdout == 0:
+        try:
+            watched = open_dataset(config.data, "test", argument="data")
+        except EmptySplit as error:
+            raise InputError(
+                f"holdout: got 0, but {error.fault}; takes how many people of the training part to watch "
+                "in place of training on them"
+            ) from None
+    elif config.holdout < len(train):
+        kept = len(train) - config.holdout
+        train, watched = train.subset(range(kept)), train.subset(range(kept, len(train)))
+    else:
+        raise InputError(f"holdout: got {config.holdout}; takes fewer than {len(train)} people")
+    if 0 < config.watch < len(watched):
+        watched = watched.subset(np.linspace(0, len(watched) - 1, config.watch).astype(int))
+    train = join([train, *(open_dataset(path, "train", argument="extra") for path in config.extra)])
+    return train, to_skeleton(watched, train.skeleton)
+
+
+def _refuse_twice(config: TrainConfig) -> None:
+    """Raises InputError where `extra` names a dataset that is there already.
+
+    Its people would count twice, and those held out of the one would be trained on in the other.
+    """
+    known = {recognise(config.data, "data").path.resolve()}
+    for path in config.extra:
+        place = recognise(path, "extra").path.resolve()
+        if place in known:
+            raise InputError(
+                f"extra: got {path}, which data or extra names already; takes other datasets"
+            )
+        known.add(place)
+
+
+def check_pictures(paths: Iterable[Path]) -> None:
+    """Reads every picture once, since one that is damaged would cost the epoch that comes upon it.
+
+    Raises:
+        InputError: a picture is missing or damaged.
+    """
+
+    def read(path: Path) -> None:
+        read_image(path)
+
+    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+        try:
+            for _ in pool.map(read, dict.fromkeys(paths)):
+                pass
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+
+
+def box_margin(people: PoseSet) -> float:
+    """Median of the side of the crop over the longer side of the box around the joints."""
+    seen = people.labelled[..., None]
+    low = np.where(seen, people.joints, np.inf).min(1)
+    high = np.where(seen, people.joints, -np.inf).max(1)
+    longer = (high - low).max(1)
+    usable = np.isfinite(longer) & (longer > 0)
+    if not usable.any():
+        raise InputError(
+            f"data: nobody of {people.name} has two labelled joints to train on; takes people who "
+            "have"
+        )
+    return round(float(np.median(people.sizes[usable] / longer[usable])), 4)

@@ -1,0 +1,130 @@
+"""What a training starts from, made and checked before its first file is written."""
+
+import copy
+from dataclasses import dataclass, replace
+
+import torch
+from rich.console import Console
+
+from softgate_ext.data.poseset import PoseSet
+from softgate_ext.errors import InputError
+from softgate_ext.evaluation.measure import measure_mean_pose
+from softgate_ext.files.console import say
+from softgate_ext.files.folders import check_outside
+from softgate_ext.models import PoseModel, create_model
+from softgate_ext.pose.metrics import PCK
+from softgate_ext.runs.checkpoint import init_weights
+from softgate_ext.runs.config_json import to_json
+from softgate_ext.runs.run_config import RunConfig
+from softgate_ext.runs.train_config import TrainConfig
+from softgate_ext.training.order import EpochBatches
+from softgate_ext.training.people import box_margin, check_pictures, split_people
+from softgate_ext.training.processes import Group
+
+
+@dataclass(frozen=True)
+class Start:
+    """What a training starts from.
+
+    Attributes:
+        train_set, watched: the people.
+        order: how they come, this process's share.
+        model: the network as initialised, on the CPU.
+        run: what is kept of it.
+        baseline: PCK of the constant mean pose on the people watched.
+    """
+
+    train_set: PoseSet
+    watched: PoseSet
+    order: EpochBatches
+    model: PoseModel
+    run: RunConfig
+    baseline: PCK
+
+
+def prepare(config: TrainConfig, stored: RunConfig | None, group: Group, console: Console) -> Start:
+    """Reads the people and makes the network; the same in every process, but for the order.
+
+    Args:
+        config: the command.
+        stored: the run that is resumed.
+        group: the processes; each looks at a share of the pictures.
+        console: where the first process talks.
+
+    Raises:
+        InputError: the data or the options cannot be used, or not to go on with `stored`.
+    """
+    if config.threads is not None:
+        torch.set_num_threads(config.threads)
+    train_set, watched = split_people(config)
+    if stored is None:
+        for path in (config.data, *config.extra):
+            check_outside(config.out, path)
+    torch.manual_seed(config.seed)
+    options = {**config.model_options, "joints": len(train_set.skeleton)}
+    model = create_model(config.model, **options)
+    run = RunConfig(
+        model=model.config,
+        skeleton=train_set.skeleton.stored,
+        image_size=config.image_size,
+        sigma=config.sigma,
+        box_margin=box_margin(train_set),
+        training=replace(config, resume=False),
+    )
+    if stored is not None:
+        _check_same_network(stored, run)
+        if config.init != stored.training.init:
+            raise InputError(
+                f"init: got {config.init} beside resume, which goes on from the run's own weights; "
+                "takes a new run"
+            )
+    elif config.init is not None:
+        say(console, init_weights(config.init, model))
+    model.check_image_size(config.image_size)
+    baseline = measure_mean_pose(train_set, watched)
+    unread = [] if config.cache else train_set.image_paths  # making crops reads them all
+    pictures = [*unread, *watched.image_paths]
+    check_pictures(pictures[group.rank :: group.size])
+    order = EpochBatches(len(train_set), config.batch_size, config.seed, group.rank, group.size)
+    _try_step(model, config, order)
+    return Start(train_set, watched, order, model, run, baseline)
+
+
+def _try_step(model: PoseModel, config: TrainConfig, order: EpochBatches) -> None:
+    """Raises InputError where the network cannot train on such images or batches.
+
+    Two images show all that more would: what fails of itself is a normalisation that is left with
+    one value per channel.
+    """
+    people, size = order.smallest // config.accumulate, config.image_size
+    if people < 1:
+        raise InputError(
+            f"batch_size: got {config.batch_size}, of which some of {order.size} processes and "
+            f"{config.accumulate} forward passes would get nobody; takes more people, or fewer of "
+            "those"
+        )
+    if config.sync_bn:
+        people *= order.size
+    try:
+        with torch.no_grad():
+            copy.deepcopy(model).train()(torch.zeros(min(2, people), 3, size, size))
+    except InputError:
+        raise
+    except ValueError as error:
+        raise InputError(
+            f"batch_size: got {config.batch_size} of {order.count} people at image_size {size}, "
+            "where a normalisation has one value per channel left; takes more people in a forward "
+            "pass, or larger images"
+        ) from error
+
+
+def _check_same_network(stored: RunConfig, asked: RunConfig) -> None:
+    """Raises InputError unless a run of `stored` can go on as `asked`."""
+    before, now = to_json(stored), to_json(asked)
+    for entries in (before, now):
+        entries["optimizer"] = entries["training"]["optimizer"]
+    for name in ("model", "skeleton", "image_size", "sigma", "optimizer"):
+        if before[name] != now[name]:
+            raise InputError(
+                f"resume: the run has {name} {before[name]}, which cannot become {now[name]}"
+            )

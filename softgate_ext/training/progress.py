@@ -1,0 +1,67 @@
+"""What a training tells the person who waits: a bar on a terminal, plain lines elsewhere."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn
+
+from softgate_ext.files.console import say
+from softgate_ext.runs.log import Entry
+
+
+def clock(seconds: float) -> str:
+    """Seconds as m:ss or h:mm:ss."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def describe_epoch(entry: Entry, left: float) -> str:
+    """A log entry as a line to read; `left` is in seconds."""
+    words = [f"epoch {entry['epoch']:3d}", f"loss {entry['loss']:.3e}"]
+    if entry["pck"] is not None:
+        pooled, mean = entry["pck"]["pooled"], entry["pck"]["mean"]
+        words.append(f"PCK@0.2 {pooled:.1f} % pooled, {mean:.1f} % mean of joints")
+    words += [
+        f"lr {entry['lr']:.1e}",
+        f"{entry['images_per_second']:.0f} images/s",
+        f"waits {1000 * entry['wait_per_step']:.1f} ms/step",
+    ]
+    if entry["skipped"]:
+        words.append(f"{entry['skipped']} steps skipped")
+    return "  ".join([*words, f"{clock(left)} left"])
+
+
+class TrainingProgress:
+    """A bar over the whole training; `line` prints a lasting line above it."""
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        columns = (BarColumn(), TextColumn("{task.percentage:>3.0f} %  {task.description}"))
+        self._bar = Progress(*columns, console=console, transient=True)
+        self._task = self._bar.add_task("", total=1.0)
+
+    @contextmanager
+    def running(self) -> Iterator["TrainingProgress"]:
+        """Shows the bar while the block runs."""
+        if not self.console.is_terminal:
+            yield self
+            return
+        with self._bar:
+            yield self
+
+    def update(
+        self, done: float, epoch: int, images_per_second: float, wait: float, left: float
+    ) -> None:
+        """Moves the bar to the share `done`; the `wait` for a step's data and `left` in seconds."""
+        if self.console.is_terminal:
+            words = (
+                f"epoch {epoch}  {images_per_second:.0f} images/s  "
+                f"waits {1000 * wait:.0f} ms/step  {clock(left)} left"
+            )
+            self._bar.update(self._task, completed=done, description=words)
+
+    def line(self, text: str) -> None:
+        """Prints a line that stays."""
+        say(self.console, text)

@@ -1,0 +1,79 @@
+"""Where a training stands that is resumed, and whether it can go on as it is asked to."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from softgate_ext.data.poseset import PoseSet
+from softgate_ext.errors import InputError
+from softgate_ext.runs.run_config import RunConfig
+from softgate_ext.runs.train_config import TrainConfig
+from softgate_ext.training.schedule import Budget
+
+
+@dataclass(frozen=True)
+class Standing:
+    """What is done of a training.
+
+    Attributes:
+        epoch: whole epochs.
+        best: highest PCK of the people who are watched, percent; -1 before the first evaluation.
+        elapsed: seconds of training.
+        finished: whether nothing is left of its length.
+    """
+
+    epoch: int = 0
+    best: float = -1.0
+    elapsed: float = 0.0
+    finished: bool = False
+
+
+def who(train_set: PoseSet, watched: PoseSet) -> dict[str, str]:
+    """What a training state keeps of its people, to know them again wherever their files lie."""
+    return {"train": train_set.digest(), "watched": watched.digest()}
+
+
+def standing(
+    config: TrainConfig,
+    stored: RunConfig,
+    state: dict[str, Any],
+    people: dict[str, str],
+    steps: int,
+) -> Standing:
+    """Where the training of `state` stands in one of the length that `config` gives it.
+
+    Args:
+        config: the command that resumes.
+        stored: the run.
+        state: its training state.
+        people: as `who` tells them now.
+        steps: in an epoch, now.
+
+    Raises:
+        InputError: the people are others, or there are fewer epochs or minutes than are done.
+        LookupError, TypeError: `state` is not a training state.
+    """
+    before = state.get("people", people)  # states of earlier versions do not say
+    if before["train"] != people["train"]:
+        raise InputError(
+            "resume: data, extra and holdout give other people than the run was trained on; takes "
+            f"the same, or another --out, with --init {config.out} to start from its weights"
+        )
+    # The best of other people would keep these from ever having one.
+    best = state["best"] if before["watched"] == people["watched"] else -1.0
+    epoch, elapsed = state["epoch"], state["elapsed"]
+    budget = Budget(config.epochs, config.minutes, steps, elapsed, config.schedule)
+    # Refused rather than taken for done: who asks for fewer means to add them.
+    if budget.epochs is not None and budget.epochs < epoch:
+        raise InputError(
+            f"epochs: got {budget.epochs}, but {epoch} are done; takes more than {epoch} to go on, "
+            "those that are done included"
+        )
+    # The last step of a training may end a little after its time, hence only where it is changed.
+    minutes = config.minutes
+    changed = minutes != stored.training.minutes
+    if minutes is not None and changed and 60 * minutes < elapsed:
+        raise InputError(
+            f"minutes: got {minutes:g}, but {elapsed / 60:.1f} are spent; takes more than that to "
+            "go on, those that are spent included"
+        )
+    return Standing(epoch, best, elapsed, budget.progress(epoch * steps) >= 1)

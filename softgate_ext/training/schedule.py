@@ -1,0 +1,80 @@
+"""Learning rate as a function of how much of the training is done."""
+
+import math
+import time
+
+from softgate_ext.runs.train_config import Schedule
+
+# (share of the training from which it holds, factor). The paper's rate falls from 2.5e-4 to 1e-5
+# at epochs 75, 100 and 150 of 200; its reimplementations differ in between.
+_STEPS: dict[Schedule, tuple[tuple[float, float], ...]] = {
+    "step": ((0.6, 0.1), (0.85, 0.01)),
+    "paper": ((0.375, 0.04 ** (1 / 3)), (0.5, 0.04 ** (2 / 3)), (0.75, 0.04)),
+}
+
+
+def learning_rate_factor(
+    progress: float, schedule: Schedule = "cosine", warmup: float = 0.0
+) -> float:
+    """What the learning rate is multiplied by.
+
+    Args:
+        progress: share of the training that is done, 0 to 1.
+        schedule: "cosine" falls from 1 to 0; "step" is 1, 0.1 from 60 % and 0.01 from 85 %;
+            "paper" is 1, and 0.04 ** (1/3, 2/3, 1) from 37.5, 50 and 75 %.
+        warmup: share of the training in which the factor also rises linearly from 0.
+    """
+    progress = min(max(progress, 0.0), 1.0)
+    rise = min(1.0, progress / warmup) if warmup > 0 else 1.0
+    if schedule == "cosine":
+        return rise * 0.5 * (1.0 + math.cos(math.pi * progress))
+    return rise * min([1.0, *(factor for start, factor in _STEPS[schedule] if progress >= start)])
+
+
+def default_epochs(schedule: Schedule) -> int:
+    """Length of a training that is given none."""
+    return 200 if schedule == "paper" else 100
+
+
+class Budget:
+    """How much of a training is done, where its length is in epochs, in minutes, or in both.
+
+    The clock goes on from `elapsed`, so that a resumed training spends what was left. With both
+    lengths given, the one that is reached first ends the training. Steps are counted as if every
+    epoch had had `steps_per_epoch`, whatever the size of its batches was.
+    """
+
+    def __init__(
+        self,
+        epochs: int | None,
+        minutes: float | None,
+        steps_per_epoch: int,
+        elapsed: float = 0.0,
+        schedule: Schedule = "cosine",
+    ) -> None:
+        if epochs is None and minutes is None:
+            epochs = default_epochs(schedule)
+        self.epochs = epochs
+        self.steps = None if epochs is None else epochs * steps_per_epoch
+        self.seconds = None if minutes is None else minutes * 60.0
+        self._start = time.monotonic() - elapsed
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds of training so far, those before a resume included."""
+        return time.monotonic() - self._start
+
+    def progress(self, step: int) -> float:
+        """Share of the training done after `step` steps, 0 to 1."""
+        by_steps = step / self.steps if self.steps else 0.0
+        by_clock = self.elapsed / self.seconds if self.seconds else 0.0
+        return min(1.0, max(by_steps, by_clock))
+
+    def remaining(self, step: int, seconds_per_step: float) -> float:
+        """Seconds that are expected to be left after `step` steps of `seconds_per_step` each."""
+        left = []
+        if self.steps is not None:
+            left.append((self.steps - step) * seconds_per_step)
+        if self.seconds is not None:
+            left.append(self.seconds - self.elapsed)
+        return max(0.0, min(left))

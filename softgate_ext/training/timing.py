@@ -1,0 +1,87 @@
+"""How long training steps and forward passes take, taken in turns."""
+
+import statistics
+import time
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+
+from softgate_ext.backend import use_backend
+from softgate_ext.inference.device import resolve_device
+from softgate_ext.models import create_model
+from softgate_ext.pose.codec import HeatmapCodec
+from softgate_ext.runs.train_config import TrainConfig
+from softgate_ext.training.learner import Learner
+from softgate_ext.training.processes import Group
+
+
+def time_steps(
+    config: TrainConfig,
+    joints: int,
+    backends: Sequence[str] = ("auto", "reference"),
+    rounds: int = 12,
+) -> dict[str, float]:
+    """Median seconds of a whole training step (forward, loss, backward, update) by backend.
+
+    The backends take turns, so that whatever else the machine does falls on all of them alike;
+    two rounds of warming up are not counted. The batch is random: its values cost no time.
+
+    Args:
+        config: network, image size, batch size, precision, layout and device.
+        joints: heatmaps of the network.
+        backends: names that `use_backend` takes.
+        rounds: steps of each backend that count.
+    """
+    device = resolve_device(config.device)
+    torch.manual_seed(config.seed)
+    model = create_model(config.model, **{"joints": joints, **config.model_options})
+    codec = HeatmapCodec(config.image_size, config.image_size // 4, config.sigma)
+    learner = Learner(model, codec, config, Group(device))
+    size, people = config.image_size, config.batch_size
+    batch = {
+        "image": torch.randint(0, 256, (people, 3, size, size), dtype=torch.uint8),
+        "joints": torch.rand(people, joints, 2) * size,
+        "weights": torch.ones(people, joints),
+    }
+
+    def step(backend: str) -> None:
+        with use_backend(backend):
+            learner.step(batch, 1e-3)
+
+    return _in_turns({backend: partial(step, backend) for backend in backends}, device, rounds)
+
+
+def time_forward(
+    models: Mapping[str, nn.Module], images: Tensor, rounds: int = 12
+) -> dict[str, float]:
+    """Median seconds of a forward pass without gradients, by the name of the model, in turns.
+
+    Args:
+        models: networks on the device of `images`.
+        images: (N, 3, H, W).
+        rounds: passes of each model that count, after two that warm it up.
+    """
+
+    def forward(model: nn.Module) -> None:
+        with torch.inference_mode():
+            model(images)
+
+    calls = {name: partial(forward, model) for name, model in models.items()}
+    return _in_turns(calls, images.device, rounds)
+
+
+def _in_turns(
+    calls: Mapping[str, Callable[[], None]], device: torch.device, rounds: int
+) -> dict[str, float]:
+    seconds: dict[str, list[float]] = {name: [] for name in calls}
+    for turn in range(rounds + 2):
+        for name, call in calls.items():
+            start = time.perf_counter()
+            call()
+            if device.type == "cuda":
+                torch.cuda.synchronize(device)
+            if turn >= 2:
+                seconds[name].append(time.perf_counter() - start)
+    return {name: statistics.median(values) for name, values in seconds.items()}

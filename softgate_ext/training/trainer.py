@@ -1,0 +1,285 @@
+"""Training: from a folder of people to a run that evaluates, predicts and resumes."""
+
+import time
+from collections.abc import Callable
+from dataclasses import astuple
+from typing import Any
+
+import numpy as np
+import torch
+from rich.console import Console
+from torch.utils.data import Subset
+
+from softgate_ext.data.augment import Augmentation
+from softgate_ext.errors import InputError
+from softgate_ext.evaluation.comparison import left_out_words
+from softgate_ext.evaluation.measure import measurable, measure, pck_to_json
+from softgate_ext.figures.sheet import plot_sheet
+from softgate_ext.files.console import say
+from softgate_ext.inference.batches import in_one_sentence
+from softgate_ext.inference.device import resolve_device
+from softgate_ext.inference.interrupts import ctrl_c_waits
+from softgate_ext.inference.pose_inference import PoseInference, predict_people
+from softgate_ext.pose.codec import HeatmapCodec
+from softgate_ext.runs import checkpoint
+from softgate_ext.runs.log import Entry
+from softgate_ext.runs.run_config import RunConfig
+from softgate_ext.runs.run_folder import RunFolder
+from softgate_ext.runs.train_config import TrainConfig
+from softgate_ext.training.crop_cache import pose_dataset
+from softgate_ext.training.learner import Learner
+from softgate_ext.training.order import training_loader
+from softgate_ext.training.preflight import prepare
+from softgate_ext.training.processes import Group, joined
+from softgate_ext.training.progress import TrainingProgress, describe_epoch
+from softgate_ext.training.resume import Standing, standing, who
+from softgate_ext.training.schedule import Budget, learning_rate_factor
+from softgate_ext.training.tensorboard import Board, require_tensorboard
+
+
+class Trainer:
+    """One training, new or resumed, by one process or by each of several.
+
+    The random order, augmentation and initial weights follow from the seed, so that training N
+    epochs at once and in several resumed parts gives the same weights (with `epochs`; a budget in
+    `minutes` depends on the clock). Nothing of it follows from the number of processes: with
+    `sync_bn` they make the very steps that one makes, but for rounding.
+
+    Args:
+        config: the command.
+        console: where the first process talks.
+        group: the processes; this one alone by default.
+
+    Raises:
+        InputError: the configuration, the data or the run cannot be used.
+    """
+
+    def __init__(
+        self, config: TrainConfig, console: Console | None = None, group: Group | None = None
+    ) -> None:
+        self.config = config
+        self.group = Group(resolve_device(config.device)) if group is None else group
+        self.console = (console or Console()) if self.group.leads else Console(quiet=True)
+        self.folder = RunFolder(config.out)
+        self.board: Board | None = None
+        # Everything that can be refused is, before the first file is written.
+        stored, state = self.group.from_first(self._open_run)
+        with self.group.together():
+            start = prepare(config, stored, self.group, self.console)
+        self.train_set, self.watched, self.order = start.train_set, start.watched, start.order
+        self.skeleton, self.run, self.baseline = start.train_set.skeleton, start.run, start.baseline
+        codec = HeatmapCodec(config.image_size, config.image_size // 4, config.sigma)
+        self.learner = Learner(start.model, codec, config, self.group)
+        augment = Augmentation(config.scale, config.rotation, config.flip, config.colour)
+        with self.group.together():
+            self.dataset = pose_dataset(
+                self.train_set, config.image_size, config.cache, self.console, augment, config.seed
+            )
+        self.loader = training_loader(self.dataset, self.order, config.workers, self.group.device)
+        self.inference = PoseInference(
+            self.learner.evaluated, codec, self.skeleton, channels_last=config.channels_last
+        )
+        self.people = who(self.train_set, self.watched)
+        self.history: list[Entry] = []
+        self.predicted: np.ndarray | None = None  # joints of the watched people, (N, J, 2)
+        with self.group.together():
+            at = Standing()
+            if stored is not None and state is not None:
+                at = self._restore(stored, state)
+            self.epoch, self.best, self.elapsed, self.finished = astuple(at)
+            if self.group.leads:
+                self.history = self.folder.claim(self.epoch)
+
+    def _open_run(self) -> tuple[RunConfig | None, dict[str, Any] | None]:
+        self.config.check()
+        if self.config.tensorboard:
+            require_tensorboard()
+        return self.folder.open(self.config.resume)
+
+    def train(self) -> list[Entry]:
+        """Trains to the end of the budget, then lets others use the folder.
+
+        Returns:
+            The log, in the first process.
+        """
+        try:
+            with ctrl_c_waits() as interrupted:
+                self._train(interrupted)
+            return self.history
+        finally:
+            self.folder.release()
+            if self.board is not None:
+                self.board.close()
+
+    def _train(self, interrupted: Callable[[], bool]) -> None:
+        config, group = self.config, self.group
+        budget = self._budget()
+        if self.finished:
+            say(self.console, f"{config.out} is trained; more --epochs or --minutes go on")
+            if not group.from_first((config.out / checkpoint.PLOTS).exists):
+                self._plot()  # the process that trained it was ended before
+            return
+        say(self.console, self._describe_run())
+        say(self.console, f"constant mean pose: PCK@0.2 {self.baseline.pooled:.1f} % pooled")
+        if left_out := int((~measurable(self.watched)).sum()):
+            say(self.console, left_out_words(left_out))
+        if config.tensorboard and group.leads:
+            self.board = Board(config.out / "tensorboard", self.epoch)
+        progress = TrainingProgress(self.console)
+        with progress.running():
+            while not self.finished:
+                self._epoch(budget, progress, interrupted)
+        self._plot()
+
+    def _plot(self) -> None:
+        """Draws the plot sheet."""
+        if not self.config.plots:
+            return
+        if self.predicted is None:
+            self.watch()
+        if self.group.leads and self.predicted is not None:
+            path = self.config.out / checkpoint.PLOTS
+            gates = self.learner.evaluated.gates()
+            pooled = self.baseline.pooled
+            plot_sheet(
+                path, self.history, pooled, self.watched, self.predicted, self.inference, gates
+            )
+            say(self.console, str(path))
+
+    def _describe_run(self) -> str:
+        config, group = self.config, self.group
+        words = [
+            f"{config.model}, {sum(p.numel() for p in self.learner.model.parameters()):,} "
+            f"parameters, {config.image_size} x {config.image_size}",
+            f"{len(self.train_set)} people to train on, {len(self.watched)} to watch",
+            f"{group.device}, amp {config.amp}"
+            + (f", {group.size} processes" if group.size > 1 else ""),
+        ]
+        return "; ".join(words)
+
+    def _epoch(
+        self, budget: Budget, progress: TrainingProgress, interrupted: Callable[[], bool]
+    ) -> None:
+        """One pass over the people, its evaluation, its log line and its files."""
+        config, learner = self.config, self.learner
+        epoch = self.epoch + 1
+        self.dataset.set_epoch(epoch)
+        self.order.epoch = epoch
+        losses: list[float] = []
+        people = len(self.train_set) / len(self.order)  # in a step, on average
+        skipped, waited = learner.skipped, 0.0
+        start = mark = time.monotonic()
+        # Not the learner's steps: before a resume, batches may have been of another size.
+        passed = self.epoch * len(self.order)
+        done = self._agree(budget, passed, interrupted)
+        for batch in in_one_sentence(self.loader):
+            waited += time.monotonic() - mark
+            factor = learning_rate_factor(done, config.schedule, config.warmup)
+            losses.append(learner.step(batch, factor))
+            passed += 1
+            done = self._agree(budget, passed, interrupted)
+            mark = time.monotonic()
+            seconds = (mark - start) / len(losses)
+            left = budget.remaining(passed, seconds)
+            progress.update(done, epoch, people / seconds, waited / len(losses), left)
+            if done >= 1:
+                break
+        seconds = (time.monotonic() - start) / len(losses)
+        skipped = learner.skipped - skipped
+        if skipped == len(losses):
+            raise self.group.refuse(
+                f"lr: at {config.lr} no step of epoch {epoch} had a finite loss and gradient; "
+                "take a lower one, or --amp off"
+            )
+        learner.share_statistics()
+        self.epoch, self.finished = epoch, done >= 1
+        entry: Entry = {
+            "epoch": epoch,
+            "step": learner.steps,
+            "loss": float(np.nanmean(losses)),
+            "lr": config.lr * factor,
+            "pck": self.watch() if self.finished or epoch % config.evaluate_every == 0 else None,
+            "images_per_second": round(people / seconds, 2),
+            "wait_per_step": round(waited / len(losses), 5),
+            "skipped": skipped,
+            "elapsed": round(budget.elapsed, 2),
+        }
+        self.elapsed = budget.elapsed
+        if self.group.leads:
+            self._keep(entry)
+        progress.line(describe_epoch(entry, budget.remaining(passed, seconds)))
+
+    def _agree(self, budget: Budget, passed: int, interrupted: Callable[[], bool]) -> float:
+        """How much is done after `passed` steps, by the first process's clock; all end here when
+        one is interrupted."""
+        done = budget.progress(passed)
+        own = torch.tensor([done * self.group.leads, float(interrupted())], dtype=torch.float64)
+        done, interruptions = self.group.total(own).tolist()
+        if interruptions:
+            raise KeyboardInterrupt
+        return done
+
+    def watch(self) -> dict[str, Any]:
+        """PCK@0.2 of the watched people as it stands."""
+        config, group, people = self.config, self.group, self.watched
+        with group.together():
+            dataset = pose_dataset(people, config.image_size, config.cache, self.console)
+        found = np.empty((0, len(self.skeleton), 2))
+        own = Subset(dataset, range(group.rank, len(people), group.size))
+        if len(own):
+            size = max(32, config.batch_size)
+            found, _ = predict_people(self.inference, own, size, config.workers)  # type: ignore[arg-type]
+        joints = np.empty((len(people), *found.shape[1:]))
+        for rank, part in enumerate(group.gather(found)):
+            joints[rank :: group.size] = part
+        self.predicted = joints
+        return pck_to_json(measure(joints, people), self.skeleton)
+
+    def _keep(self, entry: Entry) -> None:
+        """Writes what the epoch gave."""
+        self.history.append(entry)
+        best = entry["pck"] is not None and entry["pck"]["pooled"] > self.best
+        if best:
+            self.best = entry["pck"]["pooled"]
+        state = {
+            "learner": self.learner.state(),
+            "people": self.people,
+            "epoch": self.epoch,
+            "best": self.best,
+            "elapsed": self.elapsed,
+        }
+        self.folder.keep(self.run, entry, self.learner.evaluated.state_dict(), best, state)
+        if self.board is not None:
+            self.board.write(entry)
+
+    def _restore(self, stored: RunConfig, state: dict[str, Any]) -> Standing:
+        try:
+            at = standing(self.config, stored, state, self.people, len(self.order))
+            self.learner.restore(state["learner"])
+        except InputError:
+            raise
+        except (LookupError, TypeError, AttributeError, ValueError, RuntimeError) as error:
+            path = self.config.out / checkpoint.STATE
+            raise InputError(
+                f"resume: {path} is damaged, not a training state of this run; put a copy of it "
+                "back, or train into another folder"
+            ) from error
+        return at
+
+    def _budget(self) -> Budget:
+        config = self.config
+        steps = len(self.order)
+        return Budget(config.epochs, config.minutes, steps, self.elapsed, config.schedule)
+
+
+def train(config: TrainConfig, console: Console | None = None) -> list[Entry]:
+    """Trains as `config` says and returns the log, one entry an epoch.
+
+    Under `torchrun` every process calls this; the first alone writes and talks.
+
+    Raises:
+        InputError: the configuration, the data or the run cannot be used.
+        Elsewhere: another process failed.
+    """
+    with joined(config.device) as group:
+        return Trainer(config, console, group).train()

@@ -1,0 +1,318 @@
+"""The figures of a run, and of predictions in files."""
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from softgate_ext.data.lsp import read_lsp
+from softgate_ext.data.poseset import PoseSet
+from softgate_ext.errors import InputError
+from softgate_ext.evaluation.evaluate import evaluate
+from softgate_ext.evaluation.evaluate_arguments import check
+from softgate_ext.evaluation.evaluate_config import STDOUT, EvalConfig
+from softgate_ext.evaluation.joint_files import write_predictions
+from softgate_ext.evaluation.measure import (
+    measure,
+    measure_mean_pose,
+    pck_to_json,
+    protocol_for,
+    reference_lengths,
+    score,
+)
+from softgate_ext.pose.protocol import FLIC_PCK, PCKH, torso_pck
+from softgate_ext.pose.skeleton import FLIC, LSP, MPII
+from softgate_ext.prediction.predict import predict
+from softgate_ext.prediction.predict_config import PredictConfig
+from softgate_ext.runs.log import read_log
+
+
+@pytest.fixture
+def config(run: Path, people: Path) -> EvalConfig:
+    return EvalConfig(run, people, workers=0, device="cpu")
+
+
+def test_it_measures_what_the_training_watched(config: EvalConfig) -> None:
+    result = evaluate(config)
+    watched = read_log(config.run / "log.jsonl")[-1]["pck"]  # type: ignore[operator]
+    assert pck_to_json(result.scores["network"].pck, result.protocol.skeleton) == watched
+    assert result.people == 8
+
+
+def test_the_truth_is_right_and_a_shifted_truth_is_not(people: Path) -> None:
+    test = read_lsp(people, "test")
+    assert measure(test.joints, test).pooled == 100
+    torso = np.linalg.norm(test.joints[:, 9] - test.joints[:, 2], axis=-1)
+    for share, expected in ((0.19, 100), (0.21, 0)):
+        moved = test.joints + np.stack([share * torso, 0 * torso], -1)[:, None]
+        assert measure(moved, test).pooled == expected
+
+
+def test_the_mean_pose_of_one_person_fits_that_person(people: Path) -> None:
+    one = read_lsp(people, "train").subset([0])
+    assert measure_mean_pose(one, one).pooled == 100
+
+
+def main_figure(config: EvalConfig) -> float:
+    return evaluate(config).scores["network"].pck.pooled
+
+
+def test_how_the_network_is_run(config: EvalConfig) -> None:
+    assert main_figure(replace(config, batch_size=1)) == main_figure(config)
+    figures = evaluate(
+        replace(config, flip_test=True, scales=(1.0, 1.2), decoder="argmax")
+    ).to_json()
+    assert figures["flip_test"] is True and figures["decoder"] == "argmax"
+    assert figures["scales"] == [1.0, 1.2]
+    with pytest.raises(InputError, match=r"scales: got \[0.01\]; takes"):
+        evaluate(replace(config, scales=(0.01,)))
+
+
+def test_figures_as_json_and_as_a_table(config: EvalConfig, tmp_path: Path) -> None:
+    result = evaluate(replace(config, json=tmp_path / "figures.json"))
+    figures = json.loads((tmp_path / "figures.json").read_text())
+    assert figures["people"] == 8 and figures["metric"] == "PCK@0.2"
+    assert [row["name"] for row in figures["rows"]] == ["network", "mean pose"]
+    for row in figures["rows"]:
+        assert len(row["joints"]) == 14 and len(row["per_joint"]) == 7
+        assert row["mean"] == pytest.approx(np.mean(list(row["joints"].values())))
+        assert row["hidden"]["weighted_mean"] is None or row["hidden"]["weighted_mean"] >= 0
+    console = Console(width=80, record=True, quiet=False, file=open("/dev/null", "w"))  # noqa: SIM115
+    console.print(result.details())
+    text = console.export_text()
+    for words in ("left ankle", "Head", "mean pose", "weighted mean", "@0.1", "AUC", "visible"):
+        assert words in text
+
+
+@pytest.fixture
+def predicted(people: Path) -> tuple[np.ndarray, np.ndarray]:
+    """The truth of the test half, every joint but the ankles moved far away."""
+    truth = read_lsp(people, "test").joints.astype(np.float64)
+    moved = truth + 1000
+    moved[:, [0, 5]] = truth[:, [0, 5]]
+    return moved, np.ones(moved.shape[:2])
+
+
+@pytest.mark.parametrize("suffix", [".json", ".npz", ".mat", ".h5"])
+def test_predictions_of_others(
+    people: Path, predicted: tuple[np.ndarray, np.ndarray], tmp_path: Path, suffix: str
+) -> None:
+    if suffix == ".h5":
+        pytest.importorskip("h5py")
+    path = tmp_path / f"theirs{suffix}"
+    names = [image.name for image in read_lsp(people, "test").image_paths]
+    write_predictions(path, *predicted, LSP, names)
+    result = evaluate(EvalConfig(None, people, predictions=path))
+    columns = result.scores["predictions"].pck.grouped()
+    assert columns == {**dict.fromkeys(columns, 0.0), "Ank": 100.0}
+    assert "mean pose" in result.scores and result.people == 8
+
+
+def test_our_predictions_come_back_with_the_same_figures(
+    config: EvalConfig, people: Path, tmp_path: Path
+) -> None:
+    saved = tmp_path / "ours.npz"
+    ours = evaluate(replace(config, save_predictions=saved)).scores["network"]
+    again = evaluate(EvalConfig(people, predictions=saved)).scores["predictions"]
+    assert again.to_json() == ours.to_json()
+
+
+@pytest.fixture
+def pictures(people: Path, run: Path, tmp_path: Path) -> Path:
+    """What `softgate predict` writes about every picture of the dataset."""
+    out = tmp_path / "poses"
+    words = (str(people / "images"),)
+    predict(PredictConfig(run, words, out, outputs=("json",), device="cpu"))
+    return out / "predictions.json"
+
+
+def test_what_predict_writes_has_the_figures_of_the_run(
+    config: EvalConfig, people: Path, pictures: Path
+) -> None:
+    """Each picture of LSP is one person, whose crop is the whole of it; pictures of the other half
+    may be among them."""
+    splits: tuple[Any, ...] = ("all", "test")
+    for split in splits:
+        ours = evaluate(replace(config, split=split)).scores["network"]
+        again = evaluate(EvalConfig(people, predictions=pictures, split=split))
+        assert again.scores["predictions"].to_json() == ours.to_json()
+
+
+def test_pictures_that_do_not_tell_who_is_who_are_refused(people: Path, pictures: Path) -> None:
+    found = json.loads(pictures.read_text())
+
+    def refused(words: str) -> None:
+        pictures.write_text(json.dumps(found))
+        with pytest.raises(InputError, match=words) as caught:
+            evaluate(EvalConfig(people, predictions=pictures))
+        assert "\n" not in str(caught.value)
+
+    found["images"][9]["people"] *= 2
+    refused(r"has 2 of the people in im0010\.jpg and the dataset 1, .*; takes one in each picture")
+    found["images"][9]["people"] = []
+    refused(r"nobody for 1 of the 8 people, first in im0010\.jpg; takes .* an entry for each")
+    del found["images"]
+    refused("must hold a list of")
+
+
+def test_arguments_that_do_not_go_together(config: EvalConfig, tmp_path: Path) -> None:
+    for wrong, words in (
+        (EvalConfig(), "data: got none"),
+        (EvalConfig(config.run), "data: got none"),
+        (EvalConfig(None, config.data), "run and predictions: got neither"),
+        (replace(config, predictions=Path("x.npz")), "run and predictions: got both"),
+        (replace(config, reference=Path("x.npz")), "takes it alone"),
+        (replace(config, save_predictions=tmp_path / "x.txt"), "save_predictions: got .*x.txt"),
+        (EvalConfig(None, config.data, predictions=Path("x.txt")), "predictions: got x.txt"),
+        (EvalConfig(None, config.data, predictions=Path("x.npz")), "there is no file x.npz"),
+    ):
+        with pytest.raises(InputError, match=words):
+            evaluate(wrong)
+
+
+NETWORK: dict[str, Any] = {
+    "weights": "best", "flip_test": True, "scales": (1.0, 0.8), "decoder": "argmax",
+    "batch_size": 7, "workers": 0, "device": "cpu", "amp": "bf16",
+}  # fmt: skip
+FIGURES: dict[str, Any] = {"split": "train", "json": STDOUT, "save_predictions": Path("x.npz")}
+
+
+@pytest.mark.parametrize(
+    ("source", "idle"),
+    [
+        ({"reference": Path("x.npz")}, {**NETWORK, "origin": 0, "split": "train"}),
+        ({"predictions": Path("x.npz"), "data": Path("x")}, NETWORK),
+        ({"run": Path("r"), "data": Path("x")}, {"origin": 1}),
+        ({"run": Path("r"), "data": Path("x"), "submission": Path("x.mat")}, FIGURES),
+    ],
+    ids=["reference", "predictions", "run", "submission"],
+)
+def test_an_option_that_would_be_ignored_is_refused(
+    source: dict[str, Path], idle: dict[str, Any]
+) -> None:
+    """Before anything is read: none of these files exists."""
+    for name, value in idle.items():
+        with pytest.raises(InputError, match=f"^{name}: got .* beside a? ?.*; leave it out$"):
+            check(EvalConfig(**source, **{name: value}))  # type: ignore[arg-type]
+    check(EvalConfig(**source))  # type: ignore[arg-type]
+
+
+def test_ranges(config: EvalConfig) -> None:
+    with pytest.raises(InputError, match="^batch_size: got 0; takes 1 or more$"):
+        evaluate(replace(config, batch_size=0))
+    with pytest.raises(InputError, match="^workers: got -1; takes 0 or more$"):
+        evaluate(replace(config, workers=-1))
+
+
+def person(**changes: Any) -> PoseSet:
+    """Four people with MPII's joints and head boxes of 30 x 40 pixels."""
+    joints = np.random.default_rng(0).uniform(50, 90, (4, 16, 2)).astype(np.float32)
+    return PoseSet(
+        **{
+            "name": "few",
+            "skeleton": MPII,
+            "image_paths": [Path("x.jpg")] * 4,
+            "joints": joints,
+            "labelled": np.ones((4, 16), bool),
+            "visible": np.arange(4)[:, None].repeat(16, 1) < 2,
+            "centers": np.full((4, 2), 70, np.float32),
+            "sizes": np.full(4, 100, np.float32),
+            "head_boxes": np.array([[10, 10, 40, 50]] * 3 + [[np.nan] * 4], np.float32),
+            **changes,
+        }
+    )
+
+
+def test_mpii_is_measured_by_its_head_boxes() -> None:
+    people = person()
+    assert protocol_for(people) is PCKH
+    np.testing.assert_allclose(reference_lengths(people, PCKH), [30, 30, 30, np.nan])
+    moved = people.joints + np.array([14.9, 0])
+    moved[3] += 500
+    result = score(moved, people, PCKH)
+    assert result.pck.pooled == 100 and result.pck.counts.tolist() == [3] * 16
+    assert result.visible is not None and result.visible.pooled == 100
+    assert score(people.joints + np.array([15.1, 0]), people, PCKH).pck.pooled == 0
+
+
+def test_visible_and_hidden_are_told_apart_only_where_the_data_tell() -> None:
+    people = person(visible=np.ones((4, 16), bool))
+    assert score(people.joints, people, PCKH).visible is None
+
+
+def test_without_head_boxes_mpii_is_measured_by_the_torso() -> None:
+    for boxes in (None, np.full((4, 4), np.nan, np.float32)):
+        people = person(head_boxes=boxes)
+        assert protocol_for(people) == torso_pck(MPII)
+        ends = (
+            people.joints[:, MPII.index("left_shoulder")],
+            people.joints[:, MPII.index("right_hip")],
+        )
+        expected = np.linalg.norm(ends[0] - ends[1], axis=-1)
+        np.testing.assert_allclose(reference_lengths(people), expected, rtol=1e-6)
+
+
+def test_flic_is_measured_by_its_torso_boxes() -> None:
+    boxes = np.array([[0, 0, 30, 40]] * 4, np.float32)
+    joints = np.zeros((4, 11, 2), np.float32)
+    flags = np.ones((4, 11), bool)
+    people = person(
+        skeleton=FLIC, joints=joints, labelled=flags, visible=flags, head_boxes=None,
+        torso_boxes=boxes,
+    )  # fmt: skip
+    assert protocol_for(people) is FLIC_PCK
+    assert score(joints + np.float32(7), people, FLIC_PCK).pck.pooled == 100
+    assert score(joints + np.float32(7.1), people, FLIC_PCK).pck.pooled == 0
+
+
+@pytest.mark.parametrize("split", ["train", "all"])
+def test_other_halves(config: EvalConfig, split: str) -> None:
+    people = evaluate(replace(config, split=split)).people  # type: ignore[arg-type]
+    assert people == {"train": 8, "all": 16}[split]
+
+
+def test_wrong_input(config: EvalConfig, people: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="absent"):
+        evaluate(replace(config, data=tmp_path / "absent"))
+    with pytest.raises(InputError, match="there is no folder"):
+        evaluate(replace(config, run=tmp_path / "absent"))
+    with pytest.raises(InputError, match="batch_size"):
+        evaluate(replace(config, batch_size=0))
+    data = Path(shutil.copytree(people, tmp_path / "people"))
+    image = data / "images" / "im0012.jpg"
+    image.write_bytes(image.read_bytes()[:700])
+    for workers in (0, 1):
+        with pytest.raises(InputError, match="im0012.jpg") as caught:
+            evaluate(replace(config, data=data, workers=workers, json=tmp_path / "figures.json"))
+        assert "\n" not in str(caught.value)
+    assert not (tmp_path / "figures.json").exists()
+
+
+def test_people_without_a_labelled_torso_do_not_count(people: Path) -> None:
+    test = read_lsp(people, "test")
+    labelled = test.labelled.copy()
+    labelled[0, 9] = False
+    joints = test.joints.copy()
+    joints[0, 9] += 1000
+    some = replace(test, labelled=labelled, joints=joints)
+    result = measure(joints + 1000 * (np.arange(len(test)) == 0)[:, None, None], some)
+    assert result.pooled == 100 and result.counts.tolist() == [len(test) - 1] * 14
+    with pytest.raises(InputError, match="nobody of"):
+        measure(joints, replace(test, labelled=np.zeros_like(labelled)))
+
+
+def test_where_the_figures_go_is_checked_first(config: EvalConfig, tmp_path: Path) -> None:
+    for target in (tmp_path / "absent" / "x.json", tmp_path):
+        with pytest.raises(InputError, match="json: got"):
+            evaluate(replace(config, json=target, run=Path("absent")))
+
+
+def test_weights_selected_on_the_people_measured_are_called_so(config: EvalConfig) -> None:
+    assert evaluate(replace(config, weights="best")).about["selected_here"]
+    assert "selected by" in str(evaluate(replace(config, weights="best")).details().caption)
+    assert not evaluate(config).about["selected_here"]

@@ -1,0 +1,324 @@
+"""Batches: pictures and videos in, drawings, JSON and CSV out."""
+
+import csv
+import json
+import os
+import shutil
+import signal
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from softgate_ext.data.images import read_image
+from softgate_ext.errors import InputError
+from softgate_ext.files.atomic import write_json
+from softgate_ext.prediction import predict as batch
+from softgate_ext.prediction.predict import predict
+from softgate_ext.prediction.predict_config import PredictConfig
+from softgate_ext.prediction.sources import Source
+from softgate_ext.prediction.video import VideoReader, VideoWriter
+
+
+@pytest.fixture
+def pictures(people: Path, tmp_path: Path) -> Path:
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for number in (1, 2, 3):
+        shutil.copy(people / "images" / f"im000{number}.jpg", folder)
+    (folder / "notes.txt").write_text("no picture")
+    return folder
+
+
+@pytest.fixture
+def video(pictures: Path, tmp_path: Path) -> Path:
+    """Three frames, 80 x 80, five a second."""
+    path = tmp_path / "walk.mp4"
+    writer = VideoWriter(path, 5.0, 80, 80)
+    for name in ("im0001.jpg", "im0002.jpg", "im0003.jpg"):
+        writer.write(read_image(pictures / name))
+    writer.close()
+    return path
+
+
+@pytest.fixture
+def config(run: Path, pictures: Path, tmp_path: Path) -> PredictConfig:
+    return PredictConfig(run, (str(pictures),), tmp_path / "out", device="cpu")
+
+
+def written(config: PredictConfig) -> list[Path]:
+    """The drawings of a batch in which every source could be used."""
+    outcome = predict(config)
+    assert outcome.failed == []
+    return [path for path in outcome.written if path.suffix == ".png"]
+
+
+def stored(config: PredictConfig) -> dict[str, Any]:
+    return json.loads((config.out / "predictions.json").read_text())
+
+
+def test_overlays_and_joints_are_written(config: PredictConfig, pictures: Path) -> None:
+    overlays = written(config)
+    assert [path.name for path in overlays] == ["im0001.png", "im0002.png", "im0003.png"]
+    assert sorted(os.listdir(config.out)) == [*(p.name for p in overlays), "predictions.json"]
+    for entry, overlay in zip(stored(config)["images"], overlays, strict=True):
+        assert entry["overlay"] == overlay.name
+        picture = read_image(pictures / Path(entry["file"]).name)
+        assert picture.shape == (entry["height"], entry["width"], 3)
+        assert read_image(overlay).shape == picture.shape
+        (person,) = entry["people"]
+        assert person["box_xywh"] == [0, 0, entry["width"], entry["height"]]
+        assert len(person["joints"]) == 14
+        assert set(person["joints"]["left_knee"]) == {"x", "y", "score"}
+
+
+def test_overlays_differ_from_the_picture_only_where_joints_are_drawn(
+    config: PredictConfig, pictures: Path
+) -> None:
+    (sure, *_) = written(replace(config, min_score=-10.0))
+    picture = read_image(pictures / "im0001.jpg")
+    changed = (read_image(sure) != picture).any(-1).mean()
+    assert 0.0 < changed < 0.9
+    (unsure, *_) = written(replace(config, min_score=10.0))
+    assert (read_image(unsure) == picture).all()
+
+
+def test_boxes_from_a_file(config: PredictConfig, tmp_path: Path) -> None:
+    boxes = tmp_path / "boxes.json"
+    first, second = [4, 4, 30, 40], [10.5, 5.5, 20, 30]
+    write_json(
+        boxes,
+        [
+            {"file": "im0002.jpg", "bbox_xywh": first},
+            {"file": "pictures/im0002.jpg", "bbox_xywh": second},
+            {"file": "pictures/../pictures/im0001.jpg", "bbox_xywh": second},
+            {"file": str(tmp_path / "pictures" / "im0003.jpg"), "bbox_xywh": first},
+            {"file": "other/im0003.jpg", "bbox_xywh": second},
+            {"file": "elsewhere.jpg", "bbox_xywh": first},
+        ],
+    )
+    predict(replace(config, boxes=boxes))
+    entries = stored(config)["images"]
+    found = [[person["box_xywh"] for person in entry["people"]] for entry in entries]
+    assert found[1] == [first, second]
+    assert found[0] == [second] and found[2] == [first]
+
+
+@pytest.mark.parametrize("file", [None, "other/im0002.jpg", "/im0002.jpg", ""])
+def test_a_picture_without_a_box(config: PredictConfig, tmp_path: Path, file: str | None) -> None:
+    boxes = tmp_path / "boxes.json"
+    others = [{"file": f"im000{i}.jpg", "bbox_xywh": [0, 0, 9, 9]} for i in (1, 3)]
+    write_json(boxes, others + [{"file": file, "bbox_xywh": [0, 0, 9, 9]}] * (file is not None))
+    outcome = predict(replace(config, boxes=boxes))
+    (sentence,) = outcome.failed
+    assert sentence.startswith("boxes: ") and "has no entry for" in sentence
+    assert "im0002.jpg" in sentence and outcome.frames == 2
+
+
+def test_inputs_are_not_overwritten(config: PredictConfig, pictures: Path, tmp_path: Path) -> None:
+    Image.fromarray(read_image(pictures / "im0001.jpg")).save(pictures / "own.png")
+    before = {path.name: path.read_bytes() for path in pictures.iterdir()}
+    (tmp_path / "link").symlink_to(pictures)
+    for out in (pictures, tmp_path / "link"):
+        with pytest.raises(InputError, match="own.png would overwrite an input"):
+            predict(replace(config, out=out))
+    assert {path.name: path.read_bytes() for path in pictures.iterdir()} == before
+    boxes = pictures / "predictions.json"
+    write_json(boxes, [{"file": "im0001.jpg", "bbox_xywh": [0, 0, 9, 9]}])
+    with pytest.raises(InputError, match="predictions.json would overwrite an input"):
+        one = (str(pictures / "im0001.jpg"),)
+        predict(replace(config, images=one, boxes=boxes, out=pictures))
+
+
+def test_a_full_disk_is_one_sentence(
+    config: PredictConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(path: Path, canvas: np.ndarray) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(batch, "write_png", fail)
+    with pytest.raises(InputError, match="out: cannot write .*No space left"):
+        predict(config)
+    assert os.listdir(config.out) == []
+
+
+def test_pictures_of_one_name_get_overlays_of_two(config: PredictConfig, pictures: Path) -> None:
+    other = pictures.parent / "more"
+    shutil.copytree(pictures, other)
+    overlays = written(replace(config, images=(str(pictures / "im0001.jpg"), f"{other}/*1.jpg")))
+    assert [path.name for path in overlays] == ["im0001.png", "im0001-2.png"]
+
+
+@pytest.mark.parametrize(
+    "boxes",
+    [{"file": "a"}, [{"file": "a"}], [[1, 2, 3, 4]], 3, [{"file": 3, "bbox_xywh": []}]],
+    ids=str,
+)
+def test_a_boxes_file_of_another_kind(config: PredictConfig, tmp_path: Path, boxes: Any) -> None:
+    write_json(tmp_path / "boxes.json", boxes)
+    with pytest.raises(InputError, match="boxes: .* is not a list of"):
+        predict(replace(config, boxes=tmp_path / "boxes.json"))
+
+
+def test_nothing_is_written_when_an_option_is_wrong(
+    config: PredictConfig, pictures: Path, tmp_path: Path
+) -> None:
+    for wrong, words in (
+        ({"box": (0, 0, 5, 5), "boxes": tmp_path / "boxes.json"}, "give one of them"),
+        ({"box": (0, 0, 5, 5), "detect": True}, "give one of them"),
+        ({"batch_size": 0}, "batch_size: got 0"),
+        ({"max_frames": -1}, "max_frames: got -1"),
+        ({"outputs": ()}, "outputs: got none; takes one or more of overlay, json, csv"),
+        ({"outputs": ("json", "html")}, "outputs: got json html; takes"),
+        ({"min_score": float("nan")}, "min_score: got nan; takes"),
+        ({"detect_score": 0.7}, "detect_score: got 0.7 without detect"),
+        ({"out": pictures}, "out: got .*, whose pictures are read; takes another folder"),
+    ):
+        with pytest.raises(InputError, match=words):
+            predict(replace(config, **wrong))
+    assert not config.out.exists()
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="cannot write to the folder"):
+        predict(replace(config, out=tmp_path / "file" / "out"))
+
+
+def test_what_cannot_be_used_costs_a_sentence_and_the_others_go_on(
+    config: PredictConfig, pictures: Path
+) -> None:
+    cut = pictures / "im0002.jpg"
+    cut.write_bytes(cut.read_bytes()[:500])
+    (pictures / "text.png").write_text("no picture")
+    (pictures / "empty.mp4").write_bytes(b"")
+    told: list[str] = []
+    outcome = predict(config, told.append)
+    assert outcome.failed == told and len(told) == 3
+    for sentence, name in zip(told, ("im0002.jpg", "text.png", "empty.mp4"), strict=True):
+        assert name in sentence and "\n" not in sentence
+    entries = stored(config)
+    assert [Path(entry["file"]).name for entry in entries["images"]] == ["im0001.jpg", "im0003.jpg"]
+    assert [entry["error"] for entry in entries["failed"]] == told
+    assert sorted(os.listdir(config.out)) == ["im0001.png", "im0003.png", "predictions.json"]
+
+
+def test_where_nothing_can_be_used_nothing_is_written(config: PredictConfig) -> None:
+    outcome = predict(replace(config, box=(500, 0, 5, 5)))
+    assert len(outcome.failed) == 3 and "lies outside the picture" in outcome.failed[0]
+    assert outcome.written == [] and not config.out.exists()
+
+
+@pytest.mark.parametrize("size", [1, 2, 64])
+def test_forward_passes_are_shared_between_pictures(
+    config: PredictConfig, size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many share one, the joints are the same."""
+    passes = []
+    genuine = batch.PosePredictor.predict
+
+    def count(self: Any, located: Any) -> Any:
+        passes.append(len(located))
+        return genuine(self, located)
+
+    monkeypatch.setattr(batch.PosePredictor, "predict", count)
+    outcome = predict(replace(config, batch_size=size))
+    assert [n for n in passes if n] == {1: [1, 1, 1], 2: [2, 1], 64: [3]}[size]
+    assert outcome.frames == outcome.people == 3
+    assert "3 pictures, 3 people in" in outcome.throughput()
+
+
+def test_csv_holds_what_json_holds(config: PredictConfig, video: Path, pictures: Path) -> None:
+    sources = (str(pictures / "im0001.jpg"), str(video))
+    predict(replace(config, images=sources, outputs=("csv", "json"), box=(4, 5, 50, 60)))
+    assert sorted(os.listdir(config.out)) == ["predictions.csv", "predictions.json", "walk.jsonl"]
+    with open(config.out / "predictions.csv", encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 14 * 4
+    assert [rows[14 * i]["frame"] for i in range(4)] == ["", "0", "1", "2"]
+    joints = stored(config)["images"][0]["people"][0]["joints"]
+    for row, (name, joint) in zip(rows[:14], joints.items(), strict=True):
+        assert row["joint"] == name and float(row["joint_x"]) == joint["x"]
+        assert [row[key] for key in "xywh"] == ["4", "5", "50", "60"]
+
+
+def test_a_video_becomes_a_video_and_lines(config: PredictConfig, video: Path) -> None:
+    outcome = predict(replace(config, images=(str(video),), batch_size=2, min_score=-10.0))
+    assert [path.name for path in outcome.written] == ["walk.mp4", "walk.jsonl", "predictions.json"]
+    lines = [json.loads(line) for line in (config.out / "walk.jsonl").read_text().splitlines()]
+    assert [line["frame"] for line in lines] == [0, 1, 2]
+    assert [line["seconds"] for line in lines] == [0.0, 0.2, 0.4]
+    assert all(len(line["people"][0]["joints"]) == 14 for line in lines)
+    (entry,) = stored(config)["videos"]
+    assert entry["frames"] == 3 and entry["rate"] == 5.0
+    before, after = (
+        list(VideoReader(Source("video", v))) for v in (video, config.out / video.name)
+    )
+    assert len(after) == 3
+    for plain, drawn in zip(before, after, strict=True):
+        assert drawn.shape == plain.shape
+        assert np.abs(drawn.astype(int) - plain).mean() > 3  # more than coding it again changes
+
+
+def test_max_frames_ends_a_video(config: PredictConfig, video: Path) -> None:
+    outcome = predict(replace(config, images=(str(video),), outputs=("json",), max_frames=2))
+    assert outcome.frames == 2
+    assert [path.name for path in outcome.written] == ["walk.jsonl", "predictions.json"]
+
+
+class Camera:
+    """Stands for OpenCV's camera 7; another number is none."""
+
+    def __init__(self, number: int) -> None:
+        self.there = number == 7
+
+    def isOpened(self) -> bool:
+        return self.there
+
+    def get(self, what: int) -> float:
+        return 0.0
+
+    def read(self) -> tuple[bool, Any]:
+        return True, np.full((60, 80, 3), 99, np.uint8)
+
+    def release(self) -> None: ...
+
+
+def test_a_camera(config: PredictConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cv2, "VideoCapture", Camera)
+    outcome = predict(replace(config, images=("7", "8"), max_frames=2, outputs=("json",)))
+    assert outcome.failed == ["images: there is no camera 8 that can be opened"]
+    assert outcome.frames == 2 and (config.out / "camera7.jsonl").is_file()
+
+
+def test_ctrl_c_ends_a_camera_well(config: PredictConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    frames = 0
+
+    def read(self: Camera) -> tuple[bool, Any]:
+        nonlocal frames
+        frames += 1
+        if frames == 3:
+            signal.raise_signal(signal.SIGINT)
+        return True, np.full((60, 80, 3), 99, np.uint8)
+
+    monkeypatch.setattr(Camera, "read", read)
+    monkeypatch.setattr(cv2, "VideoCapture", Camera)
+    outcome = predict(replace(config, images=("7",)))
+    assert outcome.frames == 3
+    assert {path.name for path in outcome.written} >= {"camera7.mp4", "camera7.jsonl"}
+
+
+def test_ctrl_c_leaves_no_half_video(
+    config: PredictConfig, video: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def frames(self: VideoReader) -> Iterator[np.ndarray]:
+        for _ in range(9):
+            signal.raise_signal(signal.SIGINT)
+            yield np.zeros((60, 80, 3), np.uint8)
+
+    monkeypatch.setattr(VideoReader, "__iter__", frames)
+    with pytest.raises(KeyboardInterrupt):
+        predict(replace(config, images=(str(video),), batch_size=1))
+    assert os.listdir(config.out) == []

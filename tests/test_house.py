@@ -1,0 +1,148 @@
+"""The package as a house: who knows whom, what things are called, and what an import loads."""
+
+import ast
+import subprocess
+import sys
+from collections import defaultdict
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+PACKAGE = Path(__file__).resolve().parents[1] / "softgate_ext"
+
+# Who may know whom; what a room may know, all above it may know too.
+ARROWS: dict[str, set[str]] = {
+    "cli": {"commands", "page"},
+    "page": {"training"},
+    "commands": {"training"},
+    "training": {"figures"},
+    "figures": {"evaluation", "prediction"},
+    "evaluation": {"inference"},
+    "prediction": {"inference"},
+    "inference": {"runs"},
+    "runs": {"models", "data"},
+    "compiler": {"nn"},
+    "models": {"pose", "files", "nn"},
+    "data": {"pose", "files"},
+    "nn": {"ops"},
+    "ops": set(),
+    "pose": set(),
+    "files": set(),
+    "errors": set(),
+}
+# What counts as part of a room: the Triton kernels, which are installed into the package, and what
+# `ops`, `compiler` and `inference` have not taken in yet.
+LODGERS = {
+    "triton_kernels": "ops",
+    "backend": "ops",
+    "overrides": "ops",
+    "reference": "ops",
+    "triton_driver": "ops",
+    "conversion": "compiler",
+    "graphs": "compiler",
+    "folding": "inference",
+}
+
+
+LEAVING = ("conversion", "graphs", "folding")
+
+
+def sources() -> Iterator[Path]:
+    yield from sorted(PACKAGE.rglob("*.py"))
+
+
+@cache
+def known_to(room: str) -> frozenset[str]:
+    """What a room may know: what its arrows lead to, however far."""
+    return frozenset({room, "errors"}.union(*(known_to(below) for below in ARROWS[room])))
+
+
+def imported(path: Path) -> Iterator[tuple[int, str]]:
+    """Line and module of every import of this package, those inside functions included."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from ((node.lineno, alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}:{node.lineno} is relative"
+            module = node.module or ""
+            whole = module == PACKAGE.name
+            for name in [f"{module}.{a.name}" for a in node.names] if whole else [module]:
+                yield node.lineno, name
+
+
+def room_of(module: str) -> str:
+    name = module.split(".")[1]
+    return LODGERS.get(name, name)
+
+
+def test_arrows_run_one_way() -> None:
+    wrong = []
+    for path in sources():
+        inside = path.relative_to(PACKAGE)
+        own = room_of(f"softgate_ext.{inside.with_suffix('').as_posix().replace('/', '.')}")
+        if own in ("__init__", "_version") or inside.parts[0] in LEAVING:
+            continue
+        for line, module in imported(path):
+            if not module.startswith("softgate_ext."):
+                continue
+            other = room_of(module)
+            if other not in known_to(own) and other not in ("_version", "_C"):
+                wrong.append(f"{inside}:{line} imports {module}")
+    assert not wrong, "\n".join(wrong)
+
+
+def test_the_whole_house_is_named() -> None:
+    rooms = {p.name for p in PACKAGE.iterdir() if p.is_dir() and any(p.glob("*.py"))}
+    rooms |= {p.stem for p in PACKAGE.glob("*.py")} - {"__init__", "_version"}
+    assert {LODGERS.get(room, room) for room in rooms} <= set(ARROWS)
+
+
+def test_no_two_things_of_one_name() -> None:
+    files, classes = defaultdict(list), defaultdict(list)
+    for path in sources():
+        inside = path.relative_to(PACKAGE)
+        if inside.parts[0] in LEAVING:
+            continue
+        if not path.stem.startswith("__"):
+            files[path.stem].append(str(inside))
+        for node in ast.parse(path.read_text()).body:
+            if isinstance(node, ast.ClassDef):
+                classes[node.name].append(str(inside))
+    twice = {name: at for names in (files, classes) for name, at in names.items() if len(at) > 1}
+    assert not twice
+
+
+def loaded_by(statement: str) -> set[str]:
+    """The modules that a new interpreter has after a statement, and not before."""
+    code = f"import sys; before = set(sys.modules)\n{statement}\nprint(*set(sys.modules) - before)"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120
+    )
+    return set(done.stdout.splitlines()[-1].split())
+
+
+def test_the_package_loads_nothing_by_itself() -> None:
+    ours = {name for name in loaded_by("import softgate_ext") if "softgate" in name}
+    assert ours == {"softgate_ext", "softgate_ext._version", "softgate_ext.errors"}
+
+
+def test_its_ops_are_there_where_pytorch_is() -> None:
+    assert "softgate_ext.ops" in loaded_by("import torch, softgate_ext")
+    statement = "import softgate_ext, torch; softgate_ext.skip_merge; torch.ops.softgate.skip_merge"
+    assert "softgate_ext.page" not in loaded_by(statement)
+
+
+def test_help_needs_no_package() -> None:
+    for words in ("--help", "train --help", "data --help"):
+        loaded = loaded_by(
+            "from softgate_ext.cli import main\n"
+            f"try: main({words.split()})\nexcept SystemExit as end: assert not end.code"
+        )
+        assert not loaded & {"torch", "numpy", "scipy", "rich", "cv2", "PIL", "matplotlib"}
+
+
+def test_a_predictor_needs_no_datasets_and_no_figures() -> None:
+    loaded = loaded_by("from softgate_ext import PosePredictor")
+    assert not loaded & {"scipy", "matplotlib", "pandas", "tyro", "openvino", "h5py"}
+    readers = {"coco", "flic", "formats", "lsp", "mpii", "mpii_json", "matfile", "synthetic"}
+    assert not loaded & {f"softgate_ext.data.{name}" for name in readers}
