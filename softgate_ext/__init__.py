@@ -7,7 +7,7 @@ from softgate_ext._version import __version__
 from softgate_ext.backend import info, use_backend
 from softgate_ext.conversion import convert
 from softgate_ext.errors import InputError
-from softgate_ext.folding import fold
+from softgate_ext.inference.fold import fold
 from softgate_ext.ops import (
     bn_relu,
     gated_residual,

@@ -14,7 +14,7 @@ from softgate_ext.engine.checkpoint import load_run
 from softgate_ext.engine.config import ExportConfig
 from softgate_ext.engine.files import check_folder, make_folder, write_bytes
 from softgate_ext.errors import InputError
-from softgate_ext.folding import fold
+from softgate_ext.inference.fold import fold
 from softgate_ext.pose.codec import HeatmapCodec
 
 Format = Literal["onnx", "torch", "aoti"]

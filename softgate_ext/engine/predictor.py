@@ -21,7 +21,7 @@ from softgate_ext.engine.inference import PoseInference, to_source
 from softgate_ext.engine.person import Box, Person, check_box
 from softgate_ext.engine.picture import Picture, as_picture
 from softgate_ext.errors import InputError
-from softgate_ext.folding import fold
+from softgate_ext.inference.fold import fold
 from softgate_ext.paths import as_path
 from softgate_ext.pose.codec import HeatmapCodec
 from softgate_ext.pose.geometry import crop_affine, warp

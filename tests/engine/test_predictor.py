@@ -25,7 +25,7 @@ from softgate_ext.engine.person import Person, check_box
 from softgate_ext.engine.picture import as_picture
 from softgate_ext.engine.predictor import PosePredictor
 from softgate_ext.errors import InputError
-from softgate_ext.folding import Folded
+from softgate_ext.inference.fold import Folded
 
 
 @pytest.fixture(scope="module")
