@@ -15,7 +15,7 @@ from softgate_ext.errors import InputError
 if TYPE_CHECKING:
     from softgate_ext.backend import info, use_backend
     from softgate_ext.conversion import convert
-    from softgate_ext.folding import fold
+    from softgate_ext.inference.fold import fold
     from softgate_ext.ops import (
         bn_relu,
         gated_residual,
@@ -46,7 +46,7 @@ _WHERE = {
     "Person": "prediction.person",
     "PosePredictor": "prediction.predictor",
     "convert": "conversion",
-    "fold": "folding",
+    "fold": "inference.fold",
     "info": "backend",
     "use_backend": "backend",
 }

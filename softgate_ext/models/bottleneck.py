@@ -47,6 +47,7 @@ class Bottleneck(Chained):
         """Applies the block; the contract is that of `softgate_ext.nn.SoftGatedBlock`."""
         y, z = Pending.of(x).complete_bn_relu(self.bn1)
         f = self.conv1(z)
+        del z  # where no gradient keeps it, it is gone before the rest is computed
         f = self.conv2(bn_relu(f, self.bn2))
         f = self.conv3(bn_relu(f, self.bn3))
         if self.skip_conv is not None:

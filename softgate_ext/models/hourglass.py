@@ -4,8 +4,8 @@ from collections.abc import Callable
 from typing import Literal
 
 from torch import Tensor, nn
-from torch.nn import functional as F
 
+from softgate_ext.models.pool import max_pool_by_2
 from softgate_ext.nn import Pending
 from softgate_ext.nn.pending import Chained, call, hand_on
 
@@ -27,7 +27,7 @@ class Down(Chained):
         """(N, W, H, H) to the skip connection, same size, and (N, W, H/2, H/2)."""
         x = Pending.of(x)
         skip = call(self.skip, x, complete=False)
-        low = call(self.encoder, F.max_pool2d(x.complete(), 2), complete=False)
+        low = call(self.encoder, max_pool_by_2(x.complete()), complete=False)
         return hand_on(self, skip, complete), hand_on(self, low, complete)
 
 
@@ -52,8 +52,7 @@ class Up(Chained):
         self, x: Tensor | Pending, skip: Tensor | Pending, complete: bool = True
     ) -> Tensor | Pending:
         """(N, W, H/2, H/2) and its skip connection (N, W, H, H) to (N, W, H, H)."""
-        low = call(self.decoder, x)
-        merged = Pending.of(skip).merge(low, self.fusion)
+        merged = Pending.of(skip).merge(call(self.decoder, x), self.fusion)
         if self.conv is not None:
             return self.conv(merged.complete())
         return hand_on(self, merged, complete)

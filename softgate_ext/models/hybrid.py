@@ -8,12 +8,13 @@ from typing import Literal, get_args
 import torch
 import torch.fx
 from torch import Tensor, nn
-from torch.nn import functional as F
 
+from softgate_ext import ops
 from softgate_ext.errors import InputError
 from softgate_ext.models.base import PoseModel
 from softgate_ext.models.bottleneck import Bottleneck
 from softgate_ext.models.hourglass import Fusion, Hourglass, MakeBlock
+from softgate_ext.models.pool import max_pool_by_2
 from softgate_ext.nn import Gate, Pending, SoftGatedBlock, bn_relu
 from softgate_ext.nn.pending import Chained, call, hand_on
 
@@ -27,8 +28,15 @@ _BLOCKS = {"gated": SoftGatedBlock, "bottleneck": Bottleneck}
 class Stem(Chained):
     """Image to features at a quarter of its size; widths W/4, W/2, W/2, W."""
 
-    def __init__(self, width: int, make_block: MakeBlock):
+    mean: Tensor
+    std: Tensor
+
+    def __init__(
+        self, width: int, make_block: MakeBlock, mean: Sequence[float], std: Sequence[float]
+    ):
         super().__init__()
+        for name, values in (("mean", mean), ("std", std)):
+            self.register_buffer(name, torch.tensor([float(v) for v in values]), persistent=False)
         self.conv = nn.Conv2d(3, width // 4, 7, stride=2, padding=3, bias=False)
         self.bn = nn.BatchNorm2d(width // 4)
         self.block1 = make_block(width // 4, width // 2)
@@ -36,9 +44,14 @@ class Stem(Chained):
         self.block3 = make_block(width // 2, width)
 
     def forward(self, images: Tensor, complete: bool = True) -> Tensor | Pending:
-        """(N, 3, H, H) to (N, W, H/4, H/4)."""
-        x = call(self.block1, bn_relu(self.conv(images), self.bn))
-        x = call(self.block2, F.max_pool2d(x, 2), complete=False)
+        """(N, 3, H, H), RGB in [0, 1], to (N, W, H/4, H/4)."""
+        # Half models take float images, as autocast ones do.
+        x = self.conv(normalised(images, self.mean, self.std).to(self.conv.weight.dtype))
+        x = bn_relu(x, self.bn)
+        # The sum is left to this level, where what the block has read is released already.
+        x = call(self.block1, x, complete=False)
+        x = max_pool_by_2(Pending.of(x).complete())
+        x = call(self.block2, x, complete=False)
         return hand_on(self, call(self.block3, x, complete=False), complete)
 
 
@@ -60,12 +73,14 @@ class Stack(Chained):
     ) -> tuple[Tensor, Tensor | Pending | None]:
         """(N, W, H, H) to heatmaps (N, J, H, H) and the next input; None from the last stack."""
         x = Pending.of(x)
-        y = call(self.block, call(self.hourglass, x, complete=False))
-        features = bn_relu(self.conv(y), self.bn)
+        features = self.conv(call(self.block, call(self.hourglass, x, complete=False)))
+        features = bn_relu(features, self.bn)
         heatmaps = self.heatmaps(features)
-        if self.feedback_features is None or self.feedback_heatmaps is None:
+        if self.feedback_features is None:
             return heatmaps, None
-        feedback = self.feedback_features(features) + self.feedback_heatmaps(heatmaps)
+        feedback = self.feedback_features(features)
+        if self.feedback_heatmaps is not None:
+            feedback = feedback + self.feedback_heatmaps(heatmaps)
         return heatmaps, hand_on(self, Pending(x.complete(), (feedback,)), complete)
 
 
@@ -91,9 +106,6 @@ class HybridNet(PoseModel):
     Raises:
         InputError: for a value out of range.
     """
-
-    mean: Tensor
-    std: Tensor
 
     def __init__(
         self,
@@ -139,9 +151,7 @@ class HybridNet(PoseModel):
             },
         }
         make_block = partial(_BLOCKS[block], gate=gate, alpha_init=alpha_init)
-        self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1), persistent=False)
-        self.stem = Stem(width, make_block)
+        self.stem = Stem(width, make_block, mean, std)
         self.stacks = nn.ModuleList(
             Stack(
                 width,
@@ -182,14 +192,19 @@ class HybridNet(PoseModel):
                 often enough.
         """
         images = checked_images(images, self.step)
-        # Half models take float images, as autocast ones do.
-        x = ((images - self.mean) / self.std).to(self.stem.conv.weight.dtype)
-        features = call(self.stem, x, complete=False)
+        features = call(self.stem, images, complete=False)
         outputs = []
         for stack in self.stacks:
             heatmaps, features = call(stack, features, complete=False)
             outputs.append(heatmaps)
         return outputs
+
+
+@torch.fx.wrap  # a step of a traced graph: it asks for dtypes
+def normalised(images: Tensor, mean: Tensor, std: Tensor) -> Tensor:
+    """`(images - mean) / std`, (N, 3, H, W), in one pass and the wider dtype of the two."""
+    images = images.to(torch.promote_types(images.dtype, mean.dtype))
+    return ops.bn_relu(images, running_mean=mean, running_var=std.square(), eps=0.0, relu=False)
 
 
 @torch.fx.wrap  # a step of a traced graph: it asks for shapes, which a trace does not have

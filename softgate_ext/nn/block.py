@@ -95,6 +95,7 @@ class SoftGatedBlock(Chained):
         """
         y, z = Pending.of(x).complete_bn_relu(self.bn1)
         f1 = self.conv1(z)
+        del z  # where no gradient keeps it, it is gone before the rest is computed
         f2 = self.conv2(bn_relu(f1, self.bn2))
         f3 = self.conv3(bn_relu(f2, self.bn3))
         if self.skip_bn is not None and self.skip_conv is not None:

@@ -89,6 +89,7 @@ class PendingMerge(Pending):
 
     def __init__(self, skip: Pending, low: Tensor, mode: str):
         super().__init__(skip.x, skip.branches, skip.alpha)
+        del skip.x, skip.branches  # released where they are read, whoever else holds the skip
         self.low: Tensor | None = low
         self.mode = mode
 

@@ -10,7 +10,6 @@ import gradio
 from softgate_ext.figures.gate_histograms import gate_histograms
 from softgate_ext.files.png import write_png
 from softgate_ext.page.answer import FORMATS, Limits, answer
-from softgate_ext.page.guard import GATES
 from softgate_ext.page.serve_config import ServeConfig
 from softgate_ext.prediction.predictor import PosePredictor
 

@@ -15,8 +15,8 @@ from torch import Tensor
 
 from softgate_ext.errors import InputError
 from softgate_ext.files.paths import as_path
-from softgate_ext.folding import fold
 from softgate_ext.inference.device import resolve_device
+from softgate_ext.inference.fold import fold
 from softgate_ext.inference.pose_inference import PoseInference, to_source
 from softgate_ext.pose.codec import HeatmapCodec
 from softgate_ext.pose.geometry import crop_affine, warp

@@ -9,10 +9,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from softgate_ext.engine.detector import WEIGHTS
 
 from softgate_ext.cli import COMMANDS
 from softgate_ext.data.synthetic import draw_people
-from softgate_ext.engine.detector import WEIGHTS
 
 pytestmark = pytest.mark.slow
 OFFLINE = Path(__file__).parent / "offline"

@@ -12,7 +12,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
-from softgate_ext import InputError, fold
 from softgate_ext.conversion import convert
 
 C = 6
@@ -206,11 +205,6 @@ def test_isinstance_says_of_inputs_that_they_are_tensors():
     torch.testing.assert_close(converted(X), model(X))
     torch.testing.assert_close(converted([X[:, :2], X[:, 2:]]), model(X))
     assert "isinstance" not in globals() and "isinstance" not in vars(torch)
-
-    folded = fold(model)
-    torch.testing.assert_close(folded(X), model(X))
-    with pytest.raises(InputError, match="takes tensors, with which it was traced, got list"):
-        folded([X[:, :2], X[:, 2:]])
 
 
 @pytest.mark.parametrize("swap", [False, True])

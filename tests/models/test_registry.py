@@ -44,7 +44,7 @@ def test_config_rebuilds_the_model():
     again = create_model(config["name"], **config["kwargs"])
     assert again.config == model.config == config
     again.load_state_dict(model.state_dict(), strict=True)
-    assert torch.equal(again.mean, model.mean)
+    assert torch.equal(again.stem.mean, model.stem.mean)
     direct = HybridNet(width=16, joints=3).config
     assert create_model(direct["name"], **direct["kwargs"]).config == direct
 

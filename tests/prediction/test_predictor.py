@@ -19,7 +19,7 @@ from softgate_ext.data.dataset import PoseDataset
 from softgate_ext.data.images import read_image
 from softgate_ext.data.lsp import read_lsp
 from softgate_ext.errors import InputError
-from softgate_ext.folding import Folded
+from softgate_ext.inference.fold import Folded
 from softgate_ext.inference.pose_inference import predict_people, to_input
 from softgate_ext.prediction import predictor as module
 from softgate_ext.prediction.person import Person, check_box

@@ -3,64 +3,90 @@
 import copy
 import io
 import pickle
+import sys
 import threading
 
 import pytest
 import torch
+from fold_networks import NETWORKS, build, furthest, images, input_of, network, results, varied
 from torch import Tensor, nn
 from torch.export import Dim
 
 import softgate_ext
 from softgate_ext import InputError, fold, use_backend
 from softgate_ext.backend import unavailable
-from softgate_ext.nn import SoftGatedBlock
+from softgate_ext.models.bottleneck import Bottleneck
+from softgate_ext.models.hourglass import Down, Hourglass, Up
+from softgate_ext.models.hybrid import Stack
+from softgate_ext.nn import GatedResidualBNReLU, SkipMerge, SoftGatedBlock
 
-NETWORKS = ["hybrid", "add", "hourglass"]
-
-
-def images(*size: int, dtype: torch.dtype = torch.float32) -> Tensor:
-    return torch.rand(size, generator=torch.Generator().manual_seed(1), dtype=dtype)
-
-
-def input_of(model: nn.Module) -> Tensor:
-    if isinstance(model, SoftGatedBlock):
-        return images(2, model.in_channels, 6, 10) - 0.5
-    return images(2, 3, 32, 48)
-
-
-def results(model: nn.Module, x: Tensor) -> list[Tensor]:
-    with torch.no_grad():
-        out = model(x)
-    return [out] if isinstance(out, Tensor) else out
-
-
-def furthest(got: list[Tensor], wanted: list[Tensor]) -> float:
-    """The largest difference, as a share of the largest value of its result."""
-    pairs = zip(got, wanted, strict=True)
-    return max(float((g.double() - w).abs().max() / w.double().abs().max()) for g, w in pairs)
+OPTIONS = {
+    "one gate a block": {"gate": "block", "alpha_init": 0.5},
+    "no gates": {"gate": "none"},
+    "one group": {"groups": 1, "depth": 1, "stacks": 3},
+    "a block inside": {"inner_block": True, "groups": 2, "stacks": 1},
+    "added": {"fusion": "add", "gate": "block", "depth": 3, "stacks": 1},
+    "bottlenecks": {"block": "bottleneck", "gate": "channel"},
+    "hourglass": NETWORKS["hourglass"],
+}
 
 
 @pytest.mark.parametrize("name", [*NETWORKS, "block", "same"])
 @pytest.mark.parametrize("channels_last", [False, True])
-def test_it_predicts_what_the_model_predicts(build, fused, name, channels_last):
+def test_it_predicts_what_the_model_predicts(fused, name, channels_last):
     model = build(name)
     x = input_of(model).to(fused)
     wanted = results(model.to(fused), x)
     assert furthest(results(fold(model, None, channels_last), x), wanted) < 1e-5
 
 
-@pytest.mark.parametrize("name", [*NETWORKS, "block"])
-def test_folding_is_exact_but_for_rounding(build, name):
-    model = build(name)
-    x = input_of(model).double()
-    wanted = results(copy.deepcopy(model).double(), x)
-    assert furthest(results(fold(model.double()), x), wanted) < 1e-13
+@pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
+def test_folding_is_exact_but_for_rounding(options):
+    model, x = network(**options).double(), images(2, 3, 32, 96).double()
+    wanted = results(model, x)
+    assert furthest(results(fold(model), x), wanted) < 1e-13
+    assert furthest(results(fold(model, channels_last=True), x), wanted) < 1e-13
+
+
+def _hourglass(fusion: str) -> nn.Module:
+    return Hourglass(8, 2, 2, fusion, False, SoftGatedBlock)  # type: ignore[arg-type]
+
+
+MODULES = {
+    "bottleneck": (lambda: Bottleneck(6, 8, "channel"), [(6, 7, 5)]),
+    "down": (lambda: Down(8, Bottleneck), [(8, 7, 5)]),
+    "up": (lambda: Up(8, 4, "concat", SoftGatedBlock), [(8, 3, 2), (8, 6, 4)]),
+    "hourglass": (lambda: _hourglass("add"), [(8, 8, 4)]),
+    "stack": (
+        lambda: Stack(8, 3, _hourglass("concat"), False, SoftGatedBlock(8, 8)),
+        [(8, 4, 8)],
+    ),
+    "stem": (lambda: network().stem, [(3, 12, 20)]),
+    "sum": (lambda: GatedResidualBNReLU(4, alpha_init=0.5, relu=False), [(4, 3, 5), (4, 3, 5)]),
+    "merge": (lambda: SkipMerge(4, 2, bn_relu=True), [(4, 6, 2), (2, 3, 1)]),
+    "plain merge": (lambda: SkipMerge(4, mode="add", gate="block"), [(4, 6, 2), (4, 3, 1)]),
+}
+
+
+@pytest.mark.parametrize("make, sizes", MODULES.values(), ids=MODULES)
+def test_every_module_of_the_package_by_itself(make, sizes):
+    model = varied(make())
+    inputs = [images(2, *size) - 0.5 for size in sizes]
+    wanted = results(model, *inputs)
+    for dtype, channels_last, error in (
+        (None, False, 1e-5),
+        (torch.float64, True, 1e-5),
+        (torch.bfloat16, True, 0.05),
+    ):
+        folded = fold(model, dtype, channels_last)
+        assert furthest(results(folded, *inputs), wanted) < error
+        assert not any(type(m) is nn.BatchNorm2d for m in folded.modules())
 
 
 @pytest.mark.parametrize(
     "backend", ["cpu", "reference", pytest.param("triton", marks=pytest.mark.slow)]
 )
-def test_every_backend_serves_it(build, backend):
+def test_every_backend_serves_it(backend):
     if unavailable(backend) is not None:
         pytest.skip(f"needs the backend: {unavailable(backend)}")
     model = SoftGatedBlock(4, 8, alpha_init=0.5).eval()
@@ -69,7 +95,7 @@ def test_every_backend_serves_it(build, backend):
         assert furthest(results(folded, x), results(model, x)) < 1e-5
 
 
-def test_any_batch_and_size_from_several_threads(build):
+def test_any_batch_and_size_from_several_threads():
     model = build("hybrid")
     folded = fold(model)
     inputs = [images(n, 3, 16 * h, 16 * w) for n, h, w in ((1, 1, 1), (3, 2, 1), (2, 3, 4))]
@@ -90,7 +116,7 @@ def test_any_batch_and_size_from_several_threads(build):
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 @pytest.mark.parametrize("name", ["hybrid", "hourglass"])
-def test_half_precision_and_layout_by_one_argument(build, name, dtype):
+def test_half_precision_and_layout_by_one_argument(name, dtype):
     model, x = build(name), images(2, 3, 32, 48)
     exact = results(model, x)
     got = results(fold(model, dtype, channels_last=True), x)
@@ -101,15 +127,23 @@ def test_half_precision_and_layout_by_one_argument(build, name, dtype):
     assert furthest(got, exact) < 2 * furthest(results(copy.deepcopy(model).to(dtype), x), exact)
 
 
-def test_vectors_stay_wide_beside_half_activations(build):
+def test_vectors_stay_wide_beside_half_activations():
     folded = fold(build("hybrid"), torch.bfloat16)
-    dtypes = {name.rpartition(".")[2]: v.dtype for name, v in folded.state_dict().items()}
-    assert dtypes.pop("weight") == torch.bfloat16
-    assert dtypes.pop("bias") == torch.bfloat16
-    assert dtypes == dict.fromkeys(("alpha", "scale", "shift"), torch.float32)
+    halves = {id(p) for m in folded.modules() if isinstance(m, nn.Conv2d) for p in m.parameters()}
+    assert halves
+    for name, value in folded.state_dict(keep_vars=True).items():
+        assert value.dtype == (torch.bfloat16 if id(value) in halves else torch.float32), name
 
 
-def test_the_model_stays_as_it_is(build):
+def test_it_moves_between_dtypes_as_any_module():
+    model, x = build("hybrid"), images(2, 3, 32, 32)
+    wanted = results(model, x)
+    assert furthest(results(fold(model).double(), x.double()), wanted) < 1e-5
+    half = results(fold(model).to(torch.bfloat16), x)
+    assert half[0].dtype == torch.bfloat16 and furthest(half, wanted) < 0.05
+
+
+def test_the_model_stays_as_it_is():
     model = build("hybrid").train()
     before = copy.deepcopy(model.state_dict())
     folded = fold(model, torch.bfloat16, channels_last=True)
@@ -121,7 +155,19 @@ def test_the_model_stays_as_it_is(build):
     assert places.isdisjoint(t.data_ptr() for t in folded.state_dict().values())
 
 
-def test_its_state_is_saved_loaded_and_pickled(build):
+def test_it_keeps_what_it_was_folded_from():
+    model, x = build("hybrid"), images(1, 3, 32, 32)
+    folded, before = fold(model), results(model, x)
+    for value in (*model.parameters(), *model.buffers()):
+        if value.is_floating_point():
+            value.data.mul_(1.1)
+    assert furthest(results(folded, x), before) < 1e-5
+    changed = results(model, x)
+    assert furthest(changed, before) > 0.01
+    assert furthest(results(fold(model), x), changed) < 1e-5
+
+
+def test_its_state_is_saved_loaded_and_pickled():
     model, x = build("hybrid"), images(1, 3, 32, 32)
     folded = fold(model, torch.bfloat16, channels_last=True)
     wanted = results(folded, x)
@@ -132,14 +178,14 @@ def test_its_state_is_saved_loaded_and_pickled(build):
     for parameter in other.parameters():
         nn.init.normal_(parameter)
     other = fold(other, torch.bfloat16, channels_last=True)
-    other.load_state_dict(torch.load(file))
+    other.load_state_dict(dict(torch.load(file)))  # of tensors alone, as other formats hold it
     pickled = pickle.loads(pickle.dumps(folded))
     assert pickled.state_dict().keys() == folded.state_dict().keys()
     for same in (other, pickled, copy.deepcopy(folded), copy.deepcopy(pickled)):
         assert all(torch.equal(a, b) for a, b in zip(results(same, x), wanted, strict=True))
 
 
-def test_it_is_for_inference_alone(build):
+def test_it_is_for_inference_alone():
     folded = fold(build("block"))
     assert not any(m.training for m in folded.modules())
     assert not any(p.requires_grad for p in folded.parameters())
@@ -153,7 +199,7 @@ SIZES = ["block", pytest.param("hybrid", marks=pytest.mark.slow)]
 
 
 @pytest.mark.parametrize("name", SIZES)
-def test_it_compiles_as_one_graph(build, name):
+def test_it_compiles_as_one_graph(name):
     model = build(name)
     dynamic = True if name == "hybrid" else None
     compiled = torch.compile(fold(model), fullgraph=True, backend="aot_eager", dynamic=dynamic)
@@ -163,7 +209,7 @@ def test_it_compiles_as_one_graph(build, name):
 
 
 @pytest.mark.parametrize("name", SIZES)
-def test_it_exports_with_any_batch(build, name):
+def test_it_exports_with_any_batch(name):
     model, batch = build(name), Dim("batch", min=1, max=64)
     folded, x = fold(model), input_of(model)
     program = torch.export.export(folded, (x,), dynamic_shapes=(({0: batch},),))
@@ -172,7 +218,7 @@ def test_it_exports_with_any_batch(build, name):
         assert furthest(results(program.module(), some), results(model, some)) < 1e-5
 
 
-def test_autocast_serves_it(build):
+def test_autocast_serves_it():
     model, x = build("hybrid"), images(2, 3, 32, 32)
     with torch.autocast("cpu", torch.bfloat16):
         got, wanted = results(fold(model), x), results(model, x)
@@ -180,13 +226,26 @@ def test_autocast_serves_it(build):
     assert furthest(got, [w.float() for w in wanted]) < 16 * torch.finfo(torch.bfloat16).eps
 
 
+def test_the_work_grows_with_the_network_and_no_faster():
+    calls = {}
+    for stacks in (2, 8):
+        model, steps = network(stacks=stacks, depth=1), []
+        sys.setprofile(lambda _, event, __, steps=steps: steps.append(event))
+        try:
+            fold(model)
+        finally:
+            sys.setprofile(None)
+        calls[stacks] = len(steps)
+    assert calls[2] < calls[8] < 4 * calls[2]
+
+
 @pytest.mark.parametrize(
     "arguments, message",
     [
         (("hybrid_2x48",), "model must be a torch.nn.Module, got str"),
-        ((nn.Conv2d(1, 1, 1), "bfloat16"), "dtype must be one of float32, .*, got 'bfloat16'"),
-        ((nn.Conv2d(1, 1, 1), torch.int8), "dtype must be one of float32, .*, got torch.int8"),
-        ((nn.Conv2d(1, 1, 1), None, 1), "channels_last must be True or False, got 1"),
+        ((SoftGatedBlock(4, 4), "half"), "dtype must be one of float32, .*, got 'half'"),
+        ((SoftGatedBlock(4, 4), torch.int8), "dtype must be one of float32, .*, got torch.int8"),
+        ((SoftGatedBlock(4, 4), None, 1), "channels_last must be True or False, got 1"),
         ((fold(SoftGatedBlock(4, 4)),), "model must be the network to fold, got one that is"),
     ],
 )
@@ -195,7 +254,7 @@ def test_wrong_arguments_are_said(arguments, message):
         softgate_ext.fold(*arguments)
 
 
-def test_wrong_images_are_said(build):
+def test_wrong_images_are_said():
     folded = fold(build("hybrid"), torch.bfloat16)
     with pytest.raises(InputError, match="images must be floating point in .*, got uint8"):
         folded(torch.zeros(1, 3, 32, 32, dtype=torch.uint8))

@@ -1,6 +1,0 @@
-"""Networks for inference alone: `folded = fold(model)`."""
-
-from softgate_ext.folding.folded import Folded, fold
-from softgate_ext.folding.norm import ScaleShift
-
-__all__ = ["Folded", "ScaleShift", "fold"]

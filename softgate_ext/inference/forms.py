@@ -1,0 +1,105 @@
+"""What each module of this package is in inference.
+
+A network for inference is made of the modules of its model and runs their forwards. What inference
+does not need is gone from them: batch norms are scales and shifts, or have moved into convolutions.
+"""
+
+from collections.abc import Iterator
+from functools import singledispatch
+
+from torch import nn
+
+from softgate_ext.inference.weights import conv_with_norm, one_convolution, scale_shift
+from softgate_ext.models.bottleneck import Bottleneck
+from softgate_ext.models.hourglass import Down, Hourglass, Up
+from softgate_ext.models.hybrid import HybridNet, Stack, Stem
+from softgate_ext.nn import GatedResidualBNReLU, SkipMerge, SoftGatedBlock
+
+
+@singledispatch
+def to_inference(module: nn.Module) -> None:
+    """Makes the module, not those in it, what it is in inference, in place."""
+    raise NotImplementedError(f"{type(module).__name__} has no form for inference")
+
+
+@to_inference.register(HybridNet)
+@to_inference.register(Hourglass)
+@to_inference.register(Down)
+@to_inference.register(Up)
+@to_inference.register(nn.ModuleList)
+def _(module: nn.Module) -> None:
+    """Itself, made of what its parts are."""
+
+
+@to_inference.register
+def _(stem: Stem) -> None:
+    """The norm of the convolution moves into it."""
+    _move_norm(stem, "conv", "bn")
+
+
+@to_inference.register
+def _(block: SoftGatedBlock) -> None:
+    """The norms stay in the fused ops, since the convolutions are branches of the sum, too."""
+    for name in ("bn1", "bn2", "bn3", "skip_bn"):
+        _scale_norm(block, name)
+
+
+@to_inference.register
+def _(block: Bottleneck) -> None:
+    """The norms within the chain move into the convolutions before them."""
+    _scale_norm(block, "bn1")
+    _move_norm(block, "conv1", "bn2")
+    _move_norm(block, "conv2", "bn3")
+
+
+@to_inference.register
+def _(stack: Stack) -> None:
+    """The norm of the head moves into its convolution; one convolution leads back, not two."""
+    _move_norm(stack, "conv", "bn")
+    one = one_convolution(stack.feedback_features, stack.feedback_heatmaps, stack.heatmaps)
+    if one is not None:
+        stack.feedback_features, stack.feedback_heatmaps = one, None
+
+
+@to_inference.register(GatedResidualBNReLU)
+@to_inference.register(SkipMerge)
+def _(module: nn.Module) -> None:
+    """The norm stays in the fused op."""
+    _scale_norm(module, "bn")
+
+
+def _scale_norm(module: nn.Module, name: str) -> None:
+    norm = getattr(module, name)
+    if norm is not None:
+        setattr(module, name, scale_shift(norm))
+
+
+def _move_norm(module: nn.Module, conv: str, norm: str) -> None:
+    merged, rest = conv_with_norm(getattr(module, conv), getattr(module, norm))
+    setattr(module, conv, merged)
+    setattr(module, norm, rest)
+
+
+def known_parts(module: nn.Module) -> Iterator[nn.Module]:
+    """The module and those in it, each once, as far as `to_inference` knows their forwards.
+
+    A module of another class, or one whose forward was replaced, is left as it is with all that it
+    holds: what it reads of that is not known here.
+    """
+    seen, waiting = set(), [module]
+    while waiting:
+        part = waiting.pop()
+        if part in seen or not is_known(part):
+            continue
+        seen.add(part)
+        yield part
+        waiting.extend(part.children())
+
+
+def is_known(module: nn.Module) -> bool:
+    """Whether a call of the module runs the forward that `to_inference` was written for."""
+    kind = next(cls for cls in type(module).__mro__ if cls in _FORWARDS)
+    return type(module).forward is _FORWARDS[kind] and "forward" not in vars(module)
+
+
+_FORWARDS = {kind: getattr(kind, "forward", None) for kind in to_inference.registry}
