@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING, Any
 
 from softgate_ext._version import __version__
 from softgate_ext.backend import info, use_backend
-from softgate_ext.conversion import convert
 from softgate_ext.errors import InputError
 from softgate_ext.folding import fold
 from softgate_ext.ops import (
@@ -17,6 +16,7 @@ from softgate_ext.ops import (
 )
 
 if TYPE_CHECKING:
+    from softgate_ext.compiler import convert, explain
     from softgate_ext.engine.person import Person
     from softgate_ext.engine.predictor import PosePredictor
 
@@ -27,6 +27,7 @@ __all__ = [
     "__version__",
     "bn_relu",
     "convert",
+    "explain",
     "fold",
     "gated_residual",
     "gated_residual_bn_relu",
@@ -36,8 +37,10 @@ __all__ = [
     "use_backend",
 ]
 
-# What needs OpenCV, Pillow and safetensors is imported when it is first asked for.
+# What needs Dynamo, OpenCV, Pillow and safetensors is imported when it is first asked for.
 _LATER = {
+    "convert": "softgate_ext.compiler",
+    "explain": "softgate_ext.compiler",
     "Person": "softgate_ext.engine.person",
     "PosePredictor": "softgate_ext.engine.predictor",
 }

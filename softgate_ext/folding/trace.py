@@ -7,7 +7,6 @@ from typing import Any
 from torch import Tensor, nn
 from torch.fx import Graph
 
-from softgate_ext.conversion.conversion import Converted
 from softgate_ext.errors import InputError
 from softgate_ext.graphs.arguments import Arguments
 from softgate_ext.graphs.effects import ASKS, AUTOCAST, RANDOM
@@ -79,12 +78,8 @@ def inference_graph(model: nn.Module) -> tuple[Graph, Arguments]:
     try:
         while True:
             tracer = InferenceTracer(kept)
-            if isinstance(model, Converted):
-                tracer.traced_func_name = "fused_forward"
-                graph, arguments = tracer.trace(model), model.arguments
-            else:
-                arguments = Arguments(model.forward)
-                graph = tracer.graph_of(model, arguments)
+            arguments = Arguments(model.forward)
+            graph = tracer.graph_of(model, arguments)
             lost = {path for path, what in tracer.effects.items() if what in _LOST}
             if "" in lost:
                 raise InputError(

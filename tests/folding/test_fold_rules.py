@@ -292,8 +292,7 @@ def test_a_converted_model_and_the_ops_by_any_name():
             return softgate_ext.bn_relu(z, self.bn.running_mean, self.bn.running_var)
 
     model, x = Chain().eval(), torch.randn(2, 4, 6, 6)
-    converted, report = softgate_ext.convert(model)
-    assert len(report.changed) == 1
+    converted = softgate_ext.convert(model)
     for folded in (fold(model), fold(converted)):
         torch.testing.assert_close(folded(x), model(x), rtol=1e-5, atol=1e-5)
     assert kinds(fold(model)).count("ScaleShift") == 2
