@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+from torch import Tensor
 from torch.fx import GraphModule
 from torch.utils.checkpoint import checkpoint
 
@@ -82,5 +83,15 @@ def _checkpointed(body: GraphModule, *args: Any, **options: Any) -> Any:
     options["use_reentrant"] = False
     if (contexts := body.meta.get("_checkpoint_context_fn")) is not None:
         options["context_fn"] = contexts
-    # Buffers among the arguments are written, so none may be given as one to be saved.
-    return checkpoint(lambda: body(*args), **options)
+    # Buffers are written, so that they may not be saved; by the rest the generators are found whose
+    # state is.
+    saved = [i for i, a in enumerate(args) if isinstance(a, Tensor) and a.requires_grad]
+    kept = [None if i in saved else a for i, a in enumerate(args)]
+
+    def run(*tensors: Tensor) -> Any:
+        given = list(kept)
+        for i, tensor in zip(saved, tensors, strict=True):
+            given[i] = tensor
+        return body(*given)
+
+    return checkpoint(run, *(args[i] for i in saved), **options)

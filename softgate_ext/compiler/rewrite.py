@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch._subclasses import FakeTensor
 from torch.fx import Graph, GraphModule, Node
 from torch.utils import _pytree as pytree
 
@@ -75,6 +76,8 @@ class Rewriter:
 
     def _norm(self, node: Node, norm: dict[str, Any]) -> None:
         source = norm.pop("input")
+        if any(isinstance(norm[name], Node) for name in ("training", "momentum", "eps")):
+            return self._leave(node, "the norm's momentum or eps is computed in the forward")
         user = next(iter(node.users), None)
         relu = user if len(node.users) == 1 and nodes.is_relu(user) else None
         if relu is not None and not self.memory.in_one_state([node, relu]):
@@ -172,12 +175,12 @@ class Rewriter:
             return "a tensor is of a class of its own, or seen by a transform of torch.func"
         if len({t.dtype for t in pytree.tree_leaves(args)}) > 1:
             return "the tensors are of several dtypes"
-        mode = tensors[0].fake_mode  # type: ignore[attr-defined]
+        mode = _fake_mode(tensors[0])
         try:
             with mode, torch.enable_grad() if torch.is_grad_enabled() else nullcontext():
                 results = op(*args, **options)
-        except InputError as error:
-            return str(error)
+        except (InputError, RuntimeError) as error:  # as where a size depends on values
+            return str(error).splitlines()[0]
         results = results if isinstance(results, tuple) else (results,)
         if all(map(_is_alike, results, originals)):
             return None
@@ -218,8 +221,13 @@ def _arguments(
 
 def _flat(alpha: Node) -> Tensor:
     flat: Tensor = nodes.value(alpha)
-    with flat.fake_mode:  # type: ignore[attr-defined]
+    with _fake_mode(flat):
         return flat.reshape(-1)
+
+
+def _fake_mode(fake: Tensor) -> Any:
+    assert isinstance(fake, FakeTensor)
+    return fake.fake_mode
 
 
 def _is_alike(a: Tensor, b: Tensor) -> bool:

@@ -9,6 +9,7 @@ import pytest
 import torch
 from comparison import Block, C, Fusions, X, blocks, check, compare, modes
 from torch import Tensor, nn
+from torch._subclasses import FakeTensorMode
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
@@ -347,6 +348,45 @@ def test_a_norm_with_a_cumulative_average():
     """Its momentum is read out of a tensor, where Dynamo ends the graph."""
     model = nn.Sequential(nn.Conv2d(C, C, 1), nn.BatchNorm2d(C, momentum=None), nn.ReLU()).double()
     check(model, modes=(True, True, True, False))
+
+
+def test_a_momentum_computed_in_the_forward(fusions: Fusions):
+    def forward(m, x):
+        momentum = x.shape[0] / (x.shape[0] + 4)
+        statistics = (m.bn1.running_mean, m.bn1.running_var)
+        return F.relu(F.batch_norm(x, *statistics, training=True, momentum=momentum))
+
+    model = Doing(forward).double()
+    original = copy.deepcopy(model)
+    model.compile(backend="softgate", dynamic=True)
+    for n in (3, 5):
+        compare(original, model, X[:1].repeat(n, 1, 1, 1))
+    assert not fusions.count and "momentum" in fusions.report.left[-1].reason
+
+
+def test_a_size_that_depends_on_values(fusions: Fusions):
+    def forward(m, x):
+        return m.branch(x[(x.sum((1, 2, 3)) > -1e9).nonzero()[:, 0]])
+
+    model = Doing(forward).double()
+    expected = copy.deepcopy(model)(X)
+    with torch._dynamo.config.patch(capture_dynamic_output_shape_ops=True):
+        torch.testing.assert_close(convert(model)(X), expected)
+
+
+def test_tensors_of_a_gpu(fusions: Fusions):
+    """That there is none does not matter: the fake tensors of a trace decide."""
+    with FakeTensorMode(), torch.device("cuda"):
+        out = convert(Block())(torch.empty(2, C, 8, 8))
+    assert out.device.type == "cuda" and fusions.count == 2
+
+
+def test_inference_mode(fusions: Fusions):
+    model = blocks(2).eval()
+    original = copy.deepcopy(model)
+    with torch.inference_mode():
+        torch.testing.assert_close(convert(model)(X), original(X))
+    assert fusions.count == 4
 
 
 def test_sync_batch_norm_put_in_later():

@@ -25,7 +25,7 @@ def _installed(name: str) -> Any:
     try:
         return importlib.import_module(name)
     except Exception as error:
-        pytest.skip(f"needs {name}, see docs/conversion.md: {error}")
+        pytest.skip(f"needs {name}, see docs/compiler.md: {error}")
 
 
 def _make(package: str, name: str) -> nn.Module:

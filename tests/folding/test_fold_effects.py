@@ -88,7 +88,7 @@ def test_norms_of_timm_with_an_activation_of_their_own(name):
     try:
         timm = importlib.import_module("timm")
     except Exception as error:  # torchvision's import raises anything where it does not fit torch
-        pytest.skip(f"needs timm, see docs/conversion.md: {error}")
+        pytest.skip(f"needs timm, see docs/compiler.md: {error}")
     model = timm.create_model(name, num_classes=10).double().eval()
     for norm in model.modules():
         if isinstance(norm, nn.BatchNorm2d):
