@@ -1,12 +1,16 @@
 """Models that nobody here wrote, before and after `convert`: `python -m benchmarks.conversion`.
 
 Prints a JSON line a model: medians in turns of a training step (forward and backward) and of
-inference, float32, channels_last and contiguous. docs/conversion.md says what to install.
+inference, float32, channels_last and contiguous, and what the first call costs. docs/compiler.md
+says what to install.
 """
 
+import contextlib
 import copy
 import importlib
 import json
+import sys
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -16,7 +20,7 @@ from torch import nn
 from benchmarks import options
 from benchmarks.machine import describe_machine
 from benchmarks.race import Competitor, Race
-from softgate_ext.conversion import convert
+from softgate_ext import convert, explain
 
 
 def _build(name: str) -> nn.Module:
@@ -24,7 +28,7 @@ def _build(name: str) -> nn.Module:
     try:
         library: Any = importlib.import_module(package)
     except Exception as error:  # a torchvision made for another torch raises RuntimeError
-        raise SystemExit(f"{name} needs {package}, see docs/conversion.md: {error}") from None
+        raise SystemExit(f"{name} needs {package}, see docs/compiler.md: {error}") from None
     if name == "unet_resnet18":
         return library.Unet("resnet18", encoder_weights=None, classes=2)
     return library.create_model(name)
@@ -43,6 +47,8 @@ def main(
     batch: int = 4,
     size: int = 128,
     rounds: int = 7,
+    then: str | None = None,
+    busy: bool = False,
 ) -> None:
     """Measures.
 
@@ -51,30 +57,40 @@ def main(
         batch: images in a batch.
         size: side of an image, pixels.
         rounds: times that each competitor is measured.
+        then: the backend that gets the rewritten graph, such as inductor; eager is compared with it.
+        busy: the machine has other work, so that seconds of the processor are counted.
     """
     print(json.dumps(describe_machine()))
     for name in models:
         for layout in (torch.contiguous_format, torch.channels_last):
             original = _build(name).to(memory_format=layout)  # type: ignore[call-overload]
-            converted, report = convert(copy.deepcopy(original))
+            converted = convert(copy.deepcopy(original), then=then)
             x = torch.randn(batch, 3, size, size).contiguous(memory_format=layout)
-            line: dict[str, Any] = {"model": name, "layout": str(layout)[6:]}
-            line |= {"shape": list(x.shape), "fused": len(report.changed)}
+            with contextlib.redirect_stdout(sys.stderr):
+                fused = len(explain(original, x).fused)
+            line: dict[str, Any] = {"model": name, "layout": str(layout)[6:], "then": then}
+            line |= {"shape": list(x.shape), "fused": fused}
+            clock = time.process_time if busy else time.perf_counter
             for training in (True, False):
                 pair = {"before": original.train(training), "after": converted.train(training)}
-                race = Race(
-                    [
-                        Competitor(k, _step(m) if training else m, lambda _, x=x: x, grad=training)
-                        for k, m in pair.items()
-                    ],
-                    "cpu",
-                )
+                racers = [
+                    Competitor(k, _step(m) if training else m, lambda _, x=x: x, grad=training)
+                    for k, m in pair.items()
+                ]
+                started = clock()
+                with torch.set_grad_enabled(training):
+                    racers[1].run(x)
+                first = round(clock() - started, 1)
+                race = Race(racers, "cpu", clock=clock)
                 race.warm_up(2)
                 for _ in range(rounds):
                     race.round()
                 ms = {k: round(v["median"] * 1e3, 1) for k, v in race.summary().items()}
-                speed = round(ms["before"] / ms["after"], 2)
-                line["training" if training else "inference"] = {**ms, "faster": speed}
+                line["training" if training else "inference"] = {
+                    **ms,
+                    "faster": round(ms["before"] / ms["after"], 2),
+                    "first_call_s": first,
+                }
             print(json.dumps(line), flush=True)
 
 

@@ -14,7 +14,7 @@ from softgate_ext.errors import InputError
 
 if TYPE_CHECKING:
     from softgate_ext.backend import info, use_backend
-    from softgate_ext.conversion import convert
+    from softgate_ext.compiler import convert, explain
     from softgate_ext.inference.fold import fold
     from softgate_ext.ops import (
         bn_relu,
@@ -33,6 +33,7 @@ __all__ = [
     "__version__",
     "bn_relu",
     "convert",
+    "explain",
     "fold",
     "gated_residual",
     "gated_residual_bn_relu",
@@ -45,7 +46,8 @@ __all__ = [
 _WHERE = {
     "Person": "prediction.person",
     "PosePredictor": "prediction.predictor",
-    "convert": "conversion",
+    "convert": "compiler",
+    "explain": "compiler",
     "fold": "inference.fold",
     "info": "backend",
     "use_backend": "backend",

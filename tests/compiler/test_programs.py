@@ -4,6 +4,7 @@ import copy
 
 import pytest
 import torch
+from comparison import Fusions
 from programs import STEPS, C, Program, outcome, random_program
 
 from softgate_ext import convert
@@ -11,15 +12,11 @@ from softgate_ext import convert
 X = torch.randn(2, C, 6, 6, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
 
 
-def check(program: Program) -> int:
-    """Compares, in training and in evaluation; returns how many chains were fused."""
-    converted, report = convert(copy.deepcopy(program))
-    assert not [left for left in report.left if "trace" in left.reason]
-    for training in (True, False):
+def check(program: Program, modes: tuple[bool, ...] = (True, False)) -> None:
+    for training in modes:
         mine = outcome(copy.deepcopy(program).train(training), X)
-        theirs = outcome(copy.deepcopy(converted).train(training), X)
+        theirs = outcome(convert(copy.deepcopy(program)).train(training), X)
         torch.testing.assert_close(theirs, mine, rtol=1e-9, atol=1e-9)
-    return len(report.changed)
 
 
 def runs(program: Program) -> bool:
@@ -31,11 +28,12 @@ def runs(program: Program) -> bool:
     return True
 
 
-@pytest.mark.parametrize("seeds", [range(60), pytest.param(range(60, 800), marks=pytest.mark.slow)])
-def test_random_programs(seeds):
+@pytest.mark.parametrize("seeds", [range(12), pytest.param(range(12, 400), marks=pytest.mark.slow)])
+def test_random_programs(seeds, fusions: Fusions):
     programs = [p for p in map(random_program, seeds) if runs(p)]
-    fused = [check(p) for p in programs]
-    assert len(programs) > len(seeds) / 2 and sum(fused) > len(programs) / 2
+    for i, program in enumerate(programs):
+        check(program, (i % 2 == 0,))
+    assert len(programs) > len(seeds) / 2 and fusions.count > len(programs) / 2
 
 
 # Of each: the values are x, conv(x), conv(x); a step reads two places and writes to one.
@@ -58,25 +56,26 @@ OVERWRITTEN = {
     "detached sum": [
         ("add", 1, 2, 3), ("detached", 3, 0, 4), ("ReLU_", 4, 0, 4), ("norm", 3, 0, 5),
     ],
-    "image between mean and deviation": [
-        ("minus", 1, 0, 3), ("imul", 1, 0, 1), ("over", 3, 0, 4),
+    "statistics of the norm": [
+        ("add", 1, 2, 3), ("statistics", 3, 0, 4), ("norm 0, ReLU", 3, 4, 5),
     ],
+    "weight of the norm": [("add", 1, 2, 3), ("weight", 3, 0, 4), ("norm 0, ReLU", 3, 4, 5)],
     "read before the norm": [("norm", 1, 0, 3), ("imul", 1, 0, 1), ("relu", 3, 0, 4)],
     "alpha of a sum": [("point", 0, 0, 1), ("point", 0, 0, 2), ("torch.add", 1, 2, 3)],
+    "norm called twice": [("norm 0, ReLU", 1, 0, 3), ("add", 1, 2, 4), ("norm 0, ReLU", 4, 3, 5)],
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("name", OVERWRITTEN)
 def test_what_is_overwritten_around_a_chain(name):
-    torch.manual_seed(0)
     program = Program(OVERWRITTEN[name]).double()
     assert runs(program)
     check(program)
 
 
+@pytest.mark.slow
 def test_each_step_alone():
     for name in STEPS:
-        torch.manual_seed(0)
         program = Program([(name, 1, 2, 3), ("norm, ReLU", 3, 0, 4)]).double()
         if runs(program):
-            check(program)
+            check(program, (True,))

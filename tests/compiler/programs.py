@@ -28,8 +28,6 @@ class Program(nn.Module):
         self.norms = nn.ModuleList(nn.BatchNorm2d(C) for _ in steps)
         self.gate = nn.Parameter(torch.randn(1, C, 1, 1))
         self.alpha = nn.Parameter(torch.randn(C))
-        self.register_buffer("mean", torch.randn(1, C, 1, 1))
-        self.register_buffer("std", torch.rand(1, C, 1, 1) + 0.5)
         self.relu = nn.ReLU()
         self.relu_ = nn.ReLU(inplace=True)
         self.same = nn.Identity()
@@ -72,6 +70,16 @@ def _written_low(m: Program, a: Tensor, b: Tensor, i: int) -> Tensor:
     return torch.add(a, high)
 
 
+def _statistics(m: Program, a: Tensor, b: Tensor, i: int) -> Tensor:
+    m.norms[0].running_mean.mul_(0.5)
+    return a * m.norms[0].running_var.view(1, -1, 1, 1)
+
+
+def _weight(m: Program, a: Tensor, b: Tensor, i: int) -> Tensor:
+    m.norms[0].weight.data.mul_(1.5)
+    return a * 2
+
+
 STEPS: dict[str, Callable[[Program, Tensor, Tensor, int], Tensor]] = {
     "add": lambda m, a, b, i: a + b,
     "torch.add": lambda m, a, b, i: torch.add(a, b, alpha=1 + i % 2),
@@ -98,9 +106,9 @@ STEPS: dict[str, Callable[[Program, Tensor, Tensor, int], Tensor]] = {
     "conv": lambda m, a, b, i: m.conv(a),
     "point": lambda m, a, b, i: m.point[i % 6](a),
     "two convs": lambda m, a, b, i: m.point[0](a) + m.point[1](m.point[2](b)),
-    "image": lambda m, a, b, i: (a - m.mean) / m.std,
-    "minus": lambda m, a, b, i: a - m.mean,
-    "over": lambda m, a, b, i: a / m.std,
+    "norm 0, ReLU": lambda m, a, b, i: F.relu(m.norms[0](a)),
+    "statistics": _statistics,
+    "weight": _weight,
     "same": lambda m, a, b, i: m.same(a),
     "drop": lambda m, a, b, i: m.drop(a),
     "part": lambda m, a, b, i: a[:],

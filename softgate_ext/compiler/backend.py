@@ -1,0 +1,97 @@
+"""The backend `softgate` of `torch.compile`."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.fx import GraphModule
+from torch.utils.checkpoint import checkpoint
+
+from softgate_ext.compiler.report import Report
+from softgate_ext.compiler.rewrite import checkpointed_bodies, is_checkpoint, rewrite
+from softgate_ext.errors import InputError
+
+Compiled = Callable[..., Any]
+
+
+def softgate(
+    graph: GraphModule,
+    example_inputs: list[Any],
+    *,
+    options: dict[str, Any] | None = None,
+    mode: str | None = None,
+) -> Compiled:
+    """Puts the fused ops in the place of the chains of a graph.
+
+    Args:
+        graph: from Dynamo; it is changed.
+        example_inputs: its inputs.
+        options: `then` names the backend of `torch.compile` that gets the rewritten graph, such as
+            "inductor", with the other options; without it the graph runs as it is.
+        mode: must not be given: it is Inductor's.
+
+    Raises:
+        InputError: `options` or `mode` say what nobody takes.
+    """
+    options = dict(options or {})
+    then = options.pop("then", None)
+    if mode is not None:
+        raise InputError(
+            f"mode must not be given to backend 'softgate', got '{mode}': Inductor takes what it "
+            "stands for (torch._inductor.list_mode_options) from options={'then': 'inductor', ...}"
+        )
+    if then is None and options:
+        raise InputError(
+            f"options of backend 'softgate' must be 'then' and those of the backend that it names, "
+            f"got '{next(iter(options))}' without 'then'"
+        )
+    if not isinstance(then, str | None) or then == "softgate":
+        raise InputError(f"options['then'] must be the name of another backend, got {then!r}")
+    rewrite(graph, Report())
+    return (
+        run_by_itself(graph) if then is None else _handed_on(graph, example_inputs, then, options)
+    )
+
+
+def run_by_itself(graph: GraphModule) -> Compiled:
+    """The graph as it is, step by step."""
+    _checkpoint_for_real(graph)
+    return graph.forward
+
+
+def _handed_on(
+    graph: GraphModule, inputs: list[Any], then: str, options: dict[str, Any]
+) -> Compiled:
+    if then == "inductor":
+        return torch._inductor.compile(graph, inputs, options=options)
+    further = {"options": options} if options else {}
+    return torch._dynamo.lookup_backend(then)(graph, inputs, **further)
+
+
+def _checkpoint_for_real(graph: GraphModule) -> None:
+    """Dynamo's step for activation checkpointing is one for compilers; here it has to be done."""
+    for body in checkpointed_bodies(graph):
+        _checkpoint_for_real(body)
+    for node in graph.graph.nodes:
+        if is_checkpoint(node):
+            node.target = _checkpointed
+    graph.recompile()
+
+
+def _checkpointed(body: GraphModule, *args: Any, **options: Any) -> Any:
+    options["use_reentrant"] = False
+    if (contexts := body.meta.get("_checkpoint_context_fn")) is not None:
+        options["context_fn"] = contexts
+    # Buffers are written, so that they may not be saved; by the rest the generators are found whose
+    # state is.
+    saved = [i for i, a in enumerate(args) if isinstance(a, Tensor) and a.requires_grad]
+    kept = [None if i in saved else a for i, a in enumerate(args)]
+
+    def run(*tensors: Tensor) -> Any:
+        given = list(kept)
+        for i, tensor in zip(saved, tensors, strict=True):
+            given[i] = tensor
+        return body(*given)
+
+    return checkpoint(run, *(args[i] for i in saved), **options)

@@ -1,0 +1,101 @@
+"""`convert` and `explain`: the backend for one model."""
+
+import copy
+import inspect
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import nn
+from torch._dynamo import OptimizedModule
+from torch._dynamo.utils import counters
+from torch.fx import GraphModule
+from torch.utils import _pytree as pytree
+
+from softgate_ext.compiler.backend import run_by_itself, softgate
+from softgate_ext.compiler.report import Report
+from softgate_ext.compiler.rewrite import rewrite
+from softgate_ext.errors import InputError
+
+# Each model has its own count of recompilations, whatever else is of its class.
+_parameters = inspect.signature(torch.compile).parameters
+_ISOLATED: dict[str, Any] = (
+    {"isolate_recompiles": True} if "isolate_recompiles" in _parameters else {}
+)
+
+
+def convert(
+    model: nn.Module,
+    *,
+    then: str | None = None,
+    dynamic: bool | None = None,
+    fullgraph: bool = False,
+) -> nn.Module:
+    """Compiles a model, in place, with the backend `softgate` of `torch.compile`.
+
+    Chains of addition, batch norm and ReLU become fused ops, wherever they are found. Before the
+    addition there may be a scale per channel, a concatenation of up to four branches or nearest 2x
+    upsampling; each part but one may be missing. The first call traces, and so does each later one
+    that differs in what was traced: the mode, dtypes, whether gradients are wanted.
+
+    Args:
+        model: any module.
+        then: the backend of `torch.compile` that compiles what is left, such as "inductor".
+        dynamic, fullgraph: as in `torch.compile`.
+
+    Returns:
+        `model` itself, compiled: the same parameters, the same state_dict. A copy of it, or what is
+        unpickled, is not compiled.
+
+    Raises:
+        InputError: `model` is no module, or one that `torch.compile` has made.
+    """
+    _check(model)
+    options = {} if then is None else {"options": {"then": then}}
+    model.compile(backend=softgate, dynamic=dynamic, fullgraph=fullgraph, **options, **_ISOLATED)
+    return model
+
+
+def explain(model: nn.Module, *inputs: Any, **keywords: Any) -> Report:
+    """Prints what `convert` would fuse in a call of the model, what it would leave, and why.
+
+    A copy of the model is called once, with copies of the inputs.
+
+    Args:
+        model: any module.
+        inputs, keywords: of the call.
+
+    Returns:
+        What is printed.
+
+    Raises:
+        InputError: `model` is no module, or one that `torch.compile` has made.
+    """
+    _check(model)
+    report = Report()
+
+    def backend(graph: GraphModule, example_inputs: list[Any]) -> Callable[..., Any]:
+        report.graphs += 1
+        rewrite(graph, report)
+        return run_by_itself(graph)
+
+    before = Counter(counters["graph_break"])
+    twin, (inputs, keywords) = copy.deepcopy((model, (inputs, keywords)))
+    devices = {t.device for t in pytree.tree_leaves((inputs, keywords)) if hasattr(t, "device")}
+    with torch.random.fork_rng([d for d in devices if d.type == "cuda"]):
+        torch.compile(twin, backend=backend, **_ISOLATED)(*inputs, **keywords)
+    reasons = Counter(counters["graph_break"]) - before
+    report.breaks += [reason.strip().splitlines()[0] for reason in reasons]
+    print(report)
+    return report
+
+
+def _check(model: Any) -> None:
+    if not isinstance(model, nn.Module):
+        raise InputError(f"model must be a torch.nn.Module, got {type(model).__name__}")
+    if isinstance(model, OptimizedModule):
+        raise InputError(
+            "model must be one that torch.compile has not wrapped yet, got its OptimizedModule: "
+            "give the model itself"
+        )

@@ -1,0 +1,178 @@
+"""Which values of a graph share memory, and which steps read it, write it or change the state.
+
+Dynamo ran every step on fake tensors, so the storages of their results say who shares with whom.
+What a step writes is known by its name, or by its schema where it is an op of a library. Code that
+is neither PyTorch's nor this package's may write into all that it is given: a doubt costs a
+rewriting, never a number.
+"""
+
+import inspect
+import operator
+from collections.abc import Hashable, Iterable, Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch._ops import HigherOrderOperator, OpOverload, OpOverloadPacket
+from torch._subclasses import FakeTensor
+from torch.fx import Graph, Node
+from torch.nn import functional as F
+from torch.utils import _pytree as pytree
+
+from softgate_ext.compiler.nodes import value
+
+_IN_PLACE = {
+    getattr(operator, name)
+    for name in (
+        "iadd", "isub", "imul", "itruediv", "ifloordiv", "imod", "ipow", "imatmul",
+        "iand", "ior", "ixor", "ilshift", "irshift", "setitem",
+    )
+}  # fmt: skip
+_NORMS = ("batch_norm", "instance_norm")  # they write into their running statistics
+_TRUSTED = ("torch", "_operator", "math", "builtins", "softgate_ext")
+
+
+class Memory:
+    """Memory of a graph as Dynamo traced it.
+
+    Args:
+        graph: what is looked at.
+        own: storages of parameters and buffers. What else of one dtype comes into the graph may
+            share memory in a later call, though it does not in this one.
+    """
+
+    def __init__(self, graph: Graph, own: set[Hashable]):
+        self._place: dict[Node, int] = {}
+        self._parent: dict[Hashable, Hashable] = {}
+        self._region: dict[Node, int] = {}
+        self._steps: list[tuple[int, Node, list[Node]]] = []
+        region = 0
+        for place, node in enumerate(graph.nodes):
+            self._place[node], self._region[node] = place, region
+            written = list(_written(node))
+            if node.op == "placeholder":
+                for storage in storages(node) - own:
+                    self._join(value(node).dtype, storage)
+            elif node.op.startswith("call_"):
+                self._steps.append((place, node, written))
+                if _is_opaque(node):
+                    shared = [s for n in (node, *node.all_input_nodes) for s in storages(n)]
+                    for storage in shared:
+                        self._join(shared[0], storage)
+                # A step without a result is there for what it does to those that follow: it
+                # changes gradient mode, autocast, a stream.
+                region += node.op == "call_function" and value(node) is None
+
+    def stands_for(self, new: Node, old: Node) -> None:
+        """A new node takes the place of one that was traced, for what is asked later."""
+        self._place[new], self._region[new] = self._place[old], self._region[old]
+        new.meta = old.meta.copy()
+
+    def is_before(self, values: Iterable[Any], node: Node) -> bool:
+        """Whether all that is a node among the values is computed before this one."""
+        return all(self._place[v] < self._place[node] for v in values if isinstance(v, Node))
+
+    def in_one_state(self, nodes: Iterable[Node]) -> bool:
+        """Whether the steps run in one gradient mode, one state of autocast and so on."""
+        return len({self._region[node] for node in nodes}) == 1
+
+    def unwritten(self, values: Iterable[Any], first: Node, last: Node) -> bool:
+        """Whether no step between the two writes into memory that any of the values may share."""
+        roots = self._roots(values)
+        return not any(
+            self._roots(written) & roots for _, written in self._between(first, last) if written
+        )
+
+    def untouched(self, values: Iterable[Any], first: Node, last: Node) -> bool:
+        """Whether no step between the two reads or writes such memory."""
+        roots = self._roots(values)
+        steps = self._between(first, last)
+        return not any(self._roots(node.all_input_nodes) & roots for node, _ in steps)
+
+    def is_lost(self, value_: Node, writer: Node) -> bool:
+        """Whether nobody sees what `writer` does to the value but through the result of `writer`."""
+        roots, when = self._roots([value_]), self._place[writer]
+        for node, place in self._place.items():
+            if not self._roots([node]) & roots:
+                continue
+            if node.op in ("placeholder", "get_attr"):
+                return False
+            if place < when and any(self._place[user] > when for user in node.users):
+                return False
+        return True
+
+    def _between(self, first: Node, last: Node) -> Iterator[tuple[Node, list[Node]]]:
+        low, high = self._place[first], self._place[last]
+        return ((node, written) for place, node, written in self._steps if low < place < high)
+
+    def _roots(self, values: Iterable[Any]) -> set[Hashable]:
+        return {self._root(s) for v in values if isinstance(v, Node) for s in storages(v)}
+
+    def _root(self, key: Hashable) -> Hashable:
+        while (parent := self._parent.get(key, key)) != key:
+            key = parent
+        return key
+
+    def _join(self, a: Hashable, b: Hashable) -> None:
+        self._parent[self._root(a)] = self._root(b)
+
+
+def storages(node: Node) -> set[Hashable]:
+    """Names of the memory of a node's tensors; tensors of other classes may share one."""
+    tensors = (t for t in pytree.tree_leaves(value(node)) if isinstance(t, Tensor))
+    return {t.untyped_storage()._cdata if type_is_plain(t) else "of other classes" for t in tensors}
+
+
+def type_is_plain(t: Any) -> bool:
+    """Whether a value stands for a dense tensor of PyTorch's own class, seen by no transform."""
+    plain = isinstance(t, FakeTensor) and t.layout == torch.strided
+    return plain and not torch._C._functorch.is_functorch_wrapped_tensor(t)
+
+
+def _written(node: Node) -> Iterator[Node]:
+    """What a step writes into."""
+    target: Any = node.target
+    if node.op == "call_module" or _is_opaque(node):
+        yield from node.all_input_nodes
+    elif node.op == "call_method":
+        if target.endswith("_") and not target.endswith("__") or target == "__setitem__":
+            yield from node.all_input_nodes[:1]
+    elif node.op == "call_function":
+        name = getattr(target, "__name__", "")
+        named = name.endswith("_") and not name.endswith("__")
+        if isinstance(out := node.kwargs.get("out"), Node):
+            yield out
+        if named or target in _IN_PLACE or _is_in_place(node):
+            yield from node.all_input_nodes[:1]
+        elif name in _NORMS:
+            yield from node.all_input_nodes[1:]
+
+
+def _is_opaque(node: Node) -> bool:
+    """Whether a step may write into, and return parts of, all that it is given."""
+    target: Any = node.target
+    if node.op != "call_function":
+        return node.op == "call_module"
+    if isinstance(target, HigherOrderOperator):
+        return True
+    if isinstance(target, OpOverloadPacket):
+        return any(getattr(target, name)._schema.is_mutable for name in target.overloads())
+    if isinstance(target, OpOverload):
+        return target._schema.is_mutable
+    module = getattr(target, "__module__", None) or ""
+    return module.partition(".")[0] not in _TRUSTED and not isinstance(target, type(torch.relu))
+
+
+def _is_in_place(node: Node) -> bool:
+    """Whether one of PyTorch's functions is called with `inplace=True`."""
+    if node.kwargs.get("inplace", False):
+        return True
+    function: Any = getattr(F, getattr(node.target, "__name__", ""), None)
+    if not bool(function is node.target):
+        return False
+    try:
+        return bool(
+            inspect.signature(function).bind(*node.args, **node.kwargs).arguments["inplace"]
+        )
+    except (TypeError, ValueError, KeyError):
+        return False
