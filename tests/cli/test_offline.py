@@ -43,8 +43,10 @@ SERVE = """
 import signal, subprocess, sys, urllib.request
 page = subprocess.Popen(sys.argv[1:], stdout=subprocess.PIPE, text=True)
 address = page.stdout.readline().split()[3]
-with urllib.request.urlopen(address) as answer:
-    assert answer.status == 200
+picture = open("people/images/im0001.jpg", "rb").read()
+for path, body in (("/", None), ("/pose", picture)):
+    with urllib.request.urlopen(address + path, body) as answer:
+        assert answer.status == 200
 page.send_signal(signal.SIGTERM)
 sys.exit(page.wait(60))
 """
