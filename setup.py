@@ -180,7 +180,11 @@ setup(
     ],
     # A top-level package of that name belongs to the Triton project.
     package_dir={"softgate_ext.triton_kernels": "triton_kernels"},
-    package_data={"softgate_ext": ["*.pyi", "py.typed"], "softgate_ext.data": ["*.npz"]},
+    package_data={
+        "softgate_ext": ["*.pyi", "py.typed"],
+        "softgate_ext.data": ["*.npz"],
+        "softgate_ext.page": ["*.html"],
+    },
     ext_modules=[extension],
     cmdclass={"build_ext": command},
 )

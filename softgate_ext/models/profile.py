@@ -1,7 +1,8 @@
 """Parameters and multiply-accumulates of the models: `softgate profile`.
 
-A MAC is one multiplication and addition of a convolution; norms, gates and additions are not
-counted, as is usual. Nothing is computed: shapes are propagated on the meta device.
+A MAC is one multiplication and addition of a convolution or matrix product; norms, gates and
+additions are not counted, as is usual. PyTorch counts them while shapes are propagated on the meta
+device: nothing is computed.
 """
 
 import copy
@@ -11,7 +12,8 @@ from dataclasses import dataclass
 import torch
 from rich.console import Console
 from rich.table import Table
-from torch import Tensor, nn
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from softgate_ext.backend import use_backend
 from softgate_ext.errors import InputError
@@ -58,29 +60,19 @@ def profile(model: nn.Module, image_size: int = 256) -> Profile:
         model.check_image_size(image_size)
     # One value per channel, as at the bottom of a small image, has no batch statistics.
     model = copy.deepcopy(model).to("meta").eval()
-    macs: dict[str, int] = {}
-
-    def count_into(name: str):
-        def count(module: nn.Conv2d, _inputs: tuple[Tensor], output: Tensor) -> None:
-            macs[name] = macs.get(name, 0) + output.numel() * module.weight[0].numel()
-
-        return count
-
-    for name, module in model.named_modules():
-        if isinstance(module, nn.Conv2d):
-            module.register_forward_hook(count_into(name))
-    with torch.no_grad(), use_backend("reference"):
+    counter = FlopCounterMode(display=False)
+    with counter, torch.no_grad(), use_backend("reference"):
         model(torch.empty(1, 3, image_size, image_size, device="meta"))
+    counted = counter.get_flop_counts()
 
-    parts = {
-        name: Cost(
-            sum(p.numel() for p in part.parameters()),
-            sum(n for conv, n in macs.items() if f"{conv}.".startswith(f"{name}.")),
-        )
-        for name, part in _parts(model)
-    }
-    total = Cost(sum(p.numel() for p in model.parameters()), sum(macs.values()))
-    return Profile(total, parts)
+    def cost(part: nn.Module, name: str) -> Cost:
+        # The counter calls a multiplication and an addition two operations.
+        macs = sum(counted.get(name, {}).values()) // 2
+        return Cost(sum(p.numel() for p in part.parameters()), macs)
+
+    kind = type(model).__name__  # by which the counter begins the names of a model's parts
+    parts = {name: cost(part, f"{kind}.{name}") for name, part in _parts(model)}
+    return Profile(cost(model, kind), parts)
 
 
 def print_profile(

@@ -1,163 +1,196 @@
-"""The page itself, in Gradio."""
+"""The page itself, and its one door: bytes of a picture in, JSON with PNGs out.
 
+Nothing that a visitor sends names a file, and nothing of it is written to one.
+"""
+
+import asyncio
+import base64
+import hashlib
+import html
 import json
-import tempfile
+import logging
+import re
+from concurrent.futures import ThreadPoolExecutor
+from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from tempfile import TemporaryDirectory
 
-import gradio
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import HTMLResponse, PlainTextResponse, Response
+from starlette.routing import Route, Router
+from starlette.types import Message, Receive, Scope, Send
 
+from softgate_ext.errors import InputError, reason
 from softgate_ext.figures.gate_histograms import gate_histograms
-from softgate_ext.files.png import write_png
-from softgate_ext.page.answer import FORMATS, Limits, answer
+from softgate_ext.page.answer import FORMATS, answer
 from softgate_ext.page.serve_config import ServeConfig
 from softgate_ext.prediction.predictor import PosePredictor
 
-TITLE = "softgate"
-READY = "Drop a picture, or paste one."
-STYLE = """
-#heatmaps .grid-wrap {min-height: 0; max-height: none}
-#heatmaps .grid-container img {padding-bottom: 20px}
-#heatmaps .caption-label {
-  left: 0; right: 0; bottom: 0; max-width: none; border: 0; border-radius: 0;
-  text-align: center; font-size: 11px; padding: 2px; overflow: visible
-}
-"""
-# Neither of them sends anything to anybody, as Gradio's button for sharing does.
-SAVE: dict[str, Any] = {"buttons": ["download", "fullscreen"]}
+SLOWEST = 120.0  # seconds that a file may take to arrive, and each part of an answer to leave
+CLOSING = "the page is closing"
+SEAT = "softgate.seat"  # in a request's scope: that it is one of those that may be with us at once
+LOG = logging.getLogger("uvicorn.error")  # the one that the server writes to
 
 
-def take_only_uploads(picture: gradio.Image, files: Path) -> None:
-    """Makes a component give the path of an uploaded file, unopened, and nothing else.
+class Page:
+    """The page as an ASGI application.
 
-    As it comes, it decodes the picture before its size is known, unpacks data that stands in place
-    of a file, fetches an address in place of a path and, where the page is mounted, takes any path
-    of the machine. (Not a subclass: Gradio writes a file beside the source of each.)
-    """
-
-    def preprocess(payload: Any) -> str | None:
-        return payload.path if payload is not None and payload.path else None
-
-    picture.preprocess = preprocess  # type: ignore[method-assign, assignment]
-    take_as_it_lies(picture, files)
-
-
-def take_as_it_lies(component: gradio.blocks.Block, files: Path) -> None:
-    """Makes a component hand on files of `files` from where they lie, and no others.
-
-    As it comes, it copies them to a place that follows from their contents, so that of two users
-    with the same picture one is sent a file that is just being written for the other.
-    """
-
-    async def keep(url_or_file_path: str | Path | None) -> str | None:
-        path = Path(url_or_file_path or "").resolve()
-        if not path.is_relative_to(files.resolve()) or not path.is_file():
-            raise gradio.Error("the picture is no uploaded file", print_exception=False)
-        return str(path)
-
-    component.async_move_resource_to_block_cache = keep  # type: ignore[method-assign, assignment]
-
-
-def build(predictor: PosePredictor, config: ServeConfig, files: Path) -> gradio.Blocks:
-    """The page.
+    A picture is decoded and looked at in one of `at_once` threads, while up to `waiting` others
+    are read and wait; that bounds the memory too. What fails is one line of the log, without a
+    traceback: anybody could fill the disk with those.
 
     Args:
         predictor: the run.
         config: limits.
-        files: folder for what is drawn.
     """
-    limits = Limits(config.max_megabytes, config.max_megapixels)
+
+    def __init__(self, predictor: PosePredictor, config: ServeConfig) -> None:
+        self._predictor, self._megapixels = predictor, config.max_megapixels
+        self._most = int(config.max_megabytes * 1e6)
+        self._too_large = f"the file is too large; give one of up to {config.max_megabytes:g} MB"
+        self._free = config.at_once + config.waiting
+        self._turns = asyncio.Semaphore(config.at_once)
+        self._threads = ThreadPoolExecutor(config.at_once, "pose")
+        self._deadlines: set[asyncio.Timeout] = set()
+        self._closing = False
+        gates = _gates(predictor)
+        page = _html(
+            MODEL=predictor.config.model["name"],
+            JOINTS=len(predictor.skeleton),
+            KINDS=", ".join(FORMATS),
+            MEGABYTES=f"{config.max_megabytes:g}",
+            MEGAPIXELS=f"{config.max_megapixels:g}",
+            BYTES=self._most,
+            TOO_LARGE=self._too_large,
+            GATES="" if gates else "hidden",
+        )
+        self._headers = _headers(page)
+        routes = [
+            Route("/", HTMLResponse(page), methods=["GET"]),
+            Route("/pose", self._pose, methods=["POST"]),
+        ]
+        if gates:
+            routes.append(
+                Route("/gates.png", Response(gates, 200, None, "image/png"), methods=["GET"])
+            )
+        self._router = Router(routes, redirect_slashes=False)
+
+    def close(self) -> None:
+        """Ends what is still arriving or waiting; pictures that are worked on are finished."""
+        self._closing = True
+        for deadline in self._deadlines:
+            deadline.reschedule(0.0)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        started = False
+
+        async def answering(message: Message) -> None:
+            nonlocal started
+            if message["type"] == "http.response.start":
+                started = True
+                message["headers"] = [*message.get("headers", ()), *self._headers]
+            async with asyncio.timeout(SLOWEST):
+                await send(message)
+
+        try:
+            await self._router(scope, receive, answering)
+        except Exception as error:
+            what = f"{type(error).__name__}: {reason(error)}"[:200]
+            LOG.error("%s %r: %r", scope.get("method"), scope.get("path", "")[:200], what)
+            if not started and scope["type"] == "http":
+                await _sentence(500, "the page cannot answer this")(scope, receive, answering)
+        finally:
+            self._free += scope.get(SEAT, 0)
+
+    async def _pose(self, request: Request) -> Response:
+        """The answer to a picture: JSON, or a sentence in plain text."""
+        if request.headers.get("sec-fetch-site", "none") not in ("none", "same-origin"):
+            return _sentence(403, "only this page may send pictures here")
+        if self._closing:
+            return _sentence(503, CLOSING)
+        if not self._free:
+            return _sentence(503, "many pictures are waiting; try again in a while")
+        self._free -= 1
+        request.scope[SEAT] = 1  # until the answer has left, which takes memory too
+        try:
+            async with asyncio.timeout(SLOWEST) as deadline:
+                self._deadlines.add(deadline)
+                try:
+                    data = await self._read(request)
+                    if data is None:
+                        return _sentence(413, self._too_large)
+                    deadline.reschedule(None)
+                    await self._turns.acquire()
+                finally:
+                    self._deadlines.discard(deadline)
+            try:
+                if await request.is_disconnected():
+                    raise ClientDisconnect
+                loop = asyncio.get_running_loop()
+                found = await loop.run_in_executor(self._threads, self._answer, data)
+                return Response(found, media_type="application/json")
+            finally:
+                self._turns.release()
+        except TimeoutError:
+            if self._closing:
+                return _sentence(503, CLOSING)
+            return _sentence(408, f"the file did not arrive within {SLOWEST:g} seconds")
+        except InputError as error:
+            return _sentence(400, str(error))
+        except ClientDisconnect:
+            return Response()  # nobody reads it
+
+    async def _read(self, request: Request) -> bytearray | None:
+        """The body, or None of one that is too large; the server drops the rest of that."""
+        data = bytearray()
+        if int(request.headers.get("content-length", 0)) > self._most:
+            return None
+        async for part in request.stream():
+            data += part
+            if len(data) > self._most:
+                return None
+        return data
+
+    def _answer(self, data: bytearray) -> str:
+        return json.dumps(answer(self._predictor, data, self._megapixels))
+
+
+def _sentence(status: int, words: str) -> Response:
+    return PlainTextResponse(f"{words[0].upper()}{words[1:]}.", status)
+
+
+def _gates(predictor: PosePredictor) -> bytes:
+    """The picture of the gates, PNG; empty for a network without any."""
     gates = predictor.gates()
-    picture_of_gates = files / "gates.png"
-    if gates:
-        gate_histograms(gates, picture_of_gates)
-    kinds = ", ".join(FORMATS)
-
-    def show(path: str | None) -> tuple[Any, ...]:
-        if path is None:
-            return READY, None, [], None, gradio.DownloadButton(interactive=False)
-        given = answer(predictor, Path(path), limits)
-        if given.people is None or given.drawing is None:
-            return given.words, None, [], None, gradio.DownloadButton(interactive=False)
-        folder = Path(tempfile.mkdtemp(dir=files))
-        file = folder / "pose.json"
-        file.write_text(json.dumps(given.people, indent=2) + "\n", encoding="utf-8")
-        button = gradio.DownloadButton(value=str(file), interactive=True)
-        drawing = folder / "pose.png"
-        write_png(drawing, given.drawing)
-        heatmaps = []
-        for index, (heatmap, caption) in enumerate(given.heatmaps):
-            write_png(folder / f"heatmap{index}.png", heatmap)
-            heatmaps.append((str(folder / f"heatmap{index}.png"), caption))
-        return given.words, str(drawing), heatmaps, given.people, button
-
-    with gradio.Blocks(title=TITLE, analytics_enabled=False) as page:
-        gradio.Markdown(
-            f"# {TITLE}\n`{predictor.config.model['name']}` finds {len(predictor.skeleton)} joints. "
-            f"Pictures: {kinds}; up to {limits.megabytes:g} MB and {limits.megapixels:g} "
-            f"million pixels; removed within {1.5 * config.keep_minutes:g} minutes."
-        )
-        with gradio.Row():
-            picture = gradio.Image(
-                label="Picture",
-                sources=["upload", "clipboard"],
-                type="filepath",
-                height=420,
-                buttons=[],
-                elem_id="picture",
-            )
-            take_only_uploads(picture, files)
-            drawing = gradio.Image(
-                label="Pose", interactive=False, format="png", height=420, elem_id="pose", **SAVE
-            )
-        with gradio.Row(equal_height=True):
-            words = gradio.Markdown(READY, elem_id="words")
-            download = gradio.DownloadButton(
-                "Download JSON", interactive=False, elem_id="download", scale=0, min_width=200
-            )
-        gradio.Markdown("**Heatmaps** of the first person, each joint with its score")
-        heatmaps = gradio.Gallery(
-            show_label=False,
-            columns=7,
-            height="auto",
-            object_fit="contain",
-            format="png",
-            interactive=False,
-            elem_id="heatmaps",
-            **SAVE,
-        )
-        with gradio.Row():
-            if gates:
-                with gradio.Column(scale=3, min_width=480):
-                    gradio.Markdown("**Gates**: how far each skip connection is open, by block")
-                    gradio.Image(
-                        str(picture_of_gates),
-                        show_label=False,
-                        interactive=False,
-                        buttons=[],
-                        elem_id="gates",
-                    )
-            with gradio.Column(scale=2):
-                gradio.Markdown("**Joints** in pixels of the picture")
-                figures = gradio.JSON(show_label=False, max_height=420, elem_id="joints")
-        for shown in (drawing, heatmaps, download):
-            take_as_it_lies(shown, files)
-        picture.input(
-            show,
-            picture,
-            [words, drawing, heatmaps, figures, download],
-            concurrency_limit=config.at_once,
-            api_visibility="private",
-        )
-    page.queue(max_size=config.waiting, api_open=False)
-    return page
+    if not gates:
+        return b""
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "gates.png"
+        gate_histograms(gates, path)
+        return path.read_bytes()
 
 
-def theme() -> gradio.Theme:
-    """Gradio's plain theme, with the fonts of the visitor's machine: nothing is fetched."""
-    return gradio.themes.Default(
-        primary_hue="blue",
-        neutral_hue="slate",
-        font=["system-ui", "sans-serif"],
-        font_mono=["ui-monospace", "monospace"],
+def _html(**facts: object) -> str:
+    """The page, with what is to be said of this run and its limits."""
+    page = files(__package__).joinpath("page.html").read_text(encoding="utf-8")
+    return re.sub(r"\{\{(\w+)\}\}", lambda found: html.escape(str(facts[found[1]])), page)
+
+
+def _headers(page: str) -> list[tuple[bytes, bytes]]:
+    """Of every answer: everything comes from this server, so nobody else learns of a visit."""
+    allowed = {}
+    for kind in ("script", "style"):
+        (text,) = re.findall(rf"<{kind}>(.*?)</{kind}>", page, re.DOTALL)
+        allowed[kind] = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+    policy = (
+        f"default-src 'none'; script-src 'sha256-{allowed['script']}'; "
+        f"style-src 'sha256-{allowed['style']}'; img-src 'self' data: blob:; connect-src 'self'; "
+        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
     )
+    return [
+        (b"content-security-policy", policy.encode()),
+        (b"cross-origin-resource-policy", b"same-origin"),
+        (b"referrer-policy", b"no-referrer"),
+        (b"x-content-type-options", b"nosniff"),
+        (b"x-frame-options", b"DENY"),
+    ]

@@ -29,8 +29,6 @@ class ServeConfig:
     """Pictures worked on at the same time; the others wait in a queue."""
     waiting: int = 32
     """Pictures that may wait; further ones are refused."""
-    keep_minutes: float = 10.0
-    """Uploads, and what was drawn of them, are removed when they are older."""
     detect: bool = False
     """Find the people of a picture first (needs the extra `detect`)."""
     device: Device = "auto"

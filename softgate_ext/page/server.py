@@ -1,30 +1,23 @@
-"""`softgate serve`: the page behind its guard, on uvicorn."""
+"""`softgate serve`: where the page listens, and what ends it."""
 
-import asyncio
 import contextlib
 import importlib.util
 import logging
 import math
-import os
 import signal
 import socket
-import tempfile
 import threading
-import time
-from collections.abc import AsyncIterator, Iterator
+import warnings
+from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
 from softgate_ext.errors import InputError
-from softgate_ext.page.guard import Guard
 from softgate_ext.page.serve_config import ServeConfig
 
 if TYPE_CHECKING:
-    import uvicorn
-
-SWEEP = 0.25  # of the time that files are kept, between two looks for older ones
+    from softgate_ext.page.connections import Server
 
 
 def serve(config: ServeConfig) -> None:
@@ -68,101 +61,31 @@ def ended_as_by_ctrl_c() -> Iterator[None]:
 
 
 @contextmanager
-def listening(config: ServeConfig) -> Iterator[tuple["uvicorn.Server", socket.socket, str]]:
-    """A server for the page, its socket and its address; ends with everything uploaded.
+def listening(config: ServeConfig) -> Iterator[tuple["Server", socket.socket, str]]:
+    """A server for the page, its socket and its address.
 
     Raises:
         InputError: as `serve`.
     """
     _check(config)
-    listener = _listen(config)
-    with listener, tempfile.TemporaryDirectory(prefix="softgate-") as folder:
-        # Read by Gradio when it is imported; its files then lie nowhere else.
-        for name in ("GRADIO_TEMP_DIR", "GRADIO_EXAMPLES_CACHE"):
-            os.environ[name] = folder
-        os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
-        os.environ["HF_HUB_OFFLINE"] = "1"
-        import uvicorn
+    # What Pillow thinks of a strange file is for its sender, who gets a sentence, and not for the log.
+    warnings.filterwarnings("ignore", module=r"PIL\.")
+    logging.getLogger("PIL").setLevel(logging.CRITICAL)
+    with _listen(config) as listener:
+        from softgate_ext.page.app import Page
+        from softgate_ext.page.connections import Server
+        from softgate_ext.prediction.predictor import PosePredictor
 
-        guard = _application(config, Path(folder).resolve())
-
-        class Server(uvicorn.Server):
-            async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-                guard.close()
-                await super().shutdown(sockets)
-
-        settings = uvicorn.Config(guard, log_level="warning", access_log=False, server_header=False)
-        # A body that is no form is answered with 400, which is enough said.
-        logging.getLogger("python_multipart").setLevel(logging.ERROR)
+        predictor = PosePredictor.from_pretrained(
+            config.run,
+            config.weights,
+            config.device,
+            flip_test=config.flip_test,
+            detect=config.detect,
+        )
+        server = Server(Page(predictor, config), config.at_once + config.waiting)
         host, port = listener.getsockname()[:2]
-        address = f"http://{f'[{host}]' if ':' in host else host}:{port}"
-        yield Server(settings), listener, address
-
-
-def _application(config: ServeConfig, files: Path) -> Guard:
-    import fastapi
-    import gradio
-
-    from softgate_ext.page.app import STYLE, build, theme
-    from softgate_ext.prediction.predictor import PosePredictor
-
-    predictor = PosePredictor.from_pretrained(
-        config.run,
-        config.weights,
-        config.device,
-        flip_test=config.flip_test,
-        detect=config.detect,
-    )
-    most_bytes = int(config.max_megabytes * 1e6)
-
-    @contextlib.asynccontextmanager
-    async def lifespan(app: fastapi.FastAPI) -> AsyncIterator[None]:
-        task = asyncio.create_task(_sweep(files, 60 * config.keep_minutes))
-        yield
-        task.cancel()
-
-    page = build(predictor, config, files)
-    outer = fastapi.FastAPI(lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
-    mounted = gradio.mount_gradio_app(
-        outer,
-        page,
-        "/",
-        server_name=config.host,
-        server_port=config.port,
-        footer_links=[],
-        run_history=False,
-        show_error=True,
-        max_file_size=most_bytes,
-        allowed_paths=[],
-        ssr_mode=False,
-        mcp_server=False,
-        enable_monitoring=False,
-        pwa=False,
-        theme=theme(),
-        css=STYLE,
-    )
-    return Guard(mounted, files, most_bytes)
-
-
-async def _sweep(folder: Path, seconds: float) -> None:
-    """Removes uploads and drawings when they are older than `seconds`."""
-    while True:
-        await asyncio.sleep(SWEEP * seconds)
-        await asyncio.to_thread(remove_older, folder, seconds)
-
-
-def remove_older(folder: Path, seconds: float) -> None:
-    """Removes the files of `folder`, at any depth, that were written before `seconds` ago.
-
-    What lies in `folder` itself, as the drawing of the gates, stays.
-    """
-    limit = time.time() - seconds
-    for path in sorted(folder.rglob("*"), reverse=True):
-        with contextlib.suppress(OSError):
-            if path.is_dir():
-                path.rmdir()  # refused while it holds something
-            elif path.parent != folder and path.stat().st_mtime < limit:
-                path.unlink()
+        yield server, listener, f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
 
 def _listen(config: ServeConfig) -> socket.socket:
@@ -183,9 +106,10 @@ def _listen(config: ServeConfig) -> socket.socket:
 
 
 def _check(config: ServeConfig) -> None:
-    if importlib.util.find_spec("gradio") is None:
-        raise InputError("serve: gradio is not installed; pip install 'softgate_ext[serve]'")
-    for name in ("max_megabytes", "max_megapixels", "keep_minutes"):
+    for name in ("starlette", "uvicorn"):
+        if importlib.util.find_spec(name) is None:
+            raise InputError(f"serve: {name} is not installed; pip install 'softgate_ext[serve]'")
+    for name in ("max_megabytes", "max_megapixels"):
         value = getattr(config, name)
         if not (math.isfinite(value) and value > 0):
             raise InputError(f"{name}: got {value}; takes a finite number of more than 0")

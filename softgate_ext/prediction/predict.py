@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, closing
+from dataclasses import replace
 from itertools import chain, islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -27,7 +28,7 @@ from softgate_ext.prediction.predict_config import PredictConfig
 from softgate_ext.prediction.predictor import Boxes, Located, PosePredictor
 from softgate_ext.prediction.sources import BoxList, Source, find_sources
 from softgate_ext.prediction.summary import SUMMARIES, Outcome, Summary
-from softgate_ext.prediction.video import VideoReader, VideoWriter
+from softgate_ext.prediction.video import CameraReader, VideoReader, VideoWriter
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -115,7 +116,8 @@ class _Batch:
         """Writes the video with its poses, and a line of JSON a frame."""
         try:
             boxes = self._boxes(source)
-            with closing(VideoReader(source)) as reader, ctrl_c_waits() as interrupted:
+            kind = CameraReader if source.kind == "camera" else VideoReader
+            with closing(kind(source)) as reader, ctrl_c_waits() as interrupted:
                 self._run_frames(source, reader, boxes, interrupted)
         except InputError as error:
             self.tell(self.summary.fail(source, error))
@@ -181,14 +183,14 @@ class _Batch:
     def _run_frames(
         self,
         source: Source,
-        reader: VideoReader,
+        reader: VideoReader | CameraReader,
         boxes: Boxes | None,
         interrupted: Callable[[], bool],
     ) -> None:
         config, target = self.config, self.targets[source]
         frames = islice(reader, config.max_frames)
         first = next(frames)
-        height, width = first.shape[:2]
+        height, width = first.picture.shape[:2]
         self.summary.make_folder()
         # A camera's pictures are of now: they do not wait for each other.
         together = 1 if source.kind == "camera" else config.batch_size
@@ -204,12 +206,12 @@ class _Batch:
                 files.append(target.with_suffix(".jsonl"))
                 lines = stack.enter_context(open(scratch / files[-1].name, "w", encoding="utf-8"))
             for group in _groups(chain([first], frames), together):
-                located = [self.predictor.locate(frame, boxes) for frame in group]
+                located = [self.predictor.locate(frame.picture, boxes) for frame in group]
                 for frame, people in zip(group, self.predictor.predict(located), strict=True):
                     if "overlay" in config.outputs:
-                        writer.write(self._drawn(frame, people))
+                        writer.write(replace(frame, picture=self._drawn(frame.picture, people)))
                     if "json" in config.outputs:
-                        line = {"frame": number, "seconds": round(number / reader.rate, 4)}
+                        line = {"frame": number, "seconds": round(frame.seconds, 4)}
                         people_json = [one.to_json() for one in people]
                         lines.write(json.dumps({**line, "people": people_json}) + "\n")
                     self.summary.add(source, number, people)

@@ -1,9 +1,12 @@
-"""Frames in and out, by OpenCV."""
+"""Frames in and out with their time: files by PyAV, cameras by OpenCV."""
 
 import math
-import os
+import time
 from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -12,15 +15,71 @@ import numpy.typing as npt
 from softgate_ext.errors import InputError
 from softgate_ext.prediction.sources import Source
 
-Frame = npt.NDArray[np.uint8]
 USUAL_RATE = 25.0  # frames a second, where a file or camera does not say
+TICK = Fraction(1, 90_000)  # seconds: what the times of a written video are multiples of
 
-# FFmpeg inside OpenCV would print pages about a damaged file; the caller gets one sentence.
-os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
+
+@dataclass(frozen=True)
+class Frame:
+    """A picture (H, W, 3) uint8 RGB, and its time in seconds from the start of the video."""
+
+    picture: npt.NDArray[np.uint8]
+    seconds: float
 
 
 class VideoReader:
-    """The frames of a video or camera, (H, W, 3) uint8 RGB, one after the other.
+    """The frames of a video file one after the other, upright, at the times that the file says.
+
+    Attributes:
+        rate: frames a second, on average.
+
+    Raises:
+        InputError: it cannot be opened.
+    """
+
+    def __init__(self, source: Source) -> None:
+        av = _pyav()
+        self.source, self._error = source, av.FFmpegError
+        try:
+            # A file may be a list of others; what it names beside files is not fetched.
+            options = {"protocol_whitelist": "file"}
+            self._container = av.open(f"file:{source.place}", options=options)
+        except (self._error, OSError, ValueError):
+            raise InputError(f"video {source} is not a video that can be read") from None
+        self._stream = self._container.streams.best("video")
+        if self._stream is None:
+            self.close()
+            raise InputError(f"video {source} is not a video that can be read")
+        self._stream.thread_type = "AUTO"
+        self.rate = _usable(self._stream.average_rate or self._stream.guessed_rate)
+
+    def __iter__(self) -> Iterator[Frame]:
+        """Until the end, or where it is cut short; raises InputError where there is not one."""
+        start, number = (self._container.start_time or 0) / 1e6, 0
+        for frame in self._frames():
+            seconds = number / self.rate if frame.time is None else frame.time - start
+            picture = np.rot90(frame.to_ndarray(format="rgb24"), round(frame.rotation / 90))
+            yield Frame(np.ascontiguousarray(picture), seconds)
+            number += 1
+        if not number:
+            raise InputError(f"video {self.source} holds no frame that can be read")
+
+    def _frames(self) -> Iterator[Any]:
+        try:
+            for packet in self._container.demux(self._stream):
+                try:
+                    yield from packet.decode()
+                except self._error:
+                    continue  # a damaged one
+        except self._error:
+            return  # cut short
+
+    def close(self) -> None:
+        self._container.close()
+
+
+class CameraReader:
+    """What a camera sees, from now on, at the times when it is seen.
 
     Attributes:
         rate: frames a second.
@@ -30,58 +89,87 @@ class VideoReader:
     """
 
     def __init__(self, source: Source) -> None:
-        self.source = source
         before = cv2.utils.logging.getLogLevel()
         cv2.utils.logging.setLogLevel(0)
         try:
-            place = source.place
-            self._capture = cv2.VideoCapture(place if isinstance(place, int) else str(place))
+            self._capture = cv2.VideoCapture(source.place)
         finally:
             cv2.utils.logging.setLogLevel(before)
+        self.source = source
         if not self._capture.isOpened():
             self.close()
-            if source.kind == "camera":
-                raise InputError(f"images: there is no {source} that can be opened")
-            raise InputError(f"video {source} is not a video that can be read")
-        rate = self._capture.get(cv2.CAP_PROP_FPS)
-        self.rate = float(rate) if math.isfinite(rate) and 1 <= rate <= 1000 else USUAL_RATE
+            raise InputError(f"images: there is no {source} that can be opened")
+        self.rate = _usable(self._capture.get(cv2.CAP_PROP_FPS))
 
     def __iter__(self) -> Iterator[Frame]:
-        """Until the end of the video; raises InputError where there is not one frame."""
-        any_frame = False
-        while True:
-            read, frame = self._capture.read()
-            if not read:
-                break
-            any_frame = True
-            yield cv2.cvtColor(frame, cv2.COLOR_BGR2RGB).astype(np.uint8, copy=False)
-        if not any_frame:
-            raise InputError(f"video {self.source} holds no frame that can be read")
+        """Until it is unplugged; raises InputError where it gives not one frame."""
+        start = None
+        while (read := self._capture.read())[0]:
+            now = time.monotonic()
+            start = now if start is None else start
+            picture = cv2.cvtColor(read[1], cv2.COLOR_BGR2RGB)
+            yield Frame(picture.astype(np.uint8, copy=False), now - start)
+        if start is None:
+            raise InputError(f"images: {self.source} gives no frame")
 
     def close(self) -> None:
         self._capture.release()
 
 
 class VideoWriter:
-    """Frames of one size, (H, W, 3) uint8 RGB, into an MP4 file.
+    """Frames of one size into an MP4 file, H.264, each at its time.
 
     Raises:
         InputError: the file cannot be written.
     """
 
     def __init__(self, path: Path, rate: float, height: int, width: int) -> None:
-        codec = cv2.VideoWriter.fourcc(*"mp4v")
-        self._writer = cv2.VideoWriter(str(path), codec, rate, (width, height))
-        self._size = (height, width)
-        if not self._writer.isOpened():
+        av = _pyav()
+        self._size, self._last, self._new = (height, width), -1, av.VideoFrame.from_ndarray
+        try:
+            self._container = av.open(f"file:{path}", "w", format="mp4")
+            # Without frames that wait for later ones, whose times MP4 would take for the length.
+            options = {"preset": "veryfast", "crf": "20", "bf": "0"}
+            steady = Fraction(rate).limit_denominator(1000)
+            self._stream = self._container.add_stream("h264", steady, options)
+            # Players take colour at half the resolution alone, which needs even sides.
+            self._stream.width, self._stream.height = width + width % 2, height + height % 2
+            self._stream.pix_fmt = "yuv420p"
+            self._stream.codec_context.time_base = TICK
+            self._container.start_encoding()
+        except (av.FFmpegError, OSError, ValueError):
             raise InputError(
                 f"out: cannot write the video {path.name} of {width} x {height} pixels"
-            )
+            ) from None
 
     def write(self, frame: Frame) -> None:
-        if frame.shape[:2] != self._size:  # some streams change their size on the way
-            frame = cv2.resize(frame, self._size[::-1]).astype(np.uint8, copy=False)
-        self._writer.write(cv2.cvtColor(frame, cv2.COLOR_RGB2BGR))
+        """Appends a frame; one that is not later than the last is put right behind it."""
+        height, width = self._size
+        picture = frame.picture
+        if picture.shape[:2] != self._size:  # some streams change their size on the way
+            picture = cv2.resize(picture, (width, height)).astype(np.uint8, copy=False)
+        even = ((0, height % 2), (0, width % 2), (0, 0))
+        coded = self._new(np.pad(picture, even, "edge"), format="rgb24")
+        self._last = max(self._last + 1, round(frame.seconds / TICK))
+        coded.pts, coded.time_base = self._last, TICK
+        self._container.mux(self._stream.encode(coded))
 
     def close(self) -> None:
-        self._writer.release()
+        """Writes what is still to be coded; a second time it does nothing."""
+        if self._last >= 0:
+            self._last = -1
+            self._container.mux(self._stream.encode())
+        self._container.close()
+
+
+def _usable(rate: Any) -> float:
+    value = float(rate or 0)
+    return value if math.isfinite(value) and 0 < value <= 1000 else USUAL_RATE
+
+
+def _pyav() -> Any:
+    try:
+        import av
+    except ImportError:
+        raise InputError("video: PyAV is not installed; pip install av, or give pictures") from None
+    return av

@@ -54,8 +54,10 @@ def test_first_steps(tmp_path: Path) -> None:
     written += ["poses/im0011.png", "poses/predictions.json"]
     assert all((tmp_path / name).is_file() for name in written)
 
-    if importlib.util.find_spec("gradio") is None:
-        pytest.skip("the page itself needs the extra serve: gradio is not installed")
+    if importlib.util.find_spec("uvicorn") is None or importlib.util.find_spec("starlette") is None:
+        pytest.skip(
+            "the page itself needs the extra serve: starlette and uvicorn are not installed"
+        )
     process = start(serve, tmp_path)
     assert process.stdout is not None
     address = process.stdout.readline().split()[3]

@@ -8,11 +8,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
-from softgate_ext.engine.detector import WEIGHTS
 
-from softgate_ext.cli import COMMANDS
+from softgate_ext.cli.run import COMMANDS
 from softgate_ext.data.synthetic import draw_people
+from softgate_ext.prediction.detector import WEIGHTS
+from softgate_ext.prediction.video import Frame, VideoWriter
 
 pytestmark = pytest.mark.slow
 OFFLINE = Path(__file__).parent / "offline"
@@ -32,19 +34,27 @@ LINES = {
     "predict": [
         "predict run people/images/im0001.jpg --out poses --device cpu",
         "predict run people/images/im0001.jpg --out poses --device cpu --detect",
+        "predict run walk.mp4 --out poses --device cpu",
     ],
     "gates": ["gates run --png gates.png --prune 0.01 --out pruned --data people --device cpu"],
     "export": ["export run --out net.onnx"],
     "demo": ["demo --out demo --minutes 0.02"],
     "serve": ["serve run --port 0 --device cpu"],
 }
-NEEDS = {"--detect": ("openvino", WEIGHTS), "export": ("onnx", "onnxscript"), "serve": ("uvicorn",)}
+NEEDS = {
+    "--detect": ("openvino", WEIGHTS),
+    "walk.mp4": ("av",),
+    "export": ("onnx", "onnxscript"),
+    "serve": ("starlette", "uvicorn"),
+}
 SERVE = """
 import signal, subprocess, sys, urllib.request
 page = subprocess.Popen(sys.argv[1:], stdout=subprocess.PIPE, text=True)
 address = page.stdout.readline().split()[3]
-with urllib.request.urlopen(address) as answer:
-    assert answer.status == 200
+picture = open("people/images/im0001.jpg", "rb").read()
+for path, body in (("/", None), ("/pose", picture)):
+    with urllib.request.urlopen(address + path, body) as answer:
+        assert answer.status == 200
 page.send_signal(signal.SIGTERM)
 sys.exit(page.wait(60))
 """
@@ -81,6 +91,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         pytest.skip("needs a network namespace: unshare --net is not permitted here")
     folder = tmp_path_factory.mktemp("offline")
     draw_people(folder / "people", 8, seed=5, image_size=80)
+    if importlib.util.find_spec("av") is not None:
+        film = VideoWriter(folder / "walk.mp4", 25, 60, 80)
+        film.write(Frame(np.zeros((60, 80, 3), np.uint8), 0.0))
+        film.close()
     assert softgate(folder, TRAIN) == ("", 0)
     return folder
 

@@ -39,17 +39,23 @@ def picture(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def served(untrained: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    """The page, with small limits; it says nothing to the end, and leaves nothing."""
-    if importlib.util.find_spec("gradio") is None:
-        pytest.skip("needs the extra serve: gradio is not installed")
+def extra() -> None:
+    for name in ("starlette", "uvicorn"):
+        if importlib.util.find_spec(name) is None:
+            pytest.skip(f"needs the extra serve: {name} is not installed")
+
+
+@pytest.fixture(scope="session")
+def served(
+    extra: None, untrained: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Served]:
+    """The page, with small limits; it says nothing to the end, and writes nothing."""
     # SOFTGATE_PAGE_RUN serves a trained run in its place: for a screenshot worth looking at.
     run = Path(os.environ.get("SOFTGATE_PAGE_RUN", untrained))
     temporary = tmp_path_factory.mktemp("temporary")
     with started(run, temporary) as process:
-        page = served_by(process, run, temporary)
-        yield page
+        yield served_by(process, run)
+        assert not list(temporary.iterdir())
         process.send_signal(signal.SIGINT)
         _, errors = process.communicate(timeout=60)
     assert process.returncode == 0 and errors == "", errors
-    assert not page.files.exists()

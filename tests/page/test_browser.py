@@ -1,9 +1,10 @@
 """The page in a real browser: Chromium without a screen.
 
-SOFTGATE_SCREENSHOT=file.png keeps a picture of the page, SOFTGATE_PAGE_RUN=run serves a trained
+SOFTGATE_SCREENSHOT=file.png and SOFTGATE_SCREENSHOT_PHONE=file.png keep pictures of the page, SOFTGATE_PAGE_RUN=run serves a trained
 run, and SOFTGATE_PAGE_PICTURE=file drops another picture.
 """
 
+import base64
 import json
 import os
 import shutil
@@ -14,6 +15,7 @@ from typing import Any
 import pytest
 from served_page import Served
 
+from softgate_ext.page.answer import SIDE
 from softgate_ext.prediction.predictor import PosePredictor
 
 pytestmark = pytest.mark.slow
@@ -44,9 +46,6 @@ def browser() -> Iterator[Any]:
 
 def drop(page: Any, picture: Path, words: str) -> str:
     """Gives the page a picture; the sentence with `words` that it answers with."""
-    remove = page.locator("#picture button[aria-label='Clear'], #picture button[title='Clear']")
-    if remove.count():
-        remove.first.click()
     page.locator("#picture input[type=file]").set_input_files(str(picture))
     page.locator("#words", has_text=words).wait_for(timeout=60_000)
     return page.locator("#words").inner_text()
@@ -71,20 +70,22 @@ def test_a_person_uses_the_page(
     words = drop(page, picture, "mean score")
     assert words.startswith("1 person in")
     assert width(page, "#pose img") > 0
-    captions = page.locator("#heatmaps .caption-label").all_inner_texts()
+    captions = page.locator("#heatmaps figcaption").all_inner_texts()
     assert len(captions) == 14 and captions[0].startswith("right ankle")
-    assert width(page, "#gates img") > 500
+    assert width(page, "#heatmaps img") == SIDE and width(page, "#gates img") > 500
+    assert page.locator("#joints tbody tr").count() == 14
     with page.expect_download() as download:
         page.locator("#download").click()
     download.value.save_as(tmp_path / "pose.json")
     (person,) = PosePredictor.from_pretrained(served.run, device="cpu")(picture)
-    people = json.loads((tmp_path / "pose.json").read_text())["people"]
+    written = json.loads((tmp_path / "pose.json").read_text())
+    people = written["people"]
+    assert written["file"] == picture.name and download.value.suggested_filename.endswith(".json")
     assert len(people) == 1 and people[0]["box_xywh"] == list(person.box)
     for name, (x, y) in zip(person.names, person.joints, strict=True):
         assert abs(people[0]["joints"][name]["x"] - x) < 0.01
         assert abs(people[0]["joints"][name]["y"] - y) < 0.01
     if "SOFTGATE_SCREENSHOT" in os.environ:
-        page.wait_for_timeout(1500)  # until what has been drawn fades in
         page.screenshot(path=os.environ["SOFTGATE_SCREENSHOT"], full_page=True)
     # Nothing came from anywhere else.
     own = (f"{served.address}/", "data:", "blob:")
@@ -100,14 +101,66 @@ def test_what_is_refused_is_one_sentence_in_the_page(
     page.locator("#words", has_text="Drop a picture").wait_for(timeout=60_000)
     (tmp_path / "text.jpg").write_text("no picture")
     words = drop(page, tmp_path / "text.jpg", "not a picture")
-    assert words.startswith("the file is not a picture that can be read; give JPEG")
-    (tmp_path / "large.jpg").write_bytes(bytes(300_000))
-    page.reload()
-    page.locator("#words", has_text="Drop a picture").wait_for(timeout=60_000)
-    page.locator("#picture input[type=file]").set_input_files(str(tmp_path / "large.jpg"))
+    assert words.startswith("The file is not a picture that can be read; give JPEG")
     # The browser's side knows the limit too: nothing is sent.
-    page.locator(".toast-body", has_text="exceed the maximum allowed size").wait_for(timeout=30_000)
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.method))
+    (tmp_path / "large.jpg").write_bytes(bytes(300_000))
+    drop(page, tmp_path / "large.jpg", "The file is too large; give one of up to 0.2 MB.")
+    assert "POST" not in asked
     assert drop(page, picture, "mean score").startswith("1 person")  # it still works
+    assert (
+        drop(page, tmp_path / "text.jpg", "not a picture")
+        and not page.locator("#pose img").is_visible()
+    )
+    page.close()
+
+
+def test_a_picture_is_dropped_or_pasted(browser: Any, served: Served, picture: Path) -> None:
+    page = browser.new_page()
+    page.goto(served.address)
+    data = base64.b64encode(picture.read_bytes()).decode()
+    for kind, holder in (("drop", "dataTransfer"), ("paste", "clipboardData")):
+        page.evaluate(
+            """([data, kind, holder]) => {
+                const bytes = Uint8Array.from(atob(data), (letter) => letter.charCodeAt(0));
+                const carried = new DataTransfer();
+                carried.items.add(new File([bytes], `${kind}.jpg`, {type: "image/jpeg"}));
+                const Kind = kind === "drop" ? DragEvent : ClipboardEvent;
+                const options = {bubbles: true, cancelable: true, [holder]: carried};
+                document.querySelector("main").dispatchEvent(new Kind(kind, options));
+            }""",
+            [data, kind, holder],
+        )
+        page.locator(f"#download[download='{kind}.json']").wait_for()
+        assert width(page, "#pose img") > 0
+    page.close()
+
+
+def test_the_keyboard_is_enough(browser: Any, served: Served, picture: Path) -> None:
+    page = browser.new_page()
+    page.goto(served.address)
+    page.keyboard.press("Tab")
+    with page.expect_file_chooser() as chooser:
+        page.keyboard.press("Space")
+    chooser.value.set_files(str(picture))
+    page.locator("#words", has_text="mean score").wait_for(timeout=60_000)
+    page.keyboard.press("Tab")
+    with page.expect_download():
+        page.keyboard.press("Enter")
+    page.close()
+
+
+def test_a_phone_shows_it_without_scrolling_sideways(
+    browser: Any, served: Served, picture: Path
+) -> None:
+    page = browser.new_page(viewport={"width": 360, "height": 740}, has_touch=True, is_mobile=True)
+    page.goto(served.address)
+    drop(page, Path(os.environ.get("SOFTGATE_PAGE_PICTURE", picture)), "mean score")
+    assert width(page, "#gates img") > 500
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
+    if "SOFTGATE_SCREENSHOT_PHONE" in os.environ:
+        page.screenshot(path=os.environ["SOFTGATE_SCREENSHOT_PHONE"], full_page=True)
     page.close()
 
 

@@ -1,8 +1,8 @@
 """How the page ends, and what its log holds then."""
 
-import importlib.util
 import signal
 import socket
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,14 +10,10 @@ from pathlib import Path
 import pytest
 from served_page import served_by, started
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(
-        importlib.util.find_spec("gradio") is None,
-        reason="needs the extra serve: gradio is not installed",
-    ),
-]
-API = "/gradio_api"
+from softgate_ext.page import server
+from softgate_ext.page.serve_config import ServeConfig
+
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("extra")]
 
 
 @pytest.fixture
@@ -30,28 +26,69 @@ def no_nohup() -> Iterator[None]:
 
 @pytest.mark.usefixtures("no_nohup")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
-def test_nothing_is_left_behind(untrained: Path, tmp_path: Path, number: signal.Signals) -> None:
-    """Although a browser has the page open, which hears from the server for as long as it lives."""
+def test_nobody_keeps_the_page_from_ending(
+    untrained: Path, tmp_path: Path, number: signal.Signals
+) -> None:
+    """Neither a browser that has it open, nor half a request, nor half a picture."""
     with started(untrained, tmp_path) as process:
-        page = served_by(process, untrained, tmp_path)
-        with socket.create_connection(("127.0.0.1", page.port), timeout=30) as browser:
-            browser.sendall(f"GET {API}/heartbeat/me HTTP/1.1\r\nHost: x\r\n\r\n".encode())
-            assert browser.recv(100).startswith(b"HTTP/1.1 200")
-            process.send_signal(number)
-            _, errors = process.communicate(timeout=30)
+        page = served_by(process, untrained)
+        begun = [request("GET", "/"), b"GET / HT", request("POST", "/pose", b"half")]
+        begun[2] = begun[2].replace(b"h: 4", b"h: 4000")
+        visitors = []
+        for sent in begun:
+            visitors.append(socket.create_connection(("127.0.0.1", page.port), timeout=30))
+            visitors[-1].sendall(sent.replace(b"Connection: close\r\n", b""))
+        assert visitors[0].recv(100).startswith(b"HTTP/1.1 200")
+        process.send_signal(number)
+        _, errors = process.communicate(timeout=30)
+        assert visitors[2].recv(1000).startswith(b"HTTP/1.1 503")
+        for visitor in visitors:
+            visitor.close()
     assert (process.returncode, errors) == (0, "")
-    assert not page.files.exists()
+    assert not list(tmp_path.iterdir())
 
 
-def test_nothing_is_left_behind_of_a_page_that_only_starts(untrained: Path, tmp_path: Path) -> None:
+def test_a_page_that_only_starts_ends_too(untrained: Path, tmp_path: Path) -> None:
     with started(untrained, tmp_path) as process:
         deadline = time.monotonic() + 60
-        while not list(tmp_path.glob("softgate-*")) and time.monotonic() < deadline:
+        while not catches(process.pid, signal.SIGTERM):
+            assert time.monotonic() < deadline
             time.sleep(0.01)
         process.terminate()
         said, errors = process.communicate(timeout=30)
     assert said == "" and len(errors.splitlines()) == 1 and "interrupted" in errors
     assert not list(tmp_path.iterdir())
+
+
+def catches(process: int, number: signal.Signals) -> bool:
+    """Whether a process has a handler for a signal by now."""
+    status = Path(f"/proc/{process}/status")
+    if not status.is_file():
+        pytest.skip("needs /proc/PID/status, which Linux has")
+    (mask,) = [line.split()[1] for line in status.read_text().splitlines() if "SigCgt" in line]
+    return bool(int(mask, 16) >> (number - 1) & 1)
+
+
+def test_half_a_request_is_not_waited_for(
+    untrained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And neither is that which comes after a whole one on the same connection."""
+    from softgate_ext.page import connections
+
+    monkeypatch.setattr(connections, "PATIENCE", 0.2)
+    config = ServeConfig(untrained, port=0, device="cpu")
+    with server.listening(config) as (running, listener, _):
+        listener.listen()
+        thread = threading.Thread(target=running.run, kwargs={"sockets": [listener]})
+        thread.start()
+        for sent in (b"GET / HT", request("GET", "/") + b"GET / HT"):
+            with socket.create_connection(listener.getsockname(), timeout=30) as visitor:
+                visitor.sendall(sent.replace(b"Connection: close\r\n", b""))
+                while visitor.recv(100_000):
+                    pass  # until it is closed
+        running.should_exit = True
+        thread.join(30)
+        assert not thread.is_alive()
 
 
 def request(method: str, path: str, body: bytes = b"", *headers: str) -> bytes:
@@ -60,51 +97,37 @@ def request(method: str, path: str, body: bytes = b"", *headers: str) -> bytes:
     return "\r\n".join(lines).encode("latin-1") + b"\r\n\r\n" + body
 
 
-def asked(data: str, number: str = "0", session: str = '"s"') -> bytes:
-    body = f'{{"data": {data}, "fn_index": {number}, "session_hash": {session}}}'
-    return request("POST", f"{API}/queue/join", body.encode(), "Content-Type: application/json")
-
-
-FILE = '{"path": %s, "meta": {"_type": "gradio.FileData"}}'
-FORM = "Content-Type: multipart/form-data; boundary=b"
-NO_FILE = b'--b\r\nContent-Disposition: form-data; name="files"\r\n\r\nx\r\n--b--\r\n'
 MALFORMED = [
     b"\0\1\2garbage\r\n\r\n",
     b"GET / HTTP/1.1\r\nbad header\r\n\r\n",
     b"GET / HTTP/1.1\r\nX: " + bytes(200_000) + b"\r\n\r\n",
     b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
-    asked("[null]", number="99"),
-    asked("[null]", number="-1"),
-    asked("[null]", session="null"),
-    asked("[]"),
-    asked("[null, null]"),
-    asked('["x"]'),
-    asked("[NaN]"),
-    asked(f"[{FILE % 5}]"),
-    asked("[" + FILE % '"a\\u0000b"' + "]"),
-    request("POST", f"{API}/queue/join", b"[" * 100_000),
-    request("POST", f"{API}/queue/join"),
-    request("POST", f"{API}/upload", NO_FILE, FORM),
-    request("POST", f"{API}/upload", b"abc", FORM),
-    request("POST", f"{API}/upload", b"--b\r\nContent-Disposition\r\n\r\nx\r\n--b--", FORM),
-    request("POST", f"{API}/upload", b"--b\r\nCo", FORM).replace(b"h: 7", b"h: 700"),
-    request("GET", f"{API}/queue/data?session_hash=nobody"),
-    request("GET", "/assets/" + "a" * 3000),
+    b"GET / HTTP/1.1\r\nHost: x\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n",
+    b"POST /pose HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n",
+    b"POST /pose HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab",
+    b"POST /pose HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+    request("POST", "/pose", b"half").replace(b"h: 4", b"h: 700"),
+    request("POST", "/pose"),
+    request("POST", "/pose", b"[" * 100_000),
+    request("POST", "/pose", b"x", "Content-Type: multipart/form-data; boundary=b"),
+    request("POST", "/"),
+    request("PUT", "/pose", b"x"),
+    request("GET", "/pose"),
+    request("GET", "/" + "a" * 3000),
+    request("GET", "/%ff%00%0a"),
     request("GET", "/", b"", "X-Forwarded-Host: \1"),
 ]
 
 
 def test_malformed_requests_leave_no_traceback_in_the_log(untrained: Path, tmp_path: Path) -> None:
     with started(untrained, tmp_path) as process:
-        page = served_by(process, untrained, tmp_path)
+        page = served_by(process, untrained)
         for malformed in MALFORMED:
             with socket.create_connection(("127.0.0.1", page.port), timeout=30) as stranger:
                 stranger.sendall(malformed)
                 if b": 700" not in malformed:  # which would wait for the rest
                     stranger.recv(100)
-        with socket.create_connection(("127.0.0.1", page.port), timeout=30) as browser:
-            browser.sendall(request("GET", "/"))
-            assert browser.recv(100).startswith(b"HTTP/1.1 200")
+        assert page.ask("GET", "/")[0] == 200
         process.terminate()
         _, errors = process.communicate(timeout=30)
     lines = errors.splitlines()

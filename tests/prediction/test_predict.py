@@ -22,7 +22,7 @@ from softgate_ext.prediction import predict as batch
 from softgate_ext.prediction.predict import predict
 from softgate_ext.prediction.predict_config import PredictConfig
 from softgate_ext.prediction.sources import Source
-from softgate_ext.prediction.video import VideoReader, VideoWriter
+from softgate_ext.prediction.video import Frame, VideoReader, VideoWriter
 
 
 @pytest.fixture
@@ -37,11 +37,12 @@ def pictures(people: Path, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def video(pictures: Path, tmp_path: Path) -> Path:
-    """Three frames, 80 x 80, five a second."""
+    """Three frames, 80 x 80, the second of them late."""
+    pytest.importorskip("av", reason="needs PyAV: pip install av")
     path = tmp_path / "walk.mp4"
     writer = VideoWriter(path, 5.0, 80, 80)
-    for name in ("im0001.jpg", "im0002.jpg", "im0003.jpg"):
-        writer.write(read_image(pictures / name))
+    for name, seconds in (("im0001.jpg", 0.0), ("im0002.jpg", 0.3), ("im0003.jpg", 0.4)):
+        writer.write(Frame(read_image(pictures / name), seconds))
     writer.close()
     return path
 
@@ -249,17 +250,20 @@ def test_a_video_becomes_a_video_and_lines(config: PredictConfig, video: Path) -
     assert [path.name for path in outcome.written] == ["walk.mp4", "walk.jsonl", "predictions.json"]
     lines = [json.loads(line) for line in (config.out / "walk.jsonl").read_text().splitlines()]
     assert [line["frame"] for line in lines] == [0, 1, 2]
-    assert [line["seconds"] for line in lines] == [0.0, 0.2, 0.4]
+    assert [line["seconds"] for line in lines] == [0.0, 0.3, 0.4]
     assert all(len(line["people"][0]["joints"]) == 14 for line in lines)
     (entry,) = stored(config)["videos"]
-    assert entry["frames"] == 3 and entry["rate"] == 5.0
+    assert entry["frames"] == 3 and entry["rate"] == pytest.approx(5.0)
     before, after = (
         list(VideoReader(Source("video", v))) for v in (video, config.out / video.name)
     )
+    assert [frame.seconds for frame in after] == [frame.seconds for frame in before]
     assert len(after) == 3
     for plain, drawn in zip(before, after, strict=True):
-        assert drawn.shape == plain.shape
-        assert np.abs(drawn.astype(int) - plain).mean() > 3  # more than coding it again changes
+        assert drawn.picture.shape == plain.picture.shape
+        assert (
+            np.abs(drawn.picture.astype(int) - plain.picture).mean() > 3
+        )  # more than coding it again changes
 
 
 def test_max_frames_ends_a_video(config: PredictConfig, video: Path) -> None:
@@ -313,10 +317,10 @@ def test_ctrl_c_ends_a_camera_well(config: PredictConfig, monkeypatch: pytest.Mo
 def test_ctrl_c_leaves_no_half_video(
     config: PredictConfig, video: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def frames(self: VideoReader) -> Iterator[np.ndarray]:
-        for _ in range(9):
+    def frames(self: VideoReader) -> Iterator[Frame]:
+        for number in range(9):
             signal.raise_signal(signal.SIGINT)
-            yield np.zeros((60, 80, 3), np.uint8)
+            yield Frame(np.zeros((60, 80, 3), np.uint8), number / 5)
 
     monkeypatch.setattr(VideoReader, "__iter__", frames)
     with pytest.raises(KeyboardInterrupt):
