@@ -39,7 +39,7 @@ LINES = {
     "gates": ["gates run --png gates.png --prune 0.01 --out pruned --data people --device cpu"],
     "export": ["export run --out net.onnx"],
     "demo": ["demo --out demo --minutes 0.02"],
-    "serve": ["serve run --port 0 --device cpu"],
+    "serve": ["serve run --port 0 --device cpu", "serve run --port 0 --device cpu --detect"],
 }
 NEEDS = {
     "--detect": ("openvino", WEIGHTS),
