@@ -2,6 +2,7 @@
 
 import base64
 import io
+import re
 from typing import Any
 
 import cv2
@@ -18,6 +19,8 @@ Drawing = npt.NDArray[np.uint8]
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF")
 SIDE = 256  # of a heatmap drawn over its crop, pixels
 LARGEST = 1600  # longer side of the drawing that is sent back, pixels
+SCANS = 50  # of a JPEG; ten are usual, and each of thousands is a pass over all pixels
+MARKER = re.compile(rb"\xff+([^\x00\x01\xff\xd0-\xd7])")  # of a part of a JPEG that has a length
 
 
 def decoded(data: bytes | bytearray, megapixels: float) -> Drawing:
@@ -40,6 +43,8 @@ def decoded(data: bytes | bytearray, megapixels: float) -> Drawing:
     width, height = image.size
     if width * height > megapixels * 1e6:
         raise InputError(f"the picture has {width} x {height} pixels; {most}")
+    if image.format in ("JPEG", "MPO") and scans(data) > SCANS:
+        raise InputError(f"the picture has more than {SCANS} scans; give one of fewer")
     try:
         image.load()
         return upright_rgb(image, "that was sent")
@@ -47,6 +52,17 @@ def decoded(data: bytes | bytearray, megapixels: float) -> Drawing:
         raise
     except Exception:
         raise InputError("the picture is damaged or cut short; give a whole one") from None
+
+
+def scans(data: bytes | bytearray) -> int:
+    """Passes over its pixels that the first picture of a JPEG file consists of."""
+    at = count = 0
+    while (found := MARKER.search(data, at)) and found[1] != b"\xd9":  # the picture's end
+        at = found.end()
+        if found[1] != b"\xd8":  # its beginning
+            count += found[1] == b"\xda"
+            at += int.from_bytes(data[at : at + 2])
+    return count
 
 
 def answer(predictor: PosePredictor, data: bytes | bytearray, megapixels: float) -> dict[str, Any]:

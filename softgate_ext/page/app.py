@@ -188,6 +188,7 @@ def _headers(page: str) -> list[tuple[bytes, bytes]]:
         "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
     )
     return [
+        (b"cache-control", b"no-store"),
         (b"content-security-policy", policy.encode()),
         (b"cross-origin-resource-policy", b"same-origin"),
         (b"referrer-policy", b"no-referrer"),

@@ -9,6 +9,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 from softgate_ext.page.app import Page
 
 PATIENCE = 20.0  # seconds that the head of a request may take
+FAREWELL = 10  # seconds that a visitor who does not read keeps the server from ending
 CONNECTIONS = 256  # beside those whose pictures are waited for; further ones are answered with 503
 
 
@@ -53,4 +54,9 @@ class Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._page.close()
+        asyncio.get_running_loop().call_later(FAREWELL, self._abort)
         await super().shutdown(sockets)
+
+    def _abort(self) -> None:
+        for connection in list(self.server_state.connections):
+            connection.transport.abort()  # type: ignore[union-attr]

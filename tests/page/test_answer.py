@@ -13,7 +13,7 @@ from PIL import Image, ImageOps
 
 from softgate_ext.data.images import read_image
 from softgate_ext.errors import InputError
-from softgate_ext.page.answer import LARGEST, SIDE, answer, decoded, heatmaps
+from softgate_ext.page.answer import LARGEST, SIDE, answer, decoded, heatmaps, scans
 from softgate_ext.prediction.predictor import PosePredictor
 
 
@@ -119,6 +119,29 @@ def test_what_is_refused_is_a_sentence(name: str, data: bytes, words: str) -> No
     with pytest.raises(InputError, match=words) as refused:
         decoded(data, 1)
     assert "\n" not in str(refused.value)
+
+
+def many_scans(count: int, between: bytes = b"") -> bytes:
+    """A progressive JPEG of grey whose last scan comes `count` times more: some bytes each."""
+    whole = encoded(Image.new("L", (900, 900), 77), "JPEG", progressive=True)
+    last = whole[whole.rindex(b"\xff\xda") : -2]
+    return whole[:-2] + (between + last) * count + whole[-2:]
+
+
+def test_a_small_file_does_not_keep_a_thread_for_hours(picture: Path) -> None:
+    image = Image.open(picture)
+    assert scans(encoded(image, "JPEG")) == 1
+    usual = scans(encoded(image, "JPEG", progressive=True))
+    assert 5 < usual < 20 and scans(many_scans(20)) == 20 + scans(many_scans(0))
+    assert decoded(many_scans(20), 1).shape == (900, 900, 3)
+    # Parts without a length, and others that hold what looks like an end, do not hide them.
+    comment = b"\xff\xfe\x00\x08" + b"\xff\xd9\xff\xda" + bytes(2)
+    for between in (b"", b"\xff\x01", b"\xff\xd0", b"\xff\xff", comment):
+        with pytest.raises(InputError, match="more than 50 scans"):
+            decoded(many_scans(60, between), 1)
+    # What stands behind the picture, as the film of a telephone's, is none of it.
+    behind = encoded(image, "JPEG") + b"\xff\xda\x00\x02" * 100
+    assert scans(behind) == 1 and decoded(behind, 1).dtype == np.uint8
 
 
 @pytest.mark.filterwarnings("ignore")

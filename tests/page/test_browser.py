@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 from served_page import Served
 
 from softgate_ext.page.answer import SIDE
@@ -74,6 +75,10 @@ def test_a_person_uses_the_page(
     assert len(captions) == 14 and captions[0].startswith("right ankle")
     assert width(page, "#heatmaps img") == SIDE and width(page, "#gates img") > 500
     assert page.locator("#joints tbody tr").count() == 14
+    with page.expect_download() as drawing:
+        page.locator("#save").click()
+    drawing.value.save_as(tmp_path / "pose.png")
+    assert Image.open(tmp_path / "pose.png").size == Image.open(picture).size
     with page.expect_download() as download:
         page.locator("#download").click()
     download.value.save_as(tmp_path / "pose.json")
@@ -145,9 +150,10 @@ def test_the_keyboard_is_enough(browser: Any, served: Served, picture: Path) -> 
         page.keyboard.press("Space")
     chooser.value.set_files(str(picture))
     page.locator("#words", has_text="mean score").wait_for(timeout=60_000)
-    page.keyboard.press("Tab")
-    with page.expect_download():
-        page.keyboard.press("Enter")
+    for _ in range(2):
+        page.keyboard.press("Tab")
+        with page.expect_download():
+            page.keyboard.press("Enter")
     page.close()
 
 

@@ -48,6 +48,20 @@ def test_nobody_keeps_the_page_from_ending(
     assert not list(tmp_path.iterdir())
 
 
+def test_who_does_not_read_keeps_nothing_waiting(untrained: Path, tmp_path: Path) -> None:
+    with started(untrained, tmp_path) as process, socket.socket() as visitor:
+        page = served_by(process, untrained)
+        visitor.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        visitor.connect(("127.0.0.1", page.port))
+        asked = request("GET", "/").replace(b"Connection: close\r\n", b"")
+        visitor.sendall(1500 * asked)  # answers are more than the system's buffers hold
+        assert visitor.recv(10).startswith(b"HTTP/1.1")
+        time.sleep(1)
+        process.terminate()
+        _, errors = process.communicate(timeout=60)
+    assert (process.returncode, errors) == (0, "")
+
+
 def test_a_page_that_only_starts_ends_too(untrained: Path, tmp_path: Path) -> None:
     with started(untrained, tmp_path) as process:
         deadline = time.monotonic() + 60
