@@ -130,7 +130,7 @@ class VideoWriter:
             self._container = av.open(f"file:{path}", "w", format="mp4")
             # Without frames that wait for later ones, whose times MP4 would take for the length.
             options = {"preset": "veryfast", "crf": "20", "bf": "0"}
-            steady = Fraction(rate).limit_denominator(1000)
+            steady = max(Fraction(rate).limit_denominator(100_000), Fraction(1, 100_000))
             self._stream = self._container.add_stream("h264", steady, options)
             # Players take colour at half the resolution alone, which needs even sides.
             self._stream.width, self._stream.height = width + width % 2, height + height % 2

@@ -59,7 +59,7 @@ def test_times_are_those_of_the_container(tmp_path: Path, name: str, start: floa
     assert [frame.seconds for frame in seen] == pytest.approx(TIMES, abs=2e-3)
 
 
-@pytest.mark.parametrize("rate", [0.5, 12.0, 240.0])
+@pytest.mark.parametrize("rate", [1 / 3600, 0.5, 12.0, 29.97, 240.0])
 def test_a_steady_rate_is_told(tmp_path: Path, rate: float) -> None:
     times = [number / rate for number in range(5)]
     writer = VideoWriter(tmp_path / "v.mp4", rate, 60, 80)
