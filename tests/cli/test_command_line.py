@@ -81,7 +81,7 @@ def test_by_subprocess(tmp_path: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "words", permutations(["run", "data", "--flip-test", "--scales=1", "--amp=off"])
+    "words", list(permutations(["run", "data", "--flip-test", "--scales=1", "--amp=off"]))
 )
 def test_options_may_stand_anywhere(words: Sequence[str]) -> None:
     if words.index("run") < words.index("data"):
