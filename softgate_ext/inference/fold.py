@@ -110,9 +110,9 @@ def _check(model: Any, dtype: Any, channels_last: Any) -> None:
         raise InputError("model must be the network to fold, got one that is folded already")
     if not is_known(model) or isinstance(model, nn.ModuleList):
         raise InputError(
-            f"model must be a network or block of softgate_ext, got {type(model).__name__}; of any "
-            "other, convert it by softgate_ext.convert and compile that by torch.compile with "
-            "torch._inductor.config.freezing = True"
+            f"model must be a network or block of softgate_ext, got {type(model).__name__}; for any "
+            "other, softgate_ext.convert and torch.compile with torch._inductor.config.freezing = "
+            "True do what fold does"
         )
     if dtype is not None and dtype not in _DTYPES:
         names = ", ".join(str(d).removeprefix("torch.") for d in _DTYPES)

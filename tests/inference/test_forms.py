@@ -202,7 +202,7 @@ def test_models_of_others_are_refused_and_served_elsewhere(model):
     with pytest.raises(InputError) as error:
         fold(model)
     assert str(error.value) == (
-        f"model must be a network or block of softgate_ext, got {name}; of any other, convert it "
-        "by softgate_ext.convert and compile that by torch.compile with "
-        "torch._inductor.config.freezing = True"
+        f"model must be a network or block of softgate_ext, got {name}; for any other, "
+        "softgate_ext.convert and torch.compile with torch._inductor.config.freezing = True do "
+        "what fold does"
     )
