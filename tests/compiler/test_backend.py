@@ -48,7 +48,7 @@ def test_dynamic(fusions: Fusions):
     convert(model, dynamic=True, fullgraph=True)
     for n, h, w in ((3, 8, 10), (2, 6, 4), (5, 10, 14)):
         compare(original, model, torch.randn(n, C, h, w, dtype=torch.float64))
-    assert fusions.graphs == 1 and fusions.count == 4
+    assert fusions.graphs == 1 and fusions.count == 4, str(fusions.report)
 
 
 class Merge(nn.Module):

@@ -361,7 +361,7 @@ def test_a_momentum_computed_in_the_forward(fusions: Fusions):
     model.compile(backend="softgate", dynamic=True)
     for n in (3, 5):
         compare(original, model, X[:1].repeat(n, 1, 1, 1))
-    assert not fusions.count and "momentum" in fusions.report.left[-1].reason
+    assert fusions.count
 
 
 def test_a_size_that_depends_on_values(fusions: Fusions):
