@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 from softgate_ext._version import __version__
 from softgate_ext.backend import info, use_backend
 from softgate_ext.errors import InputError
-from softgate_ext.folding import fold
 from softgate_ext.ops import (
     bn_relu,
     gated_residual,
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
     from softgate_ext.compiler import convert, explain
     from softgate_ext.engine.person import Person
     from softgate_ext.engine.predictor import PosePredictor
+    from softgate_ext.folding import fold
 
 __all__ = [
     "InputError",
@@ -41,6 +41,7 @@ __all__ = [
 _LATER = {
     "convert": "softgate_ext.compiler",
     "explain": "softgate_ext.compiler",
+    "fold": "softgate_ext.folding",
     "Person": "softgate_ext.engine.person",
     "PosePredictor": "softgate_ext.engine.predictor",
 }

@@ -1,1 +1,0 @@
-"""What conversion and folding share: forwards as graphs, and the memory that their steps write."""
