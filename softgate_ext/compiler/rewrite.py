@@ -76,8 +76,6 @@ class Rewriter:
 
     def _norm(self, node: Node, norm: dict[str, Any]) -> None:
         source = norm.pop("input")
-        if any(isinstance(norm[name], Node) for name in ("training", "momentum", "eps")):
-            return self._leave(node, "the norm's momentum or eps is computed in the forward")
         user = next(iter(node.users), None)
         relu = user if len(node.users) == 1 and nodes.is_relu(user) else None
         if relu is not None and not self.memory.in_one_state([node, relu]):

@@ -9,6 +9,7 @@ import torch
 from comparison import Block, C, Fusions, X, blocks, compare
 from torch import nn
 from torch._dynamo.exc import BackendCompilerFailed
+from torch.utils.checkpoint import checkpoint
 
 from softgate_ext import InputError, convert, explain, use_backend
 from softgate_ext.compiler import softgate
@@ -48,7 +49,7 @@ def test_dynamic(fusions: Fusions):
     convert(model, dynamic=True, fullgraph=True)
     for n, h, w in ((3, 8, 10), (2, 6, 4), (5, 10, 14)):
         compare(original, model, torch.randn(n, C, h, w, dtype=torch.float64))
-    assert fusions.graphs == 1 and fusions.count == 4
+    assert fusions.graphs == 1 and fusions.count == 4, str(fusions.report)
 
 
 class Merge(nn.Module):
@@ -73,6 +74,21 @@ def test_inductor_gets_the_rewritten_graph(dynamic, fusions: Fusions):
     compare(original, model, X, modes=(True, False), exact=1e-9)
     compare(original, model, X[:, :, :4], modes=(True, False), exact=1e-9)
     assert fusions.count >= 8
+
+
+@pytest.mark.slow
+def test_checkpoints_reach_inductor(fusions: Fusions):
+    class Checkpointed(Block):
+        def forward(self, x):
+            return checkpoint(super().forward, x, use_reentrant=False)
+
+    model = nn.Sequential(nn.Conv2d(C, C, 1), Checkpointed(), Block()).double()
+    original = copy.deepcopy(model)
+    for m in (original, convert(model, then="inductor")):
+        m(X).square().sum().backward()
+    for name, p in original.named_parameters():
+        torch.testing.assert_close(model.get_parameter(name).grad, p.grad, msg=name)
+    assert fusions.count == 4 and fusions.graphs == 1
 
 
 @pytest.mark.slow
