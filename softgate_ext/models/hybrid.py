@@ -14,8 +14,8 @@ from softgate_ext.errors import InputError
 from softgate_ext.models.base import PoseModel
 from softgate_ext.models.bottleneck import Bottleneck
 from softgate_ext.models.hourglass import Fusion, Hourglass, MakeBlock
-from softgate_ext.nn import Gate, Pending, SoftGatedBlock, bn_relu
-from softgate_ext.nn.pending import Chained, call, hand_on
+from softgate_ext.nn import Gate, SoftGatedBlock, bn_relu
+from softgate_ext.nn._pending import Chained, Pending, call_chained, sum_or_pending
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -27,6 +27,8 @@ _BLOCKS = {"gated": SoftGatedBlock, "bottleneck": Bottleneck}
 class Stem(Chained):
     """Image to features at a quarter of its size; widths W/4, W/2, W/2, W."""
 
+    takes_pending = True
+
     def __init__(self, width: int, make_block: MakeBlock):
         super().__init__()
         self.conv = nn.Conv2d(3, width // 4, 7, stride=2, padding=3, bias=False)
@@ -37,13 +39,15 @@ class Stem(Chained):
 
     def forward(self, images: Tensor, complete: bool = True) -> Tensor | Pending:
         """(N, 3, H, H) to (N, W, H/4, H/4)."""
-        x = call(self.block1, bn_relu(self.conv(images), self.bn))
-        x = call(self.block2, F.max_pool2d(x, 2), complete=False)
-        return hand_on(self, call(self.block3, x, complete=False), complete)
+        x = call_chained(self.block1, bn_relu(self.conv(images), self.bn))
+        x = call_chained(self.block2, F.max_pool2d(x, 2), complete=False)
+        return sum_or_pending(self, call_chained(self.block3, x, complete=False), complete)
 
 
 class Stack(Chained):
     """An hourglass, the features and heatmaps read from it, and the input of the next stack."""
+
+    takes_pending = True
 
     def __init__(self, width: int, joints: int, hourglass: Hourglass, last: bool, block: nn.Module):
         super().__init__()
@@ -60,13 +64,13 @@ class Stack(Chained):
     ) -> tuple[Tensor, Tensor | Pending | None]:
         """(N, W, H, H) to heatmaps (N, J, H, H) and the next input; None from the last stack."""
         x = Pending.of(x)
-        y = call(self.block, call(self.hourglass, x, complete=False))
+        y = call_chained(self.block, call_chained(self.hourglass, x, complete=False))
         features = bn_relu(self.conv(y), self.bn)
         heatmaps = self.heatmaps(features)
         if self.feedback_features is None or self.feedback_heatmaps is None:
             return heatmaps, None
         feedback = self.feedback_features(features) + self.feedback_heatmaps(heatmaps)
-        return heatmaps, hand_on(self, Pending(x.complete(), (feedback,)), complete)
+        return heatmaps, sum_or_pending(self, Pending(x.complete(), (feedback,)), complete)
 
 
 class HybridNet(PoseModel):
@@ -184,10 +188,10 @@ class HybridNet(PoseModel):
         images = checked_images(images, self.step)
         # Half models take float images, as autocast ones do.
         x = ((images - self.mean) / self.std).to(self.stem.conv.weight.dtype)
-        features = call(self.stem, x, complete=False)
+        features = call_chained(self.stem, x, complete=False)
         outputs = []
         for stack in self.stacks:
-            heatmaps, features = call(stack, features, complete=False)
+            heatmaps, features = call_chained(stack, features, complete=False)
             outputs.append(heatmaps)
         return outputs
 
