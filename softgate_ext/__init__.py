@@ -4,17 +4,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from softgate_ext._version import __version__
-from softgate_ext.backend import info, use_backend
 from softgate_ext.conversion import convert
 from softgate_ext.errors import InputError
 from softgate_ext.folding import fold
-from softgate_ext.ops import (
-    bn_relu,
-    gated_residual,
-    gated_residual_bn_relu,
-    skip_merge,
-    skip_merge_bn_relu,
-)
+from softgate_ext.ops import functional as _ops
+from softgate_ext.ops.backend import info, use_backend
+from softgate_ext.ops.functional import *  # noqa: F403
 
 if TYPE_CHECKING:
     from softgate_ext.engine.person import Person
@@ -25,16 +20,12 @@ __all__ = [
     "Person",
     "PosePredictor",
     "__version__",
-    "bn_relu",
     "convert",
     "fold",
-    "gated_residual",
-    "gated_residual_bn_relu",
     "info",
-    "skip_merge",
-    "skip_merge_bn_relu",
     "use_backend",
 ]
+__all__ += _ops.__all__
 
 # What needs OpenCV, Pillow and safetensors is imported when it is first asked for.
 _LATER = {

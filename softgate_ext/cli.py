@@ -150,8 +150,8 @@ def _profile(config: ProfileConfig) -> None:
 
 
 def _info(config: InfoConfig) -> None:
-    from softgate_ext.backend import info
     from softgate_ext.models import list_models
+    from softgate_ext.ops.backend import info
 
     facts = {**info(), "models": list_models()}
     if config.json:

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from softgate_ext import ops
 from softgate_ext.graphs.norms import relu_within
 from softgate_ext.nn.norm import is_fusable, with_batch_norm
-from softgate_ext.overrides import overridable
+from softgate_ext.ops.overrides import overridable
 
 # Of an addition in place: which of its two summands takes the sum.
 Into = Literal["skip", "branch"] | None
@@ -77,7 +77,7 @@ def merge_norm_relu(
 def merge(skip: Tensor, low: Tensor, alpha: Tensor | None, mode: str, into: Into) -> Tensor:
     """`skip` concatenated with, or added to, the nearest 2x upsampling of `low`."""
     if _merges(skip, low, alpha, mode):
-        return ops.skip_merge(skip, low, _flat(alpha), mode)
+        return ops.skip_merge(skip, low, _flat(alpha), mode=mode)
     gated = skip if alpha is None else alpha * skip
     high = F.interpolate(low, scale_factor=2, mode="nearest")
     return torch.cat([gated, high], 1) if mode == "concat" else _add(gated, high, into)
@@ -112,14 +112,21 @@ def _adds(x: Tensor, branches: Sequence[Tensor], alpha: Tensor | None) -> bool:
         return False
     channels = sum(b.shape[1] for b in branches)
     alike = all(_same_but_channels(x, b) and b.dtype == x.dtype for b in branches)
-    return alike and channels == x.shape[1] and x.is_floating_point() and _gates(alpha, x)
+    return alike and channels == x.shape[1] > 0 and x.is_floating_point() and _gates(alpha, x)
 
 
 def _merges(skip: Tensor, low: Tensor, alpha: Tensor | None, mode: str) -> bool:
     if not all(isinstance(t, Tensor) and t.dim() == 4 for t in (skip, low)):
         return False
     (n, c, h, w), (n2, c2, h2, w2) = skip.shape, low.shape
-    fits = n == n2 and h == 2 * h2 and w == 2 * w2 and (mode == "concat" or c == c2)
+    fits = (
+        n == n2
+        and c > 0
+        and c2 > 0
+        and h == 2 * h2
+        and w == 2 * w2
+        and (mode == "concat" or c == c2)
+    )
     return fits and skip.dtype == low.dtype and skip.is_floating_point() and _gates(alpha, skip)
 
 

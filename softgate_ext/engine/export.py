@@ -9,12 +9,12 @@ import torch
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
-from softgate_ext.backend import use_backend
 from softgate_ext.engine.checkpoint import load_run
 from softgate_ext.engine.config import ExportConfig
 from softgate_ext.engine.files import check_folder, make_folder, write_bytes
 from softgate_ext.errors import InputError
 from softgate_ext.folding import fold
+from softgate_ext.ops.backend import use_backend
 from softgate_ext.pose.codec import HeatmapCodec
 
 Format = Literal["onnx", "torch", "aoti"]

@@ -8,12 +8,12 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from softgate_ext.backend import use_backend
 from softgate_ext.engine.config import TrainConfig
 from softgate_ext.engine.device import resolve_device
 from softgate_ext.engine.distributed import Group
 from softgate_ext.engine.learner import Learner
 from softgate_ext.models import create_model
+from softgate_ext.ops.backend import use_backend
 from softgate_ext.pose.codec import HeatmapCodec
 
 

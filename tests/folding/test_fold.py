@@ -12,8 +12,8 @@ from torch.export import Dim
 
 import softgate_ext
 from softgate_ext import InputError, fold, use_backend
-from softgate_ext.backend import unavailable
 from softgate_ext.nn import SoftGatedBlock
+from softgate_ext.ops.backend import unavailable
 
 NETWORKS = ["hybrid", "add", "hourglass"]
 
