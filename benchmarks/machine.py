@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from softgate_ext import backend
+from softgate_ext.ops import backend
 
 _CPU = Path("/sys/devices/system/cpu/cpu0/cache")
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.race import FUSED, Competitor
-from softgate_ext import backend
+from softgate_ext.ops import backend
 
 
 class Peer(NamedTuple):

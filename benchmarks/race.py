@@ -22,7 +22,7 @@ from typing import Any
 
 import torch
 
-from softgate_ext.backend import use_backend
+from softgate_ext.ops.backend import use_backend
 
 FUSED = "fused"
 

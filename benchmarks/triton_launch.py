@@ -21,7 +21,8 @@ import triton
 from triton.backends.compiler import GPUTarget
 from triton.runtime.jit import JITFunction
 
-from softgate_ext import backend, ops
+from softgate_ext import ops
+from softgate_ext.ops import backend
 from softgate_ext.ops.eager import eager_ops
 from softgate_ext.ops.triton import IMPLEMENTATIONS
 
@@ -98,7 +99,7 @@ def calls(device: str) -> dict[str, tuple[Callable[[], Any], bool]]:
     y, dy, dz = (torch.randn_like(x) for _ in range(3))
 
     def train() -> Any:
-        return ops.gated_residual_bn_relu(lx, lb, la, None, None, lw, lbias, True)
+        return ops.gated_residual_bn_relu(lx, lb, la, None, None, lw, lbias, training=True)
 
     def backward() -> Any:
         return eager_ops.gated_residual_bn_relu_backward(
@@ -111,14 +112,16 @@ def calls(device: str) -> dict[str, tuple[Callable[[], Any], bool]]:
     block = "gated_residual_bn_relu"
     return {
         "gated_residual": (lambda: ops.gated_residual(x, branches, alpha), False),
-        "skip_merge": (lambda: ops.skip_merge(x, low, alpha, "add"), False),
+        "skip_merge": (lambda: ops.skip_merge(x, low, alpha, mode="add"), False),
         "bn_relu, inference": (lambda: ops.bn_relu(x, *running, *affine), False),
         f"{block}, inference": (
             lambda: ops.gated_residual_bn_relu(x, branches, alpha, *running, *affine),
             False,
         ),
         f"{block}, batch statistics": (
-            lambda: ops.gated_residual_bn_relu(x, branches, alpha, None, None, *affine, True),
+            lambda: ops.gated_residual_bn_relu(
+                x, branches, alpha, None, None, *affine, training=True
+            ),
             False,
         ),
         f"{block}, forward with gradients": (train, True),

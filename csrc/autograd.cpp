@@ -1,267 +1,256 @@
-// Autograd of the ops in C++: softgate_ext/ops/autograd.py says the same for the paths without this
-// extension and explains what is saved. Deep levels of a network are small, and there the Python
-// version's time per call would outweigh what the kernels save.
-#include <ATen/core/dispatch/Dispatcher.h>
+// Autograd of the ops in C++, made from their schemas: softgate_ext/ops/autograd.py says the same for
+// the paths without this extension and explains what is saved. Deep levels of a network are small, and
+// there the Python version's time per call would outweigh what the kernels save.
+#include <torch/csrc/autograd/custom_function.h>
 #include <torch/csrc/autograd/functions/utils.h>
-#include <torch/library.h>
+
+#include <memory>
 
 #include "checks.h"
-#include "node.h"
 #include "ops.h"
 
 namespace softgate {
 namespace {
 
+using c10::OperatorHandle;
+using torch::autograd::AutogradContext;
 using torch::autograd::Function;
+using torch::autograd::variable_list;
+using torch::jit::Stack;
 
-// The op below autograd: the kernel of the device, or a tracer on the way to it.
-template <class Signature>
-auto op(const char* name) {
-  return c10::Dispatcher::singleton().findSchemaOrThrow(name, "").typed<Signature>();
+OperatorHandle op_of(const std::string& name) {
+  return c10::Dispatcher::singleton().findSchemaOrThrow(("softgate::" + name).c_str(), "");
 }
-#define SOFTGATE_OP(name)                                                       \
-  ([]() -> const auto& {                                                        \
-    static const auto handle = op<decltype(softgate::name)>("softgate::" #name); \
-    return handle;                                                              \
-  }())
 
-// The batch statistics of a forward leave it beside the node, as no loss depends on them.
-struct Statistics {
-  Tensor mean, var;
+struct Op {
+  OperatorHandle handle;
+  Signature signature;
+
+  explicit Op(const std::string& name) : handle(op_of(name)), signature(handle.schema()) {}
 };
 
-class GatedResidual : public Function<GatedResidual> {
- public:
-  static Tensor forward(AutogradContext* ctx, const Tensor& x, at::TensorList branches,
-                        const OptionalTensor& alpha) {
-    at::AutoDispatchBelowADInplaceOrView below;
-    Tensor y = SOFTGATE_OP(gated_residual).call(x, branches, alpha);
-    finish(ctx, remember(x, branches), {wants(alpha) ? x : Tensor(), defined(alpha)});
-    return y;
-  }
+// A forward op and the backward op that serves it; another one does where z takes part in no loss.
+struct Formula {
+  Op forward, backward;
+  std::unique_ptr<Op> without_z;
 
-  static variable_list backward(AutogradContext* ctx, const variable_list& grads) {
-    const variable_list s = ctx->get_saved_variables();
-    const Memory m = Memory::load(ctx);
-    Inputs in(ctx);
-    in.tensor(true);
-    in.tensors(m.split.size());
-    in.tensor(s[1].defined());
-    in.share_first_two(m, s[1].defined());
-    if (!grads[0].defined()) return variable_list(2 + m.split.size());
-    return in.spread(SOFTGATE_OP(gated_residual_backward)
-                         .call(m.dense(grads[0]), optional(s[0]), optional(s[1]), m.split, in.needs()));
+  explicit Formula(const std::string& name) : forward(name), backward(name + "_backward") {
+    const size_t norm = name.find("_bn_relu");
+    if (norm == std::string::npos) return;
+    without_z = std::make_unique<Op>(name.substr(0, norm) + "_backward");
   }
 };
 
-class GatedResidualBnRelu : public Function<GatedResidualBnRelu> {
- public:
-  static variable_list forward(AutogradContext* ctx, const Tensor& x, at::TensorList branches,
-                               const OptionalTensor& alpha, const OptionalTensor& running_mean,
-                               const OptionalTensor& running_var, const OptionalTensor& weight,
-                               const OptionalTensor& bias, bool training, double eps, bool relu, Statistics* statistics) {
-    at::AutoDispatchBelowADInplaceOrView below;
-    auto [y, z, mean, var] = SOFTGATE_OP(gated_residual_bn_relu)
-                                 .call(x, branches, alpha, running_mean, running_var, weight, bias,
-                                       training, eps, relu);
-    *statistics = {mean, var};
-    Memory m = remember(x, branches);
-    m.training = training, m.relu = relu, m.running = running_mean.has_value(), m.eps = eps;
-    finish(ctx, m,
-           {y, wants(alpha) ? x : Tensor(), defined(alpha), training ? mean : *running_mean,
-            training ? var : *running_var, defined(weight), defined(bias)});
-    return {y, z};
+Tensor defined(const OptionalTensor& t) { return t ? *t : Tensor(); }
+
+// What a node remembers beside its tensors.
+struct Memory {
+  int64_t formula, layout, training, relu, add, channels;
+  std::vector<int64_t> split;
+  double eps;
+
+  Memory(const Formula& f, const Arguments& a)
+      : formula(reinterpret_cast<int64_t>(&f)),
+        layout(static_cast<int64_t>(a.tensor(Role::x).suggest_memory_format())),
+        training(a.takes(Role::training) && a.flag(Role::training)),
+        relu(a.takes(Role::relu) && a.flag(Role::relu)),
+        add(a.takes(Role::mode) && a.text(Role::mode) == "add"),
+        channels(channels_of(a.tensor(Role::x))),
+        eps(a.takes(Role::eps) ? a.number(Role::eps) : 0) {
+    if (!a.takes(Role::branches)) return;
+    for (const IValue& b : a.list(Role::branches)) split.push_back(channels_of(b.toTensor()));
   }
 
-  static variable_list backward(AutogradContext* ctx, const variable_list& grads) {
-    const variable_list s = ctx->get_saved_variables();
-    const Memory m = Memory::load(ctx);
-    Inputs in(ctx);
-    in.tensor(true);
-    in.tensors(m.split.size());
-    in.tensor(s[2].defined());
-    in.share_first_two(m, s[2].defined());
-    const Needs source = first(in.needs(), 3);
-    in.unwanted(m.running);
-    in.unwanted(m.running);
-    if (!grads[1].defined()) {
-      in.constants(6);
-      if (!grads[0].defined()) return variable_list(10 + m.split.size());
-      return in.spread(SOFTGATE_OP(gated_residual_backward)
-                           .call(m.dense(grads[0]), optional(s[1]), optional(s[2]), m.split, source));
+  explicit Memory(AutogradContext* ctx) : eps(ctx->saved_data["eps"].toDouble()) {
+    const auto n = ctx->saved_data["numbers"].toIntVector();
+    formula = n[0], layout = n[1], training = n[2], relu = n[3], add = n[4], channels = n[5];
+    split.assign(n.begin() + 6, n.end());
+  }
+
+  void save(AutogradContext* ctx) const {
+    std::vector<int64_t> numbers{formula, layout, training, relu, add, channels};
+    numbers.insert(numbers.end(), split.begin(), split.end());
+    ctx->saved_data["numbers"] = std::move(numbers);
+    ctx->saved_data["eps"] = eps;
+  }
+
+  // The incoming gradient in the output's layout: expanded and transposed ones are copied.
+  IValue dense(const Tensor& gradient) const {
+    if (!gradient.defined()) return {};
+    return gradient.contiguous(static_cast<at::MemoryFormat>(layout));
+  }
+
+ private:
+  // size() of a traced tensor would make constants of all its sizes; the channels are one anyway.
+  static int64_t channels_of(const Tensor& t) {
+    return t.sym_size(1).guard_int(__FILE__, __LINE__);
+  }
+};
+
+// The tensors that may have a gradient, in the order of the schema.
+variable_list inputs_of(const Arguments& a) {
+  variable_list inputs;
+  inputs.reserve(kRoles);
+  for (const Role role : a.signature().differentiable()) {
+    if (role == Role::branches) {
+      for (const IValue& b : a.list(role)) inputs.push_back(b.toTensor());
+    } else if (OptionalTensor t = a.given(role)) {
+      inputs.push_back(*std::move(t));
     }
-    in.tensor(s[5].defined());
-    in.tensor(s[6].defined());
-    in.constants(4);
-    return in.spread(SOFTGATE_OP(gated_residual_bn_relu_backward)
-                         .call(optional(m.dense(grads[0])), m.dense(grads[1]), s[0], optional(s[1]),
-                               optional(s[2]), s[3], s[4], optional(s[5]), optional(s[6]), m.training,
-                               m.eps, m.relu, m.split, in.needs()));
   }
-};
+  return inputs;
+}
 
-class BnRelu : public Function<BnRelu> {
+class Node : public Function<Node> {
  public:
-  static variable_list forward(AutogradContext* ctx, const Tensor& x,
-                               const OptionalTensor& running_mean, const OptionalTensor& running_var,
-                               const OptionalTensor& weight, const OptionalTensor& bias,
-                               bool training, double eps, bool relu, Statistics* statistics) {
+  // Calls the op below autograd on the stack; the outputs that a loss may depend on are returned too.
+  static variable_list forward(AutogradContext* ctx, at::TensorList, const Formula* f, Stack* stack) {
     at::AutoDispatchBelowADInplaceOrView below;
-    auto [z, mean, var] = SOFTGATE_OP(bn_relu).call(x, running_mean, running_var, weight, bias,
-                                                    training, eps, relu);
-    *statistics = {mean, var};
-    Memory m = remember(x, {});
-    m.training = training, m.relu = relu, m.running = running_mean.has_value(), m.eps = eps;
-    finish(ctx, m,
-           {x, training ? mean : *running_mean, training ? var : *running_var, defined(weight),
-            defined(bias)});
-    return {z};
-  }
-
-  static variable_list backward(AutogradContext* ctx, const variable_list& grads) {
-    if (!grads[0].defined()) return variable_list(9);
-    const variable_list s = ctx->get_saved_variables();
-    const Memory m = Memory::load(ctx);
-    Inputs in(ctx);
-    in.tensor(true);
-    in.unwanted(m.running);
-    in.unwanted(m.running);
-    in.tensor(s[3].defined());
-    in.tensor(s[4].defined());
-    in.constants(4);
-    return in.spread(SOFTGATE_OP(bn_relu_backward)
-                         .call(m.dense(grads[0]), s[0], s[1], s[2], optional(s[3]), optional(s[4]),
-                               m.training, m.eps, m.relu, in.needs()));
-  }
-};
-
-class SkipMerge : public Function<SkipMerge> {
- public:
-  static Tensor forward(AutogradContext* ctx, const Tensor& skip, at::TensorList branches,
-                        const Tensor& low, const OptionalTensor& alpha, std::string_view mode) {
-    at::AutoDispatchBelowADInplaceOrView below;
-    Tensor merged = SOFTGATE_OP(skip_merge).call(skip, branches, low, alpha, mode);
-    Memory m = remember(skip, branches);
-    m.add = mode == "add";
-    finish(ctx, m, {wants(alpha) ? skip : Tensor(), defined(alpha)});
-    return merged;
-  }
-
-  static variable_list backward(AutogradContext* ctx, const variable_list& grads) {
-    const variable_list s = ctx->get_saved_variables();
-    const Memory m = Memory::load(ctx);
-    if (!grads[0].defined()) return variable_list(4 + m.split.size());
-    Inputs in(ctx);
-    in.tensor(true);
-    in.tensors(m.split.size());
-    in.tensor(true);
-    in.tensor(s[1].defined());
-    in.share_first_two(m, s[1].defined());
-    in.constants(1);
-    return in.spread(SOFTGATE_OP(skip_merge_backward)
-                         .call(m.dense(grads[0]), optional(s[0]), optional(s[1]), m.channels,
-                               m.mode(), m.split, in.needs()));
-  }
-};
-
-class SkipMergeBnRelu : public Function<SkipMergeBnRelu> {
- public:
-  static variable_list forward(AutogradContext* ctx, const Tensor& skip, at::TensorList branches,
-                               const Tensor& low, const OptionalTensor& alpha,
-                               const OptionalTensor& running_mean, const OptionalTensor& running_var,
-                               const OptionalTensor& weight, const OptionalTensor& bias,
-                               bool training, double eps, bool relu, std::string_view mode,
-                               Statistics* statistics) {
-    at::AutoDispatchBelowADInplaceOrView below;
-    auto [merged, z, mean, var] = SOFTGATE_OP(skip_merge_bn_relu)
-                                      .call(skip, branches, low, alpha, running_mean, running_var,
-                                            weight, bias, training, eps, relu, mode);
-    *statistics = {mean, var};
-    Memory m = remember(skip, branches);
-    m.training = training, m.relu = relu, m.running = running_mean.has_value(), m.eps = eps;
-    m.add = mode == "add";
-    finish(ctx, m,
-           {merged, wants(alpha) ? skip : Tensor(), defined(alpha), training ? mean : *running_mean,
-            training ? var : *running_var, defined(weight), defined(bias)});
-    return {merged, z};
-  }
-
-  static variable_list backward(AutogradContext* ctx, const variable_list& grads) {
-    const variable_list s = ctx->get_saved_variables();
-    const Memory m = Memory::load(ctx);
-    Inputs in(ctx);
-    in.tensor(true);
-    in.tensors(m.split.size());
-    in.tensor(true);
-    in.tensor(s[2].defined());
-    in.share_first_two(m, s[2].defined());
-    const Needs source = first(in.needs(), 4);
-    in.unwanted(m.running);
-    in.unwanted(m.running);
-    if (!grads[1].defined()) {
-      in.constants(7);
-      if (!grads[0].defined()) return variable_list(12 + m.split.size());
-      return in.spread(SOFTGATE_OP(skip_merge_backward)
-                           .call(m.dense(grads[0]), optional(s[1]), optional(s[2]), m.channels,
-                                 m.mode(), m.split, source));
+    const Signature& signature = f->forward.signature;
+    const Stack given(stack->end() - static_cast<int64_t>(signature.roles().size()), stack->end());
+    const Arguments a(signature, given.data());
+    f->forward.handle.callBoxed(stack);
+    const bool summed = a.takes(Role::branches), normed = a.takes(Role::training);
+    const size_t count = stack->size(), outputs = summed + normed;
+    const size_t first = count - outputs - (normed ? 2 : 0);
+    const Memory m(*f, a);
+    const OptionalTensor alpha = a.given(Role::alpha);
+    variable_list saved(kSaved);
+    if (normed) {
+      const bool training = m.training;
+      saved[kY] = summed ? (*stack)[first].toTensor() : a.tensor(Role::x);
+      saved[kMean] = training ? (*stack)[count - 2].toTensor() : a.tensor(Role::running_mean);
+      saved[kVar] = training ? (*stack)[count - 1].toTensor() : a.tensor(Role::running_var);
+      saved[kWeight] = defined(a.given(Role::weight));
+      saved[kBias] = defined(a.given(Role::bias));
     }
-    in.tensor(s[5].defined());
-    in.tensor(s[6].defined());
-    in.constants(5);
-    return in.spread(SOFTGATE_OP(skip_merge_bn_relu_backward)
-                         .call(optional(m.dense(grads[0])), m.dense(grads[1]), s[0], optional(s[1]),
-                               optional(s[2]), s[3], s[4], optional(s[5]), optional(s[6]), m.training,
-                               m.eps, m.relu, m.channels, m.mode(), m.split, in.needs()));
+    if (alpha && alpha->requires_grad()) saved[kX] = a.tensor(Role::x);
+    saved[kAlpha] = defined(alpha);
+    ctx->set_materialize_grads(false);
+    ctx->save_for_backward(std::move(saved));
+    m.save(ctx);
+    variable_list results;
+    for (size_t i = first; i < first + outputs; ++i) results.push_back((*stack)[i].toTensor());
+    return results;
+  }
+
+  static variable_list backward(AutogradContext* ctx, const variable_list& grads) {
+    const variable_list saved = ctx->get_saved_variables();
+    const Memory m(ctx);
+    const Formula& f = *reinterpret_cast<const Formula*>(m.formula);
+    const Signature& signature = f.forward.signature;
+    const bool summed = signature.takes(Role::branches);
+    const Tensor dy = summed ? grads.front() : Tensor();
+    const Tensor dz = signature.takes(Role::training) ? grads.back() : Tensor();
+
+    // How many inputs the call had of each kind, and whether one of them wants its gradient.
+    std::array<size_t, kRoles> entries{};
+    std::array<bool, kRoles> wanted{};
+    size_t edges = 0;
+    for (size_t k = 0; k < signature.differentiable().size(); ++k) {
+      const Role role = signature.differentiable()[k];
+      entries[k] = role == Role::branches ? m.split.size() : has(role, saved);
+      for (size_t i = 0; i < entries[k]; ++i) wanted[k] |= ctx->needs_input_grad(edges++);
+    }
+    variable_list out(edges + kConstants);
+    if (!dy.defined() && !dz.defined()) return out;
+
+    const Op& op = dz.defined() || !signature.takes(Role::training) ? f.backward : *f.without_z;
+    const size_t kinds = op.signature.differentiable().size();
+    // Without a gate, x and a lone branch (the first two) have one gradient: it is written once.
+    const bool shared = summed && !saved[kAlpha].defined() && m.split.size() == 1 && wanted[0];
+    c10::List<bool> needs;
+    needs.reserve(kinds);
+    for (size_t k = 0; k < kinds; ++k) needs.push_back(wanted[k] && !(shared && k == 1));
+    Stack stack;
+    stack.reserve(kRoles);
+    for (const Role role : op.signature.roles()) stack.push_back(argument(role, m, saved, dy, dz, needs));
+    op.handle.callBoxed(stack);
+
+    const at::ArrayRef<IValue> made = stack.back().toListRef();
+    auto next = made.begin();
+    size_t entry = 0;
+    for (size_t k = 0; k < kinds; entry += entries[k++]) {
+      for (size_t i = 0; wanted[k] && i < entries[k]; ++i) {
+        out[entry + i] = shared && k == 1 ? out.front() : (next++)->toTensor();
+      }
+    }
+    return out;
+  }
+
+ private:
+  enum { kY, kX, kAlpha, kMean, kVar, kWeight, kBias, kSaved };
+  static constexpr size_t kConstants = 2;  // arguments of forward behind the tensors
+
+  static bool has(Role role, const variable_list& saved) {
+    switch (role) {
+      case Role::alpha: return saved[kAlpha].defined();
+      case Role::weight: return saved[kWeight].defined();
+      case Role::bias: return saved[kBias].defined();
+      default: return true;
+    }
+  }
+
+  static IValue argument(Role role, const Memory& m, const variable_list& saved, const Tensor& dy,
+                         const Tensor& dz, const c10::List<bool>& needs) {
+    const auto tensor = [](const Tensor& t) { return t.defined() ? IValue(t) : IValue(); };
+    switch (role) {
+      case Role::dy: return m.dense(dy);
+      case Role::dz: return m.dense(dz);
+      case Role::y: return tensor(saved[kY]);
+      case Role::x: return tensor(saved[kX]);
+      case Role::alpha: return tensor(saved[kAlpha]);
+      case Role::mean: return tensor(saved[kMean]);
+      case Role::var: return tensor(saved[kVar]);
+      case Role::weight: return tensor(saved[kWeight]);
+      case Role::bias: return tensor(saved[kBias]);
+      case Role::training: return m.training != 0;
+      case Role::eps: return m.eps;
+      case Role::relu: return m.relu != 0;
+      case Role::channels: return m.channels;
+      case Role::mode: return m.add ? "add" : "concat";
+      case Role::split: return m.split;
+      case Role::needs: return needs;
+      default: TORCH_INTERNAL_ASSERT(false);
+    }
   }
 };
 
-Tensor gated_residual_autograd(const Tensor& x, at::TensorList branches,
-                               const OptionalTensor& alpha) {
-  return GatedResidual::apply(x, branches, alpha);
+bool differentiates(const variable_list& inputs) {
+  if (torch::autograd::compute_requires_grad(at::TensorList(inputs))) return true;
+  for (const Tensor& t : inputs) {
+    if (t._fw_grad(0).defined()) return true;  // the node refuses forward mode
+  }
+  return false;
 }
 
-std::tuple<Tensor, Tensor, Tensor, Tensor> gated_residual_bn_relu_autograd(
-    const Tensor& x, at::TensorList branches, const OptionalTensor& alpha,
-    const OptionalTensor& running_mean, const OptionalTensor& running_var,
-    const OptionalTensor& weight, const OptionalTensor& bias, bool training, double eps, bool relu) {
-  checks::statistics(running_mean, running_var);
-  Statistics s;
-  const auto v = GatedResidualBnRelu::apply(x, branches, alpha, running_mean, running_var, weight, bias,
-                                         training, eps, relu, &s);
-  return {v[0], v[1], s.mean, s.var};
-}
+class Autograd final : public c10::OperatorKernel {
+ public:
+  explicit Autograd(const std::string& name) : formula_(std::make_shared<Formula>(name)) {}
 
-std::tuple<Tensor, Tensor, Tensor> bn_relu_autograd(
-    const Tensor& x, const OptionalTensor& running_mean, const OptionalTensor& running_var,
-    const OptionalTensor& weight, const OptionalTensor& bias, bool training, double eps, bool relu) {
-  checks::statistics(running_mean, running_var);
-  Statistics s;
-  const auto v = BnRelu::apply(x, running_mean, running_var, weight, bias, training, eps, relu, &s);
-  return {v[0], s.mean, s.var};
-}
+  void operator()(const OperatorHandle& op, c10::DispatchKeySet, Stack* stack) const {
+    const Signature& signature = formula_->forward.signature;
+    const Arguments a(signature, &(*stack)[stack->size() - signature.roles().size()]);
+    if (a.takes(Role::training) && at::GradMode::is_enabled()) checks::statistics(a);
+    const variable_list inputs = inputs_of(a);
+    if (!differentiates(inputs)) {
+      at::AutoDispatchBelowADInplaceOrView below;
+      return op.callBoxed(stack);
+    }
+    variable_list outputs = Node::apply(at::TensorList(inputs), formula_.get(), stack);
+    const size_t first = stack->size() - outputs.size() - (a.takes(Role::training) ? 2 : 0);
+    for (size_t i = 0; i < outputs.size(); ++i) (*stack)[first + i] = std::move(outputs[i]);
+  }
 
-Tensor skip_merge_autograd(const Tensor& skip, at::TensorList branches, const Tensor& low,
-                           const OptionalTensor& alpha, std::string_view mode) {
-  return SkipMerge::apply(skip, branches, low, alpha, mode);
-}
-
-std::tuple<Tensor, Tensor, Tensor, Tensor> skip_merge_bn_relu_autograd(
-    const Tensor& skip, at::TensorList branches, const Tensor& low, const OptionalTensor& alpha,
-    const OptionalTensor& running_mean, const OptionalTensor& running_var,
-    const OptionalTensor& weight, const OptionalTensor& bias, bool training, double eps, bool relu,
-    std::string_view mode) {
-  checks::statistics(running_mean, running_var);
-  Statistics s;
-  const auto v = SkipMergeBnRelu::apply(skip, branches, low, alpha, running_mean, running_var, weight,
-                                     bias, training, eps, relu, mode, &s);
-  return {v[0], v[1], s.mean, s.var};
-}
+ private:
+  std::shared_ptr<const Formula> formula_;
+};
 
 // A backward op: its own gradient is a clear refusal, when it is asked for.
 class NoSecondDerivative : public Function<NoSecondDerivative> {
  public:
-  static variable_list forward(AutogradContext* ctx, at::TensorList inputs,
-                               const c10::OperatorHandle* op, torch::jit::Stack* stack) {
+  static variable_list forward(AutogradContext* ctx, at::TensorList inputs, const OperatorHandle* op,
+                               Stack* stack) {
     at::AutoDispatchBelowADInplaceOrView below;
     const std::string name = op->schema().name();  // softgate::..._backward
     ctx->saved_data["op"] = name.substr(0, name.size() - std::string("_backward").size());
@@ -270,13 +259,13 @@ class NoSecondDerivative : public Function<NoSecondDerivative> {
   }
 
   static variable_list backward(AutogradContext* ctx, const variable_list&) {
-    TORCH_CHECK_VALUE(false, ctx->saved_data["op"].toStringRef(),
-                      " has no second derivative: compute it under "
-                      "softgate_ext.use_backend('reference')");
+    throw InputError(ctx->saved_data["op"].toStringRef() +
+                     " has no second derivative: compute it under "
+                     "softgate_ext.use_backend('reference')");
   }
 };
 
-void backward_autograd(const c10::OperatorHandle& op, c10::DispatchKeySet, torch::jit::Stack* stack) {
+void autograd_of_backward(const OperatorHandle& op, c10::DispatchKeySet, Stack* stack) {
   variable_list inputs;
   for (const auto& value : torch::jit::last(*stack, op.schema().arguments().size())) {
     if (value.isTensor() && value.toTensor().defined()) inputs.push_back(value.toTensor());
@@ -292,17 +281,11 @@ void backward_autograd(const c10::OperatorHandle& op, c10::DispatchKeySet, torch
 
 }  // namespace
 
-TORCH_LIBRARY_IMPL(softgate, Autograd, m) {
-  m.impl("gated_residual", &gated_residual_autograd);
-  m.impl("gated_residual_bn_relu", &gated_residual_bn_relu_autograd);
-  m.impl("bn_relu", &bn_relu_autograd);
-  m.impl("skip_merge", &skip_merge_autograd);
-  m.impl("skip_merge_bn_relu", &skip_merge_bn_relu_autograd);
-  for (const char* name : {"gated_residual", "gated_residual_bn_relu", "bn_relu", "skip_merge",
-                           "skip_merge_bn_relu"}) {
-    m.impl((std::string(name) + "_backward").c_str(),
-           torch::CppFunction::makeFromBoxedFunction<&backward_autograd>());
+torch::CppFunction autograd_of(const std::string& name) {
+  if (op_of(name).schema().returns()[0].type()->kind() == c10::TypeKind::ListType) {
+    return torch::CppFunction::makeFromBoxedFunction<&autograd_of_backward>();
   }
+  return torch::CppFunction::makeFromBoxedFunctor(std::make_unique<Autograd>(name));
 }
 
 }  // namespace softgate

@@ -1,8 +1,7 @@
-// The pybind11 module: importing it registers the kernels with the dispatcher; besides, it offers the
-// same C++ functions directly (no autograd) and tells how it was built.
-#include <pybind11/pybind11.h>
-#include <pybind11/stl.h>
-#include <torch/csrc/utils/pybind.h>
+// The pybind11 module: gives the dispatcher the kernels of the ops that Python declared, offers the
+// same kernels directly (no autograd), and tells how it was built.
+#include <torch/csrc/jit/python/pybind_utils.h>
+#include <torch/library.h>
 #include <torch/version.h>
 
 #ifdef SOFTGATE_CUDA
@@ -10,6 +9,7 @@
 #endif
 
 #include "cpu/kernels.h"
+#include "errors.h"
 #include "ops.h"
 #ifdef SOFTGATE_CUDA
 #include "cuda/run.h"
@@ -20,31 +20,29 @@ namespace py = pybind11;
 namespace softgate {
 namespace {
 
-// The lists of an op as Python gives them.
-template <class T>
-struct FromPython {
-  using type = std::remove_cvref_t<T>;
-  static const type& get(const type& value) { return value; }
-};
-template <>
-struct FromPython<at::TensorList> {
-  using type = std::vector<Tensor>;
-  static const type& get(const type& value) { return value; }
-};
-template <>
-struct FromPython<const Needs&> {
-  using type = std::vector<bool>;
-  static Needs get(const type& value) {
-    Needs list;
-    for (bool need : value) list.push_back(need);
-    return list;
-  }
-};
-
-template <class Result, class... Args>
-void define(py::module_& m, const char* name, Result (*op)(Args...)) {
-  m.def(name, [op](const typename FromPython<Args>::type&... args) {
-    return op(FromPython<Args>::get(args)...);
+// An op of softgate_ext/ops/schema.py, by its name: for the dispatcher, and as a function of the module.
+void serve(py::module_& m, const std::string& name) {
+  static torch::Library library(torch::Library::IMPL, "softgate", std::nullopt, __FILE__, __LINE__);
+  const auto op = c10::Dispatcher::singleton().findSchemaOrThrow(("softgate::" + name).c_str(), "");
+  const auto with_key = [&](c10::DispatchKey key, torch::CppFunction&& function) {
+    library.impl(name.c_str(), torch::dispatch(key, std::move(function)));
+  };
+  const auto kernel = [&] {
+    return torch::CppFunction::makeFromBoxedFunctor(std::make_unique<Kernel>(op.schema()));
+  };
+  with_key(c10::DispatchKey::CPU, kernel());
+#ifdef SOFTGATE_CUDA
+  with_key(c10::DispatchKey::CUDA, kernel());
+#endif
+  with_key(c10::DispatchKey::Autograd, autograd_of(name));
+  m.def(name.c_str(), [op, direct = Kernel(op.schema())](const py::args& args, const py::kwargs& named) {
+    auto stack = torch::jit::createStackForSchema(op.schema(), args, named, std::nullopt);
+    {
+      const py::gil_scoped_release released;
+      const at::AutoDispatchBelowADInplaceOrView below;
+      direct.run(stack);
+    }
+    return torch::jit::createPyObjectForStack(std::move(stack));
   });
 }
 
@@ -65,20 +63,12 @@ py::dict build_info() {
 
 PYBIND11_MODULE(_C, m) {
   m.doc() = "Compiled kernels of softgate_ext; use softgate_ext.ops instead.";
+  InputError::type = py::object(py::module_::import("softgate_ext.errors").attr("InputError")).release().ptr();
   m.def("build_info", &build_info);
+  m.def("serve", [m](const std::string& name) mutable { serve(m, name); });
 #ifdef SOFTGATE_CUDA
   m.def("force_variant", &cuda::force_variant);
 #endif
-  define(m, "gated_residual", &gated_residual);
-  define(m, "gated_residual_backward", &gated_residual_backward);
-  define(m, "gated_residual_bn_relu", &gated_residual_bn_relu);
-  define(m, "gated_residual_bn_relu_backward", &gated_residual_bn_relu_backward);
-  define(m, "bn_relu", &bn_relu);
-  define(m, "bn_relu_backward", &bn_relu_backward);
-  define(m, "skip_merge", &skip_merge);
-  define(m, "skip_merge_backward", &skip_merge_backward);
-  define(m, "skip_merge_bn_relu", &skip_merge_bn_relu);
-  define(m, "skip_merge_bn_relu_backward", &skip_merge_bn_relu_backward);
 }
 
 }  // namespace softgate

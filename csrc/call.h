@@ -4,13 +4,9 @@
 
 #include <ATen/ops/empty.h>
 
-#include <string_view>
-#include <vector>
-
 #include "args.h"
 #include "checks.h"
 #include "cpu/kernels.h"
-#include "ops.h"
 #ifdef SOFTGATE_CUDA
 #include "cuda/run.h"
 #endif
@@ -51,8 +47,8 @@ inline Out out(const Tensor& t) { return {t.mutable_data_ptr(), true}; }
 // All activations are brought to one layout, which costs a copy only where layouts differ.
 class Call {
  public:
-  Call(const Tensor& like, at::MemoryFormat layout)
-      : like_(like), layout_(layout), accumulator_(accumulator(like)) {}
+  explicit Call(const Tensor& like)
+      : like_(like), layout_(like.suggest_memory_format()), accumulator_(accumulator(like)) {}
 
   In dense(const Tensor& t) { return {kept(t.contiguous(layout_)).const_data_ptr(), true}; }
   In dense(const OptionalTensor& t) { return t ? dense(*t) : In{}; }
@@ -74,33 +70,20 @@ class Call {
             layout_ == at::MemoryFormat::ChannelsLast};
   }
 
-  Source residual(int64_t channels, const OptionalTensor& alpha) {
+  // The skip's side of a sum whose skip has so many channels; what is read of it comes later.
+  Source gate(const Arguments& a, int64_t channels) {
     Source s;
+    const OptionalTensor alpha = a.given(Role::alpha);
     s.skip_channels = channels;
     s.alpha = vector(alpha);
     s.alpha_shared = alpha && alpha->size(0) == 1;
+    s.concat = a.takes(Role::mode) && a.text(Role::mode) == "concat";
     return s;
   }
 
-  Source residual(const Tensor& skip, at::TensorList branches, const OptionalTensor& alpha) {
-    Source s = residual(skip.size(1), alpha);
-    s.skip = dense(skip);
-    for (const Tensor& b : branches) {
-      s.width[s.branches] = b.size(1);
-      s.branch[s.branches++] = dense(b);
-    }
-    return s;
-  }
-
-  void merge(Source& s, const Tensor& low, std::string_view mode) {
-    s.low = dense(low);
-    s.low_channels = low.size(1);
-    s.concat = mode == "concat";
-  }
-
-  Norm norm(const OptionalTensor& weight, const OptionalTensor& bias, bool training, double eps,
-            bool relu) {
-    return {vector(weight), vector(bias), eps, relu, training};
+  Norm norm(const Arguments& a) {
+    return {vector(a.given(Role::weight)), vector(a.given(Role::bias)), a.number(Role::eps),
+            a.flag(Role::relu), a.flag(Role::training)};
   }
 
  private:

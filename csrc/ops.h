@@ -1,65 +1,42 @@
-// The C++ ops, as the dispatcher and the pybind11 module see them. Schemas: softgate_ext/ops/schema.py.
+// The kernels of all ops, and their autograd, as boxed functions of the dispatcher.
 #pragma once
 
-#include <ATen/core/List.h>
-#include <ATen/core/Tensor.h>
+#include <ATen/core/dispatch/Dispatcher.h>
+#include <ATen/core/stack.h>
+#include <torch/library.h>
 
-#include <optional>
-#include <string_view>
-#include <tuple>
-#include <vector>
+#include "arguments.h"
 
 namespace softgate {
 
-using at::Tensor;
-using OptionalTensor = std::optional<Tensor>;
-using Needs = c10::List<bool>;
+// What a call returns; an op that takes needs is a backward op, whose results are one list.
+std::vector<Tensor> forward(const Arguments& args);
+std::vector<Tensor> backward(const Arguments& args);
 
-Tensor gated_residual(const Tensor& x, at::TensorList branches, const OptionalTensor& alpha);
+// Takes the arguments of an op from the stack and leaves its results there.
+class Kernel final : public c10::OperatorKernel {
+ public:
+  explicit Kernel(const c10::FunctionSchema& schema) : signature_(schema) {}
 
-std::vector<Tensor> gated_residual_backward(const Tensor& dy, const OptionalTensor& x,
-                                            const OptionalTensor& alpha, at::IntArrayRef split,
-                                            const Needs& needs);
+  void operator()(const c10::OperatorHandle&, c10::DispatchKeySet, torch::jit::Stack* stack) const {
+    run(*stack);
+  }
 
-std::tuple<Tensor, Tensor, Tensor, Tensor> gated_residual_bn_relu(
-    const Tensor& x, at::TensorList branches, const OptionalTensor& alpha,
-    const OptionalTensor& running_mean, const OptionalTensor& running_var,
-    const OptionalTensor& weight, const OptionalTensor& bias, bool training, double eps, bool relu);
+  void run(torch::jit::Stack& stack) const {
+    const size_t count = signature_.roles().size();
+    const Arguments args(signature_, &stack[stack.size() - count]);
+    const bool is_backward = signature_.takes(Role::needs);
+    std::vector<Tensor> results = is_backward ? backward(args) : forward(args);
+    torch::jit::drop(stack, count);
+    if (is_backward) return torch::jit::push(stack, std::move(results));
+    for (Tensor& result : results) torch::jit::push(stack, std::move(result));
+  }
 
-std::vector<Tensor> gated_residual_bn_relu_backward(
-    const OptionalTensor& dy, const Tensor& dz, const Tensor& y, const OptionalTensor& x,
-    const OptionalTensor& alpha, const Tensor& mean, const Tensor& var, const OptionalTensor& weight,
-    const OptionalTensor& bias, bool training, double eps, bool relu, at::IntArrayRef split,
-    const Needs& needs);
+ private:
+  Signature signature_;
+};
 
-std::tuple<Tensor, Tensor, Tensor> bn_relu(const Tensor& x, const OptionalTensor& running_mean,
-                                           const OptionalTensor& running_var,
-                                           const OptionalTensor& weight, const OptionalTensor& bias,
-                                           bool training, double eps, bool relu);
-
-std::vector<Tensor> bn_relu_backward(const Tensor& dz, const Tensor& x, const Tensor& mean,
-                                     const Tensor& var, const OptionalTensor& weight,
-                                     const OptionalTensor& bias, bool training, double eps,
-                                     bool relu, const Needs& needs);
-
-Tensor skip_merge(const Tensor& skip, at::TensorList branches, const Tensor& low,
-                  const OptionalTensor& alpha, std::string_view mode);
-
-std::vector<Tensor> skip_merge_backward(const Tensor& dmerged, const OptionalTensor& skip,
-                                        const OptionalTensor& alpha, int64_t channels,
-                                        std::string_view mode, at::IntArrayRef split,
-                                        const Needs& needs);
-
-std::tuple<Tensor, Tensor, Tensor, Tensor> skip_merge_bn_relu(
-    const Tensor& skip, at::TensorList branches, const Tensor& low, const OptionalTensor& alpha,
-    const OptionalTensor& running_mean, const OptionalTensor& running_var,
-    const OptionalTensor& weight, const OptionalTensor& bias, bool training, double eps, bool relu,
-    std::string_view mode);
-
-std::vector<Tensor> skip_merge_bn_relu_backward(
-    const OptionalTensor& dmerged, const Tensor& dz, const Tensor& merged,
-    const OptionalTensor& skip, const OptionalTensor& alpha, const Tensor& mean, const Tensor& var,
-    const OptionalTensor& weight, const OptionalTensor& bias, bool training, double eps, bool relu,
-    int64_t channels, std::string_view mode, at::IntArrayRef split, const Needs& needs);
+// The autograd of an op of the namespace, made from its schema and that of its backward op.
+torch::CppFunction autograd_of(const std::string& name);
 
 }  // namespace softgate

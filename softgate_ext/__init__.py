@@ -13,7 +13,6 @@ from softgate_ext._version import __version__
 from softgate_ext.errors import InputError
 
 if TYPE_CHECKING:
-    from softgate_ext.backend import info, use_backend
     from softgate_ext.compiler import convert, explain
     from softgate_ext.inference.fold import fold
     from softgate_ext.ops import (
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
         skip_merge,
         skip_merge_bn_relu,
     )
+    from softgate_ext.ops.backend import info, use_backend
     from softgate_ext.prediction.person import Person
     from softgate_ext.prediction.predictor import PosePredictor
 
@@ -49,8 +49,8 @@ _WHERE = {
     "convert": "compiler",
     "explain": "compiler",
     "fold": "inference.fold",
-    "info": "backend",
-    "use_backend": "backend",
+    "info": "ops.backend",
+    "use_backend": "ops.backend",
 }
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 if not torch.cuda.is_available():
     os.environ.setdefault("TRITON_INTERPRET", "1")
 
-from softgate_ext.backend import unavailable  # noqa: E402
+from softgate_ext.ops.backend import unavailable  # noqa: E402
 
 
 @pytest.fixture(params=["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from softgate_ext.backend import interpreting
+from softgate_ext.ops.backend import interpreting
 
 from . import replay
 

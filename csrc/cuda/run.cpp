@@ -4,6 +4,9 @@
 #include <c10/cuda/CUDAGuard.h>
 #include <c10/cuda/CUDAStream.h>
 
+#include <stdexcept>
+
+#include "../errors.h"
 #include "launch.h"
 
 namespace softgate::cuda {
@@ -16,9 +19,13 @@ void run_on(const Call& call, const at::Tensor& on,
             void (*launch)(const Call&, const Device&, void*, Stream)) {
   const c10::cuda::CUDAGuard guard(on.device());
   const Device& device = current_device();
-  const auto bytes = static_cast<int64_t>(workspace_bytes(call, device));
-  const at::Tensor workspace = at::empty({bytes}, on.options().dtype(at::kByte));
-  launch(call, device, workspace.mutable_data_ptr(), c10::cuda::getCurrentCUDAStream().stream());
+  try {
+    const auto bytes = static_cast<int64_t>(workspace_bytes(call, device));
+    const at::Tensor workspace = at::empty({bytes}, on.options().dtype(at::kByte));
+    launch(call, device, workspace.mutable_data_ptr(), c10::cuda::getCurrentCUDAStream().stream());
+  } catch (const std::invalid_argument& refusal) {  // the launchers know nothing of torch
+    throw InputError(refusal.what());
+  }
 }
 
 }  // namespace
@@ -37,7 +44,7 @@ void force_variant(std::string_view name) {
   for (const auto& [known, variant] : kVariants) {
     if (name == known) return force_variant(variant);
   }
-  TORCH_CHECK_VALUE(false, "variant must be automatic, two_pass, sliced or resident, got '", name, "'");
+  SOFTGATE_CHECK(false, "variant must be automatic, two_pass, sliced or resident, got '", name, "'");
 }
 
 }  // namespace softgate::cuda

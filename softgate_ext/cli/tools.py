@@ -66,8 +66,8 @@ def profile(config: ProfileConfig) -> None:
 
 def print_info(config: InfoConfig) -> None:
     """Prints what was built."""
-    from softgate_ext.backend import info
     from softgate_ext.models import list_models
+    from softgate_ext.ops.backend import info
 
     facts = {**info(), "models": list_models()}
     if config.json:

@@ -9,12 +9,12 @@ import torch
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
-from softgate_ext.backend import use_backend
 from softgate_ext.commands.export_config import ExportConfig
 from softgate_ext.errors import InputError
 from softgate_ext.files.atomic import write_bytes
 from softgate_ext.files.folders import check_folder, make_folder
 from softgate_ext.inference.fold import fold
+from softgate_ext.ops.backend import use_backend
 from softgate_ext.pose.codec import HeatmapCodec
 from softgate_ext.runs.checkpoint import load_run
 

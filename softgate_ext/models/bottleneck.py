@@ -2,8 +2,8 @@
 
 from torch import Tensor, nn
 
-from softgate_ext.nn import Gate, Pending, bn_relu, make_gate
-from softgate_ext.nn.pending import Chained, hand_on
+from softgate_ext.nn import Gate, bn_relu, make_gate
+from softgate_ext.nn._pending import Chained, Pending, sum_or_pending
 
 
 class Bottleneck(Chained):
@@ -19,6 +19,8 @@ class Bottleneck(Chained):
         gate: one alpha per "channel", one per "block", or "none".
         alpha_init: initial value of alpha; ignored without a gate.
     """
+
+    takes_pending = True
 
     alpha: nn.Parameter | None
 
@@ -53,4 +55,4 @@ class Bottleneck(Chained):
         if self.skip_conv is not None:
             y = self.skip_conv(y)
         result = Pending(y, (f,), self.alpha)
-        return hand_on(self, result, complete)
+        return sum_or_pending(self, result, complete)

@@ -6,8 +6,7 @@ from typing import Literal
 from torch import Tensor, nn
 
 from softgate_ext.models.pool import max_pool_by_2
-from softgate_ext.nn import Pending
-from softgate_ext.nn.pending import Chained, call, hand_on
+from softgate_ext.nn._pending import Chained, Pending, call_chained, sum_or_pending
 
 Fusion = Literal["concat", "add"]
 MakeBlock = Callable[[int, int], nn.Module]
@@ -15,6 +14,8 @@ MakeBlock = Callable[[int, int], nn.Module]
 
 class Down(Chained):
     """A level of the way down: a block on the skip connection, 2x2 max pooling, a block."""
+
+    takes_pending = True
 
     def __init__(self, width: int, make_block: MakeBlock):
         super().__init__()
@@ -26,9 +27,9 @@ class Down(Chained):
     ) -> tuple[Tensor | Pending, Tensor | Pending]:
         """(N, W, H, H) to the skip connection, same size, and (N, W, H/2, H/2)."""
         x = Pending.of(x)
-        skip = call(self.skip, x, complete=False)
-        low = call(self.encoder, max_pool_by_2(x.complete()), complete=False)
-        return hand_on(self, skip, complete), hand_on(self, low, complete)
+        skip = call_chained(self.skip, x, complete=False)
+        low = call_chained(self.encoder, max_pool_by_2(x.complete()), complete=False)
+        return sum_or_pending(self, skip, complete), sum_or_pending(self, low, complete)
 
 
 class Up(Chained):
@@ -37,6 +38,8 @@ class Up(Chained):
     "concat" joins the two to 2W channels and takes them back to W by a grouped 3x3 convolution;
     "add" sums them, as the original hourglass does.
     """
+
+    takes_pending = True
 
     def __init__(self, width: int, groups: int, fusion: Fusion, make_block: MakeBlock):
         super().__init__()
@@ -52,10 +55,10 @@ class Up(Chained):
         self, x: Tensor | Pending, skip: Tensor | Pending, complete: bool = True
     ) -> Tensor | Pending:
         """(N, W, H/2, H/2) and its skip connection (N, W, H, H) to (N, W, H, H)."""
-        merged = Pending.of(skip).merge(call(self.decoder, x), self.fusion)
+        merged = Pending.of(skip).merge(call_chained(self.decoder, x), self.fusion)
         if self.conv is not None:
             return self.conv(merged.complete())
-        return hand_on(self, merged, complete)
+        return sum_or_pending(self, merged, complete)
 
 
 class Hourglass(Chained):
@@ -69,6 +72,8 @@ class Hourglass(Chained):
         inner_block: whether one more block sits at the lowest resolution.
         make_block: called with input and output channels.
     """
+
+    takes_pending = True
 
     def __init__(
         self,
@@ -88,10 +93,10 @@ class Hourglass(Chained):
         """(N, W, H, H) to (N, W, H, H), H divisible by `2 ** depth`."""
         skips = []
         for down in self.down:
-            skip, x = call(down, x, complete=False)
+            skip, x = call_chained(down, x, complete=False)
             skips.append(skip)
         if self.inner is not None:
-            x = call(self.inner, x, complete=False)
+            x = call_chained(self.inner, x, complete=False)
         for up in self.up:
-            x = call(up, x, skips.pop(), complete=False)
-        return hand_on(self, x, complete)
+            x = call_chained(up, x, skips.pop(), complete=False)
+        return sum_or_pending(self, x, complete)

@@ -15,8 +15,8 @@ from softgate_ext.models.base import PoseModel
 from softgate_ext.models.bottleneck import Bottleneck
 from softgate_ext.models.hourglass import Fusion, Hourglass, MakeBlock
 from softgate_ext.models.pool import max_pool_by_2
-from softgate_ext.nn import Gate, Pending, SoftGatedBlock, bn_relu
-from softgate_ext.nn.pending import Chained, call, hand_on
+from softgate_ext.nn import Gate, SoftGatedBlock, bn_relu
+from softgate_ext.nn._pending import Chained, Pending, call_chained, sum_or_pending
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -27,6 +27,8 @@ _BLOCKS = {"gated": SoftGatedBlock, "bottleneck": Bottleneck}
 
 class Stem(Chained):
     """Image to features at a quarter of its size; widths W/4, W/2, W/2, W."""
+
+    takes_pending = True
 
     mean: Tensor
     std: Tensor
@@ -49,14 +51,16 @@ class Stem(Chained):
         x = self.conv(normalised(images, self.mean, self.std).to(self.conv.weight.dtype))
         x = bn_relu(x, self.bn)
         # The sum is left to this level, where what the block has read is released already.
-        x = call(self.block1, x, complete=False)
+        x = call_chained(self.block1, x, complete=False)
         x = max_pool_by_2(Pending.of(x).complete())
-        x = call(self.block2, x, complete=False)
-        return hand_on(self, call(self.block3, x, complete=False), complete)
+        x = call_chained(self.block2, x, complete=False)
+        return sum_or_pending(self, call_chained(self.block3, x, complete=False), complete)
 
 
 class Stack(Chained):
     """An hourglass, the features and heatmaps read from it, and the input of the next stack."""
+
+    takes_pending = True
 
     def __init__(self, width: int, joints: int, hourglass: Hourglass, last: bool, block: nn.Module):
         super().__init__()
@@ -73,7 +77,9 @@ class Stack(Chained):
     ) -> tuple[Tensor, Tensor | Pending | None]:
         """(N, W, H, H) to heatmaps (N, J, H, H) and the next input; None from the last stack."""
         x = Pending.of(x)
-        features = self.conv(call(self.block, call(self.hourglass, x, complete=False)))
+        features = self.conv(
+            call_chained(self.block, call_chained(self.hourglass, x, complete=False))
+        )
         features = bn_relu(features, self.bn)
         heatmaps = self.heatmaps(features)
         if self.feedback_features is None:
@@ -81,7 +87,7 @@ class Stack(Chained):
         feedback = self.feedback_features(features)
         if self.feedback_heatmaps is not None:
             feedback = feedback + self.feedback_heatmaps(heatmaps)
-        return heatmaps, hand_on(self, Pending(x.complete(), (feedback,)), complete)
+        return heatmaps, sum_or_pending(self, Pending(x.complete(), (feedback,)), complete)
 
 
 class HybridNet(PoseModel):
@@ -192,10 +198,10 @@ class HybridNet(PoseModel):
                 often enough.
         """
         images = checked_images(images, self.step)
-        features = call(self.stem, images, complete=False)
+        features = call_chained(self.stem, images, complete=False)
         outputs = []
         for stack in self.stacks:
-            heatmaps, features = call(stack, features, complete=False)
+            heatmaps, features = call_chained(stack, features, complete=False)
             outputs.append(heatmaps)
         return outputs
 

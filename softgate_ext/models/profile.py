@@ -15,10 +15,10 @@ from rich.table import Table
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from softgate_ext.backend import use_backend
 from softgate_ext.errors import InputError
 from softgate_ext.models.base import PoseModel
 from softgate_ext.models.registry import create_model, list_models
+from softgate_ext.ops.backend import use_backend
 
 BASELINE = "hourglass_8x256"
 

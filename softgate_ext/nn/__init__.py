@@ -3,14 +3,11 @@
 from softgate_ext.nn.block import Gate, SoftGatedBlock, make_gate
 from softgate_ext.nn.layers import GatedResidualBNReLU, MergeMode, SkipMerge
 from softgate_ext.nn.norm import SyncBatchNorm2d, bn_relu, with_batch_norm
-from softgate_ext.nn.pending import Pending, PendingMerge
 
 __all__ = [
     "Gate",
     "GatedResidualBNReLU",
     "MergeMode",
-    "Pending",
-    "PendingMerge",
     "SkipMerge",
     "SoftGatedBlock",
     "SyncBatchNorm2d",

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from softgate_ext.errors import InputError
+from softgate_ext.nn._pending import Chained, Pending, sum_or_pending
 from softgate_ext.nn.norm import bn_relu
-from softgate_ext.nn.pending import Chained, Pending, hand_on
 
 Gate = Literal["channel", "block", "none"]
 
@@ -50,6 +50,8 @@ class SoftGatedBlock(Chained):
     Raises:
         InputError: for channel counts the block cannot have, and for an unknown gate.
     """
+
+    takes_pending = True
 
     alpha: nn.Parameter | None
 
@@ -101,7 +103,7 @@ class SoftGatedBlock(Chained):
         if self.skip_bn is not None and self.skip_conv is not None:
             y = self.skip_conv(bn_relu(y, self.skip_bn))
         result = Pending(y, (f1, f2, f3), self.alpha)
-        return hand_on(self, result, complete)
+        return sum_or_pending(self, result, complete)
 
     def extra_repr(self) -> str:
         return f"{self.in_channels}, {self.out_channels}, gate={self.gate!r}"

@@ -6,8 +6,8 @@ from typing import Literal, get_args
 from torch import Tensor, nn
 
 from softgate_ext.errors import InputError
+from softgate_ext.nn._pending import Pending
 from softgate_ext.nn.block import Gate, make_gate
-from softgate_ext.nn.pending import Pending
 
 MergeMode = Literal["concat", "add"]
 

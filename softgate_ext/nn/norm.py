@@ -158,14 +158,14 @@ def with_batch_norm(
             averages = [(mean, mean.clone(), count), (var, var.clone(), count)]
             mean, var, momentum = averages[0][1], averages[1][1], 1.0
 
-    affine = (bn.weight, bn.bias)
-    result = op(*inputs, mean, var, *affine, batch_statistics, momentum, bn.eps, relu, **options)
+    norm = dict(training=batch_statistics, momentum=momentum, eps=bn.eps, relu=relu)
+    result = op(*inputs, mean, var, bn.weight, bn.bias, **norm, **options)
     for average, batch, calls in averages:
         average.add_((batch - average) / calls)
     return result
 
 
-def bn_relu(x: Tensor, norm: nn.Module, relu: bool = True) -> Tensor:
+def bn_relu(x: Tensor, norm: nn.Module, *, relu: bool = True) -> Tensor:
     """`relu(norm(x))`; one op where `norm` is a BatchNorm2d, synchronised or not."""
     if is_fusable(norm):
         return with_batch_norm(ops.bn_relu, x, bn=norm, relu=relu)

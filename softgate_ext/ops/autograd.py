@@ -1,4 +1,4 @@
-"""What each op saves for its backward, and which backward op serves it.
+"""What an op saves for its backward, and which backward op serves it, for every op at once.
 
 Saved: ``y`` (an output anyway), the batch statistics and, only where alpha wants a gradient, ``x``;
 no mask, no concatenation, no upsampled copy. A gradient that nobody wants is not computed, one that
@@ -6,258 +6,130 @@ two inputs share is written once, and an output that takes part in no loss arriv
 nothing.
 """
 
-from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Any, NoReturn
 
 import torch
 from torch import Tensor
 
-from softgate_ext.backend import is_available
 from softgate_ext.errors import InputError
-from softgate_ext.ops.schema import LIBRARIES, NAMESPACE, SCHEMAS, layout_of
+from softgate_ext.ops.backend import is_available
+from softgate_ext.ops.schema import (
+    GIVES,
+    LIBRARIES,
+    NAMESPACE,
+    SCHEMAS,
+    TAKES,
+    differentiable,
+    layout_of,
+)
 
 
-class Formula(NamedTuple):
-    """Of one op; ``ctx.ops`` holds the backward ops that it shall call.
+class Formula:
+    """Of one forward op; ``ctx.ops`` holds the backward ops that it shall call."""
 
-    ``setup(ctx, inputs, output)`` saves; ``backward(ctx, needs, *gradients)`` has one entry per
-    input in its second argument and its result, branches as a list.
-    """
+    def __init__(self, op: str):
+        self.op, self.takes, self.gives = op, [*TAKES[op]], GIVES[op]
+        self.learnt = differentiable(op)
+        self.places = [self.takes.index(name) for name in self.learnt]
+        # Where z takes part in no loss, the op without a norm has the gradients of y.
+        self.without_z = op.removesuffix("_bn_relu")
 
-    setup: Callable
-    backward: Callable
+    def setup(self, ctx: Any, inputs: Sequence[Any], output: Any) -> None:
+        """Notes what the backward needs."""
+        given = dict(zip(self.takes, inputs, strict=True))
+        made = dict(zip(self.gives, output if len(self.gives) > 1 else (output,), strict=True))
+        x, alpha = given["x"], given.get("alpha")
+        ctx.set_materialize_grads(False)
+        ctx.layout = layout_of(x)
+        kept = dict.fromkeys(_SAVED)
+        kept["alpha"] = alpha
+        if alpha is not None and alpha.requires_grad:
+            kept["x"] = x
+        ctx.constants = {k: given[k] for k in _CONSTANTS if k in given}
+        if "branches" in given:
+            ctx.constants["split"] = [b.shape[1] for b in given["branches"]]
+            ctx.constants["channels"] = x.shape[1]
+        if "z" in made:
+            batch = made["mean"], made["var"]
+            ctx.mark_non_differentiable(*(t for t in batch if t is not None))
+            # Saved as they are, so that a later update of running ones is noticed.
+            running = given["running_mean"], given["running_var"]
+            kept["mean"], kept["var"] = batch if given["training"] else running
+            kept["y"] = made.get("y", x)
+            kept["weight"], kept["bias"] = given["weight"], given["bias"]
+        ctx.save_for_backward(*kept.values())
 
-
-FORMULAS: dict[str, Formula] = {}
-
-
-def _register(name: str, backward, setup_context) -> None:
-    """For the op of every namespace; its backward calls the ops of the same one.
-
-    The compiled extension brings its own, ``csrc/autograd.cpp``: a call costs a tenth there.
-    """
-    FORMULAS[name] = Formula(setup_context, backward)
-    for namespace, library in LIBRARIES.items():
-        if namespace == NAMESPACE and is_available("cpu"):
-            continue
-        ops = getattr(torch.ops, namespace)
-
-        def setup(ctx, inputs, output, ops=ops):
-            ctx.ops = ops
-            setup_context(ctx, inputs, output)
-
-        torch.library.register_autograd(
-            f"{namespace}::{name}",
-            lambda ctx, *gradients: backward(ctx, ctx.needs_input_grad, *gradients),
-            setup_context=setup,
-            lib=library,
-        )
-
-
-def _dense(ctx, gradient: Tensor | None) -> Tensor | None:
-    """The incoming gradient in the output's layout: expanded and transposed ones are copied."""
-    return None if gradient is None else gradient.contiguous(memory_format=ctx.layout)
-
-
-def _wanted(*needs) -> list[bool]:
-    return [any(n) if isinstance(n, Sequence) else bool(n) for n in needs]
-
-
-def _written(wanted: list[bool], alpha: Tensor | None, split: Sequence[int]) -> list[bool]:
-    """Without a gate x and a lone branch have one gradient: it is written once, as x's."""
-    shared = alpha is None and len(split) == 1 and wanted[0]
-    return [wanted[0], wanted[1] and not shared, *wanted[2:]]
-
-
-def _spread(grads: list[Tensor], needs: Sequence[bool], written: Sequence[bool], branches: int):
-    """The list of a backward op as one entry per input, None where nothing was wanted."""
-    rest = iter(grads)
-    entries: list = []
-    for i, (need, own) in enumerate(zip(needs, written, strict=True)):
-        if i != 1:
-            entries.append(next(rest) if need else None)
-        elif need and not own:
-            entries.append([entries[0]])
+    def backward(self, ctx: Any, needs: Sequence[Any], *gradients: Tensor | None) -> tuple:
+        """One entry per input, branches as a list, as ``needs`` has them."""
+        split = ctx.constants.get("split", ())
+        entries: list[Any] = [None] * len(self.takes)
+        if "branches" in self.takes:
+            entries[1] = [None] * len(split)
+        given = {**ctx.constants, **dict(zip(_SAVED, ctx.saved_tensors, strict=True))}
+        for name, gradient in zip(self.gives, gradients, strict=True):
+            if gradient is not None:  # expanded and transposed ones are copied
+                gradient = gradient.contiguous(memory_format=ctx.layout)
+            given["d" + name] = gradient
+        if given.get("dz") is not None:
+            op = self.op
+        elif given.get("dy") is not None:
+            op = self.without_z
         else:
-            entries.append([next(rest) if need else None for _ in range(branches)])
-    return entries
+            return tuple(entries)
+        learnt = differentiable(op)
+        wanted = [_any(needs[i]) for _, i in zip(learnt, self.places, strict=False)]
+        # Without a gate x and a lone branch have one gradient: it is written once, as x's.
+        shared = len(split) == 1 and given["alpha"] is None and wanted[0]
+        given["needs"] = [wanted[0], wanted[1] and not shared, *wanted[2:]]
+        arguments = [given[name] for name in TAKES[op + "_backward"]]
+        rest = iter(getattr(ctx.ops, op + "_backward")(*arguments))
+        for name, i, want in zip(learnt, self.places, wanted, strict=False):
+            if name != "branches":
+                entries[i] = next(rest) if want else None
+            elif want:
+                entries[i] = [entries[0]] if shared else [next(rest) for _ in split]
+        return tuple(entries)
 
 
-def _statistics(ctx, batch: list[Tensor], running: list[Tensor], training: bool) -> list[Tensor]:
-    """Mean and variance that normalised: saved as they are, so that a later update is noticed."""
-    ctx.mark_non_differentiable(*(t for t in batch if t is not None))
-    return batch if training else running
+def _any(need: Any) -> bool:
+    return any(need) if isinstance(need, Sequence) else bool(need)
 
 
-def _save_gate(ctx, x: Tensor, branches: Sequence[Tensor], alpha: Tensor | None):
-    """Notes what the gated sum needs; x itself only for the gradient of alpha."""
-    ctx.set_materialize_grads(False)
-    ctx.split = [b.shape[1] for b in branches]
-    ctx.layout = layout_of(x)
-    return (x if alpha is not None and alpha.requires_grad else None), alpha
+_SAVED = ("y", "x", "alpha", "mean", "var", "weight", "bias")
+_CONSTANTS = ("training", "eps", "relu", "mode")
+FORMULAS = {op: Formula(op) for op in SCHEMAS if not op.endswith("_backward")}
 
 
-# gated_residual
-
-
-def _gated_residual_setup(ctx, inputs, output):
-    x, branches, alpha = inputs
-    ctx.save_for_backward(*_save_gate(ctx, x, branches, alpha))
-
-
-def _gated_residual_backward(ctx, needs, dy):
-    if dy is None:
-        return None, [None] * len(ctx.split), None
-    x, alpha = ctx.saved_tensors
-    needs = _wanted(*needs)
-    written = _written(needs, alpha, ctx.split)
-    grads = ctx.ops.gated_residual_backward(_dense(ctx, dy), x, alpha, ctx.split, written)
-    return tuple(_spread(grads, needs, written, len(ctx.split)))
-
-
-_register("gated_residual", _gated_residual_backward, _gated_residual_setup)
-
-
-# gated_residual_bn_relu
-
-
-def _gated_residual_bn_relu_setup(ctx, inputs, output):
-    x, branches, alpha, *running, weight, bias, training, eps, relu = inputs
-    y, _, *batch = output
-    mean, var = _statistics(ctx, batch, running, training)
-    x, alpha = _save_gate(ctx, x, branches, alpha)
-    ctx.save_for_backward(y, x, alpha, mean, var, weight, bias)
-    ctx.norm = (training, eps, relu)
-
-
-def _gated_residual_bn_relu_backward(ctx, needs, dy, dz, dmean, dvar):
-    y, x, alpha, mean, var, weight, bias = ctx.saved_tensors
-    branches = len(ctx.split)
-    needs = _wanted(*needs[:3], *needs[5:7])
-    written = _written(needs, alpha, ctx.split)
-    if dz is None:
-        if dy is None:
-            return None, [None] * branches, *[None] * 8
-        grads = ctx.ops.gated_residual_backward(_dense(ctx, dy), x, alpha, ctx.split, written[:3])
-        return *_spread(grads, needs[:3], written[:3], branches), *[None] * 7
-    grads = ctx.ops.gated_residual_bn_relu_backward(
-        _dense(ctx, dy), _dense(ctx, dz), y, x, alpha, mean, var, weight, bias, *ctx.norm,
-        ctx.split, written,
-    )  # fmt: skip
-    *source, dweight, dbias = _spread(grads, needs, written, branches)
-    return *source, None, None, dweight, dbias, None, None, None
-
-
-_register("gated_residual_bn_relu", _gated_residual_bn_relu_backward, _gated_residual_bn_relu_setup)
-
-
-# bn_relu
-
-
-def _bn_relu_setup(ctx, inputs, output):
-    x, *running, weight, bias, training, eps, relu = inputs
-    _, *batch = output
-    mean, var = _statistics(ctx, batch, running, training)
-    ctx.set_materialize_grads(False)
-    ctx.save_for_backward(x, mean, var, weight, bias)
-    ctx.layout = layout_of(x)
-    ctx.norm = (training, eps, relu)
-
-
-def _bn_relu_backward(ctx, needs, dz, dmean, dvar):
-    if dz is None:
-        return (None,) * 8
-    x, mean, var, weight, bias = ctx.saved_tensors
-    needs = _wanted(needs[0], *needs[3:5])
-    grads = ctx.ops.bn_relu_backward(_dense(ctx, dz), x, mean, var, weight, bias, *ctx.norm, needs)
-    rest = iter(grads)
-    dx, dweight, dbias = (next(rest) if need else None for need in needs)
-    return dx, None, None, dweight, dbias, None, None, None
-
-
-_register("bn_relu", _bn_relu_backward, _bn_relu_setup)
-
-
-# skip_merge
-
-
-def _save_merge(ctx, skip, alpha, mode, branches):
-    ctx.mode = mode
-    ctx.channels = skip.shape[1]
-    return _save_gate(ctx, skip, branches, alpha)
-
-
-def _skip_merge_setup(ctx, inputs, output):
-    skip, branches, _, alpha, mode = inputs
-    ctx.save_for_backward(*_save_merge(ctx, skip, alpha, mode, branches))
-
-
-def _skip_merge_backward(ctx, needs, dmerged):
-    branches = len(ctx.split)
-    if dmerged is None:
-        return None, [None] * branches, None, None, None
-    skip, alpha = ctx.saved_tensors
-    needs = _wanted(*needs[:4])
-    written = _written(needs, alpha, ctx.split)
-    grads = ctx.ops.skip_merge_backward(
-        _dense(ctx, dmerged), skip, alpha, ctx.channels, ctx.mode, ctx.split, written
+def _refuse(op: str) -> NoReturn:
+    raise InputError(
+        f"softgate::{op.removesuffix('_backward')} has no second derivative: compute it under "
+        "softgate_ext.use_backend('reference')"
     )
-    return *_spread(grads, needs, written, branches), None
 
 
-_register("skip_merge", _skip_merge_backward, _skip_merge_setup)
+def _register(namespace: str, op: str) -> None:
+    """The op's backward calls the ops of the same namespace."""
+    formula, ops = FORMULAS.get(op), getattr(torch.ops, namespace)
+
+    def setup(ctx: Any, inputs: Sequence[Any], output: Any) -> None:
+        ctx.ops = ops
+        if formula is not None:
+            formula.setup(ctx, inputs, output)
+
+    def backward(ctx: Any, *gradients: Any) -> tuple:
+        if formula is None:
+            _refuse(op)
+        return formula.backward(ctx, ctx.needs_input_grad, *gradients)
+
+    torch.library.register_autograd(
+        f"{namespace}::{op}", backward, setup_context=setup, lib=LIBRARIES[namespace]
+    )
 
 
-# skip_merge_bn_relu
-
-
-def _skip_merge_bn_relu_setup(ctx, inputs, output):
-    skip, branches, _, alpha, *running, weight, bias, training, eps, relu, mode = inputs
-    merged, _, *batch = output
-    mean, var = _statistics(ctx, batch, running, training)
-    skip, alpha = _save_merge(ctx, skip, alpha, mode, branches)
-    ctx.save_for_backward(merged, skip, alpha, mean, var, weight, bias)
-    ctx.norm = (training, eps, relu)
-
-
-def _skip_merge_bn_relu_backward(ctx, needs, dmerged, dz, dmean, dvar):
-    merged, skip, alpha, mean, var, weight, bias = ctx.saved_tensors
-    branches = len(ctx.split)
-    needs = _wanted(*needs[:4], *needs[6:8])
-    written = _written(needs, alpha, ctx.split)
-    if dz is None:
-        if dmerged is None:
-            return None, [None] * branches, *[None] * 10
-        grads = ctx.ops.skip_merge_backward(
-            _dense(ctx, dmerged), skip, alpha, ctx.channels, ctx.mode, ctx.split, written[:4]
-        )
-        return *_spread(grads, needs[:4], written[:4], branches), *[None] * 8
-    grads = ctx.ops.skip_merge_bn_relu_backward(
-        _dense(ctx, dmerged), _dense(ctx, dz), merged, skip, alpha, mean, var, weight, bias,
-        *ctx.norm, ctx.channels, ctx.mode, ctx.split, written,
-    )  # fmt: skip
-    *source, dweight, dbias = _spread(grads, needs, written, branches)
-    return *source, None, None, dweight, dbias, *[None] * 4
-
-
-_register("skip_merge_bn_relu", _skip_merge_bn_relu_backward, _skip_merge_bn_relu_setup)
-
-
-# second derivatives
-
-
-def _refuse_second_derivative(name: str) -> None:
-    op = name.removesuffix("_backward")
-
-    def backward(ctx, needs, *_):
-        raise InputError(
-            f"softgate::{op} has no second derivative: compute it under "
-            "softgate_ext.use_backend('reference')"
-        )
-
-    _register(name, backward, lambda ctx, inputs, output: None)
-
-
-for _name in SCHEMAS:
-    if _name.endswith("_backward"):
-        _refuse_second_derivative(_name)
+for _namespace in LIBRARIES:
+    # The compiled extension brings its own, csrc/autograd.cpp: a call costs a tenth there.
+    if _namespace == NAMESPACE and is_available("cpu"):
+        continue
+    for _op in SCHEMAS:
+        _register(_namespace, _op)

@@ -1,7 +1,7 @@
 """What the ops accept, said in one sentence per refusal.
 
 ``csrc/checks.h`` says the same in C++ for the compiled kernels; these serve the fake kernels, the
-fallback and the reference. ``tests/ops/test_bad_input.py`` holds the two to the same words.
+fallback, Triton and the reference. ``tests/ops/test_bad_input.py`` holds the two to the same words.
 """
 
 from collections.abc import Callable, Sequence
@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from softgate_ext.errors import InputError
+from softgate_ext.ops.schema import Call, differentiable
 
 _DTYPES = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
 _MODES = ("concat", "add")
@@ -116,96 +117,175 @@ def gate(alpha: Tensor | None, channels: int, owner_name: str, owner: Tensor) ->
     )
 
 
-def residual(
-    x: Tensor,
-    branches: Sequence[Tensor],
-    alpha: Tensor | None,
-    name: str = "x",
-    least: int = 1,
-) -> None:
-    """``alpha * x + cat(branches)``: 1 to 4 branches of x's size whose channels add up to x's."""
-    activation(name, x)
-    n, c, h, w = x.shape
+def call(c: Call) -> int:
+    """All that an op accepts; returns the channels of ``x``, of a merge's sum in a forward."""
+    return _backward(c) if c.needs is not None else _forward(c)
+
+
+def _forward(c: Call) -> int:
+    if c.low is not None:
+        channels = _merge(c)
+    elif c.sums:
+        channels = _residual(c, 1)
+    else:
+        activation("x", c.x)
+        channels = c.x.shape[1]
+    if c.normalises:
+        _norm(c, channels)
+    return channels
+
+
+def _residual(c: Call, least: int) -> int:
+    """``alpha * x + cat(branches)``: up to 4 branches of x's size whose channels add up to x's."""
+    name = c.names["x"]
+    activation(name, c.x)
+    n, channels, h, w = c.x.shape
     _require(
-        least <= len(branches) <= 4,
-        lambda: f"branches must be {least} to 4 tensors, got {len(branches)}",
+        least <= len(c.branches) <= 4,
+        lambda: f"branches must be {least} to 4 tensors, got {len(c.branches)}",
     )
     total = 0
-    for i, b in enumerate(branches):
+    for i, b in enumerate(c.branches):
         who = f"branches[{i}]"
         activation(who, b)
-        like(who, b, name, x)
+        like(who, b, name, c.x)
         if not (b.shape[0] == n and b.shape[2] == h and b.shape[3] == w):
             raise InputError(f"{who} must have shape ({n}, *, {h}, {w}) as {name}, got {_shape(b)}")
         total += b.shape[1]
     _require(
-        not branches or total == c,
-        lambda: f"branches must have {c} channels in all, as {name}, got {total}",
+        not c.branches or total == channels,
+        lambda: f"branches must have {channels} channels in all, as {name}, got {total}",
     )
-    gate(alpha, c, name, x)
+    gate(c.alpha, channels, name, c.x)
+    return channels
 
 
-def how(value: str) -> None:
+def _mode(value: str) -> None:
     _require(value in _MODES, lambda: f"mode must be 'concat' or 'add', got '{value}'")
 
 
-def merge(
-    skip: Tensor, low: Tensor, alpha: Tensor | None, mode: str, branches: Sequence[Tensor]
-) -> int:
-    """A skip and the half-size ``low``; returns the channels of the merged tensor."""
-    how(mode)
-    residual(skip, branches, alpha, "skip", 0)
+def _merge(c: Call) -> int:
+    """A skip and the half-size ``low``."""
+    _mode(c.mode)
+    channels = _residual(c, 0)
+    skip, low = c.x, c.low
     activation("low", low)
     like("low", low, "skip", skip)
-    n, c, h, w = skip.shape
+    n, _, h, w = skip.shape
     _require(
         low.shape[0] == n and low.shape[2] * 2 == h and low.shape[3] * 2 == w,
         lambda: f"low must be half as high and wide as skip {_shape(skip)}, got {_shape(low)}",
     )
-    if mode == "concat":
-        return c + low.shape[1]
+    if c.mode == "concat":
+        return channels + low.shape[1]
     _require(
-        low.shape[1] == c,
-        lambda: f"low must have the {c} channels of skip in mode 'add', got {low.shape[1]}",
+        low.shape[1] == channels,
+        lambda: f"low must have the {channels} channels of skip in mode 'add', got {low.shape[1]}",
     )
-    return c
+    return channels
 
 
-def norm(
-    channels: int,
-    running_mean: Tensor | None,
-    running_var: Tensor | None,
-    weight: Tensor | None,
-    bias: Tensor | None,
-    training: bool,
-    eps: float,
-    owner_name: str,
-    owner: Tensor,
-) -> None:
-    """The arguments of ``torch.nn.functional.batch_norm`` for ``owner``."""
-    vectors = dict(running_mean=running_mean, running_var=running_var, weight=weight, bias=bias)
-    for name, t in vectors.items():
-        vector(name, t, channels, owner_name, owner)
+def _norm(c: Call, channels: int) -> None:
+    """The arguments of ``torch.nn.functional.batch_norm``."""
+    for name in ("running_mean", "running_var", "weight", "bias"):
+        vector(name, getattr(c, name), channels, c.names["x"], c.x)
     _require(
-        (running_mean is None) == (running_var is None),
+        (c.running_mean is None) == (c.running_var is None),
         lambda: (
             "running_mean and running_var must be given together or both be None, got one of them"
         ),
     )
     _require(
-        training or running_mean is not None,
+        c.training or c.running_mean is not None,
         lambda: "running_mean and running_var must be given when training=False, got None",
     )
     _require(
-        eps > 0 if training else eps >= 0,
+        c.eps > 0 if c.training else c.eps >= 0,
         lambda: (
-            f"eps must be {'positive during training' if training else 'non-negative'}, got {eps:g}"
+            f"eps must be {'positive during training' if c.training else 'non-negative'}, "
+            f"got {c.eps:g}"
         ),
     )
-    if training:
-        n, _, h, w = owner.shape
+    if c.training:
+        n, _, h, w = c.x.shape
         size = f"torch.Size([{n}, {channels}, {h}, {w}])"
         _require(
             n * h * w != 1,
             lambda: f"Expected more than 1 value per channel when training, got input size {size}",
         )
+
+
+def _backward(c: Call) -> int:
+    takes = len(differentiable(c.op))
+    _require(len(c.needs) == takes, lambda: f"needs must have {takes} flags, got {len(c.needs)}")
+    if c.normalises:
+        y, y_name = c.y, c.names["y"]
+        activation(y_name, y)
+        _twin("dz", c.dz, y_name, y)
+        for name in ("mean", "var", "weight", "bias"):
+            vector(name, getattr(c, name), y.shape[1], y_name, y)
+        need_weight, need_bias = c.needs[-2:]
+        _require(
+            not (need_weight and c.weight is None) and not (need_bias and c.bias is None),
+            lambda: "weight and bias must be given where needs asks for their gradients, got None",
+        )
+        if c.dy is not None:
+            _twin(c.names["dy"], c.dy, y_name, y)
+    else:
+        y = c.dy
+        activation(c.names["dy"], y)
+    channels = y.shape[1] if c.mode is None else _skip_channels(c, y)
+    if c.sums:
+        _residual_backward(c, y, channels)
+    return channels
+
+
+def _twin(name: str, t: Tensor, owner_name: str, owner: Tensor) -> None:
+    """A gradient matches its tensor in everything but the strides."""
+    like(name, t, owner_name, owner)
+    _require(
+        t.shape == owner.shape,
+        lambda: f"{name} must have the shape of {owner_name}, {_shape(owner)}, got {_shape(t)}",
+    )
+
+
+def _skip_channels(c: Call, merged: Tensor) -> int:
+    _mode(c.mode)
+    _require(
+        merged.shape[2] % 2 == 0 and merged.shape[3] % 2 == 0,
+        lambda: f"merged must have an even height and width, got shape {_shape(merged)}",
+    )
+    total = merged.shape[1]
+    _require(
+        0 < c.channels < total if c.mode == "concat" else c.channels == total,
+        lambda: (
+            f"channels must be the channels of skip, within the {total} of merged, got {c.channels}"
+        ),
+    )
+    return c.channels
+
+
+def _residual_backward(c: Call, y: Tensor, channels: int) -> None:
+    split, x, x_name = c.split, c.x, c.names["x"]
+    need_alpha = c.needs[differentiable(c.op).index("alpha")]
+    _require(len(split) <= 4, lambda: f"split must have at most 4 entries, got {len(split)}")
+    for width in split:
+        if not 0 < width <= channels:
+            raise InputError(f"split must be counts from 1 to {channels} channels, got {width}")
+    _require(
+        sum(split) == channels or (not split and not c.needs[1]),
+        lambda: f"split must add up to {channels} channels, got {sum(split)}",
+    )
+    gate(c.alpha, channels, "the gradient", y)
+    _require(
+        not need_alpha or (c.alpha is not None and x is not None),
+        lambda: f"alpha and {x_name} must be given where needs asks for alpha's gradient, got None",
+    )
+    if x is None:
+        return
+    like(x_name, x, "the gradient", y)
+    n, _, h, w = y.shape
+    _require(
+        x.shape == (n, channels, h, w),
+        lambda: f"{x_name} must have shape ({n}, {channels}, {h}, {w}), got {_shape(x)}",
+    )

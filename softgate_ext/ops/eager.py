@@ -30,7 +30,7 @@ class EagerOps:
 
     def __init__(self) -> None:
         for name in SCHEMAS:
-            formula = None if name.endswith("_backward") else FORMULAS[name]
+            formula = FORMULAS.get(name)
             setattr(self, name, _chosen(name, formula and _function(formula, self)))
 
 

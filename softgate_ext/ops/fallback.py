@@ -4,16 +4,24 @@ Registered for every device below the compiled kernels, so that ``torch.ops.soft
 without a compiler. The backward formulas are those of ``csrc/math.h``.
 """
 
-from collections.abc import Sequence
+from functools import partial
+from types import SimpleNamespace
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from softgate_ext import reference
-from softgate_ext.ops import checks
-from softgate_ext.ops.backward_checks import checked
-from softgate_ext.ops.schema import accumulator, layout_of, library
+from softgate_ext.ops import checks, reference
+from softgate_ext.ops.schema import (
+    SCHEMAS,
+    Call,
+    accumulator,
+    layout_of,
+    library,
+    results,
+    wanted_gradients,
+)
 
 _AXES = (0, 2, 3)
 
@@ -22,202 +30,106 @@ def _per_channel(v: Tensor) -> Tensor:
     return v.view(1, -1, 1, 1)
 
 
-def _normalise(y, running_mean, running_var, weight, bias, training, eps, relu):
+def _normalise(c: Call, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     dtype = accumulator(y.dtype)
     wide = y.to(dtype)
-    if training:
+    if c.training:
         if y.numel():
             var, mean = torch.var_mean(wide, _AXES, correction=0)
         else:
             mean, var = wide.new_zeros(y.shape[1]), wide.new_ones(y.shape[1])
     else:
-        mean, var = running_mean.to(dtype), running_var.to(dtype)
-    z = _pre_activation(wide, mean, var, weight, bias, eps)
-    z = F.relu(z) if relu else z
+        mean, var = c.running_mean.to(dtype), c.running_var.to(dtype)
+    z = _pre_activation(c, wide, mean, var)
+    z = F.relu(z) if c.relu else z
     z = z.to(y.dtype).contiguous(memory_format=layout_of(y))
-    return (z, mean, var) if training else (z, wide.new_empty(0), wide.new_empty(0))
+    return (z, mean, var) if c.training else (z, wide.new_empty(0), wide.new_empty(0))
 
 
-def _pre_activation(wide, mean, var, weight, bias, eps):
-    scale = torch.rsqrt(var + eps)
-    if weight is not None:
-        scale = scale * weight.to(scale.dtype)
+def _pre_activation(c: Call, wide: Tensor, mean: Tensor, var: Tensor) -> Tensor:
+    scale = torch.rsqrt(var + c.eps)
+    if c.weight is not None:
+        scale = scale * c.weight.to(scale.dtype)
     z = (wide - _per_channel(mean)) * _per_channel(scale)
-    return z if bias is None else z + _per_channel(bias.to(scale.dtype))
+    return z if c.bias is None else z + _per_channel(c.bias.to(scale.dtype))
 
 
-def _normalise_backward(dy, dz, y, mean, var, weight, bias, training, eps, relu):
+def _normalise_backward(c: Call) -> tuple[Tensor, Tensor, Tensor]:
     """``dy + BN'(relu'(dz))`` and the gradients of weight and bias, in the accumulator's dtype."""
-    dtype = accumulator(y.dtype)
-    mean, var = mean.to(dtype), var.to(dtype)
-    wide, g = y.to(dtype), dz.to(dtype)
-    if relu:
-        g = torch.where(_pre_activation(wide, mean, var, weight, bias, eps) <= 0, 0, g)
-    rstd = torch.rsqrt(var + eps)
+    dtype = accumulator(c.y.dtype)
+    mean, var = c.mean.to(dtype), c.var.to(dtype)
+    wide, g = c.y.to(dtype), c.dz.to(dtype)
+    if c.relu:
+        g = torch.where(_pre_activation(c, wide, mean, var) <= 0, 0, g)
+    rstd = torch.rsqrt(var + c.eps)
     normal = (wide - _per_channel(mean)) * _per_channel(rstd)
     dbias, dweight = g.sum(_AXES), (g * normal).sum(_AXES)
-    scale = rstd if weight is None else rstd * weight.to(dtype)
-    if training and y.numel():
-        count = y.numel() / y.shape[1]
+    scale = rstd if c.weight is None else rstd * c.weight.to(dtype)
+    if c.training and c.y.numel():
+        count = c.y.numel() / c.y.shape[1]
         g = g - _per_channel(dbias / count) - normal * _per_channel(dweight / count)
     d = g * _per_channel(scale)
-    return (d if dy is None else d + dy.to(dtype)), dweight, dbias
+    return (d if c.dy is None else d + c.dy.to(dtype)), dweight, dbias
 
 
-def _gate_grad(x, d, alpha):
-    sums = (x.to(d.dtype) * d).sum(_AXES)
-    return (sums if alpha.numel() == sums.numel() else sums.sum(0, keepdim=True)).to(alpha.dtype)
+def _sum(c: Call) -> Tensor:
+    """y: the gated sum or the merge; of an op without one, its x."""
+    if not c.sums:
+        return c.x
+    if c.low is None:
+        y = reference.gated_residual(c.x, c.branches, c.alpha)
+    else:
+        y = reference.skip_merge(c.x, c.low, c.alpha, mode=c.mode, branches=c.branches)
+    return y.contiguous(memory_format=layout_of(c.x))
 
 
-def _narrow(d: Tensor, dtype: torch.dtype, layout: torch.memory_format) -> Tensor:
-    return d.to(dtype, copy=True).contiguous(memory_format=layout)
+def _forward(c: Call) -> Any:
+    y = _sum(c)
+    z, mean, var = _normalise(c, y) if c.normalises else (None, None, None)
+    return results(c.op, y=lambda: y, z=lambda: z, mean=lambda: mean, var=lambda: var)
 
 
-def _split(d, split, dtype, layout) -> list[Tensor]:
-    return [_narrow(part, dtype, layout) for part in d.split(list(split), dim=1)]
+def _children(d: Tensor) -> Tensor:
+    """The sums of the four pixels that one of the half-size map became."""
+    n, channels, h, w = d.shape
+    return d.reshape(n, channels, h // 2, 2, w // 2, 2).sum((3, 5))
 
 
-def _gated(d, alpha):
-    return d if alpha is None else d * _per_channel(alpha.to(d.dtype))
+def _backward(c: Call, channels: int) -> list[Tensor]:
+    like = c.dy if c.y is None else c.y
+    sums: list[Tensor] = []  # of weight and bias
+    if c.normalises:
+        d, *sums = _normalise_backward(c)
+    else:
+        d = c.dy.to(accumulator(like.dtype))
+    left, low = d[:, :channels], d[:, channels:] if c.mode == "concat" else d
 
+    def narrow(t: Tensor) -> Tensor:
+        return t.to(like.dtype, copy=True).contiguous(memory_format=layout_of(like))
 
-def _residual_grads(d, x, alpha, split, needs, dtype, layout) -> list[Tensor]:
-    grads = [_narrow(_gated(d, alpha), dtype, layout)] if needs[0] else []
-    if needs[1]:
-        grads += _split(d, split, dtype, layout)
-    return grads + ([_gate_grad(x, d, alpha)] if needs[2] else [])
+    def gate() -> Tensor:
+        each = (c.x.to(d.dtype) * left).sum(_AXES)
+        each = each if c.alpha.numel() == channels else each.sum(0, keepdim=True)
+        return each.to(c.alpha.dtype)
 
-
-def _merge_grads(d, skip, alpha, channels, mode, split, needs, dtype, layout) -> list[Tensor]:
-    left = d[:, :channels]
-    low = d[:, channels:] if mode == "concat" else d
-    grads = _residual_grads(left, None, alpha, split, [*needs[:2], False], dtype, layout)
-    if needs[2]:
-        n, c, h, w = low.shape
-        children = low.reshape(n, c, h // 2, 2, w // 2, 2)
-        grads.append(_narrow(children.sum((3, 5)), dtype, layout))
-    return grads + ([_gate_grad(skip, left, alpha)] if needs[3] else [])
-
-
-def _affine_grads(dweight, dbias, weight, bias, needs) -> list[Tensor]:
-    grads = [dweight.to(weight.dtype)] if needs[0] else []
-    return grads + ([dbias.to(bias.dtype)] if needs[1] else [])
-
-
-def gated_residual(x: Tensor, branches: Sequence[Tensor], alpha: Tensor | None) -> Tensor:
-    checks.residual(x, branches, alpha)
-    return reference.gated_residual(x, branches, alpha).contiguous(memory_format=layout_of(x))
-
-
-@checked
-def gated_residual_backward(dy, x, alpha, split, needs):
-    d = dy.to(accumulator(dy.dtype))
-    return _residual_grads(d, x, alpha, split, needs, dy.dtype, layout_of(dy))
-
-
-def gated_residual_bn_relu(
-    x, branches, alpha, running_mean, running_var, weight, bias, training, eps, relu
-):
-    checks.residual(x, branches, alpha)
-    checks.norm(x.shape[1], running_mean, running_var, weight, bias, training, eps, "x", x)
-    y = reference.gated_residual(x, branches, alpha).contiguous(memory_format=layout_of(x))
-    return y, *_normalise(y, running_mean, running_var, weight, bias, training, eps, relu)
-
-
-@checked
-def gated_residual_bn_relu_backward(
-    dy, dz, y, x, alpha, mean, var, weight, bias, training, eps, relu, split, needs
-):
-    d, dweight, dbias = _normalise_backward(dy, dz, y, mean, var, weight, bias, training, eps, relu)
-    grads = _residual_grads(d, x, alpha, split, needs[:3], y.dtype, layout_of(y))
-    return grads + _affine_grads(dweight, dbias, weight, bias, needs[3:])
-
-
-def bn_relu(x, running_mean, running_var, weight, bias, training, eps, relu):
-    checks.activation("x", x)
-    checks.norm(x.shape[1], running_mean, running_var, weight, bias, training, eps, "x", x)
-    return _normalise(x, running_mean, running_var, weight, bias, training, eps, relu)
-
-
-@checked
-def bn_relu_backward(dz, x, mean, var, weight, bias, training, eps, relu, needs):
-    d, dweight, dbias = _normalise_backward(
-        None, dz, x, mean, var, weight, bias, training, eps, relu
+    return wanted_gradients(
+        c,
+        x=lambda: narrow(left if c.alpha is None else left * _per_channel(c.alpha.to(d.dtype))),
+        branches=lambda: [narrow(part) for part in left.split(list(c.split), dim=1)],
+        low=lambda: narrow(_children(low)),
+        alpha=gate,
+        weight=lambda: sums[0].to(c.weight.dtype),
+        bias=lambda: sums[1].to(c.bias.dtype),
     )
-    grads = [_narrow(d, x.dtype, layout_of(x))] if needs[0] else []
-    return grads + _affine_grads(dweight, dbias, weight, bias, needs[1:])
 
 
-def skip_merge(skip, branches, low, alpha, mode):
-    checks.merge(skip, low, alpha, mode, branches)
-    merged = reference.skip_merge(skip, low, alpha, mode, branches)
-    return merged.contiguous(memory_format=layout_of(skip))
+def serve(op: str, *args: Any) -> Any:
+    """The op of this name."""
+    c = Call(op, args)
+    channels = checks.call(c)
+    return _forward(c) if c.needs is None else _backward(c, channels)
 
 
-@checked
-def skip_merge_backward(dmerged, skip, alpha, channels, mode, split, needs):
-    d = dmerged.to(accumulator(dmerged.dtype))
-    layout = layout_of(dmerged)
-    return _merge_grads(d, skip, alpha, channels, mode, split, needs, dmerged.dtype, layout)
-
-
-def skip_merge_bn_relu(
-    skip,
-    branches,
-    low,
-    alpha,
-    running_mean,
-    running_var,
-    weight,
-    bias,
-    training,
-    eps,
-    relu,
-    mode,
-):
-    c = checks.merge(skip, low, alpha, mode, branches)
-    checks.norm(c, running_mean, running_var, weight, bias, training, eps, "skip", skip)
-    merged = skip_merge(skip, branches, low, alpha, mode)
-    return merged, *_normalise(merged, running_mean, running_var, weight, bias, training, eps, relu)
-
-
-@checked
-def skip_merge_bn_relu_backward(
-    dmerged,
-    dz,
-    merged,
-    skip,
-    alpha,
-    mean,
-    var,
-    weight,
-    bias,
-    training,
-    eps,
-    relu,
-    channels,
-    mode,
-    split,
-    needs,
-):
-    d, dweight, dbias = _normalise_backward(
-        dmerged, dz, merged, mean, var, weight, bias, training, eps, relu
-    )
-    layout = layout_of(merged)
-    grads = _merge_grads(d, skip, alpha, channels, mode, split, needs[:4], merged.dtype, layout)
-    return grads + _affine_grads(dweight, dbias, weight, bias, needs[4:])
-
-
-for _kernel in (
-    gated_residual,
-    gated_residual_backward,
-    gated_residual_bn_relu,
-    gated_residual_bn_relu_backward,
-    bn_relu,
-    bn_relu_backward,
-    skip_merge,
-    skip_merge_backward,
-    skip_merge_bn_relu,
-    skip_merge_bn_relu_backward,
-):
-    library.impl(_kernel.__name__, _kernel, "CompositeExplicitAutograd")
+kernels = SimpleNamespace(**{op: partial(serve, op) for op in SCHEMAS})
+for _op, _kernel in vars(kernels).items():
+    library.impl(_op, _kernel, "CompositeExplicitAutograd")

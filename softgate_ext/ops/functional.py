@@ -2,9 +2,9 @@
 
 Shapes: activations are (N, C, H, W), float32, float64, float16 or bfloat16, contiguous or
 channels_last (other strides are copied); results have the layout of the first argument. Per-channel
-vectors may stay float32 beside half activations. Wrong input raises
-:class:`softgate_ext.errors.InputError` (a ValueError) from Python and ValueError from the compiled
-kernels, with the same sentence.
+vectors may stay float32 beside half activations. What is no tensor is given by its name. Wrong input
+raises :class:`softgate_ext.errors.InputError` (a ValueError), with the same sentence from every
+backend.
 """
 
 from collections.abc import Sequence
@@ -14,12 +14,19 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
-from softgate_ext import reference
-from softgate_ext.backend import serving
-from softgate_ext.ops import autograd, checks, fallback, triton  # noqa: F401  (they register)
+from softgate_ext.ops import checks, fake, fallback, reference, triton  # noqa: F401  (they register)
+from softgate_ext.ops.backend import serving
 from softgate_ext.ops.eager import eager_ops
-from softgate_ext.ops.schema import NAMESPACE, TRITON_NAMESPACE
-from softgate_ext.overrides import overridable
+from softgate_ext.ops.overrides import overridable
+from softgate_ext.ops.schema import NAMESPACE, TRITON_NAMESPACE, Call
+
+__all__ = [
+    "bn_relu",
+    "gated_residual",
+    "gated_residual_bn_relu",
+    "skip_merge",
+    "skip_merge_bn_relu",
+]
 
 Branches = Tensor | Sequence[Tensor]
 
@@ -42,13 +49,13 @@ def gated_residual(x: Tensor, branches: Branches, alpha: Tensor | None = None) -
         y, (N, C, H, W), dtype and layout of x.
 
     Raises:
-        ValueError: A shape, dtype or device does not fit.
+        InputError: A shape, dtype or device does not fit.
     """
     x, parts = _match(x, branches, alpha)
     ops = _ops_for(x)
     if ops is not None:
         return ops.gated_residual(x, parts, alpha)
-    checks.residual(x, parts, alpha)
+    checks.call(Call("gated_residual", (x, parts, alpha)))
     return reference.gated_residual(x, parts, alpha)
 
 
@@ -61,6 +68,7 @@ def gated_residual_bn_relu(
     running_var: Tensor | None,
     weight: Tensor | None = None,
     bias: Tensor | None = None,
+    *,
     training: bool = False,
     momentum: float = 0.1,
     eps: float = 1e-5,
@@ -87,20 +95,19 @@ def gated_residual_bn_relu(
         (y, z), each (N, C, H, W) with dtype and layout of x; z is computed from y as stored.
 
     Raises:
-        ValueError: A shape, dtype or device does not fit.
+        InputError: A shape, dtype or device does not fit.
     """
     x, parts = _match(x, branches, alpha, running_mean, running_var, weight, bias)
+    tensors = (x, parts, alpha, running_mean, running_var, weight, bias)
     ops = _ops_for(x)
     if ops is not None:
-        y, z, mean, var = ops.gated_residual_bn_relu(
-            x, parts, alpha, running_mean, running_var, weight, bias, training, eps, relu
-        )
+        y, z, mean, var = ops.gated_residual_bn_relu(*tensors, training, eps, relu)
         _update_running(y, mean, var, running_mean, running_var, training, momentum)
         return y, z
-    checks.residual(x, parts, alpha)
-    checks.norm(x.shape[1], running_mean, running_var, weight, bias, training, eps, "x", x)
-    norm = (running_mean, running_var, weight, bias, training, momentum, eps, relu)
-    return reference.gated_residual_bn_relu(x, parts, alpha, *norm)
+    checks.call(Call("gated_residual_bn_relu", (*tensors, training, eps, relu)))
+    return reference.gated_residual_bn_relu(
+        *tensors, training=training, momentum=momentum, eps=eps, relu=relu
+    )
 
 
 @overridable
@@ -110,6 +117,7 @@ def bn_relu(
     running_var: Tensor | None,
     weight: Tensor | None = None,
     bias: Tensor | None = None,
+    *,
     training: bool = False,
     momentum: float = 0.1,
     eps: float = 1e-5,
@@ -124,19 +132,17 @@ def bn_relu(
         z, (N, C, H, W), dtype and layout of x.
 
     Raises:
-        ValueError: A shape, dtype or device does not fit.
+        InputError: A shape, dtype or device does not fit.
     """
     checks.tensors(x, (), None, running_mean, running_var, weight, bias)
+    tensors = (x, running_mean, running_var, weight, bias)
     ops = _ops_for(x)
     if ops is not None:
-        z, mean, var = ops.bn_relu(x, running_mean, running_var, weight, bias, training, eps, relu)
+        z, mean, var = ops.bn_relu(*tensors, training, eps, relu)
         _update_running(x, mean, var, running_mean, running_var, training, momentum)
         return z
-    checks.activation("x", x)
-    checks.norm(x.shape[1], running_mean, running_var, weight, bias, training, eps, "x", x)
-    return reference.bn_relu(
-        x, running_mean, running_var, weight, bias, training, momentum, eps, relu
-    )
+    checks.call(Call("bn_relu", (*tensors, training, eps, relu)))
+    return reference.bn_relu(*tensors, training=training, momentum=momentum, eps=eps, relu=relu)
 
 
 @overridable
@@ -144,6 +150,7 @@ def skip_merge(
     skip: Tensor,
     low: Tensor,
     alpha: Tensor | None = None,
+    *,
     mode: str = "concat",
     branches: Branches = (),
 ) -> Tensor:
@@ -161,14 +168,14 @@ def skip_merge(
         merged, dtype and layout of skip.
 
     Raises:
-        ValueError: A shape, dtype, device or the mode does not fit.
+        InputError: A shape, dtype, device or the mode does not fit.
     """
     skip, (low, *parts) = _match(skip, [low, *_sequence(branches)], alpha)
     ops = _ops_for(skip)
     if ops is not None:
         return ops.skip_merge(skip, parts, low, alpha, mode)
-    checks.merge(skip, low, alpha, mode, parts)
-    return reference.skip_merge(skip, low, alpha, mode, parts)
+    checks.call(Call("skip_merge", (skip, parts, low, alpha, mode)))
+    return reference.skip_merge(skip, low, alpha, mode=mode, branches=parts)
 
 
 @overridable
@@ -180,6 +187,7 @@ def skip_merge_bn_relu(
     running_var: Tensor | None,
     weight: Tensor | None = None,
     bias: Tensor | None = None,
+    *,
     training: bool = False,
     momentum: float = 0.1,
     eps: float = 1e-5,
@@ -196,22 +204,22 @@ def skip_merge_bn_relu(
         (merged, z), dtype and layout of skip.
 
     Raises:
-        ValueError: A shape, dtype, device or the mode does not fit.
+        InputError: A shape, dtype, device or the mode does not fit.
     """
     vectors = (alpha, running_mean, running_var, weight, bias)
     skip, (low, *parts) = _match(skip, [low, *_sequence(branches)], *vectors)
     ops = _ops_for(skip)
     if ops is not None:
         merged, z, mean, var = ops.skip_merge_bn_relu(
-            skip, parts, low, alpha, running_mean, running_var, weight, bias, training, eps, relu,
-            mode,
-        )  # fmt: skip
+            skip, parts, low, *vectors, training, eps, relu, mode
+        )
         _update_running(merged, mean, var, running_mean, running_var, training, momentum)
         return merged, z
-    channels = checks.merge(skip, low, alpha, mode, parts)
-    checks.norm(channels, running_mean, running_var, weight, bias, training, eps, "skip", skip)
-    norm = (running_mean, running_var, weight, bias, training, momentum, eps, relu)
-    return reference.skip_merge_bn_relu(skip, low, alpha, *norm, mode, parts)
+    checks.call(Call("skip_merge_bn_relu", (skip, parts, low, *vectors, training, eps, relu, mode)))
+    return reference.skip_merge_bn_relu(
+        skip, low, *vectors, training=training, momentum=momentum, eps=eps, relu=relu, mode=mode,
+        branches=parts,
+    )  # fmt: skip
 
 
 def _ops_for(t: Tensor) -> Any:

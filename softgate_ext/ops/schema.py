@@ -1,24 +1,28 @@
-"""The schemas of the dispatcher ops and their fake kernels.
+"""The schemas of the dispatcher ops: the one table from which the rest of an op is made.
+
+An argument, or a result, means the same under its name in every op, so that checks, fake kernels,
+the fallback and autograd are written once for all of them, here and in C++ (``csrc/arguments.h``).
+A merge has names of its own: its ``skip`` is another op's ``x``, its ``merged`` the ``y``.
 
 Each op exists twice, from one schema: in ``softgate`` with the compiled kernels, and in
 ``softgate_triton`` with the Triton kernels. The name of an op says which kernels it calls, so that
 the two can be had side by side and a compiled graph keeps the ones that it was traced with.
 
-Declared once, here in Python, so that the ops exist with and without a compiler; the compiled
-extension adds its kernels with ``TORCH_LIBRARY_IMPL``. The ops are functional: they return the
+Declared in Python, so that the ops exist with and without a compiler; the compiled extension, where
+there is one, adds its kernels to those of ``softgate``. The ops are functional: they return the
 batch statistics (``mean`` and biased ``var``, float32, or float64 beside float64; empty in
 evaluation), and the public functions update the running ones. No argument has a default: the
 dispatcher drops arguments equal to one, and autograd would then see another number of inputs. A
 backward op returns the wanted gradients only, as one list in the order of ``needs``.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
-from softgate_ext.ops import checks
-from softgate_ext.ops.backward_checks import checked
+from softgate_ext.ops import backend
 
 NAMESPACE = "softgate"
 TRITON_NAMESPACE = "softgate_triton"
@@ -32,24 +36,25 @@ _NORM_SAVED = (
 )
 
 SCHEMAS = {
-    "gated_residual": "(Tensor x, Tensor[] branches, Tensor? alpha) -> Tensor",
+    "gated_residual": "(Tensor x, Tensor[] branches, Tensor? alpha) -> Tensor y",
     # needs: x, branches, alpha
     "gated_residual_backward": (
         "(Tensor dy, Tensor? x, Tensor? alpha, SymInt[] split, bool[] needs) -> Tensor[]"
     ),
     "gated_residual_bn_relu": (
-        f"(Tensor x, Tensor[] branches, Tensor? alpha, {_NORM}) -> (Tensor, Tensor, Tensor, Tensor)"
+        f"(Tensor x, Tensor[] branches, Tensor? alpha, {_NORM})"
+        " -> (Tensor y, Tensor z, Tensor mean, Tensor var)"
     ),
     # needs: x, branches, alpha, weight, bias
     "gated_residual_bn_relu_backward": (
         f"(Tensor? dy, Tensor dz, Tensor y, Tensor? x, Tensor? alpha, {_NORM_SAVED}, "
         "SymInt[] split, bool[] needs) -> Tensor[]"
     ),
-    "bn_relu": f"(Tensor x, {_NORM}) -> (Tensor, Tensor, Tensor)",
+    "bn_relu": f"(Tensor x, {_NORM}) -> (Tensor z, Tensor mean, Tensor var)",
     # needs: x, weight, bias
     "bn_relu_backward": f"(Tensor dz, Tensor x, {_NORM_SAVED}, bool[] needs) -> Tensor[]",
     "skip_merge": (
-        "(Tensor skip, Tensor[] branches, Tensor low, Tensor? alpha, str mode) -> Tensor"
+        "(Tensor skip, Tensor[] branches, Tensor low, Tensor? alpha, str mode) -> Tensor merged"
     ),
     # needs: skip, branches, low, alpha
     "skip_merge_backward": (
@@ -58,7 +63,7 @@ SCHEMAS = {
     ),
     "skip_merge_bn_relu": (
         f"(Tensor skip, Tensor[] branches, Tensor low, Tensor? alpha, {_NORM}, str mode)"
-        " -> (Tensor, Tensor, Tensor, Tensor)"
+        " -> (Tensor merged, Tensor z, Tensor mean, Tensor var)"
     ),
     # needs: skip, branches, low, alpha, weight, bias
     "skip_merge_bn_relu_backward": (
@@ -73,6 +78,70 @@ LIBRARIES = {NAMESPACE: library, TRITON_NAMESPACE: triton_library}
 for _library in LIBRARIES.values():
     for _name, _schema in SCHEMAS.items():
         _library.define(_name + _schema, tags=(torch.Tag.pt2_compliant_tag,))
+backend.serve(SCHEMAS)
+
+_OF_A_MERGE = {"skip": "x", "merged": "y", "dmerged": "dy"}
+_LEARNT = ("x", "branches", "low", "alpha", "weight", "bias")
+
+
+def _names(op: str, names: list[str]) -> dict[str, str]:
+    found = {_OF_A_MERGE.get(name, name): name for name in names}
+    if op == "bn_relu_backward":  # its x is the sum that was normalised
+        found = {"y" if role == "x" else role: name for role, name in found.items()}
+    return found
+
+
+_parsed = {op: getattr(torch.ops.softgate, op).default._schema for op in SCHEMAS}
+# The arguments of each op by what they are, in order: what the schema calls them. And its results.
+TAKES = {op: _names(op, [a.name for a in parsed.arguments]) for op, parsed in _parsed.items()}
+GIVES = {op: [*_names(op, [r.name for r in parsed.returns])] for op, parsed in _parsed.items()}
+_ABSENT = dict.fromkeys(name for takes in TAKES.values() for name in takes)
+
+
+class Call:
+    """The arguments of one call of an op as attributes, None where the op has no such argument.
+
+    A merge has its skip as ``x`` and its sum as ``y``; ``names`` says what the schema calls them.
+    """
+
+    def __init__(self, op: str, args: tuple):
+        self.op, self.names = op, TAKES[op]
+        self.__dict__.update(_ABSENT)
+        self.__dict__.update(zip(self.names, args, strict=True))
+
+    if TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any: ...
+
+    @property
+    def normalises(self) -> bool:
+        return "training" in self.names
+
+    @property
+    def sums(self) -> bool:
+        """Whether a gated skip is part of the result."""
+        return "alpha" in self.names
+
+
+def differentiable(op: str) -> list[str]:
+    """The arguments that may want a gradient, in the order of ``needs`` and of a backward's list."""
+    return [name for name in TAKES[op.removesuffix("_backward")] if name in _LEARNT]
+
+
+def results(op: str, **make: Callable[[], Any]) -> Any:
+    """What a forward op returns, each made by the function of its name."""
+    made = tuple(make[name]() for name in GIVES[op])
+    return made if len(made) > 1 else made[0]
+
+
+def wanted_gradients(c: Call, **make: Callable[[], Any]) -> list[Tensor]:
+    """The list of a backward op: what ``needs`` asks for, each made by the function of its name."""
+    found: list[Tensor] = []
+    for name, need in zip(differentiable(c.op), c.needs, strict=True):
+        if need:
+            made = make[name]()
+            found += made if name == "branches" else [made]
+    return found
 
 
 def layout_of(t: Tensor) -> torch.memory_format:
@@ -83,145 +152,3 @@ def layout_of(t: Tensor) -> torch.memory_format:
 def accumulator(dtype: torch.dtype) -> torch.dtype:
     """The dtype of statistics and sums beside activations of ``dtype``."""
     return torch.float64 if dtype == torch.float64 else torch.float32
-
-
-def empty(like: Tensor, size: Sequence[int], layout: torch.memory_format) -> Tensor:
-    """An activation of ``size`` with the dtype and device of ``like``."""
-    return torch.empty(tuple(size), dtype=like.dtype, device=like.device, memory_format=layout)
-
-
-def _statistics(like: Tensor, channels: int, training: bool) -> tuple[Tensor, Tensor]:
-    dtype, channels = accumulator(like.dtype), channels if training else 0
-    return like.new_empty((channels,), dtype=dtype), like.new_empty((channels,), dtype=dtype)
-
-
-def _fake(name: str) -> Callable:
-    def register(kernel: Callable) -> Callable:
-        for namespace, lib in LIBRARIES.items():
-            torch.library.register_fake(f"{namespace}::{name}", checked(kernel, name), lib=lib)
-        return kernel
-
-    return register
-
-
-@_fake("gated_residual")
-def _(x, branches, alpha):
-    checks.residual(x, branches, alpha)
-    return empty(x, x.shape, layout_of(x))
-
-
-@_fake("gated_residual_backward")
-def _(dy, x, alpha, split, needs):
-    return _source_grads(dy, dy.shape[1], alpha, split, needs, layout_of(dy))
-
-
-@_fake("gated_residual_bn_relu")
-def _(x, branches, alpha, running_mean, running_var, weight, bias, training, eps, relu):
-    checks.residual(x, branches, alpha)
-    c = x.shape[1]
-    checks.norm(c, running_mean, running_var, weight, bias, training, eps, "x", x)
-    layout = layout_of(x)
-    return empty(x, x.shape, layout), empty(x, x.shape, layout), *_statistics(x, c, training)
-
-
-@_fake("gated_residual_bn_relu_backward")
-def _(dy, dz, y, x, alpha, mean, var, weight, bias, training, eps, relu, split, needs):
-    grads = _source_grads(y, y.shape[1], alpha, split, needs[:3], layout_of(y))
-    return grads + _affine_grads((weight, bias), needs[3:])
-
-
-@_fake("bn_relu")
-def _(x, running_mean, running_var, weight, bias, training, eps, relu):
-    checks.activation("x", x)
-    c = x.shape[1]
-    checks.norm(c, running_mean, running_var, weight, bias, training, eps, "x", x)
-    return empty(x, x.shape, layout_of(x)), *_statistics(x, c, training)
-
-
-@_fake("bn_relu_backward")
-def _(dz, x, mean, var, weight, bias, training, eps, relu, needs):
-    grads = [empty(x, x.shape, layout_of(x))] if needs[0] else []
-    return grads + _affine_grads((weight, bias), needs[1:])
-
-
-@_fake("skip_merge")
-def _(skip, branches, low, alpha, mode):
-    channels = checks.merge(skip, low, alpha, mode, branches)
-    n, _, h, w = skip.shape
-    return empty(skip, (n, channels, h, w), layout_of(skip))
-
-
-@_fake("skip_merge_backward")
-def _(dmerged, skip, alpha, channels, mode, split, needs):
-    return _merge_grads(dmerged, channels, alpha, mode, split, needs)
-
-
-@_fake("skip_merge_bn_relu")
-def _(
-    skip,
-    branches,
-    low,
-    alpha,
-    running_mean,
-    running_var,
-    weight,
-    bias,
-    training,
-    eps,
-    relu,
-    mode,
-):
-    c = checks.merge(skip, low, alpha, mode, branches)
-    checks.norm(c, running_mean, running_var, weight, bias, training, eps, "skip", skip)
-    n, _, h, w = skip.shape
-    layout = layout_of(skip)
-    size = (n, c, h, w)
-    return empty(skip, size, layout), empty(skip, size, layout), *_statistics(skip, c, training)
-
-
-@_fake("skip_merge_bn_relu_backward")
-def _(
-    dmerged,
-    dz,
-    merged,
-    skip,
-    alpha,
-    mean,
-    var,
-    weight,
-    bias,
-    training,
-    eps,
-    relu,
-    channels,
-    mode,
-    split,
-    needs,
-):
-    grads = _merge_grads(merged, channels, alpha, mode, split, needs[:4])
-    return grads + _affine_grads((weight, bias), needs[4:])
-
-
-def _source_grads(y, channels, alpha, split, needs, layout) -> list[Tensor]:
-    """Gradients of x, the branches and alpha, as wanted."""
-    n, _, h, w = y.shape
-    grads = [empty(y, (n, channels, h, w), layout)] if needs[0] else []
-    if needs[1]:
-        grads += [empty(y, (n, width, h, w), layout) for width in split]
-    return grads + ([torch.empty_like(alpha)] if needs[2] else [])
-
-
-def _merge_grads(merged, channels, alpha, mode, split, needs) -> list[Tensor]:
-    """Gradients of skip, the branches, low and alpha, as wanted."""
-    n, total, h, w = merged.shape
-    layout = layout_of(merged)
-    grads = _source_grads(merged, channels, None, split, [*needs[:2], False], layout)
-    if needs[2]:
-        low = total - channels if mode == "concat" else total
-        grads.append(empty(merged, (n, low, h // 2, w // 2), layout))
-    return grads + ([torch.empty_like(alpha)] if needs[3] else [])
-
-
-def _affine_grads(parameters: tuple[Tensor | None, ...], needs: Sequence[bool]) -> list[Tensor]:
-    wanted = zip(parameters, needs, strict=True)
-    return [torch.empty_like(p) for p, need in wanted if need and p is not None]

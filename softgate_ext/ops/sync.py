@@ -13,8 +13,8 @@ from torch import Tensor
 
 from softgate_ext.ops import checks, fallback
 from softgate_ext.ops.functional import _ops_for
+from softgate_ext.ops.overrides import overridable
 from softgate_ext.ops.schema import accumulator, layout_of
-from softgate_ext.overrides import overridable
 
 if dist.is_available():  # PyTorch may be built without
     import torch.distributed._functional_collectives as collectives
@@ -27,6 +27,7 @@ def sync_bn_relu(
     running_var: Tensor | None,
     weight: Tensor | None,
     bias: Tensor | None,
+    *,
     training: bool,  # the other norms' place for it; in evaluation there is nothing to synchronise
     momentum: float,
     eps: float,
@@ -50,7 +51,7 @@ def sync_bn_relu(
         z, (N, C, H, W), dtype and layout of x.
 
     Raises:
-        ValueError: A shape, dtype or device does not fit.
+        InputError: A shape, dtype or device does not fit.
     """
     checks.tensors(x, (), None, running_mean, running_var, weight, bias)
     checks.activation("x", x)
@@ -118,7 +119,7 @@ class _SyncBNReLU(torch.autograd.Function):
 
 def _kernels(x: Tensor) -> Any:
     """The ops of the backend that serves x; the reference has its backward in plain tensor code."""
-    return _ops_for(x) or fallback
+    return _ops_for(x) or fallback.kernels
 
 
 def _local(x: Tensor) -> Tensor:

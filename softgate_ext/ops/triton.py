@@ -20,8 +20,7 @@ import torch
 from torch._subclasses.functional_tensor import FunctionalTensorMode
 
 import softgate_ext
-from softgate_ext import backend
-from softgate_ext.ops import fallback
+from softgate_ext.ops import backend, fallback
 from softgate_ext.ops.schema import SCHEMAS, TRITON_NAMESPACE, library, triton_library
 
 # In a source checkout the kernels lie beside the package, not in it.
@@ -42,7 +41,7 @@ class Implementation:
 
     @cached_property
     def prepared(self) -> tuple[Callable, Callable]:
-        return _kernels().prepared(self.name, getattr(fallback, self.name))
+        return _kernels().prepared(self.name, getattr(fallback.kernels, self.name))
 
     def __call__(self, *args: Any) -> Any:
         return self.prepared[0](*args)

@@ -8,9 +8,9 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from softgate_ext.backend import use_backend
 from softgate_ext.inference.device import resolve_device
 from softgate_ext.models import create_model
+from softgate_ext.ops.backend import use_backend
 from softgate_ext.pose.codec import HeatmapCodec
 from softgate_ext.runs.train_config import TrainConfig
 from softgate_ext.training.learner import Learner

@@ -6,11 +6,12 @@ import sys
 
 import pytest
 
-from softgate_ext import backend
+from softgate_ext.ops import backend
 
 SERVE = """
 import torch
-from softgate_ext import backend, ops, use_backend
+from softgate_ext import ops, use_backend
+from softgate_ext.ops import backend
 from softgate_ext.errors import InputError
 assert backend.info()["build"]["cuda"]
 x = torch.ones(2, 4, 4, 4, requires_grad=True)

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from emulator_calls import DTYPES, Call, Machine, Result, _Backward, _Forward, _Norm, shifted
 from torch import Tensor
 
-from softgate_ext import reference
+from softgate_ext.ops import reference
 
 EPS = 1e-5
 LAYOUTS = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}
@@ -182,7 +182,9 @@ class Tensors:
         skip, alpha = self.skip.double(), None if self.alpha is None else self.alpha.double()
         if self.low is None:
             return reference.gated_residual(skip, wide, alpha)
-        return reference.skip_merge(skip, self.low.double(), alpha, self.case.op, wide)
+        return reference.skip_merge(
+            skip, self.low.double(), alpha, mode=self.case.op, branches=wide
+        )
 
     def expected_z(self, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """z, mean and var from y as it was stored."""

@@ -14,11 +14,11 @@ from torch.export import Dim
 
 import softgate_ext
 from softgate_ext import InputError, fold, use_backend
-from softgate_ext.backend import unavailable
 from softgate_ext.models.bottleneck import Bottleneck
 from softgate_ext.models.hourglass import Down, Hourglass, Up
 from softgate_ext.models.hybrid import Stack
 from softgate_ext.nn import GatedResidualBNReLU, SkipMerge, SoftGatedBlock
+from softgate_ext.ops.backend import unavailable
 
 OPTIONS = {
     "one gate a block": {"gate": "block", "alpha_init": 0.5},

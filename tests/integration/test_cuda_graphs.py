@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch._dynamo.utils import counters
 
 from softgate_ext import use_backend
-from softgate_ext.backend import unavailable
+from softgate_ext.ops.backend import unavailable
 
 pytestmark = pytest.mark.gpu
 LAYOUTS = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}

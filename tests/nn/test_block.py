@@ -10,7 +10,8 @@ from torch.nn import functional as F
 
 from softgate_ext import use_backend
 from softgate_ext.errors import InputError
-from softgate_ext.nn import Pending, SoftGatedBlock
+from softgate_ext.nn import SoftGatedBlock
+from softgate_ext.nn._pending import Pending
 
 
 class PlainBlock(nn.Module):

@@ -8,7 +8,8 @@ from torch import nn
 from torch.nn import functional as F
 
 from softgate_ext import ops
-from softgate_ext.nn import Pending, bn_relu, with_batch_norm
+from softgate_ext.nn import bn_relu, with_batch_norm
+from softgate_ext.nn._pending import Pending
 from softgate_ext.nn.norm import is_fusable
 
 OPTIONS = [

@@ -6,7 +6,8 @@ from torch import nn
 from torch.nn import functional as F
 
 from softgate_ext import ops
-from softgate_ext.nn import Pending
+from softgate_ext.nn import SoftGatedBlock
+from softgate_ext.nn._pending import Chained, Pending
 
 
 @pytest.fixture
@@ -71,3 +72,44 @@ def test_a_residual_is_completed_inside_the_merge(calls, mode, norm):
     torch.testing.assert_close(merged, expected)
     assert merge.complete() is merged
     assert calls == ["skip_merge_bn_relu" if norm else "skip_merge"]
+
+
+def test_what_a_merge_took_over_is_read_there_alone(calls):
+    """It was summed a second time, and silently: the merge has its own copy of the parts."""
+    x, branches, alpha, low = parts()
+    skip = Pending(x, branches, alpha)
+    merge = skip.merge(low, "add")
+    readers = (
+        skip.complete,
+        lambda: skip.complete_bn_relu(nn.BatchNorm2d(6)),
+        lambda: skip.merge(low, "add"),
+    )
+    for read in readers:
+        with pytest.raises(RuntimeError, match="became part of a merge"):
+            read()
+    merge.complete()
+    assert calls == ["skip_merge"]
+    done = Pending.of(x)  # a sum that is there may be read by all
+    done.merge(low, "add")
+    assert done.complete() is x
+
+
+def test_a_module_says_itself_whether_it_takes_them():
+    """Wherever it is defined; a subclass with a forward of its own has to say so again."""
+
+    class Own(SoftGatedBlock):
+        def forward(self, x, complete=True):
+            return super().forward(x, complete)
+
+    class Said(Own):
+        takes_pending = True
+
+    class Kept(Said):
+        pass
+
+    class Unwilling(SoftGatedBlock):
+        takes_pending = False
+
+    found = [c.takes_pending for c in (SoftGatedBlock, Own, Said, Kept, Unwilling, Chained)]
+    assert found == [True, False, True, True, False, False]
+    assert Kept.__module__.partition(".")[0] != "softgate_ext"

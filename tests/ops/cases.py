@@ -1,6 +1,6 @@
 """One case of the ops' contract: its inputs, the float64 oracle and the comparison.
 
-The same bodies serve every backend and device; the oracle is :mod:`softgate_ext.reference` in
+The same bodies serve every backend and device; the oracle is :mod:`softgate_ext.ops.reference` in
 float64, with y rounded to the tested dtype before it is normalised, as the contract has it.
 """
 
@@ -10,8 +10,9 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from softgate_ext import ops, reference
-from softgate_ext.backend import current
+from softgate_ext import ops
+from softgate_ext.ops import reference
+from softgate_ext.ops.backend import current
 
 EPS = {torch.float64: 2e-16, torch.float32: 1.2e-7, torch.float16: 1e-3, torch.bfloat16: 8e-3}
 
@@ -126,31 +127,30 @@ def oracle_forward(case: Case, i: Inputs, relu: bool) -> tuple[Tensor, Tensor | 
     if case.plain:
         y = i.x
     elif case.merge:
-        y = reference.skip_merge(i.x, i.low, i.alpha, case.merge, i.branches)
+        y = reference.skip_merge(i.x, i.low, i.alpha, mode=case.merge, branches=i.branches)
     else:
         y = reference.gated_residual(i.x, i.branches, i.alpha)
     if not case.norm:
         return y, None
     stored = y + (y.detach().to(case.dtype).to(torch.float64) - y.detach())
-    z = reference.bn_relu(
-        stored, i.running_mean, i.running_var, i.weight, i.bias, case.training, relu=relu
-    )
+    vectors = (i.running_mean, i.running_var, i.weight, i.bias)
+    z = reference.bn_relu(stored, *vectors, training=case.training, relu=relu)
     return y, z
 
 
 def call(case: Case, i: Inputs) -> tuple[Tensor, Tensor | None]:
     """(y, z) by the public ops."""
-    norm = (i.running_mean, i.running_var, i.weight, i.bias, case.training)
+    vectors = (i.running_mean, i.running_var, i.weight, i.bias)
+    norm = dict(training=case.training, relu=case.relu)
+    merge = dict(mode=case.merge, branches=i.branches)
     if case.plain:
-        return i.x, ops.bn_relu(i.x, *norm, relu=case.relu)
+        return i.x, ops.bn_relu(i.x, *vectors, **norm)
     if case.merge and case.norm:
-        return ops.skip_merge_bn_relu(
-            i.x, i.low, i.alpha, *norm, relu=case.relu, mode=case.merge, branches=i.branches
-        )
+        return ops.skip_merge_bn_relu(i.x, i.low, i.alpha, *vectors, **norm, **merge)
     if case.merge:
-        return ops.skip_merge(i.x, i.low, i.alpha, case.merge, i.branches), None
+        return ops.skip_merge(i.x, i.low, i.alpha, **merge), None
     if case.norm:
-        return ops.gated_residual_bn_relu(i.x, i.branches, i.alpha, *norm, relu=case.relu)
+        return ops.gated_residual_bn_relu(i.x, i.branches, i.alpha, *vectors, **norm)
     return ops.gated_residual(i.x, i.branches, i.alpha), None
 
 

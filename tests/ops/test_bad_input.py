@@ -1,15 +1,17 @@
 """Wrong input, through every door: the public function, torch.ops, the fallback, the fake kernel.
 
-Each door refuses it with the same one sentence, a ValueError that names the argument, what it got
+Each door refuses it with the same one sentence, an InputError that names the argument, what it got
 and what it takes.
 """
+
+import inspect
 
 import pytest
 import torch
 
-from softgate_ext import ops, use_backend
-from softgate_ext.backend import is_available
+from softgate_ext import InputError, ops, use_backend
 from softgate_ext.ops import fallback
+from softgate_ext.ops.backend import is_available
 
 N, C, H, W = 2, 8, 4, 6
 
@@ -113,7 +115,7 @@ def backend(request):
 def door(request):
     """The op called directly, as (module, conversion of its tensors)."""
     if request.param == "fallback":
-        return fallback, lambda v: v
+        return fallback.kernels, lambda v: v
     if request.param == "meta":
         return torch.ops.softgate, to_meta
     return torch.ops.softgate, lambda v: v
@@ -128,10 +130,10 @@ def to_meta(value):
 @pytest.mark.parametrize("case", RESIDUAL)
 def test_residual(case, backend):
     args, message = RESIDUAL[case]
-    with pytest.raises(ValueError, match=message) as error:
+    with pytest.raises(InputError, match=message) as error:
         ops.gated_residual(*args)
     one_sentence(error)
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(InputError, match=message):
         ops.gated_residual_bn_relu(*args, *NORM)
 
 
@@ -139,37 +141,39 @@ def test_residual(case, backend):
 def test_residual_directly(case, door):
     module, convert = door
     args, message = RESIDUAL[case]
-    with pytest.raises(ValueError, match=message) as error:
+    with pytest.raises(InputError, match=message) as error:
         module.gated_residual(*(convert(a) for a in args))
     one_sentence(error)
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(InputError, match=message):
         module.gated_residual_bn_relu(*(convert(a) for a in (*args, *NORM)), True, 1e-5, True)
 
 
 @pytest.mark.parametrize("case", NORMED)
 def test_norm(case, backend):
     vectors, training, eps, message = NORMED[case]
-    with pytest.raises(ValueError, match=message) as error:
-        ops.bn_relu(X, *vectors, training, eps=eps)
+    with pytest.raises(InputError, match=message) as error:
+        ops.bn_relu(X, *vectors, training=training, eps=eps)
     one_sentence(error)
-    with pytest.raises(ValueError, match=message):
-        ops.skip_merge_bn_relu(X, t(N, C, 2, 3), V, *vectors, training, eps=eps, mode="add")
+    with pytest.raises(InputError, match=message):
+        ops.skip_merge_bn_relu(
+            X, t(N, C, 2, 3), V, *vectors, training=training, eps=eps, mode="add"
+        )
 
 
 @pytest.mark.parametrize("case", NORMED)
 def test_norm_directly(case, door):
     module, convert = door
     vectors, training, eps, message = NORMED[case]
-    with pytest.raises(ValueError, match=message) as error:
+    with pytest.raises(InputError, match=message) as error:
         module.bn_relu(*(convert(a) for a in (X, *vectors)), training, eps, True)
     one_sentence(error)
 
 
 @pytest.mark.parametrize("case", MERGE)
 def test_merge(case, backend):
-    args, message = MERGE[case]
-    with pytest.raises(ValueError, match=message) as error:
-        ops.skip_merge(*args)
+    (skip, low, alpha, mode), message = MERGE[case]
+    with pytest.raises(InputError, match=message) as error:
+        ops.skip_merge(skip, low, alpha, mode=mode)
     one_sentence(error)
 
 
@@ -177,7 +181,7 @@ def test_merge(case, backend):
 def test_merge_directly(case, door):
     module, convert = door
     (skip, low, alpha, mode), message = MERGE[case]
-    with pytest.raises(ValueError, match=message) as error:
+    with pytest.raises(InputError, match=message) as error:
         module.skip_merge(convert(skip), [], convert(low), convert(alpha), mode)
     one_sentence(error)
 
@@ -188,28 +192,28 @@ def test_another_device(other, backend):
     args = dict(x=X, branches=[X], alpha=V, running_mean=V, running_var=V, weight=V, training=True)
     moved = args[other]
     args[other] = [moved[0].to("meta")] if other == "branches" else moved.to("meta")
-    with pytest.raises(ValueError, match="must be on the device of"):
+    with pytest.raises(InputError, match="must be on the device of"):
         ops.gated_residual_bn_relu(**args)
 
 
 def test_backward_ops_directly(door):
     module, convert = door
     direct = Converted(module, convert)
-    with pytest.raises(ValueError, match="needs must have 3 flags, got 1"):
+    with pytest.raises(InputError, match="needs must have 3 flags, got 1"):
         direct.gated_residual_backward(X, X, V, [C], [True])
-    with pytest.raises(ValueError, match="alpha and x must be given where needs asks"):
+    with pytest.raises(InputError, match="alpha and x must be given where needs asks"):
         direct.gated_residual_backward(X, None, None, [C], [True, True, True])
-    with pytest.raises(ValueError, match="split must add up to 8 channels, got 3"):
+    with pytest.raises(InputError, match="split must add up to 8 channels, got 3"):
         direct.gated_residual_backward(X, X, V, [3], [True, True, True])
-    with pytest.raises(ValueError, match=r"dz must have the shape of x, \(2, 8, 4, 6\), got"):
+    with pytest.raises(InputError, match=r"dz must have the shape of x, \(2, 8, 4, 6\), got"):
         direct.bn_relu_backward(X[:1], X, V, V, V, V, True, 1e-5, True, [True] * 3)
-    with pytest.raises(ValueError, match=r"mean must have shape \(8,\)"):
+    with pytest.raises(InputError, match=r"mean must have shape \(8,\)"):
         direct.bn_relu_backward(X, X, t(2), V, V, V, True, 1e-5, True, [True] * 3)
-    with pytest.raises(ValueError, match="channels must be the channels of skip"):
+    with pytest.raises(InputError, match="channels must be the channels of skip"):
         direct.skip_merge_backward(X, X, V, 9, "concat", [], [True, False, True, True])
-    with pytest.raises(ValueError, match="split must be counts from 1 to 8 channels, got 9"):
+    with pytest.raises(InputError, match="split must be counts from 1 to 8 channels, got 9"):
         direct.gated_residual_backward(X, X, V, [C + 1, -1], [True] * 3)
-    with pytest.raises(ValueError, match=r"dy must have the shape of y, \(2, 8, 4, 6\), got"):
+    with pytest.raises(InputError, match=r"dy must have the shape of y, \(2, 8, 4, 6\), got"):
         direct.gated_residual_bn_relu_backward(
             X[:1], X, X, X, V, V, V, V, V, True, 1e-5, True, [C], [True] * 5
         )
@@ -229,7 +233,7 @@ class Converted:
 def test_backward_across_devices(saved):
     """No fake kernel answers for a real gradient."""
     x, alpha = (X.to("meta"), V) if saved == "x" else (X, V.to("meta"))
-    with pytest.raises(ValueError, match=f"{saved} must be on the device of the gradient, cpu"):
+    with pytest.raises(InputError, match=f"{saved} must be on the device of the gradient, cpu"):
         torch.ops.softgate.gated_residual_backward(X, x, alpha, [C], [True] * 3)
 
 
@@ -237,7 +241,7 @@ def test_backward_across_devices(saved):
 def test_layouts_that_are_not_dense(kind, backend):
     other = X.to_sparse() if kind == "sparse_coo" else X.to_mkldnn()
     for x, branch in ((other, X), (X, other)):
-        with pytest.raises(ValueError, match=f"must be a dense tensor, got .*{kind}") as error:
+        with pytest.raises(InputError, match=f"must be a dense tensor, got .*{kind}") as error:
             ops.gated_residual(x, branch)
         one_sentence(error)
 
@@ -246,7 +250,7 @@ def test_layouts_that_are_not_dense(kind, backend):
 def test_vectors_that_are_not_dense(name, backend):
     vectors = dict(alpha=V, running_mean=V, running_var=V, weight=V, bias=V)
     vectors[name] = V.to_sparse()
-    with pytest.raises(ValueError, match=f"^{name} must be a dense tensor, got .*sparse") as error:
+    with pytest.raises(InputError, match=f"^{name} must be a dense tensor, got .*sparse") as error:
         ops.gated_residual_bn_relu(X, X, **vectors)
     one_sentence(error)
 
@@ -256,9 +260,9 @@ def test_gradients_that_are_not_dense(kind, door):
     module, convert = door
     x, v = convert(X), convert(V)
     for dz in (getattr(X, kind)(),) if x.device.type == "cpu" else ():
-        with pytest.raises(ValueError, match="^dz must be a dense tensor, got one of layout"):
+        with pytest.raises(InputError, match="^dz must be a dense tensor, got one of layout"):
             module.bn_relu_backward(dz, x, v, v, None, None, True, 1e-5, True, [True, False, False])
-        with pytest.raises(ValueError, match="^x must be a dense tensor, got one of layout"):
+        with pytest.raises(InputError, match="^x must be a dense tensor, got one of layout"):
             module.gated_residual_backward(x, getattr(X, kind)(), v, [C], [True] * 3)
 
 
@@ -268,10 +272,10 @@ def test_statistics_that_want_a_gradient(name, training, backend):
     """As `F.batch_norm`, which has none for them, refuses them; without gradients they may be."""
     vectors = dict(running_mean=t(C), running_var=t(C) + 1) | {name: (t(C) + 1).requires_grad_()}
     message = f"^{name} must not require a gradient"
-    with pytest.raises(ValueError, match=message) as error:
+    with pytest.raises(InputError, match=message) as error:
         ops.bn_relu(X, **vectors, training=training)
     one_sentence(error)
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(InputError, match=message):
         ops.gated_residual_bn_relu(X, X, None, **vectors, training=training)
     with torch.no_grad():
         ops.bn_relu(X, **vectors, training=training)
@@ -279,7 +283,7 @@ def test_statistics_that_want_a_gradient(name, training, backend):
 
 @pytest.mark.parametrize("args", [(None, X), ("x", X), (X, 0.5), (X, [X.numpy()])])
 def test_what_is_no_tensor(args, backend):
-    with pytest.raises(ValueError, match="activations must be tensors, got ") as error:
+    with pytest.raises(InputError, match="activations must be tensors, got ") as error:
         ops.gated_residual(*args)
     one_sentence(error)
 
@@ -288,23 +292,21 @@ def test_what_is_no_tensor(args, backend):
 def test_a_vector_that_is_a_number(name, backend):
     vectors = dict(alpha=V, running_mean=V, running_var=V, weight=V, bias=V) | {name: 0.5}
     message = f"^{name} must be a tensor or None, got float$"
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(InputError, match=message):
         ops.gated_residual_bn_relu(X, X, **vectors)
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(InputError, match=message):
         ops.skip_merge_bn_relu(X, t(N, C, 2, 3), **vectors, mode="add")
     if name == "alpha":
         for op, other in ((ops.gated_residual, X), (ops.skip_merge, t(N, C, 2, 3))):
-            with pytest.raises(ValueError, match=message):
+            with pytest.raises(InputError, match=message):
                 op(X, other, 0.5)
     else:
         del vectors["alpha"]
-        with pytest.raises(ValueError, match=message):
+        with pytest.raises(InputError, match=message):
             ops.bn_relu(X, **vectors)
 
 
 def test_forced_backend_that_cannot_serve():
-    from softgate_ext import InputError
-
     with pytest.raises(InputError, match="backend must be one of .* got 'gpu'"), use_backend("gpu"):
         pass
     if not torch.cuda.is_available():
@@ -322,10 +324,23 @@ def test_merge_backward_of_an_odd_size(size, layout, door):
     module, convert = door
     d = convert(torch.zeros(size).contiguous(memory_format=layout))
     v = convert(t(4))
-    with pytest.raises(ValueError, match="merged must have an even height and width"):
+    with pytest.raises(InputError, match="merged must have an even height and width"):
         module.skip_merge_backward(d, None, None, 4, "add", [], [False, False, True, False])
-    with pytest.raises(ValueError, match="merged must have an even height and width"):
+    with pytest.raises(InputError, match="merged must have an even height and width"):
         module.skip_merge_bn_relu_backward(
             None, d, d, None, None, v, v, None, None, True, 1e-5, True, 4, "add", [],
             [True, False, True, False, False, False],
         )  # fmt: skip
+
+
+def test_what_is_no_tensor_is_given_by_its_name():
+    for op in (ops.gated_residual_bn_relu, ops.bn_relu, ops.skip_merge, ops.skip_merge_bn_relu):
+        kinds = [p.kind for p in inspect.signature(op).parameters.values()]
+        names = list(inspect.signature(op).parameters)
+        by_name = {
+            n for n, k in zip(names, kinds, strict=True) if k is inspect.Parameter.KEYWORD_ONLY
+        }
+        tensors = {"x", "skip", "low", "branches", "alpha", "running_mean", "running_var", "weight"}
+        assert by_name - {"branches"} == set(names) - tensors - {"bias"}
+    with pytest.raises(TypeError, match="positional arguments"):
+        ops.bn_relu(X, *NORM, True)

@@ -8,7 +8,7 @@ from cases import call, make_inputs
 from test_values import KINDS, trainings
 
 from softgate_ext import gated_residual, use_backend
-from softgate_ext.backend import is_available
+from softgate_ext.ops.backend import is_available
 
 
 @pytest.fixture(params=["cpu", pytest.param("cuda", marks=pytest.mark.gpu)], autouse=True)

@@ -8,7 +8,7 @@ import torch
 from cases import Case, call, check, make_inputs, outputs_and_gradients
 
 from softgate_ext import ops, use_backend
-from softgate_ext.backend import unavailable
+from softgate_ext.ops.backend import unavailable
 
 pytestmark = pytest.mark.gpu
 

@@ -7,8 +7,9 @@ import pytest
 import torch
 from torch._subclasses import FakeTensorMode
 
-from softgate_ext.backend import interpreting, is_available
+from softgate_ext import InputError
 from softgate_ext.ops import fallback
+from softgate_ext.ops.backend import interpreting, is_available
 from softgate_ext.ops.schema import SCHEMAS
 
 SIZE = (2, 4, 4, 6)
@@ -57,7 +58,7 @@ def door(request):
             pytest.skip("needs TRITON_INTERPRET=1")
         return torch.ops.softgate_triton, "cpu"
     if request.param == "fallback":
-        return fallback, "cpu"
+        return fallback.kernels, "cpu"
     return torch.ops.softgate, "meta" if request.param == "meta" else "cpu"
 
 
@@ -99,7 +100,7 @@ def test_one_wrong_tensor_is_refused(name, needs, door):
             if what == "size" and name == "bn_relu" and key == "x":
                 continue  # another size of its own
             given = wrong if index is None else [*args[key][:index], wrong, *args[key][index + 1 :]]
-            with pytest.raises(ValueError, match="must") as error:
+            with pytest.raises(InputError, match="must") as error:
                 getattr(ops, name)(*(args | {key: given}).values())
                 pytest.fail(f"{key} of another {what} was taken")
             assert "\n" not in str(error.value).split("\nException raised from")[0].strip()
@@ -125,24 +126,24 @@ def test_no_values_are_served(name, size, door):
 def test_no_channels_are_refused(name, door):
     ops, device = door
     args = arguments(name, (2, 0, 4, 6))
-    with pytest.raises(ValueError, match="must have at least one channel|must be the channels of"):
+    with pytest.raises(InputError, match="must have at least one channel|must be the channels of"):
         getattr(ops, name)(*(moved(v, device) for v in args.values()))
     args = arguments(name)
     empty = torch.zeros(2, 0, 4, 6)
     if "low" in args:
-        with pytest.raises(ValueError, match="^low must have at least one channel"):
+        with pytest.raises(InputError, match="^low must have at least one channel"):
             low = moved(empty[:, :, :2, :3], device)
             getattr(ops, name)(*(moved(v, device) for v in (args | {"low": low}).values()))
     if "branches" in args:
-        with pytest.raises(ValueError, match=r"^branches\[0\] must have at least one channel"):
+        with pytest.raises(InputError, match=r"^branches\[0\] must have at least one channel"):
             parts = {"branches": [empty, *args["branches"]]}
             getattr(ops, name)(*(moved(v, device) for v in (args | parts).values()))
     if "split" in args:
-        with pytest.raises(ValueError, match="^split must be counts from 1 to 4 channels, got 0"):
+        with pytest.raises(InputError, match="^split must be counts from 1 to 4 channels, got 0"):
             parts = {"split": [0, *SPLIT]}
             getattr(ops, name)(*(moved(v, device) for v in (args | parts).values()))
     if "channels" in args:  # none would be left for low
-        with pytest.raises(ValueError, match="^channels must be the channels of skip"):
+        with pytest.raises(InputError, match="^channels must be the channels of skip"):
             sides = {"channels": 4 + LOW, "split": [4 + LOW], "skip": None, "alpha": None}
             sides["needs"] = [False] * len(args["needs"])
             getattr(ops, name)(*(moved(v, device) for v in (args | sides).values()))
@@ -170,7 +171,7 @@ def test_the_compiled_kernels_read_no_memory_that_is_not_there(name, kind):
     for key, index, right in places(args):
         wrong = without_memory(kind, right)
         given = wrong if index is None else [*args[key][:index], wrong, *args[key][index + 1 :]]
-        with pytest.raises(ValueError, match=f"{key}.* must hold values, got a tensor on"):
+        with pytest.raises(InputError, match=f"{key}.* must hold values, got a tensor on"):
             getattr(_C, name)(*(args | {key: given}).values())
 
 
@@ -182,7 +183,7 @@ def test_the_compiled_kernels_read_no_values_of_others():
     x = torch.randn(SIZE)
     negated = torch.complex(x, x).conj().imag
     assert negated.is_neg()
-    with pytest.raises(ValueError, match="x must hold its own values, got a negated view"):
+    with pytest.raises(InputError, match="x must hold its own values, got a negated view"):
         _C.gated_residual(negated, [x], None)
     torch.testing.assert_close(torch.ops.softgate.gated_residual(negated, [x], None), 0 * x)
 
@@ -193,7 +194,7 @@ def test_nested_tensors_are_refused(door):
     ops, _ = door
     x = torch.zeros(SIZE)
     nested = torch.nested.nested_tensor(list(x))
-    with pytest.raises(ValueError, match="x must be a dense tensor, got a nested one"):
+    with pytest.raises(InputError, match="x must be a dense tensor, got a nested one"):
         ops.gated_residual(nested, [x], None)
-    with pytest.raises(ValueError, match="x must be a dense tensor, got a nested one"):
+    with pytest.raises(InputError, match="x must be a dense tensor, got a nested one"):
         ops.gated_residual_backward(x, nested, None, [4], [True, False, False])

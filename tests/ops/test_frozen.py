@@ -9,7 +9,7 @@ from torch.autograd.graph import saved_tensors_hooks
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from softgate_ext import use_backend
-from softgate_ext.backend import is_available
+from softgate_ext.ops.backend import is_available
 
 names = pytest.mark.parametrize("name", CASES)
 # In the order of a backward op's `needs`; the branches share one entry.

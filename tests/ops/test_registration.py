@@ -13,8 +13,9 @@ from torch._dynamo.testing import CompileCounter
 from torch.autograd import gradcheck, gradgradcheck
 
 from softgate_ext import ops as public
-from softgate_ext import reference, use_backend
-from softgate_ext.backend import is_available
+from softgate_ext import use_backend
+from softgate_ext.ops import reference
+from softgate_ext.ops.backend import is_available
 
 ops = torch.ops.softgate
 

@@ -16,7 +16,7 @@ from cases import (
 )
 
 from softgate_ext import ops, use_backend
-from softgate_ext.backend import current, is_available
+from softgate_ext.ops.backend import current, is_available
 
 DTYPES = [torch.float32, torch.float64, torch.float16, torch.bfloat16]
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from softgate_ext import use_backend
-from softgate_ext.backend import interpreting, unavailable
+from softgate_ext.ops.backend import interpreting, unavailable
 from softgate_ext.ops.triton import IMPLEMENTATIONS
 
 HERE = Path(__file__).parent

@@ -18,7 +18,8 @@ from softgate_ext.triton_kernels import launch as launching
 from torch import Tensor
 
 import softgate_ext
-from softgate_ext import backend, triton_kernels
+from softgate_ext import triton_kernels
+from softgate_ext.ops import backend
 
 SIZE = (8, 64, 64)
 EPS = 1e-5

@@ -24,7 +24,7 @@ def check(line: dict) -> None:
 def test_sm_90():
     lines = lines_of("report.py", "--targets", "sm_90")
     assert {line["kernel"] for line in lines} == {
-        "norm._statistics", "norm._normalise", "norm._sums", "norm._backward",
+        "batch_norm._statistics", "batch_norm._normalise", "batch_norm._sums", "batch_norm._backward",
         "residual._forward", "residual._backward", "merge._forward", "merge._backward",
         "reduction._merge_moments", "reduction._norm_sums", "reduction._sum_groups",
     }  # fmt: skip

@@ -10,7 +10,7 @@ import torch
 from test_compile import one_graph, steps  # noqa: F401
 from test_registration import CASES
 
-from softgate_ext.backend import interpreting
+from softgate_ext.ops.backend import interpreting
 
 
 @pytest.mark.slow

@@ -17,7 +17,8 @@ from softgate_ext.triton_kernels import launch
 from test_registration import CASES, arguments, backward_arguments, layouts, names
 
 import softgate_ext
-from softgate_ext import InputError, backend, use_backend
+from softgate_ext import InputError, use_backend
+from softgate_ext.ops import backend
 
 ROOT = Path(__file__).parents[2]
 SMALL = (2, 8, 2, 4)
@@ -96,6 +97,7 @@ def on_a_gpu(code: str, cuda_built: bool = False, **env: str) -> str:
         "torch.cuda.is_available = lambda: True\n"
         "fake = types.ModuleType('softgate_ext._C')\n"
         f"fake.build_info = lambda: dict(cuda={cuda_built})\n"
+        "fake.serve = lambda op: None\n"
         "sys.modules['softgate_ext._C'] = fake\n"
     )
     inherited = {k: v for k, v in os.environ.items() if k not in ("CC", "TRITON_INTERPRET")}
@@ -106,7 +108,7 @@ def on_a_gpu(code: str, cuda_built: bool = False, **env: str) -> str:
     return done.stdout.strip()
 
 
-PICKED = "from softgate_ext import backend; print(backend.serving('cuda'))\n"
+PICKED = "from softgate_ext.ops import backend; print(backend.serving('cuda'))\n"
 FORCED = """
 from softgate_ext import InputError, info, use_backend
 try:

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from softgate_ext import triton_driver
+from softgate_ext.ops import triton_driver
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import pytest
 import test_closed_gates
 import test_values
 
-from softgate_ext.backend import interpreting
+from softgate_ext.ops.backend import interpreting
 
 bodies = {
     k: v

@@ -14,7 +14,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from triton.backends.compiler import GPUTarget
 
 import softgate_ext
-from softgate_ext import backend
+from softgate_ext.ops import backend
 
 ops = torch.ops.softgate_triton
 EPS = 1e-5

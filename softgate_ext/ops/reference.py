@@ -26,6 +26,7 @@ def bn_relu(
     running_var: Tensor | None,
     weight: Tensor | None = None,
     bias: Tensor | None = None,
+    *,
     training: bool = False,
     momentum: float = 0.1,
     eps: float = 1e-5,
@@ -53,6 +54,7 @@ def gated_residual_bn_relu(
     running_var: Tensor | None,
     weight: Tensor | None = None,
     bias: Tensor | None = None,
+    *,
     training: bool = False,
     momentum: float = 0.1,
     eps: float = 1e-5,
@@ -60,14 +62,15 @@ def gated_residual_bn_relu(
 ) -> tuple[Tensor, Tensor]:
     """``y = gated_residual(...)`` and ``z = relu(batch_norm(y))``."""
     y = gated_residual(x, branches, alpha)
-    norm = (running_mean, running_var, weight, bias, training, momentum, eps, relu)
-    return y, bn_relu(y, *norm)
+    vectors = (running_mean, running_var, weight, bias)
+    return y, bn_relu(y, *vectors, training=training, momentum=momentum, eps=eps, relu=relu)
 
 
 def skip_merge(
     skip: Tensor,
     low: Tensor,
     alpha: Tensor | None = None,
+    *,
     mode: str = "concat",
     branches: Branches = (),
 ) -> Tensor:
@@ -89,6 +92,7 @@ def skip_merge_bn_relu(
     running_var: Tensor | None,
     weight: Tensor | None = None,
     bias: Tensor | None = None,
+    *,
     training: bool = False,
     momentum: float = 0.1,
     eps: float = 1e-5,
@@ -97,9 +101,10 @@ def skip_merge_bn_relu(
     branches: Branches = (),
 ) -> tuple[Tensor, Tensor]:
     """``merged = skip_merge(...)`` and ``z = relu(batch_norm(merged))``."""
-    merged = skip_merge(skip, low, alpha, mode, branches)
-    norm = (running_mean, running_var, weight, bias, training, momentum, eps, relu)
-    return merged, bn_relu(merged, *norm)
+    merged = skip_merge(skip, low, alpha, mode=mode, branches=branches)
+    vectors = (running_mean, running_var, weight, bias)
+    z = bn_relu(merged, *vectors, training=training, momentum=momentum, eps=eps, relu=relu)
+    return merged, z
 
 
 def _gate(x: Tensor, alpha: Tensor | None) -> Tensor:

@@ -12,8 +12,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from softgate_ext.ops import checks
-from softgate_ext.ops.schema import empty, layout_of
+from softgate_ext.ops.fake import empty
+from softgate_ext.ops.schema import layout_of
 
 from .launch import SIZES, dense, launch, plan_of
 from .reduction import merge_moments, no_moments, norm_sums, partial_rows, store_moments
@@ -197,8 +197,6 @@ def backward_sums(
 
 
 def bn_relu(x, running_mean, running_var, weight, bias, training, eps, relu):
-    checks.activation("x", x)
-    checks.norm(x.shape[1], running_mean, running_var, weight, bias, training, eps, "x", x)
     layout = layout_of(x)
     x = dense(x, layout)
     batch = moments(x, layout) if training else no_moments(x)

@@ -15,9 +15,9 @@ class Pending:
 
     The add that ends a block and the BN-ReLU that opens the next are one op, so a block returns a
     Pending and its consumer completes it with its own batch norm. It is completed once: where
-    several consumers read one `y`, the first completes it and the others find it done. Code that
-    calls a module twice with the same input, as activation checkpointing does, is to be given the
-    completed sum.
+    several consumers read one `y`, the first completes it and the others find it done; a merge takes
+    it over, and then there is nothing left to read. Code that calls a module twice with the same
+    input, as activation checkpointing does, is to be given the completed sum.
 
     Args:
         x: (N, C, H, W), the skip connection.
@@ -30,6 +30,7 @@ class Pending:
         self.x = x
         self.branches = tuple(branches)
         self.alpha = alpha
+        self._used_up = False
 
     @staticmethod
     def of(x: "Tensor | Pending") -> "Pending":
@@ -43,6 +44,7 @@ class Pending:
 
     def complete(self) -> Tensor:
         """The sum `y`, (N, C, H, W)."""
+        self._check()
         if not self.is_complete:
             self._settle(self._sum())
         return self.x
@@ -53,9 +55,10 @@ class Pending:
         Returns:
             `(y, z)`, both (N, C, H, W), with `z = relu(norm(y))`.
         """
+        self._check()
         if self.is_complete or not is_fusable(norm):
             y = self.complete()
-            return y, bn_relu(y, norm, relu)
+            return y, bn_relu(y, norm, relu=relu)
         y, z = self._sum_bn_relu(norm, relu)
         self._settle(y)
         return y, z
@@ -63,6 +66,19 @@ class Pending:
     def merge(self, low: Tensor, mode: str) -> "PendingMerge":
         """This residual as the skip half of a merge with a decoder's half-size features `low`."""
         return PendingMerge(self, low, mode)
+
+    def _check(self) -> None:
+        if self._used_up:
+            raise RuntimeError("this residual became part of a merge: its sum is read there alone")
+
+    def _use_up(self) -> tuple[Tensor, tuple[Tensor, ...], Tensor | None]:
+        """The unfinished sum, for the one who finishes it; a finished one stays readable."""
+        self._check()
+        parts = self.x, self.branches, self.alpha
+        if not self.is_complete:
+            self._used_up = True
+            del self.x, self.branches  # released where they are read, whoever else holds this
+        return parts
 
     def _settle(self, y: Tensor) -> None:
         self.x, self.branches, self.alpha = y, (), None
@@ -82,14 +98,13 @@ class PendingMerge(Pending):
     The skip's own residual is completed straight into its half of the merge buffer.
 
     Args:
-        skip: (N, C, H, W), complete or not; it is used up here and must not be read elsewhere.
+        skip: (N, C, H, W), complete or not; an unfinished one is used up here.
         low: (N, C2, H/2, W/2).
         mode: "concat" (C + C2 channels) or "add" (C channels).
     """
 
     def __init__(self, skip: Pending, low: Tensor, mode: str):
-        super().__init__(skip.x, skip.branches, skip.alpha)
-        del skip.x, skip.branches  # released where they are read, whoever else holds the skip
+        super().__init__(*skip._use_up())
         self.low: Tensor | None = low
         self.mode = mode
 
@@ -103,7 +118,7 @@ class PendingMerge(Pending):
 
     def _sum(self) -> Tensor:
         assert self.low is not None  # an incomplete merge has both halves
-        return ops.skip_merge(self.x, self.low, self.alpha, self.mode, self.branches)
+        return ops.skip_merge(self.x, self.low, self.alpha, mode=self.mode, branches=self.branches)
 
     def _sum_bn_relu(self, bn: _BatchNorm, relu: bool) -> tuple[Tensor, Tensor]:
         return with_batch_norm(
@@ -119,23 +134,27 @@ class PendingMerge(Pending):
 
 
 class Chained(nn.Module):
-    """A module that takes Pendings for tensors, and returns them where it is told not to complete.
-
-    Its forward has a keyword argument `complete`, True by default.
+    """A module that may take Pendings for tensors, and return them where it is told not to complete.
 
     Attributes:
-        takes_pending: whether the forward is one of this package. A subclass's own may keep what
-            it is given, as checkpointing does, so it sees tensors.
+        takes_pending: whether the forward does, and has a keyword argument `complete`, True by
+            default. A class says so beside its forward: that of a subclass may keep what it is
+            given, as checkpointing does, and sees tensors unless the subclass says it too.
     """
 
-    takes_pending = True
+    takes_pending = False
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
-        cls.takes_pending = cls.forward.__module__.partition(".")[0] == "softgate_ext"
+        for owner in cls.__mro__:
+            if "takes_pending" in owner.__dict__:
+                return
+            if "forward" in owner.__dict__:
+                cls.takes_pending = False
+                return
 
 
-def call(module: nn.Module, *inputs: Tensor | Pending, complete: bool = True) -> Any:
+def call_chained(module: nn.Module, *inputs: Tensor | Pending, complete: bool = True) -> Any:
     """`module(*inputs)`, unfinished with `complete=False` if the module can leave its sum so.
 
     Modules with hooks, and what a user has put around or in the place of one of ours
@@ -146,7 +165,7 @@ def call(module: nn.Module, *inputs: Tensor | Pending, complete: bool = True) ->
     return module(*(Pending.of(x).complete() for x in inputs))
 
 
-def hand_on(module: nn.Module, result: Tensor | Pending, complete: bool) -> Tensor | Pending:
+def sum_or_pending(module: nn.Module, result: Tensor | Pending, complete: bool) -> Tensor | Pending:
     """What the forward of `module` returns for a residual: the sum, where it has hooks too.
 
     Hooks look for tensors, as full backward hooks do, and FSDP's free the module's parameters: a

@@ -12,19 +12,19 @@ import importlib.util
 import json
 import os
 import platform
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from softgate_ext import triton_driver
 from softgate_ext.errors import InputError
+from softgate_ext.ops import triton_driver
 
 NAMES = ("auto", "cuda", "triton", "cpu", "reference")
 
-_BUILD_FILE = Path(__file__).with_name("_build.json")
+_BUILD_FILE = Path(__file__).parents[1] / "_build.json"
 
 
 def _load_extension() -> tuple[Any, str]:
@@ -70,6 +70,13 @@ _AUTO = {
     "cuda": "cuda" if _has_cuda_kernels else "triton" if _triton_runs else "reference",
     "xpu": "triton" if _triton_runs else "reference",
 }
+
+
+def serve(ops: Iterable[str]) -> None:
+    """Has the compiled kernels, where there are some, serve the ops of these names."""
+    if _extension is not None:
+        for op in ops:
+            _extension.serve(op)
 
 
 def unavailable(name: str) -> str | None:
