@@ -30,15 +30,8 @@ ARROWS: dict[str, set[str]] = {
     "files": set(),
     "errors": set(),
 }
-# What counts as part of a room: the Triton kernels, which are installed into the package, and what
-# `ops` has not taken in yet.
-LODGERS = {
-    "triton_kernels": "ops",
-    "backend": "ops",
-    "overrides": "ops",
-    "reference": "ops",
-    "triton_driver": "ops",
-}
+# The Triton kernels, which are installed into the package, count as part of a room.
+LODGERS = {"triton_kernels": "ops"}
 
 
 def sources() -> Iterator[Path]:

@@ -13,7 +13,7 @@ from torch._dynamo.utils import counters
 from torch.fx import GraphModule
 from torch.utils import _pytree as pytree
 
-from softgate_ext.compiler.backend import run_by_itself, softgate
+from softgate_ext.compiler.dynamo import run_by_itself, softgate
 from softgate_ext.compiler.report import Report
 from softgate_ext.compiler.rewrite import rewrite
 from softgate_ext.errors import InputError
