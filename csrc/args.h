@@ -13,6 +13,15 @@ enum class DType { f32, f64, f16, bf16 };
 
 constexpr int kMaxBranches = 4;
 
+// A tensor of a call. One without values has no address either, so whether it is there is said apart.
+template <class Pointer>
+struct Operand {
+  Pointer data = nullptr;
+  bool given = false;
+};
+using In = Operand<const void*>;
+using Out = Operand<void*>;
+
 struct Dims {
   int64_t n, c, h, w;  // of y
   bool channels_last;
@@ -24,22 +33,22 @@ struct Dims {
 // y = alpha * skip + cat(branches), and then, where low is given, its nearest 2x upsampling is added
 // (concat = false) or appended as further channels (concat = true).
 struct Source {
-  const void* skip = nullptr;  // (n, skip_channels, h, w), or null: no skip
+  In skip;  // (n, skip_channels, h, w)
   int64_t skip_channels = 0;
-  const void* alpha = nullptr;  // A, skip_channels values or one (alpha_shared), or null: 1
+  In alpha;  // A, skip_channels values or one (alpha_shared); absent: 1
   bool alpha_shared = false;
   int branches = 0;  // 0: none
-  const void* branch[kMaxBranches] = {};
+  In branch[kMaxBranches] = {};
   int64_t width[kMaxBranches] = {};  // channels of each branch
-  const void* low = nullptr;         // (n, low_channels, h / 2, w / 2), or null
+  In low;                            // (n, low_channels, h / 2, w / 2)
   int64_t low_channels = 0;
   bool concat = false;
 };
 
 // relu(batch_norm(y)); absent where a call has no z.
 struct Norm {
-  const void* weight = nullptr;  // A, or null: 1
-  const void* bias = nullptr;    // A, or null: 0
+  In weight;  // A; absent: 1
+  In bias;    // A; absent: 0
   double eps = 0;
   bool relu = true;
   bool training = false;
@@ -50,29 +59,29 @@ struct Forward {
   Dims dims;
   Source source;
   Norm norm;
-  void* y = nullptr;     // null: the source is one tensor (branch[0], no skip) which is y itself
-  void* z = nullptr;     // null: no norm
-  void* mean = nullptr;  // A; written in training, read in evaluation
-  void* var = nullptr;   // A, biased; likewise
+  Out y;     // absent: the source is one tensor (branch[0], no skip) which is y itself
+  Out z;     // absent: no norm
+  Out mean;  // A; written in training, read in evaluation
+  Out var;   // A, biased; likewise
 };
 
-// d = dy + batch_norm'(relu'(dz)), handed back through the source. A null output is not wanted.
+// d = dy + batch_norm'(relu'(dz)), handed back through the source. An absent output is not wanted.
 struct Backward {
   DType dtype;
   Dims dims;
   Source source;  // branch[], low are not read; skip only for dalpha
   Norm norm;
-  const void* dy = nullptr;  // null: y took part in no loss
-  const void* dz = nullptr;  // null: no norm
-  const void* y = nullptr;   // read where dz is
-  const void* mean = nullptr;
-  const void* var = nullptr;
-  void* dskip = nullptr;
-  void* dbranch[kMaxBranches] = {};
-  void* dlow = nullptr;
-  void* dalpha = nullptr;   // A, skip_channels values (summed by the caller where alpha is shared)
-  void* dweight = nullptr;  // A
-  void* dbias = nullptr;    // A
+  In dy;  // absent: y took part in no loss
+  In dz;  // absent: no norm
+  In y;   // read where dz is
+  In mean;
+  In var;
+  Out dskip;
+  Out dbranch[kMaxBranches] = {};
+  Out dlow;
+  Out dalpha;   // A, skip_channels values (summed by the caller where alpha is shared)
+  Out dweight;  // A
+  Out dbias;    // A
 };
 
 }  // namespace softgate

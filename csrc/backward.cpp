@@ -17,10 +17,8 @@ class Gradients {
   void branches(bool need, at::IntArrayRef split) {
     Source& s = args_.source;
     for (int64_t width : split) {
-      void* data = need ? activation(width, 1) : nullptr;
-      if (width == 0) continue;
-      s.width[s.branches] = width;
-      args_.dbranch[s.branches++] = data;
+      if (need) args_.dbranch[s.branches] = activation(width, 1);
+      s.width[s.branches++] = width;
     }
   }
 
@@ -57,16 +55,16 @@ class Gradients {
     at::ScalarType type;
   };
 
-  void* activation(int64_t channels, int64_t shrink) {
+  Out activation(int64_t channels, int64_t shrink) {
     const Dims& d = args_.dims;
     grads_.push_back(call_.activation({d.n, channels, d.h / shrink, d.w / shrink}));
-    return grads_.back().mutable_data_ptr();
+    return out(grads_.back());
   }
 
-  void* vector(int64_t channels, const Tensor& parameter) {
+  Out vector(int64_t channels, const Tensor& parameter) {
     sums_.push_back({grads_.size(), parameter.size(0), parameter.scalar_type()});
     grads_.push_back(call_.statistic(channels));
-    return grads_.back().mutable_data_ptr();
+    return out(grads_.back());
   }
 
   const Call& call_;
@@ -82,15 +80,16 @@ void check_source_backward(const Tensor& y, int64_t channels, const OptionalTens
                     split.size());
   int64_t total = 0;
   for (int64_t width : split) {
-    TORCH_CHECK_VALUE(width >= 0, "split must be channel counts, got ", width);
+    TORCH_CHECK_VALUE(width > 0 && width <= channels, "split must be counts from 1 to ", channels,
+                      " channels, got ", width);
     total += width;
   }
-  TORCH_CHECK_VALUE(!need_branches || total == channels, "split must add up to ", channels,
+  TORCH_CHECK_VALUE(total == channels || (split.empty() && !need_branches), "split must add up to ", channels,
                     " channels, got ", total);
   checks::gate(alpha, channels, "the gradient", y);
-  if (!need_alpha) return;
-  TORCH_CHECK_VALUE(alpha && x, "alpha and ", x_name,
+  TORCH_CHECK_VALUE((alpha && x) || !need_alpha, "alpha and ", x_name,
                     " must be given where needs asks for alpha's gradient, got None");
+  if (!x) return;
   checks::like(x_name, *x, "the gradient", y);
   const std::array<int64_t, 4> size{y.size(0), channels, y.size(2), y.size(3)};
   TORCH_CHECK_VALUE(x->sizes() == at::IntArrayRef(size), x_name, " must have shape (", size[0], ", ",
@@ -124,7 +123,7 @@ int64_t low_channels(const Tensor& y, int64_t channels, std::string_view mode) {
   TORCH_CHECK_VALUE(y.size(2) % 2 == 0 && y.size(3) % 2 == 0,
                     "merged must have an even height and width, got shape ", checks::shape(y));
   const int64_t merged = y.size(1);
-  const bool fits = mode == "concat" ? channels >= 0 && channels <= merged : channels == merged;
+  const bool fits = mode == "concat" ? channels > 0 && channels < merged : channels == merged;
   TORCH_CHECK_VALUE(fits, "channels must be the channels of skip, within the ", merged,
                     " of merged, got ", channels);
   return mode == "concat" ? merged - channels : merged;

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "args.h"
+#include "checks.h"
 #include "cpu/kernels.h"
 #include "ops.h"
 #ifdef SOFTGATE_CUDA
@@ -20,7 +21,7 @@ inline void run(const Forward& args, const Tensor& on) {
 #ifdef SOFTGATE_CUDA
   if (on.is_cuda()) return cuda::run(args, on);
 #endif
-  TORCH_INTERNAL_ASSERT(on.is_cpu());
+  checks::on_cpu(on);
   cpu::forward(args);
 }
 
@@ -28,7 +29,7 @@ inline void run(const Backward& args, const Tensor& on) {
 #ifdef SOFTGATE_CUDA
   if (on.is_cuda()) return cuda::run(args, on);
 #endif
-  TORCH_INTERNAL_ASSERT(on.is_cpu());
+  checks::on_cpu(on);
   cpu::backward(args);
 }
 
@@ -45,17 +46,19 @@ inline at::ScalarType accumulator(const Tensor& t) {
   return t.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
 }
 
+inline Out out(const Tensor& t) { return {t.mutable_data_ptr(), true}; }
+
 // All activations are brought to one layout, which costs a copy only where layouts differ.
 class Call {
  public:
   Call(const Tensor& like, at::MemoryFormat layout)
       : like_(like), layout_(layout), accumulator_(accumulator(like)) {}
 
-  const void* dense(const Tensor& t) { return kept(t.contiguous(layout_)).const_data_ptr(); }
-  const void* dense(const OptionalTensor& t) { return t ? dense(*t) : nullptr; }
+  In dense(const Tensor& t) { return {kept(t.contiguous(layout_)).const_data_ptr(), true}; }
+  In dense(const OptionalTensor& t) { return t ? dense(*t) : In{}; }
 
-  const void* vector(const OptionalTensor& t) {
-    return t ? kept(t->to(accumulator_).contiguous()).const_data_ptr() : nullptr;
+  In vector(const OptionalTensor& t) {
+    return t ? In{kept(t->to(accumulator_).contiguous()).const_data_ptr(), true} : In{};
   }
 
   Tensor activation(at::IntArrayRef size) const {
@@ -83,7 +86,6 @@ class Call {
     Source s = residual(skip.size(1), alpha);
     s.skip = dense(skip);
     for (const Tensor& b : branches) {
-      if (b.size(1) == 0) continue;
       s.width[s.branches] = b.size(1);
       s.branch[s.branches++] = dense(b);
     }

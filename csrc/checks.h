@@ -54,9 +54,21 @@ inline std::string layout(const Tensor& t) {
   return text.str();
 }
 
+// The memory that a kernel may read: a fake tensor has none, nor has one whose storage was freed, and a
+// view that stands for its negative has the wrong values there.
+inline bool has_memory(const Tensor& t) {
+  return t.has_storage() &&
+         t.storage().unsafeGetStorageImpl()->_mutable_data_ptr_no_checks().get() != nullptr;
+}
+
 inline void dense(std::string_view who, const Tensor& t) {
+  TORCH_CHECK_VALUE(t.defined(), who, " must be a tensor, got an undefined one");
+  TORCH_CHECK_VALUE(!t.is_nested(), who, " must be a dense tensor, got a nested one");
   TORCH_CHECK_VALUE(t.layout() == at::kStrided, who,
                     " must be a dense tensor, got one of layout ", layout(t));
+  TORCH_CHECK_VALUE(!t.is_neg(), who, " must hold its own values, got a negated view of others");
+  TORCH_CHECK_VALUE(has_memory(t) || t.numel() == 0, who, " must hold values, got a tensor on ",
+                    t.device(), " without memory");
 }
 
 inline void activation(std::string_view who, const Tensor& t) {
@@ -64,6 +76,16 @@ inline void activation(std::string_view who, const Tensor& t) {
   TORCH_CHECK_VALUE(t.dim() == 4, who, " must be 4-D (N, C, H, W), got shape ", shape(t));
   TORCH_CHECK_VALUE(floating(t.scalar_type()), who,
                     " must be float32, float64, float16 or bfloat16, got ", name(t.scalar_type()));
+  TORCH_CHECK_VALUE(t.size(1) > 0, who, " must have at least one channel, got shape ", shape(t));
+}
+
+// Of the tensors that no kernel of another device took.
+inline void on_cpu(const Tensor& t) {
+  TORCH_CHECK_VALUE(t.is_cpu(), "the compiled kernels serve tensors on cpu"
+#ifdef SOFTGATE_CUDA
+                    " or cuda"
+#endif
+                    ", got one on ", t.device());
 }
 
 inline void device(std::string_view who, const Tensor& t, std::string_view owner_name,

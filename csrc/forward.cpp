@@ -15,8 +15,9 @@ std::pair<Tensor, Tensor> statistics(Call& call, Forward& args, const OptionalTe
     mean.zero_();
     var.fill_(1);
   }
-  args.mean = training ? mean.mutable_data_ptr() : const_cast<void*>(call.vector(running_mean));
-  args.var = training ? var.mutable_data_ptr() : const_cast<void*>(call.vector(running_var));
+  const auto kept = [&](const OptionalTensor& t) { return Out{const_cast<void*>(call.vector(t).data), true}; };
+  args.mean = training ? out(mean) : kept(running_mean);
+  args.var = training ? out(var) : kept(running_var);
   return {mean, var};
 }
 
@@ -28,7 +29,7 @@ Tensor gated_residual(const Tensor& x, at::TensorList branches, const OptionalTe
   Tensor y = call.activation(x.sizes());
   if (y.numel() == 0) return y;
   Forward args{dtype_of(x), call.dims(x.size(1)), call.residual(x, branches, alpha)};
-  args.y = y.mutable_data_ptr();
+  args.y = out(y);
   run(args, x);
   return y;
 }
@@ -44,8 +45,8 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> gated_residual_bn_relu(
   Forward args{dtype_of(x), call.dims(x.size(1)), call.residual(x, branches, alpha),
                call.norm(weight, bias, training, eps, relu)};
   auto [mean, var] = statistics(call, args, running_mean, running_var);
-  args.y = y.mutable_data_ptr();
-  args.z = z.mutable_data_ptr();
+  args.y = out(y);
+  args.z = out(z);
   if (y.numel() != 0) run(args, x);
   return {y, z, mean, var};
 }
@@ -65,7 +66,7 @@ std::tuple<Tensor, Tensor, Tensor> bn_relu(const Tensor& x, const OptionalTensor
   Forward args{dtype_of(x), call.dims(x.size(1)), plain,
                call.norm(weight, bias, training, eps, relu)};
   auto [mean, var] = statistics(call, args, running_mean, running_var);
-  args.z = z.mutable_data_ptr();
+  args.z = out(z);
   if (z.numel() != 0) run(args, x);
   return {z, mean, var};
 }
@@ -78,7 +79,7 @@ Tensor skip_merge(const Tensor& skip, at::TensorList branches, const Tensor& low
   if (merged.numel() == 0) return merged;
   Forward args{dtype_of(skip), call.dims(channels), call.residual(skip, branches, alpha)};
   call.merge(args.source, low, mode);
-  args.y = merged.mutable_data_ptr();
+  args.y = out(merged);
   run(args, skip);
   return merged;
 }
@@ -97,8 +98,8 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> skip_merge_bn_relu(
                call.norm(weight, bias, training, eps, relu)};
   call.merge(args.source, low, mode);
   auto [mean, var] = statistics(call, args, running_mean, running_var);
-  args.y = merged.mutable_data_ptr();
-  args.z = z.mutable_data_ptr();
+  args.y = out(merged);
+  args.z = out(z);
   if (merged.numel() != 0) run(args, skip);
   return {merged, z, mean, var};
 }

@@ -74,7 +74,10 @@ def skip_merge(
     """Nearest 2x upsampling of ``low``, joined to the gated ``skip``: concatenated or added."""
     empty = not isinstance(branches, Tensor) and len(branches) == 0
     left = _gate(skip, alpha) if empty else gated_residual(skip, branches, alpha)
-    up = F.interpolate(low, scale_factor=2, mode="nearest")
+    if low.numel():
+        up = F.interpolate(low, scale_factor=2, mode="nearest")
+    else:  # it refuses images without pixels
+        up = low.repeat_interleave(2, 2).repeat_interleave(2, 3)
     return left + up if mode == "add" else torch.cat([left, up], dim=1)
 
 

@@ -10,6 +10,7 @@ import os
 from collections.abc import Callable
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from softgate_ext.ops.backward_checks import checked
@@ -61,10 +62,12 @@ def prepared(name: str, without_values: Callable) -> tuple[Callable, Callable]:
 
 def _flat(arg: Any) -> Any:
     """Vectors without gaps: the kernels read them so."""
-    if isinstance(arg, Tensor) and arg.dim() == 1 and not arg.is_contiguous():
-        replay.spoil()
-        return arg.contiguous()
-    return arg
+    if not isinstance(arg, Tensor) or arg.dim() != 1 or arg.layout is not torch.strided:
+        return arg
+    if arg.is_contiguous():
+        return arg
+    replay.spoil()
+    return arg.contiguous()
 
 
 __all__ = [

@@ -88,9 +88,9 @@ class BackwardPass {
         sink_(args, source_, units_, stream_), norm_(args.norm, d_.c), mean_g_(d_.c), slope_(d_.c) {}
 
   void run() {
-    const bool sums = a_.dz != nullptr && (a_.norm.training || a_.dweight || a_.dbias);
-    if (a_.dz != nullptr) {
-      for (int64_t c = 0; c < d_.c; ++c) norm_.set(c, static_cast<const A*>(a_.var)[c]);
+    const bool sums = a_.dz.given && (a_.norm.training || a_.dweight.given || a_.dbias.given);
+    if (a_.dz.given) {
+      for (int64_t c = 0; c < d_.c; ++c) norm_.set(c, static_cast<const A*>(a_.var.data)[c]);
     }
     const auto apply = [&](const Unit& u) {
       A* d = static_cast<A*>(scratch(kGradientSlot, units_.capacity() * sizeof(A)));
@@ -116,14 +116,14 @@ class BackwardPass {
   }
 
  private:
-  const T* data(const void* p) const { return static_cast<const T*>(p); }
-  const A* mean() const { return static_cast<const A*>(a_.mean); }
+  static const T* data(const In& t) { return static_cast<const T*>(t.data); }
+  const A* mean() const { return static_cast<const A*>(a_.mean.data); }
 
   void finish(int64_t c, std::pair<double, double> sums) {
-    const double variance = static_cast<const A*>(a_.var)[c] + a_.norm.eps;
-    if (a_.dbias != nullptr) static_cast<A*>(a_.dbias)[c] = static_cast<A>(sums.first);
-    if (a_.dweight != nullptr) {
-      static_cast<A*>(a_.dweight)[c] = static_cast<A>(sums.second / std::sqrt(variance));
+    const double variance = static_cast<const A*>(a_.var.data)[c] + a_.norm.eps;
+    if (a_.dbias.given) static_cast<A*>(a_.dbias.data)[c] = static_cast<A>(sums.first);
+    if (a_.dweight.given) {
+      static_cast<A*>(a_.dweight.data)[c] = static_cast<A>(sums.second / std::sqrt(variance));
     }
     if (!a_.norm.training) return;
     mean_g_[c] = static_cast<A>(sums.first / d_.count());
@@ -132,8 +132,8 @@ class BackwardPass {
 
   // d = dy + batch_norm'(relu'(dz)) of one unit.
   void gradient(const Unit& u, A* d) {
-    const T* dy = a_.dy != nullptr ? data(a_.dy) + u.offset : nullptr;
-    if (a_.dz == nullptr) {
+    const T* dy = a_.dy.given ? data(a_.dy) + u.offset : nullptr;
+    if (!a_.dz.given) {
       sweep<T>(u.size(), [&](int64_t i, auto m) SG_LAMBDA { store(d + i, load(dy + i, m), m); });
       return;
     }
@@ -160,7 +160,7 @@ class BackwardPass {
       }
     };
     const auto with_relu = [&](auto along, auto rectify) SG_LAMBDA {
-      dy != nullptr ? rows(along, rectify, std::true_type{}) : rows(along, rectify, std::false_type{});
+      a_.dy.given ? rows(along, rectify, std::true_type{}) : rows(along, rectify, std::false_type{});
     };
     const auto with_layout = [&](auto along) SG_LAMBDA {
       a_.norm.relu ? with_relu(along, std::true_type{}) : with_relu(along, std::false_type{});

@@ -8,32 +8,31 @@ class SourceRows {
  public:
   SourceRows(const Source& source, const Dims& dims)
       : s_(source), d_(dims), alpha_(source.skip_channels, A(1)) {
-    if (const A* given = static_cast<const A*>(source.alpha)) {
-      for (size_t c = 0; c < alpha_.size(); ++c) alpha_[c] = given[source.alpha_shared ? 0 : c];
+    const A* given = static_cast<const A*>(source.alpha.data);
+    for (size_t c = 0; source.alpha.given && c < alpha_.size(); ++c) {
+      alpha_[c] = given[source.alpha_shared ? 0 : c];
     }
   }
 
   // The source is one tensor, which is y itself.
-  bool plain() const { return s_.skip == nullptr && s_.low == nullptr; }
-  const T* plain_data() const { return static_cast<const T*>(s_.branch[0]); }
+  bool plain() const { return !s_.skip.given && !s_.low.given; }
+  const T* plain_data() const { return static_cast<const T*>(s_.branch[0].data); }
   const A* alpha() const { return alpha_.data(); }
 
   // Where y of a row is alpha * x + f of one branch, the way to compute it without a buffer: x, f and
-  // alpha at the unit's start; else x is null.
+  // alpha at the unit's start.
   struct Direct {
-    const T* x = nullptr;
-    const T* f = nullptr;
-    const A* alpha = nullptr;
+    const T* x;
+    const T* f;
+    const A* alpha;
   };
 
-  Direct direct(const Unit& u) const {
-    if (s_.skip == nullptr || s_.low != nullptr) return {};
-    if (!d_.channels_last) {
-      return {skip_at(u), branch_at(u), alpha_.data() + u.channel};
-    }
+  std::optional<Direct> direct(const Unit& u) const {
+    if (!s_.skip.given || s_.low.given || s_.branches == 0) return {};
+    if (!d_.channels_last) return Direct{skip_at(u), branch_at(u), alpha_.data() + u.channel};
     if (s_.branches != 1) return {};
-    return {static_cast<const T*>(s_.skip) + u.offset, static_cast<const T*>(s_.branch[0]) + u.offset,
-            alpha_.data()};
+    return Direct{static_cast<const T*>(s_.skip.data) + u.offset, plain_data() + u.offset,
+                  alpha_.data()};
   }
 
   void write(const Unit& unit, T* dst) const {
@@ -43,7 +42,7 @@ class SourceRows {
  private:
   void write_plane(const Unit& u, T* dst) const {
     if (u.channel >= s_.skip_channels) {  // the appended half of a concatenation
-      const T* low = static_cast<const T*>(s_.low) + low_offset(u, u.channel - s_.skip_channels);
+      const T* low = static_cast<const T*>(s_.low.data) + low_offset(u, u.channel - s_.skip_channels);
       for (int64_t i = 0; i < u.len; i += 2 * d_.w, low += d_.w / 2) {
         expand_row(dst + i, low, d_.w / 2);
         std::memcpy(dst + i + d_.w, dst + i, d_.w * sizeof(T));
@@ -53,9 +52,9 @@ class SourceRows {
     const T* x = skip_at(u);
     const T* f = branch_at(u);
     const A* a = alpha_.data() + u.channel;
-    if (s_.low == nullptr || s_.concat) return gate_row<false, T>(dst, x, a, f, nullptr, u.len);
+    if (!s_.low.given || s_.concat) return gate_row<false, T>(dst, x, a, f, nullptr, u.len);
     T* row = static_cast<T*>(scratch(kExpandSlot, d_.w * sizeof(T)));
-    const T* low = static_cast<const T*>(s_.low) + low_offset(u, u.channel);
+    const T* low = static_cast<const T*>(s_.low.data) + low_offset(u, u.channel);
     for (int64_t i = 0; i < u.len; i += 2 * d_.w, low += d_.w / 2) {
       expand_row(row, low, d_.w / 2);
       for (int64_t j = i; j < i + 2 * d_.w; j += d_.w) {
@@ -65,13 +64,13 @@ class SourceRows {
   }
 
   void write_pixels(const Unit& u, T* dst) const {
-    const T* x = static_cast<const T*>(s_.skip) + u.pixel * s_.skip_channels;
+    const T* x = static_cast<const T*>(s_.skip.data) + u.pixel * s_.skip_channels;
     for (int64_t r = 0; r < u.rows; ++r, dst += u.len, x += s_.skip_channels) {
       const int64_t pixel = u.pixel + r;
       const T* low = nullptr;
-      if (s_.low != nullptr) {
+      if (s_.low.given) {
         const int64_t low_pixel = pixel / d_.w / 2 * (d_.w / 2) + pixel % d_.w / 2;
-        low = static_cast<const T*>(s_.low) + low_pixel * s_.low_channels;
+        low = static_cast<const T*>(s_.low.data) + low_pixel * s_.low_channels;
       }
       const T* extra = s_.concat ? nullptr : low;
       if (s_.branches == 0) {
@@ -79,7 +78,7 @@ class SourceRows {
       }
       int64_t c = 0;
       for (int k = 0; k < s_.branches; c += s_.width[k++]) {
-        const T* f = static_cast<const T*>(s_.branch[k]) + pixel * s_.width[k];
+        const T* f = static_cast<const T*>(s_.branch[k].data) + pixel * s_.width[k];
         gate_row<true, T>(dst + c, x + c, alpha_.data() + c, f, extra ? extra + c : nullptr,
                           s_.width[k]);
       }
@@ -91,7 +90,7 @@ class SourceRows {
 
   // Contiguous layout: the skip at the unit; zeros, and nothing read, where its gate is closed.
   const T* skip_at(const Unit& u) const {
-    if (alpha_[u.channel] != A(0)) return at(s_.skip, s_.skip_channels, u.channel, u);
+    if (alpha_[u.channel] != A(0)) return at(s_.skip.data, s_.skip_channels, u.channel, u);
     const size_t bytes = u.len * sizeof(T);
     return static_cast<const T*>(std::memset(scratch(kClosedSlot, bytes), 0, bytes));
   }
@@ -101,7 +100,7 @@ class SourceRows {
     int64_t first = 0;
     for (int k = 0; k < s_.branches; first += s_.width[k++]) {
       if (u.channel < first + s_.width[k]) {
-        return at(s_.branch[k], s_.width[k], u.channel - first, u);
+        return at(s_.branch[k].data, s_.width[k], u.channel - first, u);
       }
     }
     return nullptr;
@@ -126,15 +125,16 @@ class SourceRows {
 template <class A>
 struct NormVectors {
   NormVectors(const Norm& norm, int64_t channels)
-      : scale(channels), bias(channels, A(0)), weight_(static_cast<const A*>(norm.weight)),
+      : scale(channels), bias(channels, A(0)), weight_(norm.weight),
         eps_(norm.eps) {
-    if (norm.bias != nullptr) {
-      std::copy_n(static_cast<const A*>(norm.bias), channels, bias.begin());
+    if (norm.bias.given) {
+      std::copy_n(static_cast<const A*>(norm.bias.data), channels, bias.begin());
     }
   }
 
   void set(int64_t c, A variance) {
-    scale[c] = reciprocal_std(variance, eps_) * (weight_ != nullptr ? weight_[c] : A(1));
+    const A weight = weight_.given ? static_cast<const A*>(weight_.data)[c] : A(1);
+    scale[c] = reciprocal_std(variance, eps_) * weight;
   }
 
   template <bool kAlong>
@@ -146,7 +146,7 @@ struct NormVectors {
   std::vector<A> scale, bias;
 
  private:
-  const A* weight_;
+  In weight_;
   A eps_;
 };
 

@@ -103,25 +103,25 @@ class ForwardPass {
  public:
   explicit ForwardPass(const Forward& args)
       : a_(args), d_(args.dims), source_(args.source, args.dims),
-        units_(args.dims, args.source.low != nullptr), y_(static_cast<T*>(args.y)),
-        z_(static_cast<T*>(args.z)) {
+        units_(args.dims, args.source.low.given), y_(static_cast<T*>(args.y.data)),
+        z_(static_cast<T*>(args.z.data)) {
     const int64_t row = d_.channels_last ? d_.c : d_.plane();
-    const int64_t outputs = (y_ != nullptr) + (z_ != nullptr);
+    const int64_t outputs = args.y.given + args.z.given;
     stream_ = exceeds_caches(outputs * d_.count() * d_.c * int64_t(sizeof(T))) &&
               row % kLanes<T> == 0 && units_.capacity() % kLanes<T> == 0 && aligned(y_) &&
               aligned(z_);
   }
 
   void run() {
-    if (z_ == nullptr) return each_unit([&](const Unit& u) { write_only(u); });
+    if (!a_.z.given) return each_unit([&](const Unit& u) { write_only(u); });
     NormVectors<A> norm(a_.norm, d_.c);
     if (a_.norm.training) return run_training(norm);
-    for (int64_t c = 0; c < d_.c; ++c) norm.set(c, static_cast<const A*>(a_.var)[c]);
+    for (int64_t c = 0; c < d_.c; ++c) norm.set(c, static_cast<const A*>(a_.var.data)[c]);
     each_unit([&](const Unit& u) {
-      if (const auto direct = source_.direct(u); direct.x != nullptr) {
-        return gate_and_normalise(u, norm, direct);
+      if (const auto direct = source_.direct(u)) {
+        return gate_and_normalise(u, norm, *direct);
       }
-      const bool through = stream_ && y_ != nullptr;
+      const bool through = stream_ && a_.y.given;
       const T* y = source_y(u, through);
       normalise(u, norm, y, through ? y_ + u.offset : nullptr);
     });
@@ -137,13 +137,13 @@ class ForwardPass {
   }
 
   void run_training(NormVectors<A>& norm) {
-    A* mean = static_cast<A*>(a_.mean);
-    A* var = static_cast<A*>(a_.var);
+    A* mean = static_cast<A*>(a_.mean.data);
+    A* var = static_cast<A*>(a_.var.data);
     BatchStatistics<T> statistics(d_, units_);
     const bool together = by_channel(d_);
     // Streamed results leave the caches, so y of a whole channel waits for its second pass in a buffer.
     const int64_t channel_bytes = d_.count() * sizeof(T);
-    const bool held = stream_ && together && y_ != nullptr && channel_bytes <= kHeldBytes;
+    const bool held = stream_ && together && a_.y.given && channel_bytes <= kHeldBytes;
     const auto held_y = [&](const Unit& u) {
       return static_cast<T*>(scratch(kChannelSlot, channel_bytes)) + u.image * d_.plane() + u.pixel;
     };
@@ -154,7 +154,7 @@ class ForwardPass {
             source_.write(u, held_y(u));
             return statistics.measure(u, held_y(u));
           }
-          const bool through = stream_ && y_ != nullptr;
+          const bool through = stream_ && a_.y.given;
           const T* y = source_y(u, through);
           statistics.measure(u, y);
           if (through) stream_copy(y_ + u.offset, y, u.size());
@@ -171,8 +171,8 @@ class ForwardPass {
   }
 
   void write_only(const Unit& u) {
-    if (const auto direct = source_.direct(u); stream_ && direct.x != nullptr) {
-      return gate_and_stream(u, direct);
+    if (const auto direct = source_.direct(u); stream_ && direct) {
+      return gate_and_stream(u, *direct);
     }
     T* place = stream_ ? unit_scratch() : y_ + u.offset;
     source_.write(u, place);
@@ -217,7 +217,7 @@ class ForwardPass {
   void normalise(const Unit& u, const NormVectors<A>& norm, const T* y, T* y_out) {
     by_row_kind([&](auto along, auto streamed) SG_LAMBDA {
       constexpr bool kAlong = decltype(along)::value, kStream = decltype(streamed)::value;
-      const auto p = norm.template at<kAlong>(static_cast<const A*>(a_.mean), u.channel);
+      const auto p = norm.template at<kAlong>(static_cast<const A*>(a_.mean.data), u.channel);
       for (int64_t r = 0; r < u.size(); r += u.len) {
         normalise_row<kAlong, kStream>(
             z_ + u.offset + r, y_out ? y_out + r : nullptr, p, a_.norm.relu, u.len,
@@ -230,7 +230,7 @@ class ForwardPass {
                           const typename SourceRows<T>::Direct& direct) {
     by_row_kind([&](auto along, auto streamed) SG_LAMBDA {
       constexpr bool kAlong = decltype(along)::value, kStream = decltype(streamed)::value;
-      const auto p = norm.template at<kAlong>(static_cast<const A*>(a_.mean), u.channel);
+      const auto p = norm.template at<kAlong>(static_cast<const A*>(a_.mean.data), u.channel);
       const Parameter<A, kAlong> alpha(direct.alpha);
       for (int64_t r = 0; r < u.size(); r += u.len) {
         const T* x = direct.x + r;

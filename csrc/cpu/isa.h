@@ -12,6 +12,7 @@
 #include <cstring>
 #include <limits>
 #include <memory>
+#include <optional>
 #include <vector>
 
 // Switching the instruction set inside a file is GCC's; other compilers build the baseline alone.

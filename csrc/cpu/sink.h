@@ -9,7 +9,7 @@ class SinkRows {
  public:
   SinkRows(const Backward& args, const SourceRows<T>& source, const Units& units, bool stream)
       : a_(args), s_(args.source), d_(args.dims), source_(source), units_(units), stream_(stream) {
-    if (args.dalpha != nullptr) {
+    if (args.dalpha.given) {
       dalpha_.reset(new A[units.count() * (d_.channels_last ? s_.skip_channels : 1)]);
     }
   }
@@ -20,8 +20,8 @@ class SinkRows {
 
   // After all units.
   void merge_dalpha() const {
-    if (a_.dalpha == nullptr) return;
-    A* out = static_cast<A*>(a_.dalpha);
+    if (!a_.dalpha.given) return;
+    A* out = static_cast<A*>(a_.dalpha.data);
     const int64_t step = d_.channels_last ? s_.skip_channels : 1;
     parallel(s_.skip_channels, units_.per_channel(), [&](int64_t begin, int64_t end) {
       for (int64_t c = begin; c < end; ++c) {
@@ -36,29 +36,30 @@ class SinkRows {
  private:
   void write_plane(const Unit& u, const A* d) {
     const bool appended = u.channel >= s_.skip_channels && s_.low_channels > 0;
-    if (a_.dlow != nullptr && (appended || !s_.concat)) {
+    if (a_.dlow.given && (appended || !s_.concat)) {
       const int64_t channel = u.channel - (appended ? s_.skip_channels : 0);
-      T* low = static_cast<T*>(a_.dlow) +
+      T* low = static_cast<T*>(a_.dlow.data) +
                (u.image * s_.low_channels + channel) * (d_.plane() / 4) + u.pixel / 4;
       for (int64_t i = 0; i < u.len; i += 2 * d_.w, low += d_.w / 2) {
         fold_row(low, d + i, d + i + d_.w, d_.w / 2);
       }
     }
     if (appended) return;
-    if (T* out = at(a_.dskip, s_.skip_channels, u.channel, u)) {
-      put_row<false>(out, d, source_.alpha() + u.channel, u.len);
+    if (a_.dskip.given) {
+      put_row<false>(at(a_.dskip, s_.skip_channels, u.channel, u), d, source_.alpha() + u.channel,
+                     u.len);
     }
     int64_t first = 0;
     for (int k = 0; k < s_.branches; first += s_.width[k++]) {
       if (u.channel >= first + s_.width[k]) continue;
       static const A kOne = 1;
-      if (T* out = at(a_.dbranch[k], s_.width[k], u.channel - first, u)) {
-        put_row<false>(out, d, &kOne, u.len);
+      if (a_.dbranch[k].given) {
+        put_row<false>(at(a_.dbranch[k], s_.width[k], u.channel - first, u), d, &kOne, u.len);
       }
       break;
     }
-    if (a_.dalpha == nullptr) return;
-    const T* x = static_cast<const T*>(s_.skip) +
+    if (!a_.dalpha.given) return;
+    const T* x = static_cast<const T*>(s_.skip.data) +
                  (u.image * s_.skip_channels + u.channel) * d_.plane() + u.pixel;
     V sum{};
     sweep<T>(u.len, [&](int64_t i, auto m) SG_LAMBDA { sum += load(x + i, m) * load(d + i, m); });
@@ -66,16 +67,16 @@ class SinkRows {
   }
 
   void write_pixels(const Unit& u, const A* d) {
-    if (a_.dskip != nullptr) {
-      block(a_.dskip, s_.skip_channels, 0, u, d, source_.alpha());
+    if (a_.dskip.given) {
+      block(a_.dskip.data, s_.skip_channels, 0, u, d, source_.alpha());
     }
     int64_t c = 0;
     for (int k = 0; k < s_.branches; c += s_.width[k++]) {
-      if (a_.dbranch[k] != nullptr) block(a_.dbranch[k], s_.width[k], c, u, d, nullptr);
+      if (a_.dbranch[k].given) block(a_.dbranch[k].data, s_.width[k], c, u, d, nullptr);
     }
-    if (a_.dlow != nullptr) fold_pixels(u, d + (s_.concat ? s_.skip_channels : 0));
-    if (a_.dalpha == nullptr) return;
-    const T* x = static_cast<const T*>(s_.skip) + u.pixel * s_.skip_channels;
+    if (a_.dlow.given) fold_pixels(u, d + (s_.concat ? s_.skip_channels : 0));
+    if (!a_.dalpha.given) return;
+    const T* x = static_cast<const T*>(s_.skip.data) + u.pixel * s_.skip_channels;
     A* out = dalpha_.get() + u.index * s_.skip_channels;
     sweep<T>(s_.skip_channels, [&](int64_t i, auto m) SG_LAMBDA {
       V sums[1];
@@ -109,7 +110,7 @@ class SinkRows {
   void fold_pixels(const Unit& u, const A* d) {
     const int64_t low_w = d_.w / 2, row = d_.w * u.len;
     for (int64_t r = 0; r < u.rows; r += 2 * d_.w) {
-      T* low = static_cast<T*>(a_.dlow) + (u.pixel + r) / 4 * s_.low_channels;
+      T* low = static_cast<T*>(a_.dlow.data) + (u.pixel + r) / 4 * s_.low_channels;
       for (int64_t j = 0; j < low_w; ++j, low += s_.low_channels) {
         const A* upper = d + (r + 2 * j) * u.len;
         sweep<T>(s_.low_channels, [&](int64_t i, auto m) SG_LAMBDA {
@@ -135,9 +136,8 @@ class SinkRows {
     });
   }
 
-  T* at(void* base, int64_t channels, int64_t channel, const Unit& u) const {
-    if (base == nullptr) return nullptr;
-    return static_cast<T*>(base) + (u.image * channels + channel) * d_.plane() + u.pixel;
+  T* at(const Out& t, int64_t channels, int64_t channel, const Unit& u) const {
+    return static_cast<T*>(t.data) + (u.image * channels + channel) * d_.plane() + u.pixel;
   }
 
   static constexpr int kBlockSlot = 1;

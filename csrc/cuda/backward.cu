@@ -7,12 +7,12 @@ namespace softgate::cuda {
 namespace {
 
 bool wants_norm_sums(const Backward& a) {
-  return a.dz != nullptr && (a.norm.training || a.dweight != nullptr || a.dbias != nullptr);
+  return a.dz.given && (a.norm.training || a.dweight.given || a.dbias.given);
 }
 
 bool wants_gradients(const Backward& a) {
-  bool any = a.dskip != nullptr || a.dlow != nullptr || a.dalpha != nullptr;
-  for (const void* branch : a.dbranch) any = any || branch != nullptr;
+  bool any = a.dskip.given || a.dlow.given || a.dalpha.given;
+  for (const Out& branch : a.dbranch) any = any || branch.given;
   return any;
 }
 
@@ -23,7 +23,7 @@ struct Layout {
 
   Layout(const Backward& a, const Device& device) : map(plan_map(a, device)) {
     const size_t accumulator = a.dtype == DType::f64 ? 8 : 4;
-    int norm_splits = 0, gate_splits = a.dalpha != nullptr ? map.cut.splits : 0;
+    int norm_splits = 0, gate_splits = a.dalpha.given ? map.cut.splits : 0;
     if (wants_norm_sums(a)) {
       // Where the statistics are fixed, sums and gradients have nothing to wait for in each other.
       const Variant forced = a.norm.training ? forced_variant() : Variant::two_pass;
@@ -31,7 +31,7 @@ struct Layout {
       norm_at = 2 * accumulator * a.dims.c;
       norm_splits = statistics.variant == Variant::resident ? 0 : statistics.cut.splits;
       if (statistics.variant == Variant::resident) gate_splits = 0;
-      if (statistics.variant == Variant::sliced && a.dalpha) gate_splits = norm_splits;
+      if (statistics.variant == Variant::sliced && a.dalpha.given) gate_splits = norm_splits;
     }
     gate_at = norm_at + 2 * accumulator * norm_splits * a.dims.c;
     bytes = gate_at + accumulator * gate_splits * a.dims.c;
@@ -63,11 +63,11 @@ void launch_map(const Backward& a, const Layout& layout, void* workspace, Stream
   with_tiling(a.dtype, a.dims, plan.packing, [&](auto tiling) {
     using K = decltype(tiling);
     using A = typename K::A;
-    const bool terms = a.dz != nullptr && a.norm.training;
+    const bool terms = a.dz.given && a.norm.training;
     auto* partials = layout.at<GateSum<A>>(workspace, layout.gate_at);
     launch("backward_map", backward_map<K>, grid_of(a.dtype, a.dims, plan), stream, a, plan.cut,
            terms ? layout.at<Terms<A>>(workspace, 0) : nullptr, partials);
-    if (a.dalpha == nullptr) return;
+    if (!a.dalpha.given) return;
     launch("backward_finish_gate", backward_finish_gate<A>, finish_grid(a.source.skip_channels),
            stream, a, plan.cut.splits, partials);
   });

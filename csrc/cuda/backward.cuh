@@ -40,7 +40,7 @@ __device__ void backward_reduce_chunk(const Backward& a, const Cut& cut, int gro
                                       NormSums<typename K::A> (&sums)[K::kChannels], Keep keep) {
   constexpr int kItems = K::kPacks == 1 ? 2 : 1;  // two tensors, two packs of each in flight
   const Place<K> place(a.dims, cut, group);
-  const Table<K> table(cut, group, a.dims, nullptr, &a.norm, a.mean, a.var, nullptr);
+  const Table<K> table(cut, group, a.dims, nullptr, &a.norm, a.mean.data, a.var.data, nullptr);
   if (!place.active) return;
   const Input<K> dz = input<K>(a.dz, a.dims, place.channel);
   const Input<K> y = input<K>(a.y, a.dims, place.channel);
@@ -111,7 +111,7 @@ struct Sinks {
   using A = typename K::A;
   Input<K> skip;  // read for alpha's gradient
   Output<K> dskip, dlow;
-  BranchView<K, typename K::T, void* const[kMaxBranches]> branch;
+  BranchView<K, typename K::T, const Out[kMaxBranches]> branch;
 
   __device__ Sinks(const Backward& a, int64_t channel)
       : branch(a.source, a.dbranch, plane_of(a.dims), channel) {
@@ -119,11 +119,11 @@ struct Sinks {
     const Source& s = a.source;
     const int64_t plane = plane_of(a.dims), low_channel = channel - low_start(s, a.dims);
     if (channel < s.skip_channels) {
-      if (a.dalpha) skip = {static_cast<const T*>(s.skip), s.skip_channels, plane, channel};
-      if (a.dskip) dskip = {static_cast<T*>(a.dskip), s.skip_channels, plane, channel};
+      if (a.dalpha.given) skip = {static_cast<const T*>(s.skip.data), s.skip_channels, plane, channel};
+      if (a.dskip.given) dskip = {static_cast<T*>(a.dskip.data), s.skip_channels, plane, channel};
     }
-    if (K::kQuads && a.dlow && low_channel >= 0) {
-      dlow = {static_cast<T*>(a.dlow), s.low_channels, plane / 4, low_channel};
+    if (K::kQuads && a.dlow.given && low_channel >= 0) {
+      dlow = {static_cast<T*>(a.dlow.data), s.low_channels, plane / 4, low_channel};
     }
   }
 };
@@ -150,8 +150,8 @@ __device__ void backward_map_chunk(const Backward& a, const Cut& cut, int group,
   using A = typename K::A;
   using Values = typename K::Values;
   const Place<K> place(a.dims, cut, group);
-  const bool normed = a.dz != nullptr;
-  const Table<K> table(cut, group, a.dims, &a.source, normed ? &a.norm : nullptr, a.mean, a.var,
+  const bool normed = a.dz.given;
+  const Table<K> table(cut, group, a.dims, &a.source, normed ? &a.norm : nullptr, a.mean.data, a.var.data,
                        terms);
   if (!place.active) return;
   const Sinks<K> to(a, place.channel);
@@ -272,7 +272,7 @@ __device__ void backward_map_block(const Backward& a, const Cut& cut, int group,
                            input<K>(a.y, a.dims, place.channel)};
   GateSum<typename K::A> sums[K::kChannels] = {};
   backward_map_chunk<K>(a, cut, group, split, training, terms, sums, read);
-  if (a.dalpha) write_partials<K>(a.dims, cut, group, split, sums, partials);
+  if (a.dalpha.given) write_partials<K>(a.dims, cut, group, split, sums, partials);
 }
 
 // Blocks run backwards, as in forward_map.

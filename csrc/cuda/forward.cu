@@ -36,7 +36,7 @@ void launch_sliced(const Forward& a, const Plan& plan, void* workspace, Stream s
   grid.blocks = plan.blocks;
   grid.cooperative = true;
   const Slices slices{plan.slices, plan.slice_groups};
-  const Cut map_cut = a.y != nullptr ? without_quads(a.dims, a.dtype, plan) : plan.cut;
+  const Cut map_cut = a.y.given ? without_quads(a.dims, a.dtype, plan) : plan.cut;
   with_vector_tiling(a.dtype, a.dims, plan.packing, [&](auto tiling) {
     using K = decltype(tiling);
     launch("forward_sliced", forward_sliced<K>, grid, stream, a, second_pass(a), plan.cut, map_cut,
@@ -58,7 +58,7 @@ void launch_resident(const Forward& a, const Plan& plan, Stream stream) {
 }  // namespace
 
 size_t workspace_bytes(const Forward& a, const Device& device) {
-  if (a.z == nullptr || !a.norm.training || a.dims.count() * a.dims.c == 0) return 0;
+  if (!a.z.given || !a.norm.training || a.dims.count() * a.dims.c == 0) return 0;
   const Plan plan = plan_statistics(a, device, forced_variant());
   if (plan.variant == Variant::resident) return 0;
   const size_t moments = a.dtype == DType::f64 ? sizeof(Moments<double>) : sizeof(Moments<float>);
@@ -68,7 +68,7 @@ size_t workspace_bytes(const Forward& a, const Device& device) {
 void forward(const Forward& a, const Device& device, void* workspace, Stream stream) {
   check_dims(a.dims);
   if (a.dims.count() * a.dims.c == 0) return;
-  if (a.z == nullptr || !a.norm.training) return launch_map(a, device, stream);
+  if (!a.z.given || !a.norm.training) return launch_map(a, device, stream);
   const Plan plan = plan_statistics(a, device, forced_variant());
   switch (plan.variant) {
     case Variant::resident: return launch_resident(a, plan, stream);

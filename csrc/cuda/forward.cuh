@@ -75,7 +75,7 @@ __device__ void forward_reduce_chunk(const Forward& a, const Cut& cut, int group
   const Table<K> table(cut, group, a.dims, &a.source, nullptr, nullptr, nullptr, nullptr);
   if (!place.active) return;
   const Output<K> y = output<K>(a.y, a.dims, place.channel);
-  const bool again = a.y == nullptr && std::is_same_v<Keep, KeepNothing>;  // the branch is y
+  const bool again = !a.y.given && std::is_same_v<Keep, KeepNothing>;  // the branch is y
   for_packs_of_y(
       a, cut, split, place, table, again,
       [&](int i, int n, typename K::Pixel pixel, const typename K::Values& pack) {
@@ -113,7 +113,7 @@ __device__ typename K::Values normalise(const typename K::Values& y, const Table
 template <class K>
 __device__ void forward_map_chunk(const Forward& a, const Cut& cut, int group, int split) {
   const Place<K> place(a.dims, cut, group);
-  const Table<K> table(cut, group, a.dims, &a.source, a.z ? &a.norm : nullptr, a.mean, a.var,
+  const Table<K> table(cut, group, a.dims, &a.source, a.z.given ? &a.norm : nullptr, a.mean.data, a.var.data,
                        nullptr);
   if (!place.active) return;
   const Output<K> y = output<K>(a.y, a.dims, place.channel);
@@ -129,13 +129,13 @@ __device__ void forward_map_chunk(const Forward& a, const Cut& cut, int group, i
 
 // The second pass: batch_norm and ReLU of y as it was stored.
 __host__ __device__ inline Forward second_pass(const Forward& a) {
-  if (a.y == nullptr) return a;
+  if (!a.y.given) return a;
   Forward map = a;
   map.source = Source{};
   map.source.branches = 1;
-  map.source.branch[0] = a.y;
+  map.source.branch[0] = {a.y.data, true};
   map.source.width[0] = a.dims.c;
-  map.y = nullptr;
+  map.y = {};
   return map;
 }
 

@@ -9,6 +9,7 @@
 #include <cstring>
 #include <type_traits>
 
+#include "../args.h"
 #include "device.cuh"
 
 namespace softgate::cuda {
@@ -136,17 +137,17 @@ __device__ __forceinline__ void store_cs(T* place, const P& pack) {
 
 // Value i of a per-channel vector, or other where there is no vector.
 template <class A>
-__device__ __forceinline__ A channel_value(const void* vector, long long i, A other) {
-  if (vector == nullptr) return other;
-  const A* place = static_cast<const A*>(vector) + i;
+__device__ __forceinline__ A channel_value(const In& vector, long long i, A other) {
+  if (!vector.given) return other;
+  const A* place = static_cast<const A*>(vector.data) + i;
   trace_read(place, sizeof(A));
   return *global(place);
 }
 
 template <class A>
-__device__ __forceinline__ void set_channel_value(void* vector, long long i, A value) {
-  if (vector == nullptr) return;
-  A* place = static_cast<A*>(vector) + i;
+__device__ __forceinline__ void set_channel_value(const Out& vector, long long i, A value) {
+  if (!vector.given) return;
+  A* place = static_cast<A*>(vector.data) + i;
   trace_write(place, sizeof(A));
   *global(place) = value;
 }

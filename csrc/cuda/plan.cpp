@@ -30,8 +30,9 @@ int lanes_of(DType dtype, const Packing& packing) {
 }
 
 // Whether whole packs fit the tensors, and if so, whether they fit the branches too.
+template <class Branch>
 Packing packing_of(const Dims& dims, DType dtype, const Source& source, bool quads,
-                   std::initializer_list<const void*> tensors, const void* const* branches) {
+                   std::initializer_list<const void*> tensors, const Branch* branches) {
   Packing packing;
   packing.quads = quads;
   const int size = bytes_of(dtype), lanes = kPackBytes / size;
@@ -41,8 +42,8 @@ Packing packing_of(const Dims& dims, DType dtype, const Source& source, bool qua
   }
   bool whole = true, even = true;
   for (int i = 0; i < source.branches; ++i) {
-    whole = whole && aligned(branches[i], kPackBytes);
-    even = even && aligned(branches[i], 2 * size);
+    whole = whole && aligned(branches[i].data, kPackBytes);
+    even = even && aligned(branches[i].data, 2 * size);
     if (dims.channels_last) {
       whole = whole && source.width[i] % lanes == 0;
       even = even && source.width[i] % 2 == 0;
@@ -60,13 +61,14 @@ Packing packing_of(const Dims& dims, DType dtype, const Source& source, bool qua
 
 Packing packing_of(const Forward& a) {
   const Source& s = a.source;
-  return packing_of(a.dims, a.dtype, s, s.low != nullptr, {s.skip, s.low, a.y, a.z}, s.branch);
+  return packing_of(a.dims, a.dtype, s, s.low.given,
+                    {s.skip.data, s.low.data, a.y.data, a.z.data}, s.branch);
 }
 
 Packing packing_of(const Backward& a) {
-  const void* skip = a.dalpha != nullptr ? a.source.skip : nullptr;
-  return packing_of(a.dims, a.dtype, a.source, a.dlow != nullptr,
-                    {skip, a.dy, a.dz, a.dz != nullptr ? a.y : nullptr, a.dskip, a.dlow}, a.dbranch);
+  const In skip = a.dalpha.given ? a.source.skip : In{}, y = a.dz.given ? a.y : In{};
+  return packing_of(a.dims, a.dtype, a.source, a.dlow.given,
+                    {skip.data, a.dy.data, a.dz.data, y.data, a.dskip.data, a.dlow.data}, a.dbranch);
 }
 
 // Items of a line and lines of a sample, and how far `rows` items go.
@@ -219,8 +221,8 @@ Plan plan_statistics(const Backward& a, const Device& device, Variant forced) {
   // The sums need dz and y only: no quads, no branches.
   Backward sums = a;
   sums.source = Source{};
-  sums.dy = sums.dskip = sums.dlow = nullptr;
-  sums.dalpha = nullptr;
+  sums.dy = {};
+  sums.dskip = sums.dlow = sums.dalpha = {};
   return plan_passes(sums, device);
 }
 

@@ -66,7 +66,7 @@ __global__ void __launch_bounds__(kThreads, kBlocksPerProcessor)
   finish_cluster<K>(a.dims, cut, group, rank, moments, [&](int64_t channel, const Moments<A>& m) {
     write_statistics(a, channel, m);
   });
-  const Table<K> table(cut, group, a.dims, nullptr, &a.norm, a.mean, a.var, nullptr);
+  const Table<K> table(cut, group, a.dims, nullptr, &a.norm, a.mean.data, a.var.data, nullptr);
   const Place<K> place(a.dims, cut, group);
   if (!place.active) return;
   const Output<K> z = output<K>(a.z, a.dims, place.channel);
@@ -107,7 +107,7 @@ __global__ void __launch_bounds__(kThreads, kBlocksPerProcessor)
         dz = kept.at(i, 0);
         y = kept.at(i, 1);
       });
-  if (a.dalpha == nullptr) return;
+  if (!a.dalpha.given) return;
   finish_cluster<K>(a.dims, cut, group, rank, gate, [&](int64_t channel, const GateSum<A>& total) {
     write_gate_gradient(a, channel, total);
   });

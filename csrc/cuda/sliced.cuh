@@ -90,7 +90,7 @@ __global__ void __launch_bounds__(kThreads, kBlocksPerProcessor)
       [&](int group, int split) {
         backward_map_block<K>(a, cut, group, split, true, terms, gate_partials);
       });
-  if (a.dalpha == nullptr) return;
+  if (!a.dalpha.given) return;
   barrier.arrive();
   barrier.wait();
   for_channels(0, a.source.skip_channels, [&](int64_t first, int64_t) {

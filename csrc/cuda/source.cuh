@@ -71,8 +71,8 @@ class BranchView {
     for (int i = 0; i < kMaxBranches; ++i) {
       if (i < source_.branches) {
         const int64_t width = source_.width[i];
-        if (channel >= start && channel < start + width && tensors_[i] != nullptr) {
-          found = View<K, T>(static_cast<T*>(tensors_[i]), width, plane_, channel - start);
+        if (channel >= start && channel < start + width && tensors_[i].given) {
+          found = View<K, T>(static_cast<T*>(tensors_[i].data), width, plane_, channel - start);
         }
         start += width;
       }
@@ -100,12 +100,12 @@ class SourceReader {
                           int64_t channel)
       : branch_(s, s.branch, plane_of(dims), channel) {
     const bool open = K::kPairs || table.any(kAlpha, lane);
-    if (s.skip != nullptr && channel < s.skip_channels && open) {
-      skip_ = {static_cast<const typename K::T*>(s.skip), s.skip_channels, plane_of(dims), channel};
+    if (s.skip.given && channel < s.skip_channels && open) {
+      skip_ = {static_cast<const typename K::T*>(s.skip.data), s.skip_channels, plane_of(dims), channel};
     }
     const int64_t start = low_start(s, dims);
-    if (K::kQuads && s.low != nullptr && channel >= start) {
-      low_ = {static_cast<const typename K::T*>(s.low), s.low_channels, plane_of(dims) / 4,
+    if (K::kQuads && s.low.given && channel >= start) {
+      low_ = {static_cast<const typename K::T*>(s.low.data), s.low_channels, plane_of(dims) / 4,
               channel - start};
     }
   }
@@ -146,7 +146,7 @@ class SourceReader {
 
  private:
   Input<K> skip_, low_;
-  BranchView<K, const typename K::T, const void* const[kMaxBranches]> branch_;
+  BranchView<K, const typename K::T, const In[kMaxBranches]> branch_;
 };
 
 }  // namespace softgate::cuda

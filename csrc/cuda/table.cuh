@@ -37,9 +37,9 @@ class Table {
         at(kAlpha, i) = A(0);
       }
       if (norm == nullptr) continue;
-      at(kMean, i) = channel_value<A>(means, channel, A(0));
+      at(kMean, i) = channel_value<A>(In{means, true}, channel, A(0));
       at(kScale, i) = channel_value<A>(norm->weight, channel, A(1)) *
-                      reciprocal_std(channel_value<A>(vars, channel, A(1)), A(norm->eps));
+                      reciprocal_std(channel_value<A>(In{vars, true}, channel, A(1)), A(norm->eps));
       at(kBias, i) = channel_value<A>(norm->bias, channel, A(0));
       if (terms != nullptr) trace_read(terms + channel, sizeof(Terms<A>));
       at(kMeanG, i) = terms == nullptr ? A(0) : terms[channel].mean_g;

@@ -3,7 +3,6 @@
 // that every kernel is written once.
 #pragma once
 
-#include "../args.h"
 #include "pack.cuh"
 #include "plan.h"
 
@@ -120,7 +119,7 @@ class Walk {
 };
 
 // A tensor seen from a thread: where its channel lies at a pixel. Empty where the tensor is absent or
-// does not have the channel. Offsets are 64-bit at the price of one wide multiply-add.
+// does not have the channel; one that has it has values, and so an address. Offsets are 64-bit at the price of one wide multiply-add.
 template <class K, class T>
 struct View {
   T* base = nullptr;
@@ -144,15 +143,15 @@ template <class K>
 using Output = View<K, typename K::T>;
 
 template <class K>
-__device__ Input<K> input(const void* tensor, const Dims& dims, int64_t channel) {
-  if (tensor == nullptr) return {};
-  return {static_cast<const typename K::T*>(tensor), dims.c, plane_of(dims), channel};
+__device__ Input<K> input(const In& tensor, const Dims& dims, int64_t channel) {
+  if (!tensor.given) return {};
+  return {static_cast<const typename K::T*>(tensor.data), dims.c, plane_of(dims), channel};
 }
 
 template <class K>
-__device__ Output<K> output(void* tensor, const Dims& dims, int64_t channel) {
-  if (tensor == nullptr) return {};
-  return {static_cast<typename K::T*>(tensor), dims.c, plane_of(dims), channel};
+__device__ Output<K> output(const Out& tensor, const Dims& dims, int64_t channel) {
+  if (!tensor.given) return {};
+  return {static_cast<typename K::T*>(tensor.data), dims.c, plane_of(dims), channel};
 }
 
 }  // namespace softgate::cuda

@@ -10,6 +10,7 @@ from typing import Any
 
 from torch import Tensor
 
+from softgate_ext.errors import InputError
 from softgate_ext.ops import checks
 from softgate_ext.ops.checks import _require, _shape
 
@@ -83,18 +84,20 @@ def _twin(name: str, t: Tensor | None, owner_name: str, owner: Tensor) -> None:
 
 def _source(y, channels, x, x_name, alpha, split, need_branches, need_alpha) -> None:
     _require(len(split) <= 4, lambda: f"split must have at most 4 entries, got {len(split)}")
-    _require(all(k >= 0 for k in split), lambda: f"split must be channel counts, got {min(split)}")
+    for width in split:
+        if not 0 < width <= channels:
+            raise InputError(f"split must be counts from 1 to {channels} channels, got {width}")
     _require(
-        not need_branches or sum(split) == channels,
+        sum(split) == channels or (not split and not need_branches),
         lambda: f"split must add up to {channels} channels, got {sum(split)}",
     )
     checks.gate(alpha, channels, "the gradient", y)
-    if not need_alpha:
-        return
     _require(
-        alpha is not None and x is not None,
+        not need_alpha or (alpha is not None and x is not None),
         lambda: f"alpha and {x_name} must be given where needs asks for alpha's gradient, got None",
     )
+    if x is None:
+        return
     checks.like(x_name, x, "the gradient", y)
     n, _, h, w = y.shape
     _require(
@@ -123,7 +126,7 @@ def _halves(merged: Tensor, channels: int, mode: str) -> None:
     )
     total = merged.shape[1]
     _require(
-        0 <= channels <= total if mode == "concat" else channels == total,
+        0 < channels < total if mode == "concat" else channels == total,
         lambda: (
             f"channels must be the channels of skip, within the {total} of merged, got {channels}"
         ),

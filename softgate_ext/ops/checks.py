@@ -49,6 +49,7 @@ def tensors(first: object, rest: Sequence[object] = (), *vectors: object) -> Non
 
 
 def dense(name: str, t: Tensor) -> None:
+    _require(not t.is_nested, lambda: f"{name} must be a dense tensor, got a nested one")
     _require(
         t.layout == torch.strided,
         lambda: f"{name} must be a dense tensor, got one of layout {_name(t.layout)}",
@@ -61,6 +62,9 @@ def activation(name: str, t: Tensor) -> None:
     _require(
         t.dtype in _DTYPES,
         lambda: f"{name} must be float32, float64, float16 or bfloat16, got {_name(t.dtype)}",
+    )
+    _require(
+        t.shape[1] > 0, lambda: f"{name} must have at least one channel, got shape {_shape(t)}"
     )
 
 

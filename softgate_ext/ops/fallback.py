@@ -93,7 +93,9 @@ def _merge_grads(d, skip, alpha, channels, mode, split, needs, dtype, layout) ->
     low = d[:, channels:] if mode == "concat" else d
     grads = _residual_grads(left, None, alpha, split, [*needs[:2], False], dtype, layout)
     if needs[2]:
-        grads.append(_narrow(F.avg_pool2d(low, 2) * 4, dtype, layout))
+        n, c, h, w = low.shape
+        children = low.reshape(n, c, h // 2, 2, w // 2, 2)
+        grads.append(_narrow(children.sum((3, 5)), dtype, layout))
     return grads + ([_gate_grad(skip, left, alpha)] if needs[3] else [])
 
 

@@ -10,6 +10,7 @@ import gradio
 from softgate_ext.figures.gate_histograms import gate_histograms
 from softgate_ext.files.png import write_png
 from softgate_ext.page.answer import FORMATS, Limits, answer
+from softgate_ext.page.guard import GATES
 from softgate_ext.page.serve_config import ServeConfig
 from softgate_ext.prediction.predictor import PosePredictor
 
@@ -68,7 +69,7 @@ def build(predictor: PosePredictor, config: ServeConfig, files: Path) -> gradio.
     """
     limits = Limits(config.max_megabytes, config.max_megapixels)
     gates = predictor.gates()
-    picture_of_gates = files / "gates.png"
+    picture_of_gates = files / GATES
     if gates:
         gate_histograms(gates, picture_of_gates)
     kinds = ", ".join(FORMATS)
@@ -79,7 +80,7 @@ def build(predictor: PosePredictor, config: ServeConfig, files: Path) -> gradio.
         given = answer(predictor, Path(path), limits)
         if given.people is None or given.drawing is None:
             return given.words, None, [], None, gradio.DownloadButton(interactive=False)
-        folder = Path(tempfile.mkdtemp(dir=files))
+        folder = Path(tempfile.mkdtemp(dir=Path(path).parent))  # the same visitor's
         file = folder / "pose.json"
         file.write_text(json.dumps(given.people, indent=2) + "\n", encoding="utf-8")
         button = gradio.DownloadButton(value=str(file), interactive=True)

@@ -10,28 +10,42 @@ FUNCTION = 0
 """Number that Gradio gives to the page's only function."""
 
 
-def is_asked(body: bytes) -> bool:
-    """Whether a request's body is of the form that the page sends: one uploaded file, or none."""
+ASKED = {"data", "fn_index", "session_hash", "event_data", "trigger_id"}
+FILE = {"path", "url", "orig_name", "size", "mime_type", "meta"}
+
+
+def asked_file(body: bytes) -> str | None:
+    """The path that a request's body names, an empty one where the page's picture was removed.
+
+    Returns:
+        None where the body is not of the form that the page sends: one uploaded file, or none.
+    """
     try:
         asked: Any = json.loads(body)
     except (ValueError, RecursionError):
-        return False
-    if not isinstance(asked, dict) or not isinstance(asked.get("session_hash"), str):
-        return False
+        return None
+    if not isinstance(asked, dict) or asked.keys() - ASKED:
+        return None
     number, data = asked.get("fn_index"), asked.get("data")
-    if type(number) is not int or number != FUNCTION:
-        return False
-    return isinstance(data, list) and len(data) == 1 and _is_file(data[0])
+    if type(number) is not int or number != FUNCTION or asked.get("event_data") is not None:
+        return None
+    if not isinstance(asked.get("session_hash"), str):
+        return None
+    if not isinstance(data, list) or len(data) != 1:
+        return None
+    return "" if data[0] is None else _path(data[0])
 
 
-def _is_file(value: Any) -> bool:
-    if value is None:
-        return True
+def _path(value: Any) -> str | None:
+    """Of a file's description; None where it has other keys, or is streamed, or has no path."""
     if not isinstance(value, dict) or value.get("meta") != {"_type": "gradio.FileData"}:
-        return False
-    # Every text of such a description is one, or is left out.
-    texts = [value.get(name) for name in ("path", "url", "orig_name", "mime_type")]
+        return None
+    if value.keys() - FILE - {"is_stream"} or value.get("is_stream", False) is not False:
+        return None  # a stream's path would not be checked by the framework
+    texts = [value.get(name) for name in ("url", "orig_name", "mime_type")]
+    size, path = value.get("size"), value.get("path")
     if not all(text is None or isinstance(text, str) for text in texts):
-        return False
-    path, size = value.get("path"), value.get("size")
-    return isinstance(path, str) and "\0" not in path and (size is None or type(size) is int)
+        return None
+    if size is not None and type(size) is not int:
+        return None
+    return path if isinstance(path, str) and path else None

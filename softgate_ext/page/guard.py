@@ -1,6 +1,7 @@
 """What may reach the page's framework at all: the few routes the page uses, and small bodies."""
 
 import asyncio
+import contextlib
 import logging
 import re
 from collections.abc import Awaitable, Callable, MutableMapping
@@ -8,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from softgate_ext.errors import reason
-from softgate_ext.page.asked import is_asked
+from softgate_ext.page.asked import asked_file
+from softgate_ext.page.uploads import new_cookie, owned, save, visitor
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -19,11 +21,14 @@ API = "/gradio_api"
 READ = re.compile(
     r"/|/(config|theme\.css|favicon\.ico|manifest\.json|robots\.txt)/?"
     r"|/(assets|static|svelte)/[^\\]+"
-    rf"|{API}/(app_id|startup-events|theme\.css|queue/data|upload_progress|heartbeat/\w+)/?"
+    rf"|{API}/(app_id|startup-events|theme\.css|queue/data|heartbeat/\w+)/?"
 )
 JOIN = re.compile(rf"{API}/queue/join/?")
-WRITE = re.compile(rf"{JOIN.pattern}|{API}/(upload|cancel|reset)/?")
+UPLOAD = re.compile(rf"{API}/upload/?")
+WRITE = re.compile(rf"{JOIN.pattern}|{API}/(cancel|reset)/?")
 FILE = f"{API}/file="
+GATES = "gates.png"
+STRANGE = "Not what the page sends."
 SMALL = 64 * 1024  # bytes of a request beside the file in it
 LOG = logging.getLogger("uvicorn.error")  # the one that the server writes to
 
@@ -49,6 +54,7 @@ class Guard:
     """ASGI middleware: 404 for what the page does not use, 413 for too large a body, 400 for what
     it would not send.
 
+    No path that a client names is opened, but that of a file which was written for this visitor.
     What the page's framework fails at is a line in the server's log, without a traceback: anybody
     could fill the disk with those.
 
@@ -73,17 +79,25 @@ class Guard:
             if scope["type"] == "lifespan":
                 await self.app(scope, receive, send)
             return
-        if not self._wanted(scope["method"], scope["path"]):
+        headers = dict(scope["headers"])
+        who = visitor(headers)
+        if not self._wanted(scope["method"], scope["path"], who):
             await _refuse(send, 404, "Not found.")
             return
         exchange = _Exchange(receive, send, self.most_bytes, self._closing)
-        declared = dict(scope["headers"]).get(b"content-length", b"0")
+        exchange.is_new = who is None
+        declared = headers.get(b"content-length", b"0")
         try:
             if declared.isdigit() and int(declared) > self.most_bytes:
                 raise _TooLarge
-            if JOIN.fullmatch(scope["path"]) and not is_asked(await exchange.whole_body()):
-                await _refuse(send, 400, "Not what the page sends.")
+            if UPLOAD.fullmatch(scope["path"]):
+                await self._upload(scope, exchange, who)
                 return
+            if JOIN.fullmatch(scope["path"]):
+                path = asked_file(await exchange.whole_body())
+                if path is None or (path and not owned(path, self.files, who)):
+                    await _refuse(send, 400, STRANGE)
+                    return
             await self.app(scope, exchange.receive, exchange.send)
         except _TooLarge:
             if not exchange.started:
@@ -96,17 +110,33 @@ class Guard:
             if not exchange.started:
                 await _refuse(send, 500, "The page cannot answer this.")
 
-    def _wanted(self, method: str, path: str) -> bool:
+    async def _upload(self, scope: Message, exchange: "_Exchange", who: str | None) -> None:
+        """Writes an uploaded file, and answers where, in place of the framework.
+
+        That one gives the same picture of two visitors one place, which follows from its contents.
+        """
+        from starlette.exceptions import HTTPException
+        from starlette.requests import Request
+        from starlette.responses import JSONResponse
+
+        path = None
+        if who is not None:
+            with contextlib.suppress(HTTPException):  # not a form
+                async with Request(scope, exchange.receive).form(max_files=1, max_fields=0) as form:
+                    path = await save(form, self.files, who)
+        if path is None:
+            await _refuse(exchange.send, 400, STRANGE)
+        else:
+            await JSONResponse([path])(scope, exchange.receive, exchange.send)
+
+    def _wanted(self, method: str, path: str, who: str | None) -> bool:
         if method == "POST":
-            return WRITE.fullmatch(path) is not None
+            return (WRITE.fullmatch(path) or UPLOAD.fullmatch(path)) is not None
         if method not in ("GET", "HEAD"):
             return False
         if path.startswith(FILE):
-            file = Path(path.removeprefix(FILE))
-            try:
-                return file.is_absolute() and file.resolve().is_relative_to(self.files)
-            except (OSError, ValueError):
-                return False
+            file = path.removeprefix(FILE)
+            return file == str(self.files / GATES) or owned(file, self.files, who)
         return READ.fullmatch(path) is not None and ".." not in path.split("/")
 
 
@@ -116,6 +146,7 @@ class _Exchange:
     Attributes:
         started: whether an answer is on its way.
         gone: whether nobody waits for it any more.
+        is_new: whether the visitor is to be known from now on.
     """
 
     def __init__(
@@ -124,7 +155,7 @@ class _Exchange:
         self._receive, self._send, self._closing = receive, send, closing
         self._left = most_bytes
         self._kept: Message | None = None  # a body that was looked at before
-        self.started = self.gone = False
+        self.started = self.gone = self.is_new = False
 
     async def receive(self) -> Message:
         """The next part of the request, or its end when the server closes."""
@@ -161,6 +192,8 @@ class _Exchange:
         if message["type"] == "http.response.start":
             self.started = True
             own = [(key.encode(), value.encode()) for key, value in HEADERS.items()]
+            if self.is_new:
+                own.append((b"set-cookie", new_cookie().encode()))
             message["headers"] = [*message.get("headers", ()), *own]
         await self._send(message)
 

@@ -84,7 +84,7 @@ def listening(config: ServeConfig) -> Iterator[tuple["uvicorn.Server", socket.so
         os.environ["HF_HUB_OFFLINE"] = "1"
         import uvicorn
 
-        guard = _application(config, Path(folder))
+        guard = _application(config, Path(folder).resolve())
 
         class Server(uvicorn.Server):
             async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:

@@ -1,6 +1,7 @@
 """Boxes of the people in a picture, from a detector whose weights come from the registry."""
 
 import functools
+import sys
 import threading
 from importlib import util
 from pathlib import Path
@@ -75,7 +76,12 @@ def openvino_core() -> Any:
     A Core gives the thread that first compiles with it a stack for signal handlers, and unmaps that
     stack when it goes, on whatever thread that happens: the next signal (a child process that ends
     is enough, once PyTorch's loader handles SIGCHLD) would then end the process without a word.
+
+    When it is imported, OpenVINO reports that to an analytics host, and knows no setting of a
+    process against it. Without its package for reports, which stays hidden, it reports nothing.
     """
+    if "openvino" not in sys.modules:
+        sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
     try:
         import openvino
     except ImportError:

@@ -36,16 +36,20 @@ class _Dims(Structure):
     _fields_ = [*[(name, c_int64) for name in "nchw"], ("channels_last", c_bool)]
 
 
+class _Operand(Structure):
+    _fields_ = [("data", c_void_p), ("given", c_bool)]
+
+
 class _Source(Structure):
     _fields_ = [
-        ("skip", c_void_p),
+        ("skip", _Operand),
         ("skip_channels", c_int64),
-        ("alpha", c_void_p),
+        ("alpha", _Operand),
         ("alpha_shared", c_bool),
         ("branches", c_int),
-        ("branch", c_void_p * MAX_BRANCHES),
+        ("branch", _Operand * MAX_BRANCHES),
         ("width", c_int64 * MAX_BRANCHES),
-        ("low", c_void_p),
+        ("low", _Operand),
         ("low_channels", c_int64),
         ("concat", c_bool),
     ]
@@ -53,8 +57,8 @@ class _Source(Structure):
 
 class _Norm(Structure):
     _fields_ = [
-        ("weight", c_void_p),
-        ("bias", c_void_p),
+        ("weight", _Operand),
+        ("bias", _Operand),
         ("eps", c_double),
         ("relu", c_bool),
         ("training", c_bool),
@@ -67,7 +71,7 @@ class _Forward(Structure):
         ("dims", _Dims),
         ("source", _Source),
         ("norm", _Norm),
-        *[(name, c_void_p) for name in ("y", "z", "mean", "var")],
+        *[(name, _Operand) for name in ("y", "z", "mean", "var")],
     ]
 
 
@@ -77,9 +81,9 @@ class _Backward(Structure):
         ("dims", _Dims),
         ("source", _Source),
         ("norm", _Norm),
-        *[(name, c_void_p) for name in ("dy", "dz", "y", "mean", "var", "dskip")],
-        ("dbranch", c_void_p * MAX_BRANCHES),
-        *[(name, c_void_p) for name in ("dlow", "dalpha", "dweight", "dbias")],
+        *[(name, _Operand) for name in ("dy", "dz", "y", "mean", "var", "dskip")],
+        ("dbranch", _Operand * MAX_BRANCHES),
+        *[(name, _Operand) for name in ("dlow", "dalpha", "dweight", "dbias")],
     ]
 
 
@@ -218,27 +222,29 @@ class Call:
         self._library = load(library)
         self._tensors: list[tuple[str, Tensor, bool]] = []
 
-    def input(self, name: str, t: Tensor | None) -> int | None:
-        return None if t is None else self._keep(name, t, True)
+    def input(self, name: str, t: Tensor | None) -> _Operand:
+        return _Operand() if t is None else self._keep(name, t, True)
 
-    def vector(self, name: str, t: Tensor | None) -> int | None:
-        return None if t is None else self._keep(name, t.to(self.accumulator).contiguous(), True)
+    def vector(self, name: str, t: Tensor | None) -> _Operand:
+        if t is None:
+            return _Operand()
+        return self._keep(name, t.to(self.accumulator).contiguous(), True)
 
-    def activation(self, name: str, channels: int, shrink: int = 1, shift: int = 0) -> int:
+    def activation(self, name: str, channels: int, shrink: int = 1, shift: int = 0) -> _Operand:
         """An output; `shift` values off the alignment of its allocation."""
         d = self.dims
         size = (d.n, channels, d.h // shrink, d.w // shrink)
         empty = torch.empty(size, dtype=self.like.dtype, memory_format=self.layout)
         return self._keep(name, shifted(empty, shift), False)
 
-    def sums(self, name: str, channels: int) -> int:
+    def sums(self, name: str, channels: int) -> _Operand:
         return self._keep(name, torch.empty(channels, dtype=self.accumulator), False)
 
-    def _keep(self, name: str, t: Tensor, written: bool) -> int:
+    def _keep(self, name: str, t: Tensor, written: bool) -> _Operand:
         if not written:
             t.fill_(float("nan"))
         self._tensors.append((name, t, written))
-        return t.data_ptr()
+        return _Operand(t.data_ptr(), True)
 
     def source(
         self,

@@ -50,10 +50,10 @@ class Twins {
 
   // The pointer of the host becomes that of its twin.
   template <class P>
-  void move(P*& pointer) const {
-    for (size_t i = 0; i < twins_.size() && pointer != nullptr; ++i) {
-      if (tensors_[i].begin != pointer || tensors_[i].bytes == 0) continue;
-      pointer = static_cast<P*>(twins_[i].begin());
+  void move(softgate::Operand<P*>& t) const {
+    for (size_t i = 0; i < twins_.size() && t.given; ++i) {
+      if (tensors_[i].begin != t.data || tensors_[i].bytes == 0) continue;
+      t.data = static_cast<P*>(twins_[i].begin());
       return;
     }
   }
@@ -79,14 +79,14 @@ class Twins {
 
 softgate::Forward moved(softgate::Forward a, const Twins& twins) {
   twins.move_source(a.source), twins.move_norm(a.norm);
-  for (void** p : {&a.y, &a.z, &a.mean, &a.var}) twins.move(*p);
+  for (softgate::Out* t : {&a.y, &a.z, &a.mean, &a.var}) twins.move(*t);
   return a;
 }
 
 softgate::Backward moved(softgate::Backward a, const Twins& twins) {
   twins.move_source(a.source), twins.move_norm(a.norm);
-  for (const void** p : {&a.dy, &a.dz, &a.y, &a.mean, &a.var}) twins.move(*p);
-  for (void** p : {&a.dskip, &a.dlow, &a.dalpha, &a.dweight, &a.dbias}) twins.move(*p);
+  for (softgate::In* t : {&a.dy, &a.dz, &a.y, &a.mean, &a.var}) twins.move(*t);
+  for (softgate::Out* t : {&a.dskip, &a.dlow, &a.dalpha, &a.dweight, &a.dbias}) twins.move(*t);
   for (auto& branch : a.dbranch) twins.move(branch);
   return a;
 }

@@ -17,6 +17,7 @@ from emulator_calls import (
     _Dims,
     _Forward,
     _Norm,
+    _Operand,
     _Report,
     _Source,
     _Tensor,
@@ -43,7 +44,9 @@ class Sparse:
     def __init__(self):
         self._maps, self._slots = [], []
 
-    def tensor(self, name: str, size: tuple[int, int, int, int], layout: str, written: bool) -> int:
+    def tensor(
+        self, name: str, size: tuple[int, int, int, int], layout: str, written: bool
+    ) -> _Operand:
         n, c, h, w = size
         total = n * c * h * w * ITEM
         flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | NO_RESERVE
@@ -63,13 +66,13 @@ class Sparse:
             starts, ends = [0, middle], [middle - END, total - END]
         for place in (*starts, *ends):
             self._slots.append(_Tensor(name.encode(), base + place, END, written))
-        return base
+        return _Operand(base, True)
 
-    def vector(self, values: torch.Tensor) -> int:
+    def vector(self, values: torch.Tensor) -> _Operand:
         self._maps.append(values)
         size = values.numel() * values.element_size()
         self._slots.append(_Tensor(b"vector", values.data_ptr(), size, 1))
-        return values.data_ptr()
+        return _Operand(values.data_ptr(), True)
 
     def run(self, library, direction: str, call: ctypes.Structure) -> None:
         slots, report = (_Tensor * len(self._slots))(*self._slots), _Report()
@@ -78,13 +81,13 @@ class Sparse:
             raise EmulatorError(report.error.decode())
 
 
-def ends(base: int, count: int) -> list[float]:
+def ends(t: _Operand, count: int) -> list[float]:
     """The first and the last value of a tensor."""
-    bits = [ctypes.c_uint16.from_address(base + i * ITEM).value for i in (0, count - 1)]
+    bits = [ctypes.c_uint16.from_address(t.data + i * ITEM).value for i in (0, count - 1)]
     return torch.tensor(bits, dtype=torch.uint16).view(torch.bfloat16).tolist()
 
 
-def evaluation(sparse: Sparse, channels: int) -> tuple[_Norm, int, int]:
+def evaluation(sparse: Sparse, channels: int) -> tuple[_Norm, _Operand, _Operand]:
     """Of zeros it makes 0.5 + 2 * (0 + 1) = 2.5."""
     ones = torch.ones(channels)
     norm = _Norm(sparse.vector(2 * ones), sparse.vector(ones / 2), 0.0, True, False)
@@ -111,7 +114,7 @@ def forward_and_backward(
     assert ends(y, count) == [0, 0] and ends(z, count) == [2.5, 2.5]
 
     sparse = Sparse()
-    source.skip = source.low = source.branch[0] = None
+    source.skip = source.low = source.branch[0] = _Operand()
     norm, mean, var = evaluation(sparse, c)
     call = _Backward(DTYPES[torch.bfloat16], dims, source, norm)
     call.dy, call.dz, call.y = (
@@ -119,7 +122,7 @@ def forward_and_backward(
     )
     call.mean, call.var = mean, var
     for place in (0, count - 1):  # a gradient of 1 for z at both ends
-        ctypes.c_uint16.from_address(call.dz + place * ITEM).value = 0x3F80
+        ctypes.c_uint16.from_address(call.dz.data + place * ITEM).value = 0x3F80
     call.dskip = sparse.tensor("dskip", size, layout, False)
     call.dbranch[0] = sparse.tensor("dbranch", size, layout, False)
     if low:

@@ -255,3 +255,11 @@ def test_an_output_in_no_loss(kernels, variant, missing):
 def test_empty_tensors_launch_nothing(kernels, size):
     tensors = Tensors(Case("residual", (8,), size, norm="evaluation"), kernels)
     assert tensors.forward(Machine()).launches == 0
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_a_tensor_without_channels_is_there_all_the_same(kernels, layout, variant):
+    """It has no address, as an absent one; the ops refuse it before it gets here."""
+    case = Case("concat", (8, 8), (2, 8, 16), low=0, layout=layout)
+    assert check(kernels, case, Machine(variant, CLUSTER_GPU))

@@ -25,6 +25,10 @@ NORM = (V, V, V, V)
 RESIDUAL = {
     "x 3-D": ((t(C, H, W), [X], V), r"x must be 4-D \(N, C, H, W\), got shape \(8, 4, 6\)"),
     "x integer": ((X.long(), [X.long()], V), "x must be float32, .* bfloat16, got int64"),
+    "no channel": (
+        (t(N, 0, H, W), [t(N, 0, H, W)], None),
+        r"x must have at least one channel, got shape \(2, 0, 4, 6\)",
+    ),
     "no branch": ((X, [], V), "branches must be 1 to 4 tensors, got 0"),
     "five branches": ((X, [t(N, 1, H, W)] * 5, V), "branches must be 1 to 4 tensors, got 5"),
     "branch size": (
@@ -76,6 +80,10 @@ MERGE = {
     "low channels": (
         (X, t(N, 4, 2, 3), V, "add"),
         "low must have the 8 channels of skip in mode 'add', got 4",
+    ),
+    "no channel of low": (
+        (X, t(N, 0, 2, 3), V, "concat"),
+        r"low must have at least one channel, got shape \(2, 0, 2, 3\)",
     ),
     "low dtype": (
         (X, t(N, C, 2, 3).double(), V, "concat"),
@@ -199,7 +207,7 @@ def test_backward_ops_directly(door):
         direct.bn_relu_backward(X, X, t(2), V, V, V, True, 1e-5, True, [True] * 3)
     with pytest.raises(ValueError, match="channels must be the channels of skip"):
         direct.skip_merge_backward(X, X, V, 9, "concat", [], [True, False, True, True])
-    with pytest.raises(ValueError, match="split must be channel counts, got -1"):
+    with pytest.raises(ValueError, match="split must be counts from 1 to 8 channels, got 9"):
         direct.gated_residual_backward(X, X, V, [C + 1, -1], [True] * 3)
     with pytest.raises(ValueError, match=r"dy must have the shape of y, \(2, 8, 4, 6\), got"):
         direct.gated_residual_bn_relu_backward(

@@ -7,8 +7,10 @@ from typing import Any
 import pytest
 
 from softgate_ext.page.guard import SMALL, Guard
+from softgate_ext.page.uploads import visitor
 
 MOST = 1000
+COOKIE = b"other=1; softgate=" + b"0" * 32
 
 
 async def framework(scope: Any, receive: Any, send: Any) -> None:
@@ -26,6 +28,7 @@ def ask(
     body: tuple[bytes, ...] = (),
     declared: int | None = None,
     app: Any = framework,
+    cookie: bytes = COOKIE,
 ) -> tuple[int, dict[bytes, bytes], bytes]:
     """Status, headers and body of the answer to a request that comes in pieces."""
     pieces = [
@@ -33,7 +36,8 @@ def ask(
         for i, piece in enumerate(body)
     ] or [{"type": "http.request", "body": b"", "more_body": False}]
     sent: list[Any] = []
-    headers = [] if declared is None else [(b"content-length", str(declared).encode())]
+    headers = [(b"cookie", cookie)]
+    headers += [] if declared is None else [(b"content-length", str(declared).encode())]
     scope = {"type": "http", "method": method, "path": path, "headers": headers}
 
     async def receive() -> Any:
@@ -83,24 +87,43 @@ def test_everything_else_is_not_found(tmp_path: Path, method: str, path: str) ->
     assert b"content-security-policy" in headers
 
 
-def test_files_of_one_folder(tmp_path: Path) -> None:
-    files = tmp_path / "files"
-    files.mkdir()
-    (tmp_path / "secret").write_text("secret")
-    (files / "link").symlink_to(tmp_path / "secret")
-    assert ask(files, "GET", f"/gradio_api/file={files}/a/b.png")[0] == 200
+def test_a_visitor_is_known_from_the_first_answer_on(tmp_path: Path) -> None:
+    assert b"set-cookie" not in ask(tmp_path, "GET", "/")[1]
+    for other in (b"", b"softgate=short", b"softgate=" + b"Z" * 32, b"xsoftgate=" + b"0" * 32):
+        made = ask(tmp_path, "GET", "/", cookie=other)[1][b"set-cookie"]
+        assert made.endswith(b"; Path=/; HttpOnly; SameSite=Lax")
+        assert visitor({b"cookie": made.split(b";")[0]}) is not None
+
+
+def test_files_of_one_visitor(tmp_path: Path) -> None:
+    files, who = tmp_path / "files", visitor({b"cookie": COOKIE})
+    assert who is not None
+    mine, others = files / who / "a" / "b.png", files / ("f" * 32) / "a" / "b.png"
+    for file in (mine, others, tmp_path / "secret", files / "gates.png", files / "other.png"):
+        file.parent.mkdir(exist_ok=True, parents=True)
+        file.write_text("secret")
+    (files / who / "link").symlink_to(tmp_path / "secret")
+    assert ask(files, "GET", f"/gradio_api/file={mine}")[0] == 200
+    assert ask(files, "GET", f"/gradio_api/file={files}/gates.png")[0] == 200
+    assert ask(files, "GET", f"/gradio_api/file={mine}", cookie=b"")[0] == 404
     for path in (
+        others,
+        files / "other.png",
+        files / who,
+        files / who / "absent.png",
+        files / who / "link",
+        f"{files}/{who}/a/../a/b.png",
+        f"{files}/{who}//a/b.png",
+        f"{mine}/",
         tmp_path / "secret",
-        files / ".." / "secret",
-        files / "link",
         f"{files}2/b.png",
         "/etc/passwd",
         "etc/passwd",
         "",
         ".",
         "http://127.0.0.1/",
-        f"file://{files}/b.png",
-        f"{files}/\0",
+        f"file://{mine}",
+        f"{mine}\0",
     ):
         assert ask(files, "GET", f"/gradio_api/file={path}")[0] == 404, path
 
@@ -115,7 +138,7 @@ def test_bodies_end_where_they_are_too_large(tmp_path: Path) -> None:
         ((bytes(most // 2),) * 3, None, 413),  # never said
         ((bytes(most // 2),) * 3, 5, 413),  # said wrong
     ):
-        status, _, words = ask(tmp_path, "POST", "/gradio_api/upload", body, declared)
+        status, _, words = ask(tmp_path, "POST", "/gradio_api/reset", body, declared)
         assert status == expected
         if status == 413:
             assert words == b"The file is too large; give up to 0.001 megabytes."
@@ -137,7 +160,7 @@ ASKED = b'{"data": [null], "fn_index": 0, "session_hash": "s", "event_data": nul
     ("body", "expected"),
     [
         (ASKED, 200),
-        (ASKED.replace(b"null]", b'{"path": "/a", "meta": {"_type": "gradio.FileData"}}]'), 200),
+        (ASKED.replace(b"null]", b'{"path": "/a", "meta": {"_type": "gradio.FileData"}}]'), 400),
         (ASKED.replace(b"null]", b'{"path": 5, "meta": {"_type": "gradio.FileData"}}]'), 400),
         (ASKED.replace(b"null]", b'{"path": "/a"}]'), 400),
         (ASKED.replace(b"[null]", b"[null, null]"), 400),
@@ -182,7 +205,7 @@ def test_who_has_gone_is_not_in_the_log(tmp_path: Path, caplog: pytest.LogCaptur
         await receive()
         raise ConnectionError
 
-    ask(tmp_path, "POST", "/gradio_api/upload", (b"half",), app=failing)
+    ask(tmp_path, "POST", "/gradio_api/reset", (b"half",), app=failing)
     assert caplog.records == []
 
 
