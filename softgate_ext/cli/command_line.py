@@ -63,32 +63,31 @@ def _given(command: str, kind: type, fields: Sequence[Field], words: Sequence[st
     """The values that the words give, by the names of their fields."""
     parser = _parser(command, kind, fields)
     flags = [flag for one in fields if not one.positional for flag in _flags(one)]
-    for word in words:
+    for word in takewhile("--".__ne__, words):
         if word.startswith("--") and word.partition("=")[0] not in [*flags, "--help"]:
             close = difflib.get_close_matches(word, flags, 1, cutoff=0.75)
             guess = f" (did you mean {close[0]}?)" if close else ""
             raise InputError(f"argument: got {word}, which softgate {command} does not take{guess}")
     try:
         found, surplus = parser.parse_known_intermixed_args(words)
-    except argparse.ArgumentError as error:  # too few words for an option
-        (option,) = (f for f in fields if f.flag == error.argument_name)
-        raise InputError(_refusal(option, _words_after(option.flag, words))) from None
+    except argparse.ArgumentError as error:  # too few words for an option, or one too many
+        names = str(error.argument_name).split("/")
+        given = [word for name in names for word in _words_after(name, words)]
+        takes = next((one.takes for one in fields if one.flag in names), "no word")
+        raise InputError(f"{names[0]}: got {' '.join(given) or 'none'}; takes {takes}") from None
     if surplus:
         raise InputError(f"argument: got {surplus[0]}, which softgate {command} does not take")
-    given = {}
+    values = {}
     for one in fields:
         value = getattr(found, one.name, None)
         if value is None or (one.positional and value == []):
             continue
         try:
-            given[one.name] = value if isinstance(value, bool) else one.convert(value)
+            values[one.name] = value if isinstance(value, bool) else one.convert(value)
         except (ValueError, LookupError):
-            raise InputError(_refusal(one, [value] if isinstance(value, str) else value)) from None
-    return given
-
-
-def _refusal(field: Field, words: Sequence[str]) -> str:
-    return f"{field.flag}: got {' '.join(words) or 'none'}; takes {field.takes}"
+            got = value if isinstance(value, str) else " ".join(value)
+            raise InputError(f"{one.flag}: got {got or 'none'}; takes {one.takes}") from None
+    return values
 
 
 def _words_after(flag: str, words: Sequence[str]) -> Sequence[str]:

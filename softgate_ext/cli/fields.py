@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from softgate_ext.runs.options import Alone
 
-_PLAIN: dict[Any, str] = {Path: "PATH", str: "STR", int: "INT", float: "FLOAT"}
+_PLAIN: dict[Any, str] = {Path: "PATH", str: "STR", int: "INT", float: "FLOAT", bool: "no word"}
 
 
 @dataclass(frozen=True)

@@ -35,6 +35,13 @@ REFUSED = {
     TRAIN + "--schedule linear": "--schedule: got linear; takes cosine, paper or step",
     TRAIN + "--epoch 3": "argument: got --epoch, which softgate train does not take (did you mean "
     "--epochs?)",
+    TRAIN + "--resume=yes": "--resume: got yes; takes no word; softgate train --help says more",
+    TRAIN + "--no-plots=1": "--plots: got 1; takes no word; softgate train --help says more",
+    TRAIN + "--help=1": "-h: got 1; takes no word; softgate train --help says more",
+    TRAIN + "-x": "argument: got -x, which softgate train does not take;",
+    TRAIN + "--lr=": "--lr: got none; takes FLOAT;",
+    TRAIN + "--lr --epochs 3": "--lr: got none; takes FLOAT;",
+    "predict run --out o": "images: got none; takes STR; softgate predict --help says more",
     TRAIN
     + "--model-options width": "--model-options: got width; takes pairs of a name and a value",
     "evaluate run data --box=1": "argument: got --box=1, which softgate evaluate does not take",
@@ -90,6 +97,7 @@ def test_options_may_stand_anywhere(words: Sequence[str]) -> None:
 
 
 def test_what_words_stand_for() -> None:
+    assert parse(["predict", "--out=o", "run", "--", "-a.jpg"]).images == ("-a.jpg",)
     told = parse(shlex.split("data check people --sheet None"))
     assert told == DataCheckConfig(Path("people"), sheet=None)
     told = parse(shlex.split("evaluate --reference a.npz --no-flip-test --scales 1 0.5 --json"))
