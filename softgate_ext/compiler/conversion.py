@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch._dynamo import OptimizedModule
 from torch._dynamo.utils import counters
 from torch.fx import GraphModule
@@ -82,7 +82,8 @@ def explain(model: nn.Module, *inputs: Any, **keywords: Any) -> Report:
 
     before = Counter(counters["graph_break"])
     twin, (inputs, keywords) = copy.deepcopy((model, (inputs, keywords)))
-    devices = {t.device for t in pytree.tree_leaves((inputs, keywords)) if hasattr(t, "device")}
+    given = [*pytree.tree_leaves((inputs, keywords)), *twin.parameters()]
+    devices = {t.device for t in given if isinstance(t, Tensor)}
     with torch.random.fork_rng([d for d in devices if d.type == "cuda"]):
         torch.compile(twin, backend=backend, **_ISOLATED)(*inputs, **keywords)
     reasons = Counter(counters["graph_break"]) - before

@@ -49,24 +49,18 @@ def softgate(
     if not isinstance(then, str | None) or then == "softgate":
         raise InputError(f"options['then'] must be the name of another backend, got {then!r}")
     rewrite(graph, Report())
-    return (
-        run_by_itself(graph) if then is None else _handed_on(graph, example_inputs, then, options)
-    )
+    if then is None:
+        return run_by_itself(graph)
+    if then == "inductor":
+        return torch._inductor.compile(graph, example_inputs, options=options)
+    further = {"options": options} if options else {}
+    return torch._dynamo.lookup_backend(then)(graph, example_inputs, **further)
 
 
 def run_by_itself(graph: GraphModule) -> Compiled:
     """The graph as it is, step by step."""
     _checkpoint_for_real(graph)
     return graph.forward
-
-
-def _handed_on(
-    graph: GraphModule, inputs: list[Any], then: str, options: dict[str, Any]
-) -> Compiled:
-    if then == "inductor":
-        return torch._inductor.compile(graph, inputs, options=options)
-    further = {"options": options} if options else {}
-    return torch._dynamo.lookup_backend(then)(graph, inputs, **further)
 
 
 def _checkpoint_for_real(graph: GraphModule) -> None:
@@ -83,8 +77,8 @@ def _checkpointed(body: GraphModule, *args: Any, **options: Any) -> Any:
     options["use_reentrant"] = False
     if (contexts := body.meta.get("_checkpoint_context_fn")) is not None:
         options["context_fn"] = contexts
-    # Buffers are written, so that they may not be saved; by the rest the generators are found whose
-    # state is.
+    # What is handed over is saved, which nothing that is written may be, as buffers are; and it says
+    # of which devices the random numbers are to be drawn again.
     saved = [i for i, a in enumerate(args) if isinstance(a, Tensor) and a.requires_grad]
     kept = [None if i in saved else a for i, a in enumerate(args)]
 

@@ -2,7 +2,6 @@
 
 import operator
 from collections.abc import Callable, Hashable
-from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -154,8 +153,7 @@ class Rewriter:
             if not self.memory.is_lost(first, node):
                 return "the in-place addition writes into a tensor that is used elsewhere"
         # The op reads at the sum what the parts that it takes the place of read before.
-        operands = [*found.activations, found.alpha]
-        if not all(self.memory.unwritten(operands, part, node) for part in found.absorbed):
+        if not all(self.memory.unwritten(found.operands, part, node) for part in found.absorbed):
             return "what is summed is changed in place before the sum"
         if not self.memory.in_one_state([*found.absorbed, node]):
             return "what is summed is computed under another gradient mode or autocast"
@@ -165,17 +163,17 @@ class Rewriter:
         self, op: Callable[..., Any], inputs: Any, options: dict[str, Any], replaced: list[Node]
     ) -> str | None:
         """Why the op cannot take the place of these nodes: it is asked with their fake tensors."""
+        originals = [nodes.value(node) for node in replaced]
+        given = inputs.operands if isinstance(inputs, Sum) else inputs
+        read = [nodes.value(v) for v in (*given, *options.values()) if isinstance(v, Node)]
+        if not all(type_is_plain(t) for t in (*read, *originals) if isinstance(t, Tensor)):
+            return "a tensor is of a class of its own, or seen by a transform of torch.func"
         args, options = _arguments(inputs, options, _flat)
         args, options = pytree.tree_map_only(Node, nodes.value, (args, options))
-        tensors = [t for t in pytree.tree_leaves((args, options)) if isinstance(t, Tensor)]
-        originals = [nodes.value(node) for node in replaced]
-        if not all(map(type_is_plain, (*tensors, *originals))):
-            return "a tensor is of a class of its own, or seen by a transform of torch.func"
         if len({t.dtype for t in pytree.tree_leaves(args)}) > 1:
             return "the tensors are of several dtypes"
-        mode = _fake_mode(tensors[0])
         try:
-            with mode, torch.enable_grad() if torch.is_grad_enabled() else nullcontext():
+            with _fake_mode(originals[0]), torch.enable_grad():
                 results = op(*args, **options)
         except (InputError, RuntimeError) as error:  # as where a size depends on values
             return str(error).splitlines()[0]

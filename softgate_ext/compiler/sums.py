@@ -35,10 +35,10 @@ class Sum:
     absorbed: list[Node] = field(default_factory=list)
 
     @property
-    def activations(self) -> list[Node]:
-        """The tensors that the sum reads, without the gate."""
+    def operands(self) -> list[Node | None]:
+        """What the sum reads."""
         first, second = self.inputs
-        return [first, *(second if isinstance(second, list) else [second])]
+        return [first, *(second if isinstance(second, list) else [second]), self.alpha]
 
 
 def find(node: Node) -> Sum | str | None:

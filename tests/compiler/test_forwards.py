@@ -10,6 +10,7 @@ from comparison import Block, C, Fusions, X, blocks, check, compare, modes
 from torch import Tensor, nn
 from torch._subclasses import FakeTensorMode
 from torch.nn import functional as F
+from torch.testing._internal.two_tensor import TwoTensor
 from torch.utils.checkpoint import checkpoint
 
 from softgate_ext import convert
@@ -200,6 +201,14 @@ def test_tensors_of_a_gpu(fusions: Fusions):
     with FakeTensorMode(), torch.device("cuda"):
         out = convert(Block())(torch.empty(2, C, 8, 8))
     assert out.device.type == "cuda" and fusions.count == 2
+
+
+def test_tensors_of_another_class(fusions: Fusions):
+    """They are left to what their class makes of PyTorch's own functions."""
+    model = nn.Sequential(nn.Conv2d(C, C, 1), nn.BatchNorm2d(C), nn.ReLU()).double()
+    original, x = copy.deepcopy(model), TwoTensor(X, X.flip(0))
+    torch.testing.assert_close(convert(model)(x).b, original(x).b)
+    assert not fusions.count and "a class of its own" in fusions.report.left[0].reason
 
 
 def test_inference_mode(fusions: Fusions):
