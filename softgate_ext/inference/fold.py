@@ -140,9 +140,9 @@ def _convert_weights(
         for value in (*module.parameters(recurse=False), *module.buffers(recurse=False)):
             if not value.is_floating_point():
                 continue
-            to = value.dtype if dtype is None else dtype
-            if wide:
-                to = torch.promote_types(to, torch.float32)
+            to = value.dtype
+            if dtype is not None:
+                to = torch.promote_types(dtype, torch.float32) if wide else dtype
             value.data = value.data.to(dtype=to, memory_format=_layout(value, channels_last))
 
 

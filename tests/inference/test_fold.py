@@ -135,6 +135,15 @@ def test_vectors_stay_wide_beside_half_activations():
         assert value.dtype == (torch.bfloat16 if id(value) in halves else torch.float32), name
 
 
+def test_without_a_dtype_all_stay_what_they_are():
+    model, x = build("hybrid").bfloat16(), images(1, 3, 32, 32)
+    for channels_last in (False, True):
+        folded = fold(model, None, channels_last)
+        assert folded.network.stem.block1.alpha.dtype == torch.bfloat16
+        assert folded.network.stem.conv.weight.dtype == torch.bfloat16
+        assert furthest(results(folded, x), results(model, x)) < 0.05
+
+
 def test_it_moves_between_dtypes_as_any_module():
     model, x = build("hybrid"), images(2, 3, 32, 32)
     wanted = results(model, x)

@@ -169,6 +169,13 @@ def test_a_forward_replaced_in_its_class_is_left(monkeypatch):
     assert isinstance(fold(net).network.stem.block1.bn2, nn.BatchNorm2d)
 
 
+def test_a_compiled_model_is_folded_as_the_module_that_it_is():
+    block = gated()
+    wanted = results(block, X)
+    block.compile(backend=lambda *_: pytest.fail("a folded network is compiled by itself"))
+    assert furthest(results(fold(block), X), wanted) < 1e-5
+
+
 def test_a_model_that_cannot_be_copied_is_said():
     block = gated()
     weight_norm(block.conv1)
