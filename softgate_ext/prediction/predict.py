@@ -23,7 +23,6 @@ from softgate_ext.inference.interrupts import ctrl_c_waits
 from softgate_ext.pose.draw import draw_pose
 from softgate_ext.pose.skeleton import Skeleton
 from softgate_ext.prediction.person import Person
-from softgate_ext.prediction.predict_arguments import check, check_folders
 from softgate_ext.prediction.predict_config import PredictConfig
 from softgate_ext.prediction.predictor import Boxes, Located, PosePredictor
 from softgate_ext.prediction.sources import BoxList, Source, find_sources
@@ -49,7 +48,7 @@ def predict(config: PredictConfig, tell: Callable[[str], None] = lambda sentence
         InputError: an option, the run, the list of boxes or the output folder cannot be used, or
             a file to write is one of those to read.
     """
-    check(config)
+    config.check()
     sources = find_sources(config.images)
     batch = _Batch(config, sources, tell)
     started = time.perf_counter()
@@ -85,7 +84,7 @@ class _Batch:
                 config.out / f"{source.stem}{suffix}", self.targets.values()
             )
         self._keep_inputs()
-        check_folders(config)
+        config.check_folders()
         self.predictor = PosePredictor.from_pretrained(
             config.run,
             config.weights,

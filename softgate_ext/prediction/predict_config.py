@@ -1,10 +1,13 @@
-"""What `softgate predict` is told: a dataclass that is the command line."""
+"""What `softgate predict` is told, a dataclass that is the command line, and whether it goes together."""
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
-from softgate_ext.runs.options import Amp, Device, Positional
+from softgate_ext.errors import InputError
+from softgate_ext.files.folders import check_folder
+from softgate_ext.runs.options import Amp, Device, Positional, require
 
 Output = Literal["overlay", "json", "csv"]
 
@@ -44,3 +47,39 @@ class PredictConfig:
     """`auto` (CUDA where there is one), `cpu`, `cuda` or `cuda:N`."""
     amp: Amp = "off"
     """`bf16` autocast of convolutions; `auto` uses it where the device multiplies it natively."""
+
+    def check(self) -> None:
+        """Looks at everything that can be told from the arguments alone.
+
+        Raises:
+            InputError: they do not go together, or one is out of range.
+        """
+        if sum((self.box is not None, self.boxes is not None, self.detect)) > 1:
+            raise InputError("box, boxes and detect: got more than one; give one of them")
+        for name in ("batch_size", "max_frames"):
+            value = getattr(self, name)
+            require(self, name, value is None or value >= 1, "at least 1")
+        require(self, "min_score", math.isfinite(self.min_score), "a finite number")
+        kinds = get_args(Output)
+        known = bool(self.outputs) and set(self.outputs) <= set(kinds)
+        if not known:
+            got = " ".join(self.outputs) or "none"
+            raise InputError(f"outputs: got {got}; takes one or more of {', '.join(kinds)}")
+        if self.detect_score != type(self).detect_score and not self.detect:
+            raise InputError(
+                f"detect_score: got {self.detect_score:g} without detect, which alone looks at it; "
+                "give both, or neither"
+            )
+        check_folder(self.out)
+
+    def check_folders(self) -> None:
+        """Raises InputError where drawings would lie among the pictures of a folder that is read.
+
+        The next prediction of that folder would take them for pictures.
+        """
+        for word in self.images:
+            if Path(word).is_dir() and Path(word).resolve() == self.out.resolve():
+                raise InputError(
+                    f"out: got {self.out}, whose pictures are read; takes another folder, such as "
+                    f"{self.out / 'poses'}"
+                )
