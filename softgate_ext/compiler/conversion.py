@@ -81,7 +81,8 @@ def explain(model: nn.Module, *inputs: Any, **keywords: Any) -> Report:
         return run_by_itself(graph)
 
     before = Counter(counters["graph_break"])
-    twin, (inputs, keywords) = copy.deepcopy((model, (inputs, keywords)))
+    twin = copy.deepcopy(model)
+    inputs, keywords = pytree.tree_map_only(Tensor, _copied, (inputs, keywords))
     given = [*pytree.tree_leaves((inputs, keywords)), *twin.parameters()]
     devices = {t.device for t in given if isinstance(t, Tensor)}
     with torch.random.fork_rng([d for d in devices if d.type == "cuda"]):
@@ -90,6 +91,10 @@ def explain(model: nn.Module, *inputs: Any, **keywords: Any) -> Report:
     report.breaks += [reason.strip().splitlines()[0] for reason in reasons]
     print(report)
     return report
+
+
+def _copied(t: Tensor) -> Tensor:
+    return t.detach().clone().requires_grad_(t.requires_grad)
 
 
 def _check(model: Any) -> None:

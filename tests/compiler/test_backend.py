@@ -177,6 +177,11 @@ def test_explain(capsys):
     torch.testing.assert_close(x, X, rtol=0, atol=0)
 
 
+def test_explain_takes_what_another_module_returns():
+    features = nn.Conv2d(C, C, 1).double()(X)
+    assert len(explain(Block().double(), features).fused) == 2 and features.grad_fn is not None
+
+
 def test_explain_asks_for_a_model():
     with pytest.raises(InputError, match="model must be a torch.nn.Module, got int"):
         explain(3)  # type: ignore[arg-type]

@@ -142,7 +142,13 @@ def _scale_under_no_grad(m: Chain, x: Tensor) -> Tensor:
     return m.bn(m.a(x) + scaled)
 
 
+def _weight_after_the_sum(m: Chain, x: Tensor) -> Tensor:
+    y = m.a(x) + x
+    return F.relu(F.batch_norm(y, None, None, m.bn.weight * 2, m.bn.bias, training=True))
+
+
 LEFT = {
+    "weight after the sum": (_weight_after_the_sum, "computed after the sum"),
     "add alpha": (lambda m, x: m.bn(torch.add(m.a(x), x, alpha=2)), "alpha other than 1"),
     "number": (lambda m, x: m.bn(m.a(x) + 1), "a number"),
     "changed between": (_changed_between, "changed in place"),
@@ -187,3 +193,11 @@ def test_layouts(form, fusions: Fusions):
     converted = check(model, X.contiguous(memory_format=form))
     out = converted(X.contiguous(memory_format=form))
     assert out.is_contiguous(memory_format=form) and fusions.count
+
+
+def test_a_sum_of_two_layouts_keeps_the_one_it_has(fusions: Fusions):
+    """Of the first summand; the op's would be that of the one with the gate."""
+    form = torch.channels_last
+    model = Chain(lambda m, x: m.a(x.contiguous(memory_format=form)) + m.gamma * x).double()
+    assert check(model)(X).is_contiguous(memory_format=form)
+    assert not fusions.count and "layout" in fusions.report.left[0].reason
