@@ -115,7 +115,7 @@ class Node : public Function<Node> {
     const size_t first = count - outputs - (normed ? 2 : 0);
     const Memory m(*f, a);
     const OptionalTensor alpha = a.given(Role::alpha);
-    variable_list saved(kSaved);
+    variable_list saved(normed ? kSaved : kMean);
     if (normed) {
       const bool training = m.training;
       saved[kY] = summed ? (*stack)[first].toTensor() : a.tensor(Role::x);
@@ -164,7 +164,9 @@ class Node : public Function<Node> {
     for (size_t k = 0; k < kinds; ++k) needs.push_back(wanted[k] && !(shared && k == 1));
     Stack stack;
     stack.reserve(kRoles);
-    for (const Role role : op.signature.roles()) stack.push_back(argument(role, m, saved, dy, dz, needs));
+    for (const Role role : op.signature.roles()) {
+      stack.push_back(argument(role, m, saved, dy, dz, needs));
+    }
     op.handle.callBoxed(stack);
 
     const at::ArrayRef<IValue> made = stack.back().toListRef();
@@ -179,7 +181,7 @@ class Node : public Function<Node> {
   }
 
  private:
-  enum { kY, kX, kAlpha, kMean, kVar, kWeight, kBias, kSaved };
+  enum { kY, kX, kAlpha, kMean, kVar, kWeight, kBias, kSaved };  // from kMean on: of a norm
   static constexpr size_t kConstants = 2;  // arguments of forward behind the tensors
 
   static bool has(Role role, const variable_list& saved) {

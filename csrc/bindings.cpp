@@ -20,7 +20,7 @@ namespace py = pybind11;
 namespace softgate {
 namespace {
 
-// An op of softgate_ext/ops/schema.py, by its name: for the dispatcher, and as a function of the module.
+// An op of softgate_ext/ops/schema.py, by its name: for the dispatcher, and as a function here.
 void serve(py::module_& m, const std::string& name) {
   static torch::Library library(torch::Library::IMPL, "softgate", std::nullopt, __FILE__, __LINE__);
   const auto op = c10::Dispatcher::singleton().findSchemaOrThrow(("softgate::" + name).c_str(), "");
@@ -35,7 +35,8 @@ void serve(py::module_& m, const std::string& name) {
   with_key(c10::DispatchKey::CUDA, kernel());
 #endif
   with_key(c10::DispatchKey::Autograd, autograd_of(name));
-  m.def(name.c_str(), [op, direct = Kernel(op.schema())](const py::args& args, const py::kwargs& named) {
+  const auto door = [op, direct = Kernel(op.schema())](const py::args& args,
+                                                       const py::kwargs& named) {
     auto stack = torch::jit::createStackForSchema(op.schema(), args, named, std::nullopt);
     {
       const py::gil_scoped_release released;
@@ -43,7 +44,8 @@ void serve(py::module_& m, const std::string& name) {
       direct.run(stack);
     }
     return torch::jit::createPyObjectForStack(std::move(stack));
-  });
+  };
+  m.def(name.c_str(), door);
 }
 
 py::dict build_info() {
@@ -63,7 +65,8 @@ py::dict build_info() {
 
 PYBIND11_MODULE(_C, m) {
   m.doc() = "Compiled kernels of softgate_ext; use softgate_ext.ops instead.";
-  InputError::type = py::object(py::module_::import("softgate_ext.errors").attr("InputError")).release().ptr();
+  const py::object input_error = py::module_::import("softgate_ext.errors").attr("InputError");
+  InputError::type = input_error.inc_ref().ptr();
   m.def("build_info", &build_info);
   m.def("serve", [m](const std::string& name) mutable { serve(m, name); });
 #ifdef SOFTGATE_CUDA

@@ -24,80 +24,93 @@ from softgate_ext.ops.schema import (
     layout_of,
 )
 
+_SAVED = ("y", "x", "alpha", "mean", "var", "weight", "bias")
+
 
 class Formula:
-    """Of one forward op; ``ctx.ops`` holds the backward ops that it shall call."""
+    """Of one forward op; ``ctx.ops`` holds the backward ops that it shall call.
+
+    Small tensors are bound by what runs here, so where everything lies is settled beforehand.
+    """
 
     def __init__(self, op: str):
-        self.op, self.takes, self.gives = op, [*TAKES[op]], GIVES[op]
-        self.learnt = differentiable(op)
-        self.places = [self.takes.index(name) for name in self.learnt]
+        takes = [*TAKES[op]]
+        self.inputs = len(takes)
+        self.sums, self.normalises, self.merges = (
+            name in takes for name in ("alpha", "training", "mode")
+        )
+        self.alpha_at = takes.index("alpha") if self.sums else 0
+        self.vectors_at = takes.index("running_mean") if self.normalises else 0
+        constants = [name for name in ("training", "eps", "relu", "mode") if name in takes]
+        self.constants_at = [takes.index(name) for name in constants]
+        # A backward's arguments are picked from these.
+        pool = [*_SAVED, *constants, "split", "channels", "needs", *("d" + g for g in GIVES[op])]
         # Where z takes part in no loss, the op without a norm has the gradients of y.
-        self.without_z = op.removesuffix("_bn_relu")
+        self.whole, self.without_z = (
+            (
+                name + "_backward",
+                [pool.index(role) for role in TAKES[name + "_backward"]],
+                [takes.index(role) for role in differentiable(name)],
+            )
+            for name in (op, op.removesuffix("_bn_relu"))
+        )
 
     def setup(self, ctx: Any, inputs: Sequence[Any], output: Any) -> None:
         """Notes what the backward needs."""
-        given = dict(zip(self.takes, inputs, strict=True))
-        made = dict(zip(self.gives, output if len(self.gives) > 1 else (output,), strict=True))
-        x, alpha = given["x"], given.get("alpha")
+        x, skip, alpha, y = inputs[0], None, None, None
+        vectors: Sequence[Tensor | None] = (None,) * 4
         ctx.set_materialize_grads(False)
         ctx.layout = layout_of(x)
-        kept = dict.fromkeys(_SAVED)
-        kept["alpha"] = alpha
-        if alpha is not None and alpha.requires_grad:
-            kept["x"] = x
-        ctx.constants = {k: given[k] for k in _CONSTANTS if k in given}
-        if "branches" in given:
-            ctx.constants["split"] = [b.shape[1] for b in given["branches"]]
-            ctx.constants["channels"] = x.shape[1]
-        if "z" in made:
-            batch = made["mean"], made["var"]
-            ctx.mark_non_differentiable(*(t for t in batch if t is not None))
-            # Saved as they are, so that a later update of running ones is noticed.
-            running = given["running_mean"], given["running_var"]
-            kept["mean"], kept["var"] = batch if given["training"] else running
-            kept["y"] = made.get("y", x)
-            kept["weight"], kept["bias"] = given["weight"], given["bias"]
-        ctx.save_for_backward(*kept.values())
+        ctx.constants = [inputs[i] for i in self.constants_at]
+        if self.sums:
+            alpha = inputs[self.alpha_at]
+            skip = x if alpha is not None and alpha.requires_grad else None
+            split = [b.shape[1] for b in inputs[1]]
+            ctx.constants += split, x.shape[1] if self.merges else None
+        else:
+            ctx.constants += (), None
+        if self.normalises:
+            y, batch = output[0] if self.sums else x, output[-2:]
+            if batch[0] is not None:
+                ctx.mark_non_differentiable(*batch)
+            # Running statistics are saved as they are, so that a later update of them is noticed.
+            vectors = inputs[self.vectors_at : self.vectors_at + 4]
+            if ctx.constants[0]:  # training
+                vectors = (*batch, *vectors[2:])
+        ctx.save_for_backward(y, skip, alpha, *vectors)
 
     def backward(self, ctx: Any, needs: Sequence[Any], *gradients: Tensor | None) -> tuple:
         """One entry per input, branches as a list, as ``needs`` has them."""
-        split = ctx.constants.get("split", ())
-        entries: list[Any] = [None] * len(self.takes)
-        if "branches" in self.takes:
+        constants, layout = ctx.constants, ctx.layout
+        split = constants[-2]
+        entries: list[Any] = [None] * self.inputs
+        if self.sums:
             entries[1] = [None] * len(split)
-        given = {**ctx.constants, **dict(zip(_SAVED, ctx.saved_tensors, strict=True))}
-        for name, gradient in zip(self.gives, gradients, strict=True):
-            if gradient is not None:  # expanded and transposed ones are copied
-                gradient = gradient.contiguous(memory_format=ctx.layout)
-            given["d" + name] = gradient
-        if given.get("dz") is not None:
-            op = self.op
-        elif given.get("dy") is not None:
-            op = self.without_z
-        else:
+        dz = gradients[1 if self.sums else 0] if self.normalises else None
+        if dz is None and (not self.sums or gradients[0] is None):
             return tuple(entries)
-        learnt = differentiable(op)
-        wanted = [_any(needs[i]) for _, i in zip(learnt, self.places, strict=False)]
+        op, arguments, places = self.whole if dz is not None else self.without_z
+        saved = ctx.saved_tensors
+        wanted = [needs[i] for i in places]
+        if self.sums and isinstance(wanted[1], Sequence):
+            wanted[1] = any(wanted[1])
         # Without a gate x and a lone branch have one gradient: it is written once, as x's.
-        shared = len(split) == 1 and given["alpha"] is None and wanted[0]
-        given["needs"] = [wanted[0], wanted[1] and not shared, *wanted[2:]]
-        arguments = [given[name] for name in TAKES[op + "_backward"]]
-        rest = iter(getattr(ctx.ops, op + "_backward")(*arguments))
-        for name, i, want in zip(learnt, self.places, wanted, strict=False):
-            if name != "branches":
-                entries[i] = next(rest) if want else None
-            elif want:
-                entries[i] = [entries[0]] if shared else [next(rest) for _ in split]
+        shared = len(split) == 1 and saved[2] is None and wanted[0] and wanted[1]
+        written = [wanted[0], False, *wanted[2:]] if shared else wanted
+        pool = [*saved, *constants, written]
+        for g in gradients:  # expanded and transposed ones are copied
+            pool.append(None if g is None else g.contiguous(memory_format=layout))
+        rest = iter(getattr(ctx.ops, op)(*[pool[i] for i in arguments]))
+        for place, want in zip(places, wanted, strict=True):
+            if not want:
+                continue
+            if place != 1 or not self.sums:
+                entries[place] = next(rest)
+            else:
+                entries[1] = [entries[0]] if shared else [next(rest) for _ in split]
         return tuple(entries)
 
 
-def _any(need: Any) -> bool:
-    return any(need) if isinstance(need, Sequence) else bool(need)
-
-
-_SAVED = ("y", "x", "alpha", "mean", "var", "weight", "bias")
-_CONSTANTS = ("training", "eps", "relu", "mode")
 FORMULAS = {op: Formula(op) for op in SCHEMAS if not op.endswith("_backward")}
 
 

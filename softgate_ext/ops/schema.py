@@ -17,6 +17,7 @@ backward op returns the wanted gradients only, as one list in the order of ``nee
 """
 
 from collections.abc import Callable
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -123,6 +124,7 @@ class Call:
         return "alpha" in self.names
 
 
+@cache
 def differentiable(op: str) -> list[str]:
     """The arguments that may want a gradient, in the order of ``needs`` and of a backward's list."""
     return [name for name in TAKES[op.removesuffix("_backward")] if name in _LEARNT]
