@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 from rich.progress import Progress
-from rich.table import Table
+from rich.table import Column, Table
 
 from softgate_ext.commands.data_config import DataCheckConfig
 from softgate_ext.data.formats import DatasetSource, datasets_at
@@ -242,10 +242,10 @@ def tell(findings: Findings, console: Console) -> None:
         ):
             if people[key]:
                 said.append(f"{people[key]} {words}")
-        table = Table(title=f"{name}: {', '.join([*said, *people['notes']])}", title_justify="left")
-        table.add_column("joint")
-        for column in ("labelled", "visible", "outside the picture"):
-            table.add_column(column, justify="right")
+        headings = ("labelled", "visible", "outside the picture")
+        columns = (Column(heading, justify="right") for heading in headings)
+        title = f"{name}: {', '.join([*said, *people['notes']])}"
+        table = Table("joint", *columns, title=title, title_justify="left")
         for joint, counts in people["joints"].items():
             table.add_row(joint.replace("_", " "), *map(str, counts.values()))
         console.print(table)
