@@ -1,7 +1,7 @@
 """The gates of a run: how far each skip connection is open, by block and by depth."""
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -64,12 +64,7 @@ class Gates:
         }
 
 
-_FIGURES: dict[str, Callable[..., Any]] = {
-    "mean": np.mean,
-    "median": np.median,
-    "min": np.min,
-    "max": np.max,
-}
+_FIGURES = {name: getattr(np, name) for name in ("mean", "median", "min", "max")}
 
 
 def gates_of(model: PoseModel, image_size: int) -> list[Gates]:

@@ -253,11 +253,6 @@ def _joints(
         if np.isfinite(at).all():
             joints[int(joint)] = at
             labelled[int(joint)] = True
-            # 0, '0', 1, '1', an empty array, or no such field
-            visible[int(joint)] = _flag(point) != 0
+            flag = text(point, "is_visible")  # '0', '1', or else 0, 1, an empty array, or no field
+            visible[int(joint)] = flag != "0" if flag else number(point, "is_visible") != 0
     return joints, labelled, visible
-
-
-def _flag(point: Any) -> float:
-    word = text(point, "is_visible")
-    return number(point, "is_visible") if not word else float(word != "0")
