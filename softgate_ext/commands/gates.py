@@ -83,9 +83,8 @@ def gates_of(model: PoseModel, image_size: int) -> list[Gates]:
     ]
 
 
-def by_depth(blocks: Iterable[Gates]) -> list[Gates]:
+def by_depth(blocks: Sequence[Gates]) -> list[Gates]:
     """The gates of all blocks that work at the same resolution, the highest first."""
-    blocks = list(blocks)
     return [
         Gates(
             "all blocks", stride, np.concatenate([b.values for b in blocks if b.stride == stride])

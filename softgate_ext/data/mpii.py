@@ -77,7 +77,10 @@ def read_mpii(root: Path | str, split: MpiiSplit = "train", check_images: bool =
     if split != "unlabelled":
         check_split(split)
     path, images = find_mpii(Path(root))
-    release = _release(path)
+    release = load_variable(path, "RELEASE")
+    if release.dtype.names is None or release.size != 1 or "annolist" not in release.dtype.names:
+        raise InputError(f"RELEASE in {path} must be one struct with a field annolist")
+    release = release.ravel()[0]
     chosen, notes = list(_split(release, split, path)), []
     if len(structs(field(release, "annolist"))) == OFFICIAL_IMAGES and split != "unlabelled":
         absent = sum(len(published_split()[name]) for name in _parts(split)) - len(chosen)
@@ -160,13 +163,6 @@ def published_split() -> dict[str, npt.NDArray[np.int64]]:
         np.load(stream) as arrays,
     ):
         return {name: arrays[name].astype(np.int64) for name in arrays.files}
-
-
-def _release(path: Path) -> Any:
-    release = load_variable(path, "RELEASE")
-    if release.dtype.names is None or release.size != 1 or "annolist" not in release.dtype.names:
-        raise InputError(f"RELEASE in {path} must be one struct with a field annolist")
-    return release.ravel()[0]
 
 
 def _split(release: Any, split: MpiiSplit, path: Path) -> Iterator[AnnotatedPerson]:
