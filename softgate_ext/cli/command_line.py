@@ -36,21 +36,18 @@ def parse(arguments: Sequence[str], kinds: Mapping[str, type]) -> Any:
         raise InputError(_no_command(arguments, kinds))
     words = [_dashes(word) for word in arguments[len(command.split()) :]]
     fields = fields_of(kinds[command])
-    stored = _stored(words) if command == "train" and "--resume" in words else None
     try:
         given = _given(command, kinds[command], fields, words)
-        if stored is not None:
-            return replace(stored, **given)
+        resumes = command == "train" and given.get("resume") and "out" in given
         missing = [one for one in fields if one.default is MISSING and one.name not in given]
-        if missing:
-            names, takes = (" and ".join(getattr(f, what) for f in missing) for what in _SAID)
+        if missing and not resumes:
+            names, takes = (
+                " and ".join(getattr(one, what) for one in missing) for what in ("flag", "takes")
+            )
             raise InputError(f"{names}: got none; takes {takes}")
-        return kinds[command](**given)
     except InputError as error:
         raise InputError(f"{error}; softgate {command} --help says more") from None
-
-
-_SAID = ("flag", "takes")
+    return replace(_stored(given["out"]), **given) if resumes else kinds[command](**given)
 
 
 def _dashes(word: str) -> str:
@@ -95,12 +92,9 @@ def _words_after(flag: str, words: Sequence[str]) -> Sequence[str]:
     for index, word in enumerate(words):
         name, equals, value = word.partition("=")
         if name == flag:
-            given = [value] if equals else list(takewhile(_is_no_option, words[index + 1 :]))
+            after = takewhile(lambda word: not word.startswith("--"), words[index + 1 :])
+            given = [value] if equals else list(after)
     return given
-
-
-def _is_no_option(word: str) -> bool:
-    return not word.startswith("--")
 
 
 def _flags(field: Field) -> list[str]:
@@ -122,10 +116,8 @@ def _parser(command: str, kind: type, fields: Sequence[Field]) -> argparse.Argum
         if one.kind is bool:
             options["action"] = argparse.BooleanOptionalAction
         else:
-            options |= {
-                "nargs": one.count,
-                "metavar": one.flag if one.positional else _metavar(one),
-            }
+            options["nargs"] = one.count
+            options["metavar"] = one.flag if one.positional else _metavar(one)
         parser.add_argument(one.flag, **options)
     return parser
 
@@ -182,14 +174,8 @@ def _overview(kinds: Mapping[str, type], group: str | None) -> None:
     raise SystemExit(0)
 
 
-def _stored(words: Sequence[str]) -> TrainConfig | None:
-    """The training configuration of the run that `--out` names, or None where it names none."""
-    for word, value in zip(words, [*words[1:], ""], strict=True):
-        if word.startswith("--out=") or (word == "--out" and value):
-            out = Path(word.removeprefix("--out=") if "=" in word else value)
-            break
-    else:
-        return None
+def _stored(out: Path) -> TrainConfig:
+    """The training configuration of the run in the folder `out`."""
     path = out / "config.json"
     if not path.is_file():
         raise InputError(

@@ -52,9 +52,8 @@ class Field:
         if self.alone is not None or typing.get_origin(self.kind) is dict:
             return "*"
         if typing.get_origin(self.kind) is tuple:
-            return (
-                "*" if Ellipsis in typing.get_args(self.kind) else len(typing.get_args(self.kind))
-            )
+            arguments = typing.get_args(self.kind)
+            return "*" if Ellipsis in arguments else len(arguments)
         return "?" if self.positional else None
 
     @property
@@ -69,12 +68,9 @@ class Field:
             ValueError: they stand for none.
         """
         several = [words] if isinstance(words, str) else list(words)
-        if self.alone is not None:
-            if not several:
-                return self.alone.value
-            (word,) = several
-            return _convert(self.kind, [word])
-        if self.optional and several == ["None"]:
+        if self.alone is not None and not several:
+            return self.alone.value
+        if self.alone is None and self.optional and several == ["None"]:
             return None
         return _convert(self.kind, several)
 

@@ -82,10 +82,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (MemoryError, RuntimeError) as error:
         if not _out_of_memory(error):
             raise
-        print(
-            "softgate: out of memory: take a smaller --model, --image-size or --batch-size",
-            file=sys.stderr,
-        )
+        complain("out of memory: take a smaller --model, --image-size or --batch-size")
         return WRONG
     except OSError as error:
         if error.filename is None:

@@ -48,12 +48,7 @@ def synthesise(config: SynthConfig) -> None:
     console = Console(stderr=True)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("drawing people", total=config.count)
-        draw_people(
-            config.folder,
-            config.count,
-            config.seed,
-            progress=lambda n: bar.update(task, completed=n),
-        )
+        draw_people(config.folder, config.count, config.seed, progress=lambda _: bar.advance(task))
     print(f"{config.folder}: {config.count} people, the first half to train")
 
 

@@ -2,7 +2,6 @@
 
 import os
 from collections import Counter
-from collections.abc import Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 from rich.progress import Progress
-from rich.table import Table
+from rich.table import Column, Table
 
 from softgate_ext.commands.data_config import DataCheckConfig
 from softgate_ext.data.formats import DatasetSource, datasets_at
@@ -52,10 +51,6 @@ class Findings:
     broken: dict[Path, str] = field(default_factory=dict)
     missing: list[Path] = field(default_factory=list)
 
-    @property
-    def people(self) -> int:
-        return sum(map(len, self.splits.values()))
-
     def problem(self) -> str | None:
         """One sentence, or None where the dataset can be used as it is."""
         if not self.broken:
@@ -74,7 +69,7 @@ class Findings:
             "path": str(self.source.path),
             "format": self.source.format,
             "title": self.source.title,
-            "people": self.people,
+            "people": sum(map(len, self.splits.values())),
             "official_people": OFFICIAL.get(self.source.format),
             "splits": {name: self._split(people) for name, people in self.splits.items()},
             "absent": self.absent,
@@ -87,6 +82,14 @@ class Findings:
 
     def _split(self, people: PoseSet) -> dict[str, Any]:
         pictures = Counter(people.image_paths)
+        unknown = (np.inf, np.inf)
+        extent = np.array([self.sizes.get(path, unknown) for path in people.image_paths])[:, None]
+        inside = ((people.joints >= -0.5) & (people.joints <= extent - 0.5)).all(-1)
+        counted = {
+            "labelled": people.labelled,
+            "visible": people.visible,
+            "outside_picture": people.labelled & ~inside,
+        }
         return {
             "people": len(people),
             "pictures": len(pictures),
@@ -96,21 +99,10 @@ class Findings:
             "torso_boxes": _given(people.torso_boxes),
             "notes": list(people.notes),
             "joints": {
-                name: {
-                    "labelled": int(people.labelled[:, j].sum()),
-                    "visible": int(people.visible[:, j].sum()),
-                    "outside_picture": int(self._outside(people, j).sum()),
-                }
+                name: {key: int(found[:, j].sum()) for key, found in counted.items()}
                 for j, name in enumerate(people.skeleton.joints)
             },
         }
-
-    def _outside(self, people: PoseSet, joint: int) -> np.ndarray:
-        unknown = (np.inf, np.inf)
-        extent = np.array([self.sizes.get(path, unknown) for path in people.image_paths])
-        at = people.joints[:, joint]
-        inside = ((at >= -0.5) & (at <= extent - 0.5)).all(-1)
-        return np.asarray(people.labelled[:, joint] & ~inside)
 
 
 def check_dataset(source: DatasetSource, console: Console) -> Findings:
@@ -130,29 +122,28 @@ def check_dataset(source: DatasetSource, console: Console) -> Findings:
         raise InputError(f"path: {'; '.join(absent.values())}; takes a dataset with people in it")
     findings = Findings(source, splits, absent)
     paths = dict.fromkeys(path for people in splits.values() for path in people.image_paths)
-    for picture, size, reason in _read_all(paths, console):
-        if size is not None:
-            findings.sizes[picture] = size
-        else:
-            findings.broken[picture] = reason
+    bar = Progress(console=console, transient=True, disable=not console.is_terminal)
+    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool, bar:
+        read = bar.track(
+            pool.map(_size_or_fault, paths), len(paths), description="reading pictures"
+        )
+        for picture, result in zip(paths, read, strict=True):
+            if not isinstance(result, str):
+                findings.sizes[picture] = result
+                continue
+            findings.broken[picture] = result
             if not picture.exists():
                 findings.missing.append(picture)
     return findings
 
 
-def _read_all(
-    paths: Collection[Path], console: Console
-) -> Iterator[tuple[Path, tuple[int, int] | None, str]]:
-    def read(path: Path) -> tuple[Path, tuple[int, int] | None, str]:
-        try:
-            height, width = read_image(path).shape[:2]
-        except InputError as error:
-            return path, None, str(error)
-        return path, (width, height), ""
-
-    bar = Progress(console=console, transient=True, disable=not console.is_terminal)
-    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool, bar:
-        yield from bar.track(pool.map(read, paths), len(paths), description="reading pictures")
+def _size_or_fault(path: Path) -> tuple[int, int] | str:
+    """Width and height of a picture that is whole, or what is said of another."""
+    try:
+        height, width = read_image(path).shape[:2]
+    except InputError as error:
+        return str(error)
+    return width, height
 
 
 def drawn_crops(findings: Findings, count: int) -> list[np.ndarray]:
@@ -195,7 +186,9 @@ def check(config: DataCheckConfig, console: Console | None = None) -> None:
             continue
         tell(findings, console)
         found.append(findings.to_json())
-        sheet = _sheet(config.sheet, source, len(sources))
+        sheet = config.sheet
+        if sheet is not None and len(sources) > 1:  # each has a name of its own
+            sheet = sheet.with_stem(f"{sheet.stem}_{source.name}")
         if sheet is not None and findings.sizes:
             write_png(sheet, contact_sheet(drawn_crops(findings, config.people), 6))
             say(console, f"contact sheet: {sheet}")
@@ -207,13 +200,6 @@ def check(config: DataCheckConfig, console: Console | None = None) -> None:
         write_json(config.json, several if len(sources) > 1 else found[0])
     if problems:
         raise InputError("; ".join(problems))
-
-
-def _sheet(sheet: Path | None, source: DatasetSource, datasets: int) -> Path | None:
-    """Where the sheet of a dataset goes; of several, each has a name of its own."""
-    if sheet is None or datasets == 1:
-        return sheet
-    return sheet.with_stem(f"{sheet.stem}_{source.name}")
 
 
 def tell(findings: Findings, console: Console) -> None:
@@ -242,10 +228,10 @@ def tell(findings: Findings, console: Console) -> None:
         ):
             if people[key]:
                 said.append(f"{people[key]} {words}")
-        table = Table(title=f"{name}: {', '.join([*said, *people['notes']])}", title_justify="left")
-        table.add_column("joint")
-        for column in ("labelled", "visible", "outside the picture"):
-            table.add_column(column, justify="right")
+        headings = ("labelled", "visible", "outside the picture")
+        columns = (Column(heading, justify="right") for heading in headings)
+        title = f"{name}: {', '.join([*said, *people['notes']])}"
+        table = Table("joint", *columns, title=title, title_justify="left")
         for joint, counts in people["joints"].items():
             table.add_row(joint.replace("_", " "), *map(str, counts.values()))
         console.print(table)

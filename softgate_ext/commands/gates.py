@@ -1,9 +1,10 @@
 """The gates of a run: how far each skip connection is open, by block and by depth."""
 
 import math
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 from torch import Tensor, nn
 
 from softgate_ext.commands.gates_config import GatesConfig
@@ -63,12 +64,7 @@ class Gates:
         }
 
 
-_FIGURES: dict[str, Callable[..., Any]] = {
-    "mean": np.mean,
-    "median": np.median,
-    "min": np.min,
-    "max": np.max,
-}
+_FIGURES = {name: getattr(np, name) for name in ("mean", "median", "min", "max")}
 
 
 def gates_of(model: PoseModel, image_size: int) -> list[Gates]:
@@ -87,25 +83,23 @@ def gates_of(model: PoseModel, image_size: int) -> list[Gates]:
     ]
 
 
-def by_depth(blocks: Iterable[Gates]) -> list[Gates]:
+def by_depth(blocks: Sequence[Gates]) -> list[Gates]:
     """The gates of all blocks that work at the same resolution, the highest first."""
-    depths: dict[int, list[npt.NDArray[np.float32]]] = defaultdict(list)
-    for block in blocks:
-        depths[block.stride].append(block.values)
     return [
-        Gates("all blocks", stride, np.concatenate(depths[stride])) for stride in sorted(depths)
+        Gates(
+            "all blocks", stride, np.concatenate([b.values for b in blocks if b.stride == stride])
+        )
+        for stride in sorted({block.stride for block in blocks})
     ]
 
 
 def prune(model: PoseModel, eps: float) -> int:
     """Sets the gates of a smaller magnitude than `eps` to exactly 0; returns how many."""
     closed = 0
-    with torch.no_grad():
-        for name, alpha in model.named_parameters():
-            if name.endswith(".alpha"):
-                small = alpha.abs() < eps
-                alpha[small] = 0.0
-                closed += int(small.sum())
+    for alpha in model.gates().values():
+        small = alpha.abs() < eps
+        alpha[small] = 0.0
+        closed += int(small.sum())
     return closed
 
 
@@ -214,15 +208,11 @@ def _prune_run(
     seconds = time_forward({"before": model, "after": pruned}, images)
     total = sum(alpha.numel() for alpha in pruned.gates().values())
     console.print(f"{count} of {total} gates set to 0, |alpha| < {config.prune:g}")
-    table = Table(box=None, padding=(0, 2, 0, 0))
-    table.add_column("")
-    for when in ("before", "after"):
-        table.add_column(when, justify="right")
+    times = (Column(when, justify="right") for when in seconds)
+    table = Table("", *times, box=None, padding=(0, 2, 0, 0))
     if accuracy:
         table.add_row("weighted mean", *(f"{value:.2f}" for value in accuracy.values()))
-    table.add_row(
-        f"ms for {TIMED} images", *(f"{1000 * seconds[key]:.1f}" for key in ("before", "after"))
-    )
+    table.add_row(f"ms for {TIMED} images", *(f"{1000 * time:.1f}" for time in seconds.values()))
     console.print(table)
     console.print(config.out)
     return {
@@ -246,33 +236,23 @@ def _sides(model: nn.Module, names: Iterable[str], image_size: int) -> dict[str,
     """Width of the activations in each block, seen at its first 3x3 convolution."""
     sides: dict[str, int] = {}
 
-    def watch(name: str) -> Any:
-        def hook(module: nn.Module, inputs: Any, output: Tensor) -> None:
-            sides[name] = output.shape[-1]
+    def watch(name: str, module: nn.Module, inputs: Any, output: Tensor) -> None:
+        sides[name] = output.shape[-1]
 
-        return hook
-
-    hooks = []
-    try:
+    with ExitStack() as hooks, torch.inference_mode():
         for name in names:
-            block = model.get_submodule(name)
-            first = next(part for part in block.modules() if isinstance(part, nn.Conv2d))
-            hooks.append(first.register_forward_hook(watch(name)))
-        parameter = next(model.parameters())
-        with torch.inference_mode():
-            model(parameter.new_zeros(1, 3, image_size, image_size))
-    finally:
-        for hook in hooks:
-            hook.remove()
+            parts = model.get_submodule(name).modules()
+            first = next(part for part in parts if isinstance(part, nn.Conv2d))
+            hooks.enter_context(first.register_forward_hook(partial(watch, name)))
+        model(next(model.parameters()).new_zeros(1, 3, image_size, image_size))
     return sides
 
 
 def _table(blocks: Sequence[Gates], depths: Sequence[Gates], eps: float) -> Table:
     # As narrow as a terminal of 80 columns, where a name of a block takes 34.
-    table = Table(box=None, padding=(0, 1, 0, 0))
-    table.add_column("block")
-    for name in ("at", "gates", "median", "min", "max", "closed"):
-        table.add_column(name, justify="right")
+    names = ("at", "gates", "median", "min", "max", "closed")
+    columns = (Column(name, justify="right") for name in names)
+    table = Table("block", *columns, box=None, padding=(0, 1, 0, 0))
     for rows in (blocks, depths):
         for row in rows:
             figures = (f"{_FIGURES[name](row.values):+.3f}" for name in ("median", "min", "max"))

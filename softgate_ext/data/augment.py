@@ -38,20 +38,17 @@ class Augmentation:
 
     def sample(self, rng: np.random.Generator) -> "Change":
         """Draw one change; always the same number of draws, so ranges do not shift each other."""
-        scale, rotation, brightness, contrast, saturation = rng.uniform(-1, 1, 5)
-        balance = rng.uniform(-1, 1, 3)
+        scale, rotation, *strengths = rng.uniform(-1, 1, 5)
+        brightness, contrast, saturation = (1 + self.colour * strength for strength in strengths)
+        balance = 1 + self.colour / 4 * rng.uniform(-1, 1, 3)
+        linear = saturation * np.eye(3) + (1 - saturation) * _GREY  # towards or away from grey
+        linear = brightness * contrast * balance[:, None] * linear
+        colour = np.column_stack([linear, np.full(3, 127.5 * (1 - contrast))])
         return Change(
             magnification=1 + self.scale * scale,
             rotation=self.rotation * rotation,
             flip=bool(rng.random() < self.flip),
-            colour=_colour_affine(
-                1 + self.colour * brightness,
-                1 + self.colour * contrast,
-                1 + self.colour * saturation,
-                1 + self.colour / 4 * balance,
-            )
-            if self.colour
-            else None,
+            colour=colour if self.colour else None,
         )
 
 
@@ -82,11 +79,3 @@ class Change:
         if self.colour is None:
             return image
         return cv2.transform(image, self.colour)  # type: ignore[return-value]
-
-
-def _colour_affine(
-    brightness: float, contrast: float, saturation: float, balance: npt.NDArray[np.float64]
-) -> npt.NDArray[np.float64]:
-    linear = saturation * np.eye(3) + (1 - saturation) * _GREY  # towards or away from grey
-    linear = brightness * contrast * balance[:, None] * linear
-    return np.column_stack([linear, np.full(3, 127.5 * (1 - contrast))])

@@ -5,11 +5,11 @@ import json
 import math
 import os
 import zipfile
-from collections.abc import Callable, Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -105,17 +105,12 @@ class CropCache:
                 self.shapes: npt.NDArray[np.int64] = index["shapes"]
                 self.matrices: Matrix = index["matrices"]
                 self.starts: npt.NDArray[np.int64] = index["starts"]
+            # An empty file cannot be mapped, which is a ValueError.
+            self.pixels = np.memmap(folder / PIXELS, np.uint8, "r")
         except (OSError, ValueError, LookupError, EOFError, zipfile.BadZipFile) as error:
             raise InputError(f"crops in {folder} are not readable ({error})") from None
-        self._open()
         if len(self.pixels) != 3 * self.shapes.prod(1).sum():
             raise InputError(f"crops in {folder} are not whole")
-
-    def _open(self) -> None:
-        try:
-            self.pixels = np.memmap(self.folder / PIXELS, np.uint8, "r")
-        except (OSError, ValueError) as error:  # ValueError: an empty file cannot be mapped
-            raise InputError(f"crops in {self.folder} are not readable ({error})") from None
 
     def __len__(self) -> int:
         return len(self.shapes)
@@ -128,13 +123,9 @@ class CropCache:
             height, width, 3
         ), self.matrices[index]
 
-    # A worker process that is spawned opens the file itself: pickling would copy all of it.
-    def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name != "pixels"}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
-        self._open()
+    # A worker process that is spawned opens the files itself: pickling would copy all of them.
+    def __reduce__(self) -> tuple[type["CropCache"], tuple[Path]]:
+        return CropCache, (self.folder,)
 
 
 def write_crops(
@@ -157,14 +148,16 @@ def write_crops(
         InputError: A picture is missing or damaged.
         OSError: The files cannot be written.
     """
-    together: dict[Path, list[int]] = {}
+    together: defaultdict[Path, list[int]] = defaultdict(list)
     for index, path in enumerate(people.image_paths):
-        together.setdefault(path, []).append(index)
+        together[path].append(index)
+    pictures = list(together.items())
 
     def cut(item: tuple[Path, list[int]]) -> list[tuple[int, Image, Matrix]]:
-        image = read_image(item[0])
+        path, several = item
+        image = read_image(path)
         return [
-            (i, *geometry.cut(image, people.centers[i], float(people.sizes[i]))) for i in item[1]
+            (i, *geometry.cut(image, people.centers[i], float(people.sizes[i]))) for i in several
         ]
 
     shapes = np.zeros((len(people), 2), np.int64)
@@ -172,8 +165,8 @@ def write_crops(
     starts = np.zeros(len(people), np.int64)  # people of one picture need not be neighbours
     done = 0
     with open(folder / PIXELS, "wb") as file, ThreadPoolExecutor(threads) as pool:
-        for block in _blocks(list(together.items()), 32 * threads):  # bounds what is held
-            for found in pool.map(cut, block):
+        for start in range(0, len(pictures), 32 * threads):  # bounds what is held
+            for found in pool.map(cut, pictures[start : start + 32 * threads]):
                 for index, pixels, matrix in found:
                     starts[index] = file.tell()
                     shapes[index], matrices[index] = pixels.shape[:2], matrix
@@ -187,7 +180,3 @@ def write_crops(
         np.savez(file, shapes=shapes, matrices=matrices, starts=starts)
         file.flush()
         os.fsync(file.fileno())
-
-
-def _blocks(items: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
-    return (items[start : start + size] for start in range(0, len(items), size))

@@ -50,22 +50,18 @@ def upright_rgb(image: Image.Image, source: Path | str) -> npt.NDArray[np.uint8]
         InputError: It holds numbers without a known range.
     """
     upright = ImageOps.exif_transpose(image)
-    if upright.mode in ("I", "F") or upright.mode.startswith("I;16"):
-        upright = _to_eight_bits(upright, source)
-    return np.array(upright.convert("RGB"))
-
-
-def _to_eight_bits(image: Image.Image, path: Path | str) -> Image.Image:
-    """Grey of 16 bits as grey of 8 (Pillow's own conversion clips everything above 255)."""
-    values = np.asarray(image)
+    mode = upright.mode
     # Pillow before 11.3 opens 16-bit PNG as mode I.
-    sixteen = image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PNG")
-    if not sixteen:
+    if mode.startswith("I;16") or (mode == "I" and upright.format == "PNG"):
+        # Pillow's own conversion clips everything above 255.
+        values = np.asarray(upright).astype(np.uint32)
+        upright = Image.fromarray(((values + 128) // 257).astype(np.uint8))
+    elif mode in ("I", "F"):
         raise InputError(
-            f"image {path} holds 32-bit numbers of unknown range (mode {image.mode}); "
+            f"image {source} holds 32-bit numbers of unknown range (mode {mode}); "
             "give one of 8 or 16 bits"
         )
-    return Image.fromarray(((values.astype(np.uint32) + 128) // 257).astype(np.uint8))
+    return np.array(upright.convert("RGB"))
 
 
 def image_size(path: Path | str) -> tuple[int, int]:

@@ -49,20 +49,20 @@ def field(struct: Any, name: str) -> npt.NDArray[Any]:
 
 def number(struct: Any, name: str) -> float:
     """A field with one number; NaN where it is absent, empty or neither number nor digits."""
-    value = field(struct, name)
-    while value.dtype == object and value.size == 1:  # a cell around it
-        value = np.asarray(value.item())
-    if value.size == 0:
-        return float("nan")
     try:
-        return float(value.ravel()[0])
-    except (TypeError, ValueError):
+        return float(_uncelled(struct, name)[0])
+    except (IndexError, TypeError, ValueError):
         return float("nan")
 
 
 def text(struct: Any, name: str) -> str:
     """A field with a text; an empty one where it is absent."""
+    value = _uncelled(struct, name)
+    return str(value[0]) if value.size and value.dtype.kind in "US" else ""
+
+
+def _uncelled(struct: Any, name: str) -> npt.NDArray[Any]:
     value = field(struct, name)
-    while value.dtype == object and value.size == 1:
+    while value.dtype == object and value.size == 1:  # a cell around it
         value = np.asarray(value.item())
-    return str(value.ravel()[0]) if value.size and value.dtype.kind in "US" else ""
+    return value.ravel()

@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal
@@ -77,43 +77,64 @@ def read_mpii(root: Path | str, split: MpiiSplit = "train", check_images: bool =
     if split != "unlabelled":
         check_split(split)
     path, images = find_mpii(Path(root))
-    release = _release(path)
+    release = load_variable(path, "RELEASE")
+    if release.dtype.names is None or release.size != 1 or "annolist" not in release.dtype.names:
+        raise InputError(f"RELEASE in {path} must be one struct with a field annolist")
+    release = release.ravel()[0]
     chosen, notes = list(_split(release, split, path)), []
     if len(structs(field(release, "annolist"))) == OFFICIAL_IMAGES and split != "unlabelled":
         absent = sum(len(published_split()[name]) for name in _parts(split)) - len(chosen)
         if absent:
             notes.append(f"{absent} of the published people are not in the file")
-    unplaced = [person for person in chosen if not person.placed]
-    if unplaced:
-        chosen = [person for person in chosen if person.placed]
-        notes.append(f"{len(unplaced)} people without position or scale are left out")
-    if not chosen:
+    return pose_set(chosen, notes, split, path, lambda names: images, check_images)
+
+
+def pose_set(
+    people: Sequence[AnnotatedPerson],
+    notes: Sequence[str],
+    split: str,
+    path: Path,
+    folder_of: Callable[[list[str]], Path],
+    check_images: bool,
+) -> PoseSet:
+    """Those of the people who have a position and a scale, with their crops.
+
+    Args:
+        people: Everybody of the split.
+        notes: What was left out before.
+        split: For the name and messages.
+        path: The annotation file, for messages.
+        folder_of: Finds the folder of the images from their names.
+        check_images: Whether a missing image is an error.
+
+    Raises:
+        InputError: Nobody is left, or an image is missing.
+    """
+    placed = [person for person in people if person.placed]
+    if unplaced := len(people) - len(placed):
+        notes = [*notes, f"{unplaced} people without position or scale are left out"]
+    if not placed:
         raise EmptySplit(f"split {split!r} of {path} is empty", notes=notes)
-    paths = [images / person.image for person in chosen]
+    names = [person.image for person in placed]
+    folder = folder_of(names)
+    paths = [folder / name for name in names]
     if check_images:
         require_images(paths)
-    scales = np.array([person.scale for person in chosen], np.float32)
-    centers = np.array([person.center for person in chosen], np.float32)
+    scales = np.array([person.scale for person in placed], np.float32)
+    centers = np.array([person.center for person in placed], np.float32)
     return PoseSet(
         name=f"mpii-{split}",
         skeleton=MPII,
         image_paths=paths,
-        joints=np.array([person.joints for person in chosen], np.float32),
-        labelled=np.array([person.labelled for person in chosen]),
-        visible=np.array([person.visible for person in chosen]),
-        **place_crops(centers, scales),
-        head_boxes=np.array([person.head for person in chosen], np.float32),
-        persons=np.array([person.place for person in chosen], np.int64),
+        joints=np.array([person.joints for person in placed], np.float32),
+        labelled=np.array([person.labelled for person in placed]),
+        visible=np.array([person.visible for person in placed]),
+        centers=centers + np.stack([np.zeros_like(scales), 15 * scales], -1),
+        sizes=200 * np.float32(1.25) * scales,
+        head_boxes=np.array([person.head for person in placed], np.float32),
+        persons=np.array([person.place for person in placed], np.int64),
         notes=tuple(notes),
     )
-
-
-def place_crops(
-    centers: npt.NDArray[np.float32], scales: npt.NDArray[np.float32]
-) -> dict[str, npt.NDArray[np.float32]]:
-    """`centers` (N, 2) and `sizes` (N,) of the square crops from MPII's positions and scales."""
-    down = np.stack([np.zeros_like(scales), 15 * scales], -1)
-    return {"centers": centers + down, "sizes": 200 * np.float32(1.25) * scales}
 
 
 def find_mpii(root: Path) -> tuple[Path, Path]:
@@ -124,18 +145,13 @@ def find_mpii(root: Path) -> tuple[Path, Path]:
     Raises:
         InputError: There is no such file.
     """
-    if root.is_file():
-        found = [root]
-    else:
-        found = sorted(root.glob("mpii_human_pose*.mat")) or sorted(
-            root.glob("*/mpii_human_pose*.mat")
-        )
+    found = [root] if root.is_file() else sorted(root.glob("mpii_human_pose*.mat"))
+    found = found or sorted(root.glob("*/mpii_human_pose*.mat"))
     if not found:
         raise InputError(f"{root} must hold mpii_human_pose_v1_u12_1.mat and has none")
-    for folder in (found[0].parent, found[0].parent.parent):
-        if (folder / "images").is_dir():
-            return found[0], folder / "images"
-    return found[0], found[0].parent / "images"
+    beside = found[0].parent / "images"
+    above = found[0].parent.parent / "images"
+    return found[0], above if above.is_dir() and not beside.is_dir() else beside
 
 
 @functools.cache
@@ -147,13 +163,6 @@ def published_split() -> dict[str, npt.NDArray[np.int64]]:
         np.load(stream) as arrays,
     ):
         return {name: arrays[name].astype(np.int64) for name in arrays.files}
-
-
-def _release(path: Path) -> Any:
-    release = load_variable(path, "RELEASE")
-    if release.dtype.names is None or release.size != 1 or "annolist" not in release.dtype.names:
-        raise InputError(f"RELEASE in {path} must be one struct with a field annolist")
-    return release.ravel()[0]
 
 
 def _split(release: Any, split: MpiiSplit, path: Path) -> Iterator[AnnotatedPerson]:
@@ -240,11 +249,6 @@ def _joints(
         if np.isfinite(at).all():
             joints[int(joint)] = at
             labelled[int(joint)] = True
-            # 0, '0', 1, '1', an empty array, or no such field
-            visible[int(joint)] = _flag(point) != 0
+            flag = text(point, "is_visible")  # '0', '1', or else 0, 1, an empty array, or no field
+            visible[int(joint)] = flag != "0" if flag else number(point, "is_visible") != 0
     return joints, labelled, visible
-
-
-def _flag(point: Any) -> float:
-    word = text(point, "is_visible")
-    return number(point, "is_visible") if not word else float(word != "0")

@@ -1,14 +1,15 @@
 """MPII's people in the JSON files that most code for it reads, in either of two forms."""
 
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from softgate_ext.data.images import require_images
 from softgate_ext.data.jsonfile import image_folder, is_test_part
-from softgate_ext.data.mpii import place_crops
-from softgate_ext.data.poseset import EmptySplit, PoseSet, Split, check_split
+from softgate_ext.data.mpii import AnnotatedPerson, pose_set
+from softgate_ext.data.poseset import PoseSet, Split, check_split
 from softgate_ext.errors import InputError
 from softgate_ext.files.reading import read_json
 from softgate_ext.pose.skeleton import MPII
@@ -42,7 +43,7 @@ def read_mpii_json(path: Path | str, split: Split = "train", check_images: bool 
             f"{path} must hold a list of people with joint_self, or with joints and image"
         )
     held = is_test_part(path)
-    chosen, notes = [], []
+    chosen = []
     for index, person in enumerate(contents):
         try:
             in_test = bool(person["isValidation"]) if "joint_self" in person else held
@@ -54,36 +55,12 @@ def read_mpii_json(path: Path | str, split: Split = "train", check_images: bool 
             ) from None
         if entry is not None:
             chosen.append(entry)
-    unplaced = len(chosen)
-    chosen = [entry for entry in chosen if entry["scale"] > 0]
-    if unplaced := unplaced - len(chosen):
-        notes.append(f"{unplaced} people without position or scale are left out")
-    if not chosen:
-        raise EmptySplit(f"split {split!r} of {path} is empty", notes=notes)
-    names = [entry["image"] for entry in chosen]
-    folder = image_folder(path, names)
-    paths = [folder / name for name in names]
-    if check_images:
-        require_images(paths)
-    stacked = {
-        key: np.array([entry[key] for entry in chosen])
-        for key in ("joints", "labelled", "visible", "center", "scale", "place")
-    }
-    known = (stacked["place"] >= 0).all()
-    return PoseSet(
-        name=f"mpii-{split}",
-        skeleton=MPII,
-        image_paths=paths,
-        joints=stacked["joints"].astype(np.float32),
-        labelled=stacked["labelled"],
-        visible=stacked["visible"],
-        **place_crops(stacked["center"].astype(np.float32), stacked["scale"].astype(np.float32)),
-        persons=stacked["place"] if known else None,
-        notes=tuple(notes),
-    )
+    people = pose_set(chosen, [], split, path, partial(image_folder, path), check_images)
+    known = people.persons is not None and (people.persons >= 0).all()
+    return replace(people, head_boxes=None, persons=people.persons if known else None)
 
 
-def _entry(person: dict[str, Any]) -> dict[str, Any]:
+def _entry(person: dict[str, Any]) -> AnnotatedPerson:
     if "joint_self" in person:
         values = np.zeros((len(MPII), 3))
         given = np.asarray(person["joint_self"], np.float64)
@@ -92,25 +69,21 @@ def _entry(person: dict[str, Any]) -> dict[str, Any]:
         labelled = (positions != 0).any(-1)
         visible = labelled & (flag > 0)
         center, scale, image = person["objpos"], person["scale_provided"], person["img_paths"]
-        place = [int(person[key]) - 1 for key in ("annolist_index", "people_index")]
+        place = int(person["annolist_index"]) - 1, int(person["people_index"]) - 1
     else:
         positions = np.asarray(person["joints"], np.float64)
         labelled = np.asarray(person["joints_vis"]) > 0
         visible = labelled
         center, scale, image = person["center"], person["scale"], person["image"]
-        place = [-1, -1]
+        place = -1, -1
     positions = np.where(labelled[:, None], positions - 1, 0.0)
     if positions.shape != (len(MPII), 2) or labelled.shape != (len(MPII),):
         raise ValueError(f"joints of shape {positions.shape}")
     if not np.isfinite(positions).all():
         raise ValueError("a joint is not finite")
     x, y = (float(value) for value in center)
-    return {
-        "image": str(image),
-        "joints": positions,
-        "labelled": labelled,
-        "visible": visible,
-        "center": (x - 1, y - 1),
-        "scale": float(scale) if (x, y) != (-1, -1) else 0.0,  # which stands for no position
-        "place": place,
-    }
+    if (x, y) == (-1, -1):  # which stands for no position
+        scale = 0.0
+    return AnnotatedPerson(
+        str(image), place, (x - 1, y - 1), float(scale), positions, labelled, visible, (np.nan,) * 4
+    )

@@ -87,9 +87,6 @@ def _with_annopoints(rects: Any) -> npt.NDArray[Any]:
 
 
 def _annopoints(pose: npt.NDArray[np.floating]) -> npt.NDArray[Any]:
-    points = np.empty((1, len(pose)), [("x", object), ("y", object), ("id", object)])
-    for index, (x, y) in enumerate(pose.tolist()):
-        points[0, index] = (x, y, float(index))
-    annopoints = np.empty((1, 1), [("point", object)])
-    annopoints[0, 0]["point"] = points
-    return annopoints
+    kind = [("x", object), ("y", object), ("id", object)]
+    points = np.array([[(x, y, float(i)) for i, (x, y) in enumerate(pose.tolist())]], kind)
+    return np.array([[(points,)]], [("point", object)])

@@ -81,8 +81,7 @@ def _from_best_to_worst(distances: np.ndarray) -> np.ndarray:
     """Indices of the measured people by mean distance (a joint that is far off is just wrong)."""
     measured = np.flatnonzero(~np.isnan(distances).all(1))
     mean = np.nanmean(np.minimum(distances[measured], 1.0), axis=1)
-    order: np.ndarray = measured[np.argsort(mean, kind="stable")]
-    return order
+    return np.asarray(measured[np.argsort(mean, kind="stable")])
 
 
 def draw_pck_curves(figure: FigureBase, distances: np.ndarray, skeleton: Skeleton) -> None:

@@ -1,5 +1,6 @@
 """The stacked network: stem, hourglasses, heatmaps after each, fed back into the next."""
 
+import inspect
 import math
 from collections.abc import Sequence
 from functools import partial
@@ -82,11 +83,9 @@ class Stack(Chained):
         )
         features = bn_relu(features, self.bn)
         heatmaps = self.heatmaps(features)
-        if self.feedback_features is None:
+        if self.feedback_features is None or self.feedback_heatmaps is None:
             return heatmaps, None
-        feedback = self.feedback_features(features)
-        if self.feedback_heatmaps is not None:
-            feedback = feedback + self.feedback_heatmaps(heatmaps)
+        feedback = self.feedback_features(features) + self.feedback_heatmaps(heatmaps)
         return heatmaps, sum_or_pending(self, Pending(x.complete(), (feedback,)), complete)
 
 
@@ -139,23 +138,9 @@ class HybridNet(PoseModel):
         _check_colours(mean, std)
         self.depth = depth
         self.step = 4 * 2**depth
-        self.config = {
-            "name": "hybrid_4x144",
-            "kwargs": {
-                "width": width,
-                "stacks": stacks,
-                "depth": depth,
-                "groups": groups,
-                "fusion": fusion,
-                "joints": joints,
-                "gate": gate,
-                "alpha_init": alpha_init,
-                "block": block,
-                "inner_block": inner_block,
-                "mean": list(mean),
-                "std": list(std),
-            },
-        }
+        given = {**locals(), "mean": list(mean), "std": list(std)}
+        options = {name: given[name] for name in inspect.signature(HybridNet).parameters}
+        self.config = {"name": "hybrid_4x144", "kwargs": options}
         make_block = partial(_BLOCKS[block], gate=gate, alpha_init=alpha_init)
         self.stem = Stem(width, make_block, mean, std)
         self.stacks = nn.ModuleList(

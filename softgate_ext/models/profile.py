@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import torch
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -89,18 +89,17 @@ def print_profile(
         InputError: for an unknown name or an impossible size, before anything is printed.
     """
     console = console or Console()
-    profiles = {
-        name: profile(_on_meta(name), image_size)
-        for name in dict.fromkeys([*(names or list_models()), BASELINE])
-    }
+    with torch.device("meta"):
+        models = {name: create_model(name) for name in [*(names or list_models()), BASELINE]}
+    profiles = {name: profile(model, image_size) for name, model in models.items()}
     baseline = profiles[BASELINE].total
+    headings = ("parameters", "x fewer", "GMAC", "x fewer")
     table = Table(
         "model",
+        *(Column(heading, justify="right") for heading in headings),
         title=f"Models, one {image_size} x {image_size} image",
         caption=f"x fewer: than {BASELINE}",
     )
-    for heading in ("parameters", "x fewer", "GMAC", "x fewer"):
-        table.add_column(heading, justify="right")
     for name, result in profiles.items():
         total = result.total
         table.add_row(
@@ -116,9 +115,8 @@ def print_profile(
 
 
 def _parts_table(name: str, result: Profile) -> Table:
-    table = Table("part", title=name)
-    table.add_column("parameters", justify="right")
-    table.add_column("GMAC", justify="right")
+    figures = (Column(heading, justify="right") for heading in ("parameters", "GMAC"))
+    table = Table("part", *figures, title=name)
     for part, cost in result.parts.items():
         table.add_row(part, f"{cost.parameters:,}", f"{cost.macs / 1e9:.3f}")
     table.add_section()
@@ -132,8 +130,3 @@ def _parts(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
             yield from ((f"{name}.{index}", part) for index, part in enumerate(child))
         else:
             yield name, child
-
-
-def _on_meta(name: str) -> nn.Module:
-    with torch.device("meta"):
-        return create_model(name)

@@ -94,28 +94,16 @@ def _find(name: str) -> tuple[Callable[..., PoseModel], ModelDefaults]:
 
 
 def _register_all() -> None:
-    for stacks, width in (
-        (1, 32),
-        (1, 48),
-        (1, 144),
-        (2, 48),
-        (2, 64),
-        (2, 144),
-        (4, 144),
-        (8, 144),
-    ):
-        kwargs: dict[str, Any] = {"width": width, "stacks": stacks}
-        register_model(f"hybrid_{stacks}x{width}", HybridNet, ModelDefaults(kwargs=kwargs))
-    for stacks, width in ((1, 48), (2, 256), (8, 256)):
-        kwargs = {
-            "width": width,
-            "stacks": stacks,
-            "fusion": "add",
-            "gate": "none",
-            "block": "bottleneck",
-            "inner_block": True,
-        }
-        register_model(f"hourglass_{stacks}x{width}", HybridNet, ModelDefaults(kwargs=kwargs))
+    baseline = {"fusion": "add", "gate": "none", "block": "bottleneck", "inner_block": True}
+    families: dict[str, tuple[str, dict[str, Any]]] = {
+        "hybrid": ("1x32 1x48 1x144 2x48 2x64 2x144 4x144 8x144", {}),
+        "hourglass": ("1x48 2x256 8x256", baseline),
+    }
+    for family, (sizes, options) in families.items():
+        for size in sizes.split():
+            stacks, width = map(int, size.split("x"))
+            kwargs = {"width": width, "stacks": stacks, **options}
+            register_model(f"{family}_{size}", HybridNet, ModelDefaults(kwargs=kwargs))
 
 
 _register_all()

@@ -187,6 +187,8 @@ def test_the_same_command_resumes(run: Path, people: Path, tmp_path: Path) -> No
     out = str(shutil.copytree(run, tmp_path / "run"))
     words = ["train", str(people), "--out", out, "--epochs", "1", *SMALL]
     assert parse([*words, "--resume"]) == replace(parse(words), resume=True)
+    twice = [*words[:2], "--out", str(tmp_path / "absent"), *words[2:], "--resume"]
+    assert parse(twice) == parse([*words, "--resume"])  # the last word for an option counts
     narrower = [*words, "--resume", "--model-options", "width", "16"]
     assert parse(narrower).model_options == {"width": 16}
 

@@ -38,11 +38,10 @@ class Outfit:
     badge: Fabric | None
 
 
-def random_colour(rng: np.random.Generator, saturation: float = 1.0) -> Colour:
-    """RGB, 0 to 255, of any hue, rarely very dark; at most so saturated."""
-    red, green, blue = colorsys.hsv_to_rgb(
-        rng.random(), saturation * rng.beta(1.5, 1.8), 0.12 + 0.88 * rng.beta(2.0, 1.4)
-    )
+def random_colour(rng: np.random.Generator) -> Colour:
+    """RGB, 0 to 255, of any hue, rarely very dark."""
+    hue, saturation, value = rng.random(), rng.beta(1.5, 1.8), 0.12 + 0.88 * rng.beta(2.0, 1.4)
+    red, green, blue = colorsys.hsv_to_rgb(hue, saturation, value)
     return 255 * red, 255 * green, 255 * blue
 
 

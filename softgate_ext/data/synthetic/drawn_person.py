@@ -1,33 +1,30 @@
 """A clothed person painted from a posed body."""
 
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
 
 from softgate_ext.data.synthetic.body import Body
 from softgate_ext.data.synthetic.clothes import Outfit
-from softgate_ext.data.synthetic.paint import Array, Canvas, Fabric
+from softgate_ext.data.synthetic.paint import Array, Canvas
 from softgate_ext.pose.skeleton import LSP
 
-_PARTS = ("head", "torso", *(
-    f"{side}_{part}"
-    for side in ("left", "right")
-    for part in ("upper_arm", "forearm", "thigh", "shin", "foot")
-))  # fmt: skip
+# Segments of a limb: their ends, half widths there as shares of the height, and how much farther
+# away than it is each is painted. That decides between parts at about the same depth: arms lie on
+# the shirt, the shirt on the thighs.
+_LIMBS = {
+    "upper_arm": ("shoulder", "elbow", 0.036, 0.027, -0.015),
+    "forearm": ("elbow", "wrist", 0.028, 0.019, -0.02),
+    "thigh": ("hip", "knee", 0.058, 0.038, 0.03),
+    "shin": ("knee", "ankle", 0.039, 0.024, 0.02),
+    "foot": ("ankle", "toe", 0.027, 0.02, 0.015),
+}
+_PARTS = ("head", "torso", *(f"{side}_{part}" for side in ("left", "right") for part in _LIMBS))
 _NUMBER = {part: i + 1 for i, part in enumerate(_PARTS)}
 OCCLUDER = len(_PARTS) + 1
 """Owner number of whatever stands in front of a person."""
-
-# Parts of the same side that a joint belongs to; anything else seen at the joint hides it.
-_OWN = {
-    "ankle": ("shin", "foot"),
-    "knee": ("shin", "thigh"),
-    "hip": ("thigh",),
-    "wrist": ("forearm",),
-    "elbow": ("forearm", "upper_arm"),
-    "shoulder": ("upper_arm",),
-}
 
 # Distance of the camera in body heights.
 _DISTANCE = 3.0
@@ -56,11 +53,12 @@ def occluded(canvas: Canvas, joints: Array) -> npt.NDArray[np.bool_]:
 
 
 def _own(joint: str) -> set[int]:
+    """Numbers of the parts that a joint belongs to; anything else seen at the joint hides it."""
     if joint in ("neck", "head_top"):
         # The head top lies on the outline, where the background may be what is seen.
         return {0, _NUMBER["head"], _NUMBER["torso"]}
     side, part = joint.split("_")
-    own = {_NUMBER[f"{side}_{name}"] for name in _OWN[part]}
+    own = {_NUMBER[f"{side}_{name}"] for name, ends in _LIMBS.items() if part in ends[:2]}
     return own | {_NUMBER["torso"]} if part in ("hip", "shoulder") else own
 
 
@@ -85,75 +83,40 @@ class DrawnPerson:
     def paint(self, canvas: Canvas) -> None:
         """Paint all parts from far to near."""
         depth = self.depth
-        # The small offsets decide between parts at about the same depth: arms lie on the shirt,
-        # the shirt on the thighs.
-        jobs: list[tuple[float, Callable[[Canvas, str], None], str]] = [
-            (depth["head"] - 0.03, self._head, ""),
-            ((depth["waist"] + depth["neck"]) / 2, self._torso, ""),
+        jobs: list[tuple[float, Callable[[Canvas], None]]] = [
+            (depth["head"] - 0.03, self._head),
+            ((depth["waist"] + depth["neck"]) / 2, self._torso),
         ]
         for side in ("left", "right"):
+            for part, (start, end, _, _, farther) in _LIMBS.items():
+                middle = (depth[f"{side}_{start}"] + depth[f"{side}_{end}"]) / 2
+                jobs.append((middle + farther, partial(self._limb, side=side, part=part)))
+        for _, job in sorted(jobs, key=lambda item: -item[0]):
+            job(canvas)
 
-            def between(start: str, end: str, side: str = side) -> float:
-                return (depth[f"{side}_{start}"] + depth[f"{side}_{end}"]) / 2
-
-            jobs += [
-                (between("shoulder", "elbow") - 0.015, self._upper_arm, side),
-                (between("elbow", "wrist") - 0.02, self._forearm, side),
-                (between("hip", "knee") + 0.03, self._thigh, side),
-                (between("knee", "ankle") + 0.02, self._shin, side),
-                (between("ankle", "toe") + 0.015, self._foot, side),
-            ]
-        for _, job, side in sorted(jobs, key=lambda item: -item[0]):
-            job(canvas, side)
-
-    def _segment(
-        self,
-        canvas: Canvas,
-        part: str,
-        ends: tuple[str, str],
-        radii: tuple[float, float],
-        cloth: Fabric,
-        covered: float,
-    ) -> None:
-        """A limb segment, the first share `covered` of it in cloth."""
-        start, end = self.at[ends[0]], self.at[ends[1]]
-        r0, r1 = radii[0] * self.thick, radii[1] * self.thick
+    def _limb(self, canvas: Canvas, side: str, part: str) -> None:
+        """A segment of a limb, its first share in cloth as far as the outfit reaches."""
+        outfit, number = self.outfit, _NUMBER[f"{side}_{part}"]
+        first, last, *radii, _ = _LIMBS[part]
+        start, end = self.at[f"{side}_{first}"], self.at[f"{side}_{last}"]
+        r0, r1 = (radius * self.thick for radius in radii)
+        if part == "foot":
+            canvas.part([(start, r0), (end, r1)], outfit.shoes, number)
+            return
+        if part == "forearm":
+            hand = (self.at[f"{side}_hand"], 0.021 * self.thick)
+            canvas.part([(end, 0.018 * self.thick), hand], outfit.skin, number)
+        arm = part in ("upper_arm", "forearm")
+        cloth, covered = (outfit.shirt, outfit.sleeves) if arm else (outfit.trousers, outfit.legs)
+        covered -= part in ("forearm", "shin")
         if covered < 1:
-            canvas.part([(start, r0), (end, r1)], self.outfit.skin, _NUMBER[part])
+            canvas.part([(start, r0), (end, r1)], outfit.skin, number)
         if covered > 0:
             share = min(covered, 1.0)
             hem = (start + share * (end - start), 1.12 * (r0 + share * (r1 - r0)))
-            canvas.part([(start, 1.1 * r0), hem], cloth, _NUMBER[part])
+            canvas.part([(start, 1.1 * r0), hem], cloth, number)
 
-    def _upper_arm(self, canvas: Canvas, side: str) -> None:
-        ends = (f"{side}_shoulder", f"{side}_elbow")
-        shirt, sleeves = self.outfit.shirt, self.outfit.sleeves
-        self._segment(canvas, f"{side}_upper_arm", ends, (0.036, 0.027), shirt, sleeves)
-
-    def _forearm(self, canvas: Canvas, side: str) -> None:
-        name, wrist = f"{side}_forearm", self.at[f"{side}_wrist"]
-        hand = (self.at[f"{side}_hand"], 0.021 * self.thick)
-        canvas.part([(wrist, 0.018 * self.thick), hand], self.outfit.skin, _NUMBER[name])
-        ends = (f"{side}_elbow", f"{side}_wrist")
-        shirt, sleeves = self.outfit.shirt, self.outfit.sleeves - 1
-        self._segment(canvas, name, ends, (0.028, 0.019), shirt, sleeves)
-
-    def _thigh(self, canvas: Canvas, side: str) -> None:
-        ends = (f"{side}_hip", f"{side}_knee")
-        trousers, legs = self.outfit.trousers, self.outfit.legs
-        self._segment(canvas, f"{side}_thigh", ends, (0.058, 0.038), trousers, legs)
-
-    def _shin(self, canvas: Canvas, side: str) -> None:
-        ends = (f"{side}_knee", f"{side}_ankle")
-        trousers, legs = self.outfit.trousers, self.outfit.legs - 1
-        self._segment(canvas, f"{side}_shin", ends, (0.039, 0.024), trousers, legs)
-
-    def _foot(self, canvas: Canvas, side: str) -> None:
-        heel = (self.at[f"{side}_ankle"], 0.027 * self.thick)
-        toe = (self.at[f"{side}_toe"], 0.02 * self.thick)
-        canvas.part([heel, toe], self.outfit.shoes, _NUMBER[f"{side}_foot"])
-
-    def _torso(self, canvas: Canvas, _: str) -> None:
+    def _torso(self, canvas: Canvas) -> None:
         thick, number = self.thick, _NUMBER["torso"]
         hips = [self.at[f"{side}_hip"] for side in ("left", "right")]
         shoulders = [self.at[f"{side}_shoulder"] for side in ("left", "right")]
@@ -189,7 +152,7 @@ class DrawnPerson:
                 corners = np.array([base + u * left + v * up for u, v in badge])
                 canvas.polygon(corners, self.outfit.badge, shade=0.95)
 
-    def _head(self, canvas: Canvas, _: str) -> None:
+    def _head(self, canvas: Canvas) -> None:
         neck, center, number = self.at["neck"], self.at["head"], _NUMBER["head"]
         girth = 0.031 * self.height
         canvas.part([(neck, girth), (center, girth)], self.outfit.skin, number)

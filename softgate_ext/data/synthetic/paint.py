@@ -100,8 +100,6 @@ class Canvas:
         """
         outline = np.concatenate([center + radius * _CIRCLE for center, radius in circles])
         region, alpha = self._mask(outline)
-        if region is None:
-            return
         (start, r0), (end, r1) = circles[0], circles[-1]
         length = max(float(np.hypot(*(end - start))), 1e-3)
         ax, ay = ((end - start) / length).tolist()
@@ -113,20 +111,16 @@ class Canvas:
         slope = np.clip(across / radius, -1, 1) * np.float32(0.95)
         lx, ly, lz = self.light.tolist()
         lit = np.maximum(slope * (ly * ax - lx * ay) - np.sqrt(1 - slope * slope) * lz, 0)
-        self._blend(region, alpha, fabric.paint(along, across) * (0.5 + 0.62 * lit)[..., None])
-        self.owner[region][alpha > 0.5] = owner
+        colour = fabric.paint(along, across) * (0.5 + 0.62 * lit)[..., None]
+        self._blend(region, alpha, colour, owner)
 
     def polygon(
         self, corners: Array, fabric: Fabric, owner: int | None = None, shade: float = 1.0
     ) -> None:
         """Paint a convex polygon (K, 2) evenly; `owner` None leaves the owners as they are."""
         region, alpha = self._mask(corners)
-        if region is None:
-            return
         along, across = _rotated(region, corners[0], *_direction(corners[1] - corners[0]))
-        self._blend(region, alpha, fabric.paint(along, across) * np.float32(shade))
-        if owner is not None:
-            self.owner[region][alpha > 0.5] = owner
+        self._blend(region, alpha, fabric.paint(along, across) * np.float32(shade), owner)
 
     def head(
         self, center: Array, radii: tuple[float, float], axes: Array, face: Face, owner: int
@@ -145,8 +139,6 @@ class Canvas:
         ux, uy = _direction(axes[:2, 1])
         basis = np.array([[ux, uy], [-uy, ux]])
         region, alpha = self._mask(center + (_CIRCLE * (tall, radii[0])) @ basis)
-        if region is None:
-            return
         along, across = _rotated(region, center, ux, uy)
         along, across = along / np.float32(tall), across / np.float32(radii[0])
         depth = -np.sqrt(np.maximum(1 - along * along - across * across, 0.02))
@@ -154,27 +146,24 @@ class Canvas:
         own = normal @ axes.astype(np.float32)
         lit = np.maximum(normal @ self.light.astype(np.float32), 0)
         colour = face.paint(own[..., 0], own[..., 1], own[..., 2])
-        self._blend(region, alpha, colour * (0.55 + 0.55 * lit)[..., None])
-        self.owner[region][alpha > 0.5] = owner
+        self._blend(region, alpha, colour * (0.55 + 0.55 * lit)[..., None], owner)
 
-    def _mask(self, points: Array) -> tuple[Region | None, Floats]:
+    def _mask(self, points: Array) -> tuple[Region, Floats]:
         """Region of the canvas around a convex hull, and its antialiased coverage there."""
         height, width = self.pixels.shape[:2]
-        x0, y0 = (max(int(low) - 1, 0) for low in points.min(0).tolist())
-        x1, y1 = (
-            min(int(high) + 3, end)
-            for high, end in zip(points.max(0).tolist(), (width, height), strict=True)
-        )
-        if x0 >= x1 or y0 >= y1:
-            return None, np.zeros((0, 0), np.float32)
+        around = np.clip((points.min(0) - 1, points.max(0) + 3), 0, (width, height))
+        (x0, y0), (x1, y1) = around.astype(int).tolist()
         hull = cv2.convexHull(np.rint((points - (x0, y0)) * (1 << _SHIFT)).astype(np.int32))
         mask = np.zeros((y1 - y0, x1 - x0), np.uint8)
-        cv2.fillConvexPoly(mask, hull, (255,), cv2.LINE_AA, _SHIFT)
+        if mask.size:  # a hull outside the canvas covers nothing
+            cv2.fillConvexPoly(mask, hull, (255,), cv2.LINE_AA, _SHIFT)
         return (slice(y0, y1), slice(x0, x1)), mask * np.float32(1 / 255)
 
-    def _blend(self, region: Region, alpha: Floats, colour: Floats) -> None:
+    def _blend(self, region: Region, alpha: Floats, colour: Floats, owner: int | None) -> None:
         target = self.pixels[region]
         target += alpha[..., None] * (colour - target)
+        if owner is not None:
+            self.owner[region][alpha > 0.5] = owner
 
 
 def _direction(vector: Array) -> tuple[float, float]:

@@ -3,7 +3,6 @@
 import io
 import json
 import os
-import shutil
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -73,9 +72,9 @@ def draw_people(
 def _write(target: Path, request: dict[str, int], progress: Callable[[int], None] | None) -> None:
     """Draws beside `target`, which then appears at once; nothing stays behind on failure."""
     count = request["count"]
-    scratch = Path(tempfile.mkdtemp(prefix=f".{target.name[:64]}.", dir=target.parent))
-    try:
-        (scratch / "images").mkdir()
+    with tempfile.TemporaryDirectory(prefix=f".{target.name[:64]}.", dir=target.parent) as folder:
+        scratch = Path(folder) / "people"
+        (scratch / "images").mkdir(parents=True)
         joints = np.empty((3, 14, count))
         for i in range(count):
             random = np.random.default_rng((request["seed"], i))
@@ -87,11 +86,7 @@ def _write(target: Path, request: dict[str, int], progress: Callable[[int], None
                 progress(i + 1)
         (scratch / _REQUEST).write_text(json.dumps(request) + "\n")
         (scratch / "joints.mat").write_bytes(_mat_file(joints))
-        scratch.chmod(0o755)  # mkdtemp makes private folders
         os.replace(scratch, target)
-    except BaseException:
-        shutil.rmtree(scratch, ignore_errors=True)
-        raise
 
 
 def _is_written(folder: Path, request: dict[str, int]) -> bool:
