@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import astuple
 from typing import Any
 
 import numpy as np
@@ -32,7 +31,7 @@ from softgate_ext.training.order import training_loader
 from softgate_ext.training.preflight import prepare
 from softgate_ext.training.processes import Group, joined
 from softgate_ext.training.progress import TrainingProgress, describe_epoch
-from softgate_ext.training.resume import Standing, standing, who
+from softgate_ext.training.resume import standing, who
 from softgate_ext.training.schedule import Budget, learning_rate_factor
 from softgate_ext.training.tensorboard import Board, require_tensorboard
 
@@ -65,11 +64,12 @@ class Trainer:
         # Everything that can be refused is, before the first file is written.
         stored, state = self.group.from_first(self._open_run)
         with self.group.together():
-            start = prepare(config, stored, self.group, self.console)
-        self.train_set, self.watched, self.order = start.train_set, start.watched, start.order
-        self.skeleton, self.run, self.baseline = start.train_set.skeleton, start.run, start.baseline
+            self.train_set, self.watched, self.order, model, self.run, self.baseline = prepare(
+                config, stored, self.group, self.console
+            )
+        self.skeleton = self.train_set.skeleton
         codec = HeatmapCodec(config.image_size, config.image_size // 4, config.sigma)
-        self.learner = Learner(start.model, codec, config, self.group)
+        self.learner = Learner(model, codec, config, self.group)
         augment = Augmentation(config.scale, config.rotation, config.flip, config.colour)
         with self.group.together():
             self.dataset = pose_dataset(
@@ -82,11 +82,10 @@ class Trainer:
         self.people = who(self.train_set, self.watched)
         self.history: list[Entry] = []
         self.predicted: np.ndarray | None = None  # joints of the watched people, (N, J, 2)
+        self.epoch, self.best, self.elapsed, self.finished = 0, -1.0, 0.0, False
         with self.group.together():
-            at = Standing()
             if stored is not None and state is not None:
-                at = self._restore(stored, state)
-            self.epoch, self.best, self.elapsed, self.finished = astuple(at)
+                self._restore(stored, state)
             if self.group.leads:
                 self.history = self.folder.claim(self.epoch)
 
@@ -113,7 +112,8 @@ class Trainer:
 
     def _train(self, interrupted: Callable[[], bool]) -> None:
         config, group = self.config, self.group
-        budget = self._budget()
+        steps = len(self.order)
+        budget = Budget(config.epochs, config.minutes, steps, self.elapsed, config.schedule)
         if self.finished:
             say(self.console, f"{config.out} is trained; more --epochs or --minutes go on")
             if not group.from_first((config.out / checkpoint.PLOTS).exists):
@@ -207,7 +207,7 @@ class Trainer:
         self.elapsed = budget.elapsed
         if self.group.leads:
             self._keep(entry)
-        progress.line(describe_epoch(entry, budget.remaining(passed, seconds)))
+        say(self.console, describe_epoch(entry, budget.remaining(passed, seconds)))
 
     def _agree(self, budget: Budget, passed: int, interrupted: Callable[[], bool]) -> float:
         """How much is done after `passed` steps, by the first process's clock; all end here when
@@ -252,9 +252,10 @@ class Trainer:
         if self.board is not None:
             self.board.write(entry)
 
-    def _restore(self, stored: RunConfig, state: dict[str, Any]) -> Standing:
+    def _restore(self, stored: RunConfig, state: dict[str, Any]) -> None:
         try:
             at = standing(self.config, stored, state, self.people, len(self.order))
+            self.epoch, self.best, self.elapsed, self.finished = at
             self.learner.restore(state["learner"])
         except InputError:
             raise
@@ -264,12 +265,6 @@ class Trainer:
                 f"resume: {path} is damaged, not a training state of this run; put a copy of it "
                 "back, or train into another folder"
             ) from error
-        return at
-
-    def _budget(self) -> Budget:
-        config = self.config
-        steps = len(self.order)
-        return Budget(config.epochs, config.minutes, steps, self.elapsed, config.schedule)
 
 
 def train(config: TrainConfig, console: Console | None = None) -> list[Entry]:
