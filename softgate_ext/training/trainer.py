@@ -10,6 +10,8 @@ from rich.console import Console
 from torch.utils.data import Subset
 
 from softgate_ext.data.augment import Augmentation
+from softgate_ext.data.dataset import PoseDataset
+from softgate_ext.data.poseset import PoseSet
 from softgate_ext.errors import InputError
 from softgate_ext.evaluation.comparison import left_out_words
 from softgate_ext.evaluation.measure import measurable, measure, pck_to_json
@@ -25,7 +27,7 @@ from softgate_ext.runs.log import Entry
 from softgate_ext.runs.run_config import RunConfig
 from softgate_ext.runs.run_folder import RunFolder
 from softgate_ext.runs.train_config import TrainConfig
-from softgate_ext.training.crop_cache import pose_dataset
+from softgate_ext.training.crop_cache import cached_crops
 from softgate_ext.training.learner import Learner
 from softgate_ext.training.order import training_loader
 from softgate_ext.training.preflight import prepare
@@ -72,9 +74,7 @@ class Trainer:
         self.learner = Learner(model, codec, config, self.group)
         augment = Augmentation(config.scale, config.rotation, config.flip, config.colour)
         with self.group.together():
-            self.dataset = pose_dataset(
-                self.train_set, config.image_size, config.cache, self.console, augment, config.seed
-            )
+            self.dataset = self._dataset(self.train_set, augment)
         self.loader = training_loader(self.dataset, self.order, config.workers, self.group.device)
         self.inference = PoseInference(
             self.learner.evaluated, codec, self.skeleton, channels_last=config.channels_last
@@ -94,6 +94,13 @@ class Trainer:
         if self.config.tensorboard:
             require_tensorboard()
         return self.folder.open(self.config.resume)
+
+    def _dataset(self, people: PoseSet, augment: Augmentation | None = None) -> PoseDataset:
+        """Crops of `people`, from those that are kept where the command names a cache."""
+        config, crops = self.config, None
+        if config.cache is not None:
+            crops = cached_crops(people, config.image_size, augment, config.cache, self.console)
+        return PoseDataset(people, config.image_size, augment, config.seed, crops)
 
     def train(self) -> list[Entry]:
         """Trains to the end of the budget, then lets others use the folder.
@@ -223,7 +230,7 @@ class Trainer:
         """PCK@0.2 of the watched people as it stands."""
         config, group, people = self.config, self.group, self.watched
         with group.together():
-            dataset = pose_dataset(people, config.image_size, config.cache, self.console)
+            dataset = self._dataset(people)
         found = np.empty((0, len(self.skeleton), 2))
         own = Subset(dataset, range(group.rank, len(people), group.size))
         if len(own):
