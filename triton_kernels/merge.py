@@ -18,7 +18,7 @@ from .launch import SIZES, dense, divisor, launch, plan_of
 from .reduction import gate_sum, merge_moments, no_moments, partial_rows, store_moments
 from .residual import four, load_branches, starts, store_branches
 from .tile import (
-    channels_of,
+    begin,
     gate_of,
     gather,
     low_tile,
@@ -28,12 +28,10 @@ from .tile import (
     open_of,
     per_channel,
     pixel_of,
-    place,
     positions_of,
     pre_activation,
     relu,
     row_sum,
-    sizes_of,
     spread,
     visit,
 )
@@ -52,11 +50,11 @@ def _forward(
 ):  # fmt: skip
     """Reads x, the branches and low, writes y; a row of moments per group, or z, where given."""
     ACC: tl.constexpr = tl.float64 if x.dtype.element_ty == tl.float64 else tl.float32
-    channels, plane, count = sizes_of(channels, plane, count, DIV, LAST, WIDE)
+    channels, plane, count, c, group, groups = begin(
+        channels, plane, count, DIV, LAST, WIDE, BLOCK_C
+    )
     width *= 1 if LAST else DIV
     side *= PART
-    tile, group, groups = place(channels, BLOCK_C, WIDE)
-    c = channels_of(tile, BLOCK_C, LAST)
     left = c < (side if CONCAT else channels)
     gate = gate_of(alpha, c, left, SHARED, ACC)
     if z is not None:
@@ -118,11 +116,11 @@ def _backward(
     """Reads dy, (dz, y), x as given; writes dx, the branches' and low's gradients, rows of x*d."""
     element: tl.constexpr = (dy if dz is None else dz).dtype.element_ty
     ACC: tl.constexpr = tl.float64 if element == tl.float64 else tl.float32
-    channels, plane, count = sizes_of(channels, plane, count, DIV, LAST, WIDE)
+    channels, plane, count, c, group, groups = begin(
+        channels, plane, count, DIV, LAST, WIDE, BLOCK_C
+    )
     width *= 1 if LAST else DIV
     side *= PART
-    tile, group, groups = place(channels, BLOCK_C, WIDE)
-    c = channels_of(tile, BLOCK_C, LAST)
     left = c < (side if CONCAT else channels)
     gate = gate_of(alpha, c, left, SHARED, ACC)
     if dz is not None:
@@ -234,7 +232,7 @@ def skip_merge_bn_relu(
         skip, branches, low, alpha, training, norm, eps, relu, mode
     )
     if training:
-        z = normalise(merged, *batch, weight, bias, eps, relu, layout)
+        z = normalise(merged, (*batch, weight, bias), eps, relu, layout)
     return merged, z, *batch
 
 
@@ -280,11 +278,11 @@ def skip_merge_bn_relu_backward(
 ):  # fmt: skip
     layout = layout_of(merged)
     dy, dz, merged = dense(dmerged, layout), dense(dz, layout), dense(merged, layout)
-    norm = (dz, merged, mean, var, weight, bias)
-    mean_g, slope, grads = backward_sums(*norm, training, eps, relu, layout, needs[4:])
+    norm = (mean, var, weight, bias)
+    mean_g, slope, grads = backward_sums(dz, merged, norm, training, eps, relu, layout, needs[4:])
     if not any(needs[:4]):
         return grads
-    norm = (*norm, mean_g, slope)
+    norm = (dz, merged, *norm, mean_g, slope)
     source = _hand_out(
         dy, norm, skip, alpha, channels, mode, split, needs, eps, relu, merged, layout
     )

@@ -18,19 +18,17 @@ from .batch_norm import backward_sums, normalise
 from .launch import SIZES, dense, divisor, launch, plan_of
 from .reduction import gate_sum, merge_moments, no_moments, partial_rows, store_moments
 from .tile import (
-    channels_of,
+    begin,
     gate_of,
     norm_grad,
     norm_of,
     offset_of,
     open_of,
     per_channel,
-    place,
     positions_of,
     pre_activation,
     relu,
     row_sum,
-    sizes_of,
     visit,
 )
 
@@ -102,9 +100,9 @@ def _forward(
 ):  # fmt: skip
     """Reads x and the branches, writes y; and a row of moments per group, or z, where given."""
     ACC: tl.constexpr = tl.float64 if x.dtype.element_ty == tl.float64 else tl.float32
-    channels, plane, count = sizes_of(channels, plane, count, DIV, LAST, WIDE)
-    tile, group, groups = place(channels, BLOCK_C, WIDE)
-    c = channels_of(tile, BLOCK_C, LAST)
+    channels, plane, count, c, group, groups = begin(
+        channels, plane, count, DIV, LAST, WIDE, BLOCK_C
+    )
     gate = gate_of(alpha, c, c < channels, SHARED, ACC)
     if z is not None:
         m, scale, shift = norm_of(mean, var, weight, bias, c, c < channels, eps, ACC)
@@ -152,9 +150,9 @@ def _backward(
     """Reads dy, (dz, y) and x as given; writes dx, the branches' gradients, rows of sum x*d."""
     element: tl.constexpr = (dy if dz is None else dz).dtype.element_ty
     ACC: tl.constexpr = tl.float64 if element == tl.float64 else tl.float32
-    channels, plane, count = sizes_of(channels, plane, count, DIV, LAST, WIDE)
-    tile, group, groups = place(channels, BLOCK_C, WIDE)
-    c = channels_of(tile, BLOCK_C, LAST)
+    channels, plane, count, c, group, groups = begin(
+        channels, plane, count, DIV, LAST, WIDE, BLOCK_C
+    )
     gate = gate_of(alpha, c, c < channels, SHARED, ACC)
     if dz is not None:
         m, scale, shift = norm_of(mean, var, weight, bias, c, c < channels, eps, ACC)
@@ -237,7 +235,7 @@ def gated_residual_bn_relu(
     norm = (running_mean, running_var, weight, bias)
     y, z, batch, layout = _complete(x, branches, alpha, training, norm, eps, relu)
     if training:
-        z = normalise(y, *batch, weight, bias, eps, relu, layout)
+        z = normalise(y, (*batch, weight, bias), eps, relu, layout)
     return y, z, *batch
 
 
@@ -276,9 +274,9 @@ def gated_residual_bn_relu_backward(
 ):
     layout = layout_of(y)
     dy, dz, y = dense(dy, layout), dense(dz, layout), dense(y, layout)
-    norm = (dz, y, mean, var, weight, bias)
-    mean_g, slope, grads = backward_sums(*norm, training, eps, relu, layout, needs[3:])
+    norm = (mean, var, weight, bias)
+    mean_g, slope, grads = backward_sums(dz, y, norm, training, eps, relu, layout, needs[3:])
     if not any(needs[:3]):
         return grads
-    norm = (*norm, mean_g, slope)
+    norm = (dz, y, *norm, mean_g, slope)
     return _hand_out(dy, norm, x, alpha, split, needs, eps, relu, y, layout) + grads
