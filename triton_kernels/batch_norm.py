@@ -15,7 +15,7 @@ from torch import Tensor
 from softgate_ext.ops.fake import empty
 from softgate_ext.ops.schema import layout_of
 
-from .launch import SIZES, dense, launch, plan_of
+from .launch import SIZES, dense, plan_of, walk
 from .reduction import merge_moments, no_moments, norm_sums, partial_rows, store_moments
 from .tile import (
     begin,
@@ -144,8 +144,7 @@ def moments(x: Tensor, layout: torch.memory_format) -> tuple[Tensor, Tensor]:
     n, channels, h, w = x.shape
     plan = plan_of("reduce", x.shape, layout, x.dtype)
     partial = partial_rows(x, plan, channels, 2)
-    args = (x, partial, *plan.sizes, plan.steps, *plan.layout, *plan.blocks)
-    launch(_statistics, plan.grid, args, plan.warps)
+    walk(_statistics, plan, x, partial, *plan.sizes, plan.steps)
     return merge_moments(partial, plan, n * h * w)
 
 
@@ -153,8 +152,7 @@ def normalise(y: Tensor, norm: Norm, eps: float, relu: bool, layout: torch.memor
     """z of a dense y."""
     z = empty(y, y.shape, layout)
     plan = plan_of("stream", y.shape, layout, y.dtype)
-    args = (y, z, *norm, *plan.sizes, eps, relu, *plan.layout, *plan.blocks)
-    launch(_normalise, plan.grid, args, plan.warps)
+    walk(_normalise, plan, y, z, *norm, *plan.sizes, eps, relu)
     return z
 
 
@@ -174,8 +172,7 @@ def backward_sums(
     n, channels, h, w = y.shape
     plan = plan_of("reduce", y.shape, layout, y.dtype)
     partial = partial_rows(y, plan, channels, 2)
-    sizes = (*plan.sizes, plan.steps, eps, relu, *plan.layout, *plan.blocks)
-    launch(_sums, plan.grid, (dz, y, *norm, partial, *sizes), plan.warps)
+    walk(_sums, plan, dz, y, *norm, partial, *plan.sizes, plan.steps, eps, relu)
     return norm_sums(partial, norm, training, eps, n * h * w, needs)
 
 
@@ -196,6 +193,5 @@ def bn_relu_backward(dz, x, mean, var, weight, bias, training, eps, relu, needs)
         return grads
     dx = empty(x, x.shape, layout)
     plan = plan_of("stream", x.shape, layout, x.dtype)
-    sizes = (*plan.sizes, eps, relu, *plan.layout, *plan.blocks)
-    launch(_backward, plan.grid, (dz, x, *norm, mean_g, slope, dx, *sizes), plan.warps)
+    walk(_backward, plan, dz, x, *norm, mean_g, slope, dx, *plan.sizes, eps, relu)
     return [dx, *grads]

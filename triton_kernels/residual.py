@@ -15,7 +15,7 @@ from softgate_ext.ops.fake import empty
 from softgate_ext.ops.schema import layout_of
 
 from .batch_norm import backward_sums, normalise
-from .launch import SIZES, dense, divisor, launch, plan_of
+from .launch import SIZES, dense, divisor, plan_of, walk
 from .reduction import gate_sum, merge_moments, no_moments, partial_rows, store_moments
 from .tile import (
     begin,
@@ -211,15 +211,10 @@ def _complete(x, branches, alpha, training, norm, eps, relu):
     partial = partial_rows(x, plan, channels, 2) if training else None
     s1, s2, s3, part = starts([b.shape[1] for b in parts], channels, layout == torch.channels_last)
     vectors = (None,) * 4 if z is None else norm
-    launch(
-        _forward,
-        plan.grid,
-        (
-            x, alpha, *four(parts), y, partial, z, *vectors, s1, s2, s3, *plan.sizes, plan.steps,
-            len(parts), part, alpha is not None and alpha.shape[0] == 1, eps, relu,
-            *plan.layout, *plan.blocks,
-        ),
-        plan.warps,
+    walk(
+        _forward, plan,
+        x, alpha, *four(parts), y, partial, z, *vectors, s1, s2, s3, *plan.sizes, plan.steps,
+        len(parts), part, alpha is not None and alpha.shape[0] == 1, eps, relu,
     )  # fmt: skip
     batch = merge_moments(partial, plan, n * h * w) if training else no_moments(x)
     return y, z, batch, layout
@@ -248,16 +243,11 @@ def _hand_out(dy, norm, x, alpha, split, needs, eps, relu, like, layout):
     parts = [empty(like, (n, width, h, w), layout) for width in split] if needs[1] else []
     partial = partial_rows(like, plan, channels, 1) if sums else None
     s1, s2, s3, part = starts(split if needs[1] else [], channels, layout == torch.channels_last)
-    launch(
-        _backward,
-        plan.grid,
-        (
-            dy, *norm, dense(x, layout) if sums else None, alpha, dx, *four(parts), partial,
-            s1, s2, s3, *plan.sizes, plan.steps,
-            len(parts), part, alpha is not None and alpha.shape[0] == 1, eps, relu,
-            *plan.layout, *plan.blocks,
-        ),
-        plan.warps,
+    walk(
+        _backward, plan,
+        dy, *norm, dense(x, layout) if sums else None, alpha, dx, *four(parts), partial,
+        s1, s2, s3, *plan.sizes, plan.steps,
+        len(parts), part, alpha is not None and alpha.shape[0] == 1, eps, relu,
     )  # fmt: skip
     dalpha = [gate_sum(partial, alpha)] if sums else []
     return ([] if dx is None else [dx]) + parts + dalpha
