@@ -15,21 +15,19 @@ from torch import Tensor
 from softgate_ext.ops.fake import empty
 from softgate_ext.ops.schema import layout_of
 
-from .launch import SIZES, dense, launch, plan_of
+from .launch import SIZES, dense, plan_of, walk
 from .reduction import merge_moments, no_moments, norm_sums, partial_rows, store_moments
 from .tile import (
-    channels_of,
+    begin,
     norm_grad,
     norm_of,
     offset_of,
     per_channel,
-    place,
     positions_of,
     pre_activation,
     relu,
     relu_grad,
     row_sum,
-    sizes_of,
     visit,
 )
 
@@ -44,9 +42,9 @@ def _statistics(
 ):  # fmt: skip
     """Reads x; writes a row of moments per group."""
     ACC: tl.constexpr = tl.float64 if x.dtype.element_ty == tl.float64 else tl.float32
-    channels, plane, count = sizes_of(channels, plane, count, DIV, LAST, WIDE)
-    tile, group, groups = place(channels, BLOCK_C, WIDE)
-    c = channels_of(tile, BLOCK_C, LAST)
+    channels, plane, count, c, group, groups = begin(
+        channels, plane, count, DIV, LAST, WIDE, BLOCK_C
+    )
     start = group * steps * BLOCK_Q
     first = positions_of(start, BLOCK_Q, LAST)
     mean = tl.zeros((c + first).shape, ACC)
@@ -71,9 +69,7 @@ def _normalise(
 ):  # fmt: skip
     """Reads y, writes z."""
     ACC: tl.constexpr = tl.float64 if y.dtype.element_ty == tl.float64 else tl.float32
-    channels, plane, count = sizes_of(channels, plane, count, DIV, LAST, WIDE)
-    tile, group, _ = place(channels, BLOCK_C, WIDE)
-    c = channels_of(tile, BLOCK_C, LAST)
+    channels, plane, count, c, group, _ = begin(channels, plane, count, DIV, LAST, WIDE, BLOCK_C)
     m, scale, shift = norm_of(mean, var, weight, bias, c, c < channels, eps, ACC)
     q = positions_of(group * BLOCK_Q, BLOCK_Q, LAST)
     inside = (q < count) & (c < channels)
@@ -94,9 +90,9 @@ def _sums(
 ):  # fmt: skip
     """Reads dz and y; writes per group a row of sum g and one of sum g*(y - mean)."""
     ACC: tl.constexpr = tl.float64 if y.dtype.element_ty == tl.float64 else tl.float32
-    channels, plane, count = sizes_of(channels, plane, count, DIV, LAST, WIDE)
-    tile, group, groups = place(channels, BLOCK_C, WIDE)
-    c = channels_of(tile, BLOCK_C, LAST)
+    channels, plane, count, c, group, groups = begin(
+        channels, plane, count, DIV, LAST, WIDE, BLOCK_C
+    )
     m, scale, shift = norm_of(mean, var, weight, bias, c, c < channels, eps, ACC)
     start = group * steps * BLOCK_Q
     first = positions_of(start, BLOCK_Q, LAST)
@@ -126,9 +122,7 @@ def _backward(
 ):  # fmt: skip
     """Reads dz and x, writes dx."""
     ACC: tl.constexpr = tl.float64 if x.dtype.element_ty == tl.float64 else tl.float32
-    channels, plane, count = sizes_of(channels, plane, count, DIV, LAST, WIDE)
-    tile, group, _ = place(channels, BLOCK_C, WIDE)
-    c = channels_of(tile, BLOCK_C, LAST)
+    channels, plane, count, c, group, _ = begin(channels, plane, count, DIV, LAST, WIDE, BLOCK_C)
     m, scale, shift = norm_of(mean, var, weight, bias, c, c < channels, eps, ACC)
     g_mean = per_channel(mean_g, c, c < channels, 0.0, ACC)
     g_slope = per_channel(slope, c, c < channels, 0.0, ACC)
@@ -142,42 +136,30 @@ def _backward(
 
 # launchers
 
+Norm = tuple[Tensor, Tensor, Tensor | None, Tensor | None]  # mean, var, weight, bias
+
 
 def moments(x: Tensor, layout: torch.memory_format) -> tuple[Tensor, Tensor]:
     """Mean and biased variance of a dense x."""
     n, channels, h, w = x.shape
     plan = plan_of("reduce", x.shape, layout, x.dtype)
     partial = partial_rows(x, plan, channels, 2)
-    args = (x, partial, *plan.sizes, plan.steps, *plan.layout, *plan.blocks)
-    launch(_statistics, plan.grid, args, plan.warps)
+    walk(_statistics, plan, x, partial, *plan.sizes, plan.steps)
     return merge_moments(partial, plan, n * h * w)
 
 
-def normalise(
-    y: Tensor,
-    mean: Tensor,
-    var: Tensor,
-    weight: Tensor | None,
-    bias: Tensor | None,
-    eps: float,
-    relu: bool,
-    layout: torch.memory_format,
-) -> Tensor:
+def normalise(y: Tensor, norm: Norm, eps: float, relu: bool, layout: torch.memory_format) -> Tensor:
     """z of a dense y."""
     z = empty(y, y.shape, layout)
     plan = plan_of("stream", y.shape, layout, y.dtype)
-    args = (y, z, mean, var, weight, bias, *plan.sizes, eps, relu, *plan.layout, *plan.blocks)
-    launch(_normalise, plan.grid, args, plan.warps)
+    walk(_normalise, plan, y, z, *norm, *plan.sizes, eps, relu)
     return z
 
 
 def backward_sums(
     dz: Tensor,
     y: Tensor,
-    mean: Tensor,
-    var: Tensor,
-    weight: Tensor | None,
-    bias: Tensor | None,
+    norm: Norm,
     training: bool,
     eps: float,
     relu: bool,
@@ -190,10 +172,8 @@ def backward_sums(
     n, channels, h, w = y.shape
     plan = plan_of("reduce", y.shape, layout, y.dtype)
     partial = partial_rows(y, plan, channels, 2)
-    norm = (mean, var, weight, bias)
-    sizes = (*plan.sizes, plan.steps, eps, relu, *plan.layout, *plan.blocks)
-    launch(_sums, plan.grid, (dz, y, *norm, partial, *sizes), plan.warps)
-    return norm_sums(partial, var, weight, bias, training, eps, n * h * w, needs)
+    walk(_sums, plan, dz, y, *norm, partial, *plan.sizes, plan.steps, eps, relu)
+    return norm_sums(partial, norm, training, eps, n * h * w, needs)
 
 
 def bn_relu(x, running_mean, running_var, weight, bias, training, eps, relu):
@@ -201,18 +181,17 @@ def bn_relu(x, running_mean, running_var, weight, bias, training, eps, relu):
     x = dense(x, layout)
     batch = moments(x, layout) if training else no_moments(x)
     mean, var = batch if training else (running_mean, running_var)
-    return normalise(x, mean, var, weight, bias, eps, relu, layout), *batch
+    return normalise(x, (mean, var, weight, bias), eps, relu, layout), *batch
 
 
 def bn_relu_backward(dz, x, mean, var, weight, bias, training, eps, relu, needs):
     layout = layout_of(x)
     x, dz = dense(x, layout), dense(dz, layout)
     norm = (mean, var, weight, bias)
-    mean_g, slope, grads = backward_sums(dz, x, *norm, training, eps, relu, layout, needs[1:])
+    mean_g, slope, grads = backward_sums(dz, x, norm, training, eps, relu, layout, needs[1:])
     if not needs[0]:
         return grads
     dx = empty(x, x.shape, layout)
     plan = plan_of("stream", x.shape, layout, x.dtype)
-    sizes = (*plan.sizes, eps, relu, *plan.layout, *plan.blocks)
-    launch(_backward, plan.grid, (dz, x, *norm, mean_g, slope, dx, *sizes), plan.warps)
+    walk(_backward, plan, dz, x, *norm, mean_g, slope, dx, *plan.sizes, eps, relu)
     return [dx, *grads]

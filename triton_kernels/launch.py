@@ -199,6 +199,11 @@ def surroundings() -> tuple | None:
     return () if _state.tiles is None else tuple(_state.tiles.values())
 
 
+def walk(kernel: Any, plan: Plan, *args: Any, registers: int | None = None) -> None:
+    """Launches a kernel as the plan has it; the plan's constants are its last arguments."""
+    launch(kernel, plan.grid, (*args, *plan.layout, *plan.blocks), plan.warps, registers)
+
+
 def launch(
     kernel: Any, grid: tuple[int], args: tuple, warps: int, registers: int | None = None
 ) -> None:

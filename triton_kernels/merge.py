@@ -14,11 +14,11 @@ from softgate_ext.ops.fake import empty
 from softgate_ext.ops.schema import layout_of
 
 from .batch_norm import backward_sums, normalise
-from .launch import SIZES, dense, divisor, launch, plan_of
+from .launch import SIZES, dense, divisor, plan_of, walk
 from .reduction import gate_sum, merge_moments, no_moments, partial_rows, store_moments
 from .residual import four, load_branches, starts, store_branches
 from .tile import (
-    channels_of,
+    begin,
     gate_of,
     gather,
     low_tile,
@@ -28,12 +28,10 @@ from .tile import (
     open_of,
     per_channel,
     pixel_of,
-    place,
     positions_of,
     pre_activation,
     relu,
     row_sum,
-    sizes_of,
     spread,
     visit,
 )
@@ -47,16 +45,16 @@ def _forward(
     s1, s2, s3, side, channels, plane, width, low_plane, count, steps,
     BRANCHES: tl.constexpr, PART: tl.constexpr, LOW_DIV: tl.constexpr,
     CONCAT: tl.constexpr, SHARED: tl.constexpr, eps: tl.constexpr, RELU: tl.constexpr,
-    DIV: tl.constexpr, LAST: tl.constexpr, WIDE: tl.constexpr,
-    BLOCK_C: tl.constexpr, BLOCK_Q: tl.constexpr, CHILDREN: tl.constexpr,
+    CHILDREN: tl.constexpr, DIV: tl.constexpr, LAST: tl.constexpr, WIDE: tl.constexpr,
+    BLOCK_C: tl.constexpr, BLOCK_Q: tl.constexpr,
 ):  # fmt: skip
     """Reads x, the branches and low, writes y; a row of moments per group, or z, where given."""
     ACC: tl.constexpr = tl.float64 if x.dtype.element_ty == tl.float64 else tl.float32
-    channels, plane, count = sizes_of(channels, plane, count, DIV, LAST, WIDE)
+    channels, plane, count, c, group, groups = begin(
+        channels, plane, count, DIV, LAST, WIDE, BLOCK_C
+    )
     width *= 1 if LAST else DIV
     side *= PART
-    tile, group, groups = place(channels, BLOCK_C, WIDE)
-    c = channels_of(tile, BLOCK_C, LAST)
     left = c < (side if CONCAT else channels)
     gate = gate_of(alpha, c, left, SHARED, ACC)
     if z is not None:
@@ -112,17 +110,17 @@ def _backward(
     s1, s2, s3, side, channels, plane, width, low_plane, count, steps,
     BRANCHES: tl.constexpr, PART: tl.constexpr, LOW_DIV: tl.constexpr,
     CONCAT: tl.constexpr, SHARED: tl.constexpr, eps: tl.constexpr, RELU: tl.constexpr,
-    DIV: tl.constexpr, LAST: tl.constexpr, WIDE: tl.constexpr,
-    BLOCK_C: tl.constexpr, BLOCK_Q: tl.constexpr, CHILDREN: tl.constexpr,
+    CHILDREN: tl.constexpr, DIV: tl.constexpr, LAST: tl.constexpr, WIDE: tl.constexpr,
+    BLOCK_C: tl.constexpr, BLOCK_Q: tl.constexpr,
 ):  # fmt: skip
     """Reads dy, (dz, y), x as given; writes dx, the branches' and low's gradients, rows of x*d."""
     element: tl.constexpr = (dy if dz is None else dz).dtype.element_ty
     ACC: tl.constexpr = tl.float64 if element == tl.float64 else tl.float32
-    channels, plane, count = sizes_of(channels, plane, count, DIV, LAST, WIDE)
+    channels, plane, count, c, group, groups = begin(
+        channels, plane, count, DIV, LAST, WIDE, BLOCK_C
+    )
     width *= 1 if LAST else DIV
     side *= PART
-    tile, group, groups = place(channels, BLOCK_C, WIDE)
-    c = channels_of(tile, BLOCK_C, LAST)
     left = c < (side if CONCAT else channels)
     gate = gate_of(alpha, c, left, SHARED, ACC)
     if dz is not None:
@@ -187,10 +185,6 @@ def _sizes(plan, split, side, shape, last, concat):
     return (*sizes, plan.steps, len(split), part, low_div, concat)
 
 
-def _children(last: bool) -> int:
-    return 4 if last else 2
-
-
 def _complete(skip, branches, low, alpha, training, norm, eps, relu, mode):
     """merged; its batch statistics in training; z in evaluation, where a norm is given."""
     total = skip.shape[1] + (low.shape[1] if mode == "concat" else 0)
@@ -201,22 +195,17 @@ def _complete(skip, branches, low, alpha, training, norm, eps, relu, mode):
     shape = (n, total, h, w)
     merged = empty(skip, shape, layout)
     z = empty(skip, shape, layout) if norm is not None and not training else None
-    children = _children(last)
+    children = 4 if last else 2
     kind = "reduce" if training else "stream"
     plan = plan_of(kind, shape, layout, skip.dtype, children)
     partial = partial_rows(skip, plan, total, 2) if training else None
     vectors = (None,) * 4 if z is None else norm
-    launch(
-        _forward,
-        plan.grid,
-        (
-            skip, alpha, *four(parts), low, merged, partial, z, *vectors,
-            *_sizes(plan, [b.shape[1] for b in parts], side, shape, last, mode == "concat"),
-            alpha is not None and alpha.shape[0] == 1, eps, relu,
-            *plan.layout, *plan.blocks, children,
-        ),
-        plan.warps,
-        _REGISTERS,
+    walk(
+        _forward, plan,
+        skip, alpha, *four(parts), low, merged, partial, z, *vectors,
+        *_sizes(plan, [b.shape[1] for b in parts], side, shape, last, mode == "concat"),
+        alpha is not None and alpha.shape[0] == 1, eps, relu, children,
+        registers=_REGISTERS,
     )  # fmt: skip
     batch = merge_moments(partial, plan, n * h * w) if training else no_moments(skip)
     return merged, z, batch, layout
@@ -234,7 +223,7 @@ def skip_merge_bn_relu(
         skip, branches, low, alpha, training, norm, eps, relu, mode
     )
     if training:
-        z = normalise(merged, *batch, weight, bias, eps, relu, layout)
+        z = normalise(merged, (*batch, weight, bias), eps, relu, layout)
     return merged, z, *batch
 
 
@@ -243,7 +232,7 @@ def _hand_out(dy, norm, x, alpha, side, mode, split, needs, eps, relu, like, lay
     n, total, h, w = like.shape
     last = layout == torch.channels_last
     sums, concat = needs[3], mode == "concat"
-    children = _children(last)
+    children = 4 if last else 2
     plan = plan_of("reduce" if sums else "stream", like.shape, layout, like.dtype, children)
     dx = empty(like, (n, side, h, w), layout) if needs[0] else None
     split = split if needs[1] else []
@@ -251,17 +240,12 @@ def _hand_out(dy, norm, x, alpha, side, mode, split, needs, eps, relu, like, lay
     low_shape = (n, total - side if concat else total, h // 2, w // 2)
     dlow = empty(like, low_shape, layout) if needs[2] else None
     partial = partial_rows(like, plan, side, 1) if sums else None
-    launch(
-        _backward,
-        plan.grid,
-        (
-            dy, *norm, dense(x, layout) if sums else None, alpha, dx, *four(parts), dlow, partial,
-            *_sizes(plan, split, side, like.shape, last, concat),
-            alpha is not None and alpha.shape[0] == 1, eps, relu,
-            *plan.layout, *plan.blocks, children,
-        ),
-        plan.warps,
-        _REGISTERS,
+    walk(
+        _backward, plan,
+        dy, *norm, dense(x, layout) if sums else None, alpha, dx, *four(parts), dlow, partial,
+        *_sizes(plan, split, side, like.shape, last, concat),
+        alpha is not None and alpha.shape[0] == 1, eps, relu, children,
+        registers=_REGISTERS,
     )  # fmt: skip
     grads = [*([] if dx is None else [dx]), *parts, *([] if dlow is None else [dlow])]
     return grads + ([gate_sum(partial, alpha)] if sums else [])
@@ -280,11 +264,11 @@ def skip_merge_bn_relu_backward(
 ):  # fmt: skip
     layout = layout_of(merged)
     dy, dz, merged = dense(dmerged, layout), dense(dz, layout), dense(merged, layout)
-    norm = (dz, merged, mean, var, weight, bias)
-    mean_g, slope, grads = backward_sums(*norm, training, eps, relu, layout, needs[4:])
+    norm = (mean, var, weight, bias)
+    mean_g, slope, grads = backward_sums(dz, merged, norm, training, eps, relu, layout, needs[4:])
     if not any(needs[:4]):
         return grads
-    norm = (*norm, mean_g, slope)
+    norm = (dz, merged, *norm, mean_g, slope)
     source = _hand_out(
         dy, norm, skip, alpha, channels, mode, split, needs, eps, relu, merged, layout
     )

@@ -131,15 +131,14 @@ def merge_moments(partial: Tensor, plan: Plan, total: int) -> tuple[Tensor, Tens
 
 def norm_sums(
     partial: Tensor,
-    var: Tensor,
-    weight: Tensor | None,
-    bias: Tensor | None,
+    norm: tuple[Tensor, Tensor, Tensor | None, Tensor | None],
     training: bool,
     eps: float,
     total: int,
     needs: Sequence[bool],
 ) -> tuple[Tensor | None, Tensor | None, list[Tensor]]:
     """(mean_g, slope) of norm_grad, None in evaluation, and the wanted of (dweight, dbias)."""
+    _, var, weight, bias = norm
     _, groups, channels = partial.shape
     mean_g = partial.new_empty(channels) if training else None
     slope = partial.new_empty(channels) if training else None

@@ -6,8 +6,7 @@ allocated and launched, with the compiled kernels themselves, on the tensors of 
 """
 
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -122,15 +121,6 @@ def spoil() -> None:
         _state.tape.holds = False
 
 
-@contextmanager
-def _noting(tape: Tape) -> Iterator[None]:
-    _state.tape = tape
-    try:
-        yield
-    finally:
-        _state.tape = None
-
-
 class Replayed:
     """An op, played from a tape where there is one.
 
@@ -160,8 +150,11 @@ class Replayed:
         if key in self.tapes or len({id(t) for t in tensors}) < len(tensors):
             return self.op(*args)
         made = Tape(tensors, self.guard)
-        with _noting(made):
+        _state.tape = made
+        try:
             result = self.op(*args)
+        finally:
+            _state.tape = None
         if made.holds:
             made.finish(result)
         if len(self.tapes) >= _LIMIT:

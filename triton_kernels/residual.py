@@ -15,22 +15,20 @@ from softgate_ext.ops.fake import empty
 from softgate_ext.ops.schema import layout_of
 
 from .batch_norm import backward_sums, normalise
-from .launch import SIZES, dense, divisor, launch, plan_of
+from .launch import SIZES, dense, divisor, plan_of, walk
 from .reduction import gate_sum, merge_moments, no_moments, partial_rows, store_moments
 from .tile import (
-    channels_of,
+    begin,
     gate_of,
     norm_grad,
     norm_of,
     offset_of,
     open_of,
     per_channel,
-    place,
     positions_of,
     pre_activation,
     relu,
     row_sum,
-    sizes_of,
     visit,
 )
 
@@ -102,9 +100,9 @@ def _forward(
 ):  # fmt: skip
     """Reads x and the branches, writes y; and a row of moments per group, or z, where given."""
     ACC: tl.constexpr = tl.float64 if x.dtype.element_ty == tl.float64 else tl.float32
-    channels, plane, count = sizes_of(channels, plane, count, DIV, LAST, WIDE)
-    tile, group, groups = place(channels, BLOCK_C, WIDE)
-    c = channels_of(tile, BLOCK_C, LAST)
+    channels, plane, count, c, group, groups = begin(
+        channels, plane, count, DIV, LAST, WIDE, BLOCK_C
+    )
     gate = gate_of(alpha, c, c < channels, SHARED, ACC)
     if z is not None:
         m, scale, shift = norm_of(mean, var, weight, bias, c, c < channels, eps, ACC)
@@ -152,9 +150,9 @@ def _backward(
     """Reads dy, (dz, y) and x as given; writes dx, the branches' gradients, rows of sum x*d."""
     element: tl.constexpr = (dy if dz is None else dz).dtype.element_ty
     ACC: tl.constexpr = tl.float64 if element == tl.float64 else tl.float32
-    channels, plane, count = sizes_of(channels, plane, count, DIV, LAST, WIDE)
-    tile, group, groups = place(channels, BLOCK_C, WIDE)
-    c = channels_of(tile, BLOCK_C, LAST)
+    channels, plane, count, c, group, groups = begin(
+        channels, plane, count, DIV, LAST, WIDE, BLOCK_C
+    )
     gate = gate_of(alpha, c, c < channels, SHARED, ACC)
     if dz is not None:
         m, scale, shift = norm_of(mean, var, weight, bias, c, c < channels, eps, ACC)
@@ -213,15 +211,10 @@ def _complete(x, branches, alpha, training, norm, eps, relu):
     partial = partial_rows(x, plan, channels, 2) if training else None
     s1, s2, s3, part = starts([b.shape[1] for b in parts], channels, layout == torch.channels_last)
     vectors = (None,) * 4 if z is None else norm
-    launch(
-        _forward,
-        plan.grid,
-        (
-            x, alpha, *four(parts), y, partial, z, *vectors, s1, s2, s3, *plan.sizes, plan.steps,
-            len(parts), part, alpha is not None and alpha.shape[0] == 1, eps, relu,
-            *plan.layout, *plan.blocks,
-        ),
-        plan.warps,
+    walk(
+        _forward, plan,
+        x, alpha, *four(parts), y, partial, z, *vectors, s1, s2, s3, *plan.sizes, plan.steps,
+        len(parts), part, alpha is not None and alpha.shape[0] == 1, eps, relu,
     )  # fmt: skip
     batch = merge_moments(partial, plan, n * h * w) if training else no_moments(x)
     return y, z, batch, layout
@@ -237,7 +230,7 @@ def gated_residual_bn_relu(
     norm = (running_mean, running_var, weight, bias)
     y, z, batch, layout = _complete(x, branches, alpha, training, norm, eps, relu)
     if training:
-        z = normalise(y, *batch, weight, bias, eps, relu, layout)
+        z = normalise(y, (*batch, weight, bias), eps, relu, layout)
     return y, z, *batch
 
 
@@ -250,16 +243,11 @@ def _hand_out(dy, norm, x, alpha, split, needs, eps, relu, like, layout):
     parts = [empty(like, (n, width, h, w), layout) for width in split] if needs[1] else []
     partial = partial_rows(like, plan, channels, 1) if sums else None
     s1, s2, s3, part = starts(split if needs[1] else [], channels, layout == torch.channels_last)
-    launch(
-        _backward,
-        plan.grid,
-        (
-            dy, *norm, dense(x, layout) if sums else None, alpha, dx, *four(parts), partial,
-            s1, s2, s3, *plan.sizes, plan.steps,
-            len(parts), part, alpha is not None and alpha.shape[0] == 1, eps, relu,
-            *plan.layout, *plan.blocks,
-        ),
-        plan.warps,
+    walk(
+        _backward, plan,
+        dy, *norm, dense(x, layout) if sums else None, alpha, dx, *four(parts), partial,
+        s1, s2, s3, *plan.sizes, plan.steps,
+        len(parts), part, alpha is not None and alpha.shape[0] == 1, eps, relu,
     )  # fmt: skip
     dalpha = [gate_sum(partial, alpha)] if sums else []
     return ([] if dx is None else [dx]) + parts + dalpha
@@ -276,9 +264,9 @@ def gated_residual_bn_relu_backward(
 ):
     layout = layout_of(y)
     dy, dz, y = dense(dy, layout), dense(dz, layout), dense(y, layout)
-    norm = (dz, y, mean, var, weight, bias)
-    mean_g, slope, grads = backward_sums(*norm, training, eps, relu, layout, needs[3:])
+    norm = (mean, var, weight, bias)
+    mean_g, slope, grads = backward_sums(dz, y, norm, training, eps, relu, layout, needs[3:])
     if not any(needs[:3]):
         return grads
-    norm = (*norm, mean_g, slope)
+    norm = (dz, y, *norm, mean_g, slope)
     return _hand_out(dy, norm, x, alpha, split, needs, eps, relu, y, layout) + grads

@@ -20,26 +20,40 @@ import triton.language as tl
 
 
 @triton.jit
-def sizes_of(channels, plane, count, DIV: tl.constexpr, LAST: tl.constexpr, WIDE: tl.constexpr):
-    """Sizes from their units: DIV belongs to the axis that is contiguous in memory.
-
-    Units that fit into 32 bits may stand for sizes that do not: they are widened first.
-    """
-    if WIDE:
-        channels, plane, count = channels.to(tl.int64), plane.to(tl.int64), count.to(tl.int64)
-    if LAST:
-        return channels * DIV, plane, count
-    else:
-        return channels, plane * DIV, count * DIV
-
-
-@triton.jit
 def channels_of(tile, BLOCK_C: tl.constexpr, LAST: tl.constexpr):
     c = tile * BLOCK_C + tl.arange(0, BLOCK_C)
     if LAST:
         return c[None, :]
     else:
         return c[:, None]
+
+
+@triton.jit
+def begin(
+    channels, plane, count,
+    DIV: tl.constexpr, LAST: tl.constexpr, WIDE: tl.constexpr, BLOCK_C: tl.constexpr,
+):  # fmt: skip
+    """Sizes from their units; the program's channels, its group of position tiles, and how many
+    groups there are.
+
+    DIV belongs to the axis that is contiguous in memory. Channel tiles of one group run next to
+    each other: in channels_last they read the same pixels. WIDE counts in 64 bits, for activations
+    of about 2**31 values and more: units that fit into 32 bits may stand for sizes that do not.
+    """
+    if WIDE:
+        channels, plane, count = channels.to(tl.int64), plane.to(tl.int64), count.to(tl.int64)
+    if LAST:
+        channels *= DIV
+    else:
+        plane *= DIV
+        count *= DIV
+    tiles = tl.cdiv(channels, BLOCK_C)
+    pid = tl.program_id(0)
+    group = pid // tiles
+    if WIDE:
+        group = group.to(tl.int64)
+    c = channels_of(pid % tiles, BLOCK_C, LAST)
+    return channels, plane, count, c, group, tl.num_programs(0) // tiles
 
 
 @triton.jit
@@ -209,18 +223,3 @@ def merged(count, mean, m2, AXIS: tl.constexpr):
     rest = tl.sum(count * deviation, AXIS, keep_dims=True) / total
     m2 = tl.sum(m2 + count * deviation * deviation, AXIS, keep_dims=True) - total * rest * rest
     return total, centre + rest, tl.where(m2 < 0, 0.0, m2)
-
-
-@triton.jit
-def place(channels, BLOCK_C: tl.constexpr, WIDE: tl.constexpr):
-    """The program's channel tile, its group of position tiles, and how many groups there are.
-
-    Channel tiles of one group run next to each other: in channels_last they read the same pixels.
-    WIDE counts in 64 bits, for activations of about 2**31 values and more.
-    """
-    tiles = tl.cdiv(channels, BLOCK_C)
-    pid = tl.program_id(0)
-    group = pid // tiles
-    if WIDE:
-        group = group.to(tl.int64)
-    return pid % tiles, group, tl.num_programs(0) // tiles

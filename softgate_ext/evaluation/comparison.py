@@ -7,7 +7,7 @@ from typing import Any
 from rich import box
 from rich.table import Table
 
-from softgate_ext.pose.metrics import PCK, half_up
+from softgate_ext.pose.metrics import half_up
 from softgate_ext.pose.protocol import Protocol, Score
 
 
@@ -48,7 +48,7 @@ class Comparison:
     def table(self) -> Table:
         """A row for each predictor, a column for each of the published tables."""
         titles = list(self.protocol.columns)
-        parts = _parts(self)
+        parts = self._parts()
         table = Table(title=self._title(), box=box.SIMPLE, padding=(0, 1, 0, 0))
         table.add_column("predictions", no_wrap=True)
         for title in (*titles, "mean", "weighted mean", *parts):
@@ -81,7 +81,7 @@ class Comparison:
         table.add_section()
         row("mean", lambda s: s.pck.mean, "bold")
         row("weighted mean", lambda s: s.pck.pooled, "bold")
-        for part in _parts(self):
+        for part in self._parts():
             row(part, lambda s, p=part: s.parts()[p].pooled)  # type: ignore[misc]
         table.caption = self._caption()
         return table
@@ -90,23 +90,18 @@ class Comparison:
         sides = f" {self.sides}," if self.sides else ""
         return f"{self.protocol.metric} of {self.people} people,{sides} in percent"
 
+    def _parts(self) -> list[str]:
+        return [*next(iter(self.scores.values())).parts()]
+
     def _print(self, value: float) -> str:
         return half_up(value, self.protocol.digits)
 
     def _caption(self) -> str:
-        sentences = [f"unit: {self.protocol.unit}"]
-        if _parts(self):
-            parts = ", ".join([*_parts(self)])
-            sentences.append(f"{parts}: weighted means")
+        parts = ", ".join(self._parts())
+        sentences = [f"unit: {self.protocol.unit}", f"{parts}: weighted means"]
         if self.left_out:
             sentences.append(left_out_words(self.left_out))
         return "\n".join([*sentences, *self.notes])
-
-
-def _parts(comparison: Comparison) -> dict[str, PCK]:
-    for score in comparison.scores.values():
-        return score.parts()
-    return {}
 
 
 def left_out_words(count: int) -> str:

@@ -1,7 +1,6 @@
 """The figures of a run, or of predictions in a file, by the metric that belongs to the data."""
 
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import replace
 
 import numpy as np
 
@@ -15,7 +14,7 @@ from softgate_ext.errors import InputError
 from softgate_ext.evaluation.comparison import Comparison
 from softgate_ext.evaluation.evaluate_arguments import check
 from softgate_ext.evaluation.evaluate_config import STDOUT, EvalConfig
-from softgate_ext.evaluation.joint_files import read_predictions, write_predictions
+from softgate_ext.evaluation.joint_files import Found, read_predictions, write_predictions
 from softgate_ext.evaluation.measure import (
     constant_pose,
     observer_centric,
@@ -28,29 +27,9 @@ from softgate_ext.files.atomic import replacing, write_json
 from softgate_ext.inference.device import resolve_device
 from softgate_ext.inference.pose_inference import PoseInference, predict_people
 from softgate_ext.pose.codec import HeatmapCodec
-from softgate_ext.pose.metrics import Floats
 from softgate_ext.pose.sides import WORDS, Sides, observer_order, take_joints
 from softgate_ext.pose.skeleton import Skeleton, get_skeleton
 from softgate_ext.runs.checkpoint import load_run
-
-
-@dataclass(frozen=True)
-class Found:
-    """Joints of people, by a run or from a file.
-
-    Attributes:
-        joints: (N, J, 2) float64 pixels of the source images; NaN where there is none.
-        scores: (N, J), the peak of each heatmap; of a file 1 where there is a joint, else 0.
-        skeleton: the joints that were looked for.
-        about: how they came about, for the JSON.
-        notes: sentences to print.
-    """
-
-    joints: Floats
-    scores: Floats
-    skeleton: Skeleton
-    about: dict[str, Any]
-    notes: tuple[str, ...]
 
 
 def evaluate(config: EvalConfig) -> Comparison:
@@ -142,11 +121,9 @@ def find_joints(config: EvalConfig, people: PoseSet) -> Found:
         InputError: see `evaluate`.
     """
     if config.predictions is not None:
-        read = read_predictions(config.predictions, people, config.origin)
-        scores = np.where(np.isfinite(read.joints).all(-1), 1.0, 0.0)
-        about: dict[str, Any] = {"predictions": str(config.predictions), "origin": read.origin}
-        said = (*read.notes, *_not_looked_for(people, read.skeleton, "these predictions"))
-        return Found(read.joints, scores, read.skeleton, about, said)
+        found = read_predictions(config.predictions, people, config.origin)
+        absent = _not_looked_for(people, found.skeleton, "these predictions")
+        return replace(found, notes=(*found.notes, *absent))
     assert config.run is not None
     device = resolve_device(config.device)
     model, run, stored = load_run(config.run, config.weights)

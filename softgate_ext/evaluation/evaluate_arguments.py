@@ -25,10 +25,8 @@ def check(config: EvalConfig) -> None:
     """
     _check_sources(config)
     if config.reference is not None:
-        used, mode = (
-            {"labels", "json"},
-            "a reference, whose joints and people are those of the file",
-        )
+        used = {"labels", "json"}
+        mode = "a reference, whose joints and people are those of the file"
     elif config.predictions is not None:
         used, mode = {"origin"} | _FIGURES, "predictions, since no network runs"
     else:

@@ -54,7 +54,14 @@ def read_contents(path: Path) -> Contents:
     suffix = path.suffix.lower()
     if suffix == ".json":
         return _read_json(path)
-    arrays = dict(_READERS[suffix](path))
+    try:
+        arrays = dict(_READERS[suffix](path))
+    except InputError:
+        raise
+    except Exception as error:  # the readers raise a dozen unrelated types for damaged files
+        raise InputError(
+            f"predictions: cannot read {path} ({reason(error)}); give a complete file"
+        ) from None
     pred = np.asarray(arrays.get("pred", ()))
     if len(structs(pred)):
         return _submission(read_submission(pred, path), arrays.get("origin"))
@@ -86,20 +93,15 @@ def _read_mat(path: Path) -> Mapping[str, Any]:
         contents = scipy.io.loadmat(path)
     except NotImplementedError:
         return _read_h5(path)  # version 7.3 is HDF5
-    except Exception as error:  # scipy raises a dozen unrelated types for damaged files
-        raise _unreadable(path, error) from None
     return {name: value for name, value in contents.items() if not name.startswith("__")}
 
 
 def _read_h5(path: Path) -> Mapping[str, Any]:
     h5py = require_h5py()
-    try:
-        with h5py.File(path, "r") as store:
-            if isinstance(store.get("pred"), h5py.Group):
-                raise ValueError("pred is a struct in version 7.3, which -v7 saves readably")
-            return {k: v[()] for k, v in store.items() if isinstance(v, h5py.Dataset)}
-    except Exception as error:
-        raise _unreadable(path, error) from None
+    with h5py.File(path, "r") as store:
+        if isinstance(store.get("pred"), h5py.Group):
+            raise ValueError("pred is a struct in version 7.3, which -v7 saves readably")
+        return {k: v[()] for k, v in store.items() if isinstance(v, h5py.Dataset)}
 
 
 def require_h5py() -> Any:
@@ -116,17 +118,6 @@ def require_h5py() -> Any:
             "with -v7"
         ) from None
     return h5py
-
-
-def _read_npz(path: Path) -> Mapping[str, Any]:
-    try:
-        return npz_arrays(path)
-    except Exception as error:
-        raise _unreadable(path, error) from None
-
-
-def _unreadable(path: Path, error: Exception) -> InputError:
-    return InputError(f"predictions: cannot read {path} ({reason(error)}); give a complete file")
 
 
 def _read_json(path: Path) -> Contents:
@@ -197,5 +188,5 @@ _READERS: dict[str, Callable[[Path], Mapping[str, Any]]] = {
     ".mat": _read_mat,
     ".h5": _read_h5,
     ".hdf5": _read_h5,
-    ".npz": _read_npz,
+    ".npz": npz_arrays,
 }

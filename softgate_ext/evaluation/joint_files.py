@@ -35,23 +35,27 @@ Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Predictions:
-    """Joints that a file holds.
+class Found:
+    """Joints of people, by a run or from a file.
 
     Attributes:
-        joints: (N, J, 2) 0-based pixels; NaN where one is missing or not a number.
-        origin: Coordinate of the first pixel that the file was taken to have.
-        skeleton: The joints that the file has, by name; those of the dataset where it has no names.
-        notes: Sentences about how it was read.
+        joints: (N, J, 2) float64, 0-based pixels of the source images; NaN where there is none.
+        scores: (N, J), the peak of each heatmap; of a file 1 where there is a joint, else 0.
+        skeleton: The joints that were looked for, or that the file has by name; those of the
+            dataset where it has no names.
+        about: How they came about, for the JSON; of a file also the coordinate of the first pixel
+            that it was taken to have, `origin`.
+        notes: Sentences to print.
     """
 
     joints: Floats
-    origin: int
+    scores: Floats
     skeleton: Skeleton
+    about: dict[str, Any]
     notes: tuple[str, ...]
 
 
-def read_predictions(path: Path, people: PoseSet, origin: int | None = None) -> Predictions:
+def read_predictions(path: Path, people: PoseSet, origin: int | None = None) -> Found:
     """Joints of people from a file.
 
     Args:
@@ -86,8 +90,9 @@ def read_predictions(path: Path, people: PoseSet, origin: int | None = None) -> 
             raise InputError(f"predictions: origin in {path} must be 0 or 1, got {stored.tolist()}")
         origin = int(stored[0])
     joints = select_joints(array[rows, :, :2] - origin, skeleton, people.skeleton)
-    notes = (f"predictions read as {origin}-based", *notes)
-    return Predictions(joints, origin, skeleton, notes)
+    scores = np.where(np.isfinite(joints).all(-1), 1.0, 0.0)
+    about = {"predictions": str(path), "origin": origin}
+    return Found(joints, scores, skeleton, about, (f"predictions read as {origin}-based", *notes))
 
 
 def write_predictions(

@@ -1,7 +1,8 @@
 """Which entry of a file of predictions is which person of a dataset."""
 
+import itertools
 from collections import Counter, defaultdict
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from pathlib import Path
 
 from softgate_ext.data.poseset import PoseSet
@@ -58,9 +59,5 @@ def _places(path: Path, held: Sequence[Hashable], wanted: Sequence[tuple[str, in
 
 def _numbered(names: Sequence[str]) -> list[tuple[str, int]]:
     """Each name with how often it came before."""
-    seen: defaultdict[str, int] = defaultdict(int)
-    result = []
-    for name in names:
-        result.append((name, seen[name]))
-        seen[name] += 1
-    return result
+    numbers: defaultdict[str, Iterator[int]] = defaultdict(itertools.count)
+    return [(name, next(numbers[name])) for name in names]

@@ -55,11 +55,9 @@ def observer_centric(people: PoseSet) -> PoseSet:
         InputError: The joints have no left and right.
     """
     order = observer_order(people.joints, people.skeleton, people.labelled)
-    moved = {name: take_joints(getattr(people, name), order) for name in _BY_JOINT}
+    by_joint = ("joints", "labelled", "visible")
+    moved = {name: take_joints(getattr(people, name), order) for name in by_joint}
     return dataclasses.replace(people, **moved)  # type: ignore[arg-type]
-
-
-_BY_JOINT = ("joints", "labelled", "visible")
 
 
 def score(joints: np.ndarray, people: PoseSet, protocol: Protocol) -> Score:

@@ -11,7 +11,6 @@ truth values or numbers, (N, J), or (J, N) as MATLAB has them. Other arrays are 
 
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -35,31 +34,6 @@ PREFIX = "pred_"
 Arrays = Mapping[str, npt.NDArray[Any]]
 
 
-@dataclass(frozen=True)
-class Truth:
-    """The ground truth of one file.
-
-    Attributes:
-        protocol: Rules of its benchmark.
-        joints: (N, J, 2) pixels.
-        labelled: (N, J) bool, joints that count.
-        length: (N,) reference lengths, pixels.
-        visible: (N, J) bool or None.
-        left_out: People whose reference length is not known.
-        sides: Whose left and right, where the file says it.
-        notes: Sentences to print.
-    """
-
-    protocol: Protocol
-    joints: npt.NDArray[np.float64]
-    labelled: npt.NDArray[np.bool_]
-    length: npt.NDArray[np.float64]
-    visible: npt.NDArray[np.bool_] | None
-    left_out: int
-    sides: str | None = None
-    notes: tuple[str, ...] = ()
-
-
 SIDES: dict[str, Sides] = {"gt_pc": "pc", "gt_oc": "oc"}
 FLAGS = ("missing", "jnt_missing", "visible", "jnt_visible")
 
@@ -76,20 +50,26 @@ def compare(path: Path, labels: Sides | None = None) -> Comparison:
         InputError: The file is missing, damaged, of no known form, or an array does not fit.
     """
     arrays = _read(path)
-    truth = _truth(path, arrays, labels)
+    protocol, name, notes = _kind(path, arrays, labels)
+    people = arrays[name].shape[:1]
+    joints = _numbers(path, arrays, name, (*people, len(protocol.skeleton), 2))
+    labelled, visible = _counted(path, arrays, protocol, joints)
+    length = _length(path, arrays, protocol, joints)
+    known = np.isfinite(length)
+    if not known.any():
+        raise InputError(f"reference: {path} has nobody whose {protocol.unit} is known")
+    labelled &= known[:, None]
     scores = {}
     for key in arrays:
         if key.startswith(PREFIX):
-            predicted = _numbers(path, arrays, key, truth.joints.shape)
-            distances = normalized_distances(predicted, truth.joints, truth.labelled, truth.length)
-            scores[key.removeprefix(PREFIX)] = truth.protocol.score(distances, truth.visible)
+            predicted = _numbers(path, arrays, key, joints.shape)
+            distances = normalized_distances(predicted, joints, labelled, length)
+            scores[key.removeprefix(PREFIX)] = protocol.score(distances, visible)
     if not scores:
         raise InputError(f"reference: {path} must hold arrays named {PREFIX}NAME, got none")
-    people = len(truth.joints) - truth.left_out
-    about = {"reference": str(path)}
-    return Comparison(
-        truth.protocol, people, truth.left_out, scores, about, truth.notes, truth.sides
-    )
+    counts = int(known.sum()), int((~known).sum())
+    sides = WORDS[SIDES[name]] if name in SIDES else None
+    return Comparison(protocol, *counts, scores, {"reference": str(path)}, tuple(notes), sides)
 
 
 def _read(path: Path) -> Arrays:
@@ -104,11 +84,11 @@ def _read(path: Path) -> Arrays:
         ) from None
 
 
-def _truth(path: Path, arrays: Arrays, labels: Sides | None) -> Truth:
-    protocol, name, notes = _kind(path, arrays, labels)
-    people = arrays[name].shape[:1]
-    joints = _numbers(path, arrays, name, (*people, len(protocol.skeleton), 2))
-    labelled = np.isfinite(joints).all(-1)
+def _counted(
+    path: Path, arrays: Arrays, protocol: Protocol, joints: npt.NDArray[np.float64]
+) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_] | None]:
+    """(N, J) bool: joints that count, and those that are visible or None."""
+    labelled = np.asarray(np.isfinite(joints).all(-1))
     shape = (len(joints), len(protocol.skeleton))
     missing = [_flags(path, arrays, key, shape) for key in FLAGS[:2] if key in arrays]
     for flags in missing:
@@ -119,15 +99,7 @@ def _truth(path: Path, arrays: Arrays, labels: Sides | None) -> Truth:
     for key in FLAGS[2:]:
         with suppress(InputError):  # what is not of this form is something else
             visible = _flags(path, arrays, key, shape) if key in arrays else visible
-    length = _length(path, arrays, protocol, joints)
-    known = np.isfinite(length)
-    if not known.any():
-        raise InputError(f"reference: {path} has nobody whose {protocol.unit} is known")
-    labelled &= known[:, None]
-    sides = WORDS[SIDES[name]] if name in SIDES else None
-    return Truth(
-        protocol, joints, labelled, length, visible, int((~known).sum()), sides, tuple(notes)
-    )
+    return labelled, visible
 
 
 def _kind(path: Path, arrays: Arrays, labels: Sides | None) -> tuple[Protocol, str, list[str]]:

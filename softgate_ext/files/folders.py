@@ -60,17 +60,15 @@ def check_targets(**paths: Path | None) -> None:
     for argument, path in paths.items():
         if path is None:
             continue
-        _check_target(argument, path)
+        if path.is_dir() or not path.parent.is_dir():
+            raise InputError(f"{argument}: got {path}; takes a file in a folder that exists")
+        if not os.access(path.parent, os.W_OK):
+            raise InputError(
+                f"{argument}: got {path}; takes a file in a folder that can be written to"
+            )
         other = taken.setdefault(path.resolve(), argument)
         if other != argument:
             raise InputError(f"{argument}: got {path}, as {other} did; takes a file of its own")
-
-
-def _check_target(argument: str, path: Path) -> None:
-    if path.is_dir() or not path.parent.is_dir():
-        raise InputError(f"{argument}: got {path}; takes a file in a folder that exists")
-    if not os.access(path.parent, os.W_OK):
-        raise InputError(f"{argument}: got {path}; takes a file in a folder that can be written to")
 
 
 def _unwritable(folder: Path, argument: str, error: OSError) -> InputError:

@@ -60,8 +60,8 @@ def in_one_sentence(loader: DataLoader[T]) -> Iterator[T]:
     try:
         yield from loader
     except InputError as error:
-        sentence = str(error).strip().splitlines()[-1].removeprefix(f"{_name(InputError)}: ")
-        raise InputError(sentence) from None
+        name = f"{InputError.__module__}.{InputError.__qualname__}"
+        raise InputError(str(error).strip().splitlines()[-1].removeprefix(f"{name}: ")) from None
 
 
 def begin_worker(worker: int) -> None:
@@ -81,7 +81,3 @@ def begin_worker(worker: int) -> None:
 def _end_with(parent: BaseProcess) -> None:
     parent.join()
     os._exit(1)  # not sys.exit: the other threads may wait for what never comes
-
-
-def _name(kind: type) -> str:
-    return f"{kind.__module__}.{kind.__qualname__}"

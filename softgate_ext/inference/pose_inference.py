@@ -49,18 +49,9 @@ class PoseInference:
         self.device = next(model.parameters()).device
 
     @torch.inference_mode()
-    def __call__(self, crops: Tensor) -> tuple[Tensor, Tensor]:
-        """Joints (B, J, 2) in crop pixels and scores (B, J), both float32 on the network's device.
-
-        Args:
-            crops: uint8 (B, 3, S, S), RGB.
-        """
-        return self.codec.decode(self.heatmaps(crops))
-
-    @torch.inference_mode()
     def heatmaps(self, crops: Tensor) -> Tensor:
-        """Heatmaps (B, J, h, w), float32, of such crops; with the flip test those of their mirror
-        images averaged in."""
+        """Heatmaps (B, J, h, w), float32, of uint8 crops (B, 3, S, S), RGB; with the flip test
+        those of their mirror images averaged in."""
         images = to_input(crops, self.device, self.channels_last)
         training = self.model.training
         self.model.eval()

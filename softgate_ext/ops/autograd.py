@@ -7,7 +7,7 @@ nothing.
 """
 
 from collections.abc import Sequence
-from typing import Any, NoReturn
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -114,13 +114,6 @@ class Formula:
 FORMULAS = {op: Formula(op) for op in SCHEMAS if not op.endswith("_backward")}
 
 
-def _refuse(op: str) -> NoReturn:
-    raise InputError(
-        f"softgate::{op.removesuffix('_backward')} has no second derivative: compute it under "
-        "softgate_ext.use_backend('reference')"
-    )
-
-
 def _register(namespace: str, op: str) -> None:
     """The op's backward calls the ops of the same namespace."""
     formula, ops = FORMULAS.get(op), getattr(torch.ops, namespace)
@@ -132,7 +125,10 @@ def _register(namespace: str, op: str) -> None:
 
     def backward(ctx: Any, *gradients: Any) -> tuple:
         if formula is None:
-            _refuse(op)
+            raise InputError(
+                f"softgate::{op.removesuffix('_backward')} has no second derivative: compute it "
+                "under softgate_ext.use_backend('reference')"
+            )
         return formula.backward(ctx, ctx.needs_input_grad, *gradients)
 
     torch.library.register_autograd(

@@ -78,22 +78,27 @@ def like(name: str, t: Tensor, owner_name: str, owner: Tensor) -> None:
             f"got {_name(t.dtype)}"
         ),
     )
+    _on_device(name, t, owner_name, owner)
+
+
+def _on_device(name: str, t: Tensor, owner_name: str, owner: Tensor) -> None:
     _require(
         t.device == owner.device,
         lambda: f"{name} must be on the device of {owner_name}, {owner.device}, got {t.device}",
     )
+
+
+def _parameter(name: str, t: Tensor, owner_name: str, owner: Tensor) -> None:
+    dense(name, t)
+    _require(t.dtype in _DTYPES, lambda: f"{name} must be floating point, got {_name(t.dtype)}")
+    _on_device(name, t, owner_name, owner)
 
 
 def vector(name: str, t: Tensor | None, channels: int, owner_name: str, owner: Tensor) -> None:
     """A per-channel parameter: floating point of any width, on the owner's device."""
     if t is None:
         return
-    dense(name, t)
-    _require(t.dtype in _DTYPES, lambda: f"{name} must be floating point, got {_name(t.dtype)}")
-    _require(
-        t.device == owner.device,
-        lambda: f"{name} must be on the device of {owner_name}, {owner.device}, got {t.device}",
-    )
+    _parameter(name, t, owner_name, owner)
     _require(
         t.dim() == 1 and t.shape[0] == channels,
         lambda: f"{name} must have shape ({channels},), one value per channel, got {_shape(t)}",
@@ -103,14 +108,7 @@ def vector(name: str, t: Tensor | None, channels: int, owner_name: str, owner: T
 def gate(alpha: Tensor | None, channels: int, owner_name: str, owner: Tensor) -> None:
     if alpha is None:
         return
-    dense("alpha", alpha)
-    _require(
-        alpha.dtype in _DTYPES, lambda: f"alpha must be floating point, got {_name(alpha.dtype)}"
-    )
-    _require(
-        alpha.device == owner.device,
-        lambda: f"alpha must be on the device of {owner_name}, {owner.device}, got {alpha.device}",
-    )
+    _parameter("alpha", alpha, owner_name, owner)
     _require(
         alpha.dim() == 1 and (alpha.shape[0] == channels or alpha.shape[0] == 1),
         lambda: f"alpha must have shape ({channels},) or (1,), got {_shape(alpha)}",

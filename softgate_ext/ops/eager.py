@@ -7,6 +7,7 @@ mode, a tracer, the profiler or a tensor of another class, gets it.
 """
 
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import torch
@@ -23,15 +24,6 @@ _dispatch_modes, _function_modes, _tracing, _profiling = (
     torch._C._get_tracing_state,
     torch.autograd._profiler_enabled,
 )
-
-
-class EagerOps:
-    """Has every op of the schemas as an attribute."""
-
-    def __init__(self) -> None:
-        for name in SCHEMAS:
-            formula = FORMULAS.get(name)
-            setattr(self, name, _chosen(name, formula and _function(formula, self)))
 
 
 def _chosen(name: str, function: Any) -> Callable:
@@ -82,13 +74,13 @@ def _nested(count: int, flat: tuple) -> tuple:
     return flat[0], list(flat[1 : 1 + count]), *flat[1 + count :]
 
 
-def _function(formula: Formula, ops: EagerOps) -> Any:
+def _function(formula: Formula) -> Any:
     class Function(torch.autograd.Function):
         @staticmethod
         def forward(ctx, found, count, *flat):
             tape, tensors = found
             result = tape.play(tensors, moments=False)
-            ctx.ops, ctx.count = ops, count
+            ctx.ops, ctx.count = eager_ops, count
             formula.setup(ctx, _nested(count, flat), result)
             return result
 
@@ -101,4 +93,7 @@ def _function(formula: Formula, ops: EagerOps) -> Any:
     return Function
 
 
-eager_ops = EagerOps()
+eager_ops = SimpleNamespace()  # has every op of the schemas as an attribute
+for _name in SCHEMAS:
+    _formula = FORMULAS.get(_name)
+    setattr(eager_ops, _name, _chosen(_name, _formula and _function(_formula)))

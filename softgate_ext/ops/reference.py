@@ -6,6 +6,7 @@ that every kernel is compared with.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -47,23 +48,11 @@ def bn_relu(
 
 
 def gated_residual_bn_relu(
-    x: Tensor,
-    branches: Branches,
-    alpha: Tensor | None,
-    running_mean: Tensor | None,
-    running_var: Tensor | None,
-    weight: Tensor | None = None,
-    bias: Tensor | None = None,
-    *,
-    training: bool = False,
-    momentum: float = 0.1,
-    eps: float = 1e-5,
-    relu: bool = True,
+    x: Tensor, branches: Branches, alpha: Tensor | None, *norm: Any, **options: Any
 ) -> tuple[Tensor, Tensor]:
-    """``y = gated_residual(...)`` and ``z = relu(batch_norm(y))``."""
+    """``y = gated_residual(...)`` and ``z = relu(batch_norm(y))``; the rest is of ``bn_relu``."""
     y = gated_residual(x, branches, alpha)
-    vectors = (running_mean, running_var, weight, bias)
-    return y, bn_relu(y, *vectors, training=training, momentum=momentum, eps=eps, relu=relu)
+    return y, bn_relu(y, *norm, **options)
 
 
 def skip_merge(
@@ -88,23 +77,14 @@ def skip_merge_bn_relu(
     skip: Tensor,
     low: Tensor,
     alpha: Tensor | None,
-    running_mean: Tensor | None,
-    running_var: Tensor | None,
-    weight: Tensor | None = None,
-    bias: Tensor | None = None,
-    *,
-    training: bool = False,
-    momentum: float = 0.1,
-    eps: float = 1e-5,
-    relu: bool = True,
+    *norm: Any,
     mode: str = "concat",
     branches: Branches = (),
+    **options: Any,
 ) -> tuple[Tensor, Tensor]:
-    """``merged = skip_merge(...)`` and ``z = relu(batch_norm(merged))``."""
+    """``merged = skip_merge(...)`` and ``z = relu(batch_norm(merged))``, as in ``bn_relu``."""
     merged = skip_merge(skip, low, alpha, mode=mode, branches=branches)
-    vectors = (running_mean, running_var, weight, bias)
-    z = bn_relu(merged, *vectors, training=training, momentum=momentum, eps=eps, relu=relu)
-    return merged, z
+    return merged, bn_relu(merged, *norm, **options)
 
 
 def _gate(x: Tensor, alpha: Tensor | None) -> Tensor:

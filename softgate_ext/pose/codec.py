@@ -120,10 +120,6 @@ def _cells(maps: Tensor, at: Tensor, dx: int, dy: int) -> Tensor:
     return maps.flatten(2).gather(-1, flat[..., None])[..., 0]
 
 
-def _argmax(maps: Tensor, peak: Tensor, sigma: float) -> Tensor:
-    return peak.float()
-
-
 def _quarter(maps: Tensor, peak: Tensor, sigma: float) -> Tensor:
     last = maps.shape[-1] - 1
     inner = peak.clamp(1, last - 1)
@@ -187,7 +183,7 @@ def _softargmax(maps: Tensor, peak: Tensor, sigma: float) -> Tensor:
 
 
 _DECODERS: dict[str, Callable[[Tensor, Tensor, float], Tensor]] = {
-    "argmax": _argmax,
+    "argmax": lambda maps, peak, sigma: peak.float(),
     "quarter": _quarter,
     "dark": _dark,
     "softargmax": _softargmax,

@@ -164,17 +164,6 @@ def area_under_curve(
     return dataclasses.replace(pck_of(distances, limit, members), per_joint=area)
 
 
-def pck(
-    predicted: npt.ArrayLike,
-    target: npt.ArrayLike,
-    labelled: npt.ArrayLike,
-    reference_length: npt.ArrayLike,
-    threshold: float = 0.2,
-) -> PCK:
-    """PCK of predictions; arguments and errors are those of `normalized_distances`."""
-    return pck_of(normalized_distances(predicted, target, labelled, reference_length), threshold)
-
-
 def box_diagonal(boxes: npt.ArrayLike) -> Floats:
     """Diagonals (N,) of boxes (N, 4) x1, y1, x2, y2, corners in any order; NaN for NaN."""
     boxes = np.asarray(boxes, np.float64)

@@ -127,15 +127,10 @@ def torso_pck(skeleton: Skeleton) -> Protocol:
     return Protocol("PCK@0.2", skeleton, 0.2, unit, tuple(range(len(skeleton))), 1)
 
 
-def _pckh() -> Protocol:
-    # Pelvis and thorax are annotated but do not count.
-    members = (i for i, name in enumerate(MPII.joints) if name not in ("pelvis", "thorax"))
-    return Protocol("PCKh@0.5", MPII, 0.5, "0.6 x diagonal of the head box", tuple(members), 2)
+# Pelvis and thorax are annotated but do not count.
+_counted = tuple(i for i, name in enumerate(MPII.joints) if name not in ("pelvis", "thorax"))
+_arms = tuple(i for i, name in enumerate(FLIC.joints) if name.endswith(("elbow", "wrist")))
 
-
-def _flic() -> Protocol:
-    members = (i for i, name in enumerate(FLIC.joints) if name.endswith(("elbow", "wrist")))
-    return Protocol("PCK@0.2", FLIC, 0.2, "diagonal of the torso box", tuple(members), 1)
-
-
-PCKH, LSP_PCK, FLIC_PCK = _pckh(), torso_pck(LSP), _flic()
+PCKH = Protocol("PCKh@0.5", MPII, 0.5, "0.6 x diagonal of the head box", _counted, 2)
+LSP_PCK = torso_pck(LSP)
+FLIC_PCK = Protocol("PCK@0.2", FLIC, 0.2, "diagonal of the torso box", _arms, 1)

@@ -56,12 +56,9 @@ class Skeleton:
     def groups(self) -> dict[str, tuple[int, ...]]:
         """Joints that published tables print as one column, such as both elbows."""
         columns: dict[str, tuple[int, ...]] = {}
+        plain = [name.removeprefix("right_").removeprefix("left_") for name in self.joints]
         for title, parts in _COLUMNS:
-            members = tuple(
-                i
-                for i, joint in enumerate(self.joints)
-                if joint.removeprefix("right_").removeprefix("left_") in parts
-            )
+            members = tuple(i for i, name in enumerate(plain) if name in parts)
             if members:
                 columns[title] = members
         return columns

@@ -11,29 +11,11 @@ from rich.progress import Progress
 
 from softgate_ext.data.augment import Augmentation
 from softgate_ext.data.crops import CropCache, CropGeometry, fingerprints, write_crops
-from softgate_ext.data.dataset import PoseDataset
 from softgate_ext.data.poseset import PoseSet
 from softgate_ext.errors import InputError
 from softgate_ext.files.console import say
 from softgate_ext.files.folders import make_folder
 from softgate_ext.files.lock import FolderLock
-
-
-def pose_dataset(
-    people: PoseSet,
-    image_size: int,
-    cache: Path | None,
-    console: Console,
-    augment: Augmentation | None = None,
-    seed: int = 0,
-) -> PoseDataset:
-    """Crops of `people`, from those kept in `cache` unless that is None.
-
-    Raises:
-        InputError: As `cached_crops`.
-    """
-    crops = None if cache is None else cached_crops(people, image_size, augment, cache, console)
-    return PoseDataset(people, image_size, augment, seed, crops)
 
 
 def cached_crops(

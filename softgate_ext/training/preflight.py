@@ -1,7 +1,7 @@
 """What a training starts from, made and checked before its first file is written."""
 
 import copy
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import torch
 from rich.console import Console
@@ -22,27 +22,9 @@ from softgate_ext.training.people import box_margin, check_pictures, split_peopl
 from softgate_ext.training.processes import Group
 
 
-@dataclass(frozen=True)
-class Start:
-    """What a training starts from.
-
-    Attributes:
-        train_set, watched: the people.
-        order: how they come, this process's share.
-        model: the network as initialised, on the CPU.
-        run: what is kept of it.
-        baseline: PCK of the constant mean pose on the people watched.
-    """
-
-    train_set: PoseSet
-    watched: PoseSet
-    order: EpochBatches
-    model: PoseModel
-    run: RunConfig
-    baseline: PCK
-
-
-def prepare(config: TrainConfig, stored: RunConfig | None, group: Group, console: Console) -> Start:
+def prepare(
+    config: TrainConfig, stored: RunConfig | None, group: Group, console: Console
+) -> tuple[PoseSet, PoseSet, EpochBatches, PoseModel, RunConfig, PCK]:
     """Reads the people and makes the network; the same in every process, but for the order.
 
     Args:
@@ -50,6 +32,11 @@ def prepare(config: TrainConfig, stored: RunConfig | None, group: Group, console
         stored: the run that is resumed.
         group: the processes; each looks at a share of the pictures.
         console: where the first process talks.
+
+    Returns:
+        The people to train on and those to watch; the order of the former, this process's share;
+        the network as initialised, on the CPU; what is kept of it; PCK of the constant mean pose
+        on the people watched.
 
     Raises:
         InputError: the data or the options cannot be used, or not to go on with `stored`.
@@ -87,7 +74,7 @@ def prepare(config: TrainConfig, stored: RunConfig | None, group: Group, console
     check_pictures(pictures[group.rank :: group.size])
     order = EpochBatches(len(train_set), config.batch_size, config.seed, group.rank, group.size)
     _try_step(model, config, order)
-    return Start(train_set, watched, order, model, run, baseline)
+    return train_set, watched, order, model, run, baseline
 
 
 def _try_step(model: PoseModel, config: TrainConfig, order: EpochBatches) -> None:

@@ -1,12 +1,10 @@
 """What a training tells the person who waits: a bar on a terminal, plain lines elsewhere."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, nullcontext
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
-from softgate_ext.files.console import say
 from softgate_ext.runs.log import Entry
 
 
@@ -34,7 +32,7 @@ def describe_epoch(entry: Entry, left: float) -> str:
 
 
 class TrainingProgress:
-    """A bar over the whole training; `line` prints a lasting line above it."""
+    """A bar over the whole training."""
 
     def __init__(self, console: Console) -> None:
         self.console = console
@@ -42,14 +40,9 @@ class TrainingProgress:
         self._bar = Progress(*columns, console=console, transient=True)
         self._task = self._bar.add_task("", total=1.0)
 
-    @contextmanager
-    def running(self) -> Iterator["TrainingProgress"]:
+    def running(self) -> AbstractContextManager[object]:
         """Shows the bar while the block runs."""
-        if not self.console.is_terminal:
-            yield self
-            return
-        with self._bar:
-            yield self
+        return self._bar if self.console.is_terminal else nullcontext()
 
     def update(
         self, done: float, epoch: int, images_per_second: float, wait: float, left: float
@@ -61,7 +54,3 @@ class TrainingProgress:
                 f"waits {1000 * wait:.0f} ms/step  {clock(left)} left"
             )
             self._bar.update(self._task, completed=done, description=words)
-
-    def line(self, text: str) -> None:
-        """Prints a line that stays."""
-        say(self.console, text)

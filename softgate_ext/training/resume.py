@@ -1,6 +1,5 @@
 """Where a training stands that is resumed, and whether it can go on as it is asked to."""
 
-from dataclasses import dataclass
 from typing import Any
 
 from softgate_ext.data.poseset import PoseSet
@@ -8,23 +7,6 @@ from softgate_ext.errors import InputError
 from softgate_ext.runs.run_config import RunConfig
 from softgate_ext.runs.train_config import TrainConfig
 from softgate_ext.training.schedule import Budget
-
-
-@dataclass(frozen=True)
-class Standing:
-    """What is done of a training.
-
-    Attributes:
-        epoch: whole epochs.
-        best: highest PCK of the people who are watched, percent; -1 before the first evaluation.
-        elapsed: seconds of training.
-        finished: whether nothing is left of its length.
-    """
-
-    epoch: int = 0
-    best: float = -1.0
-    elapsed: float = 0.0
-    finished: bool = False
 
 
 def who(train_set: PoseSet, watched: PoseSet) -> dict[str, str]:
@@ -38,7 +20,7 @@ def standing(
     state: dict[str, Any],
     people: dict[str, str],
     steps: int,
-) -> Standing:
+) -> tuple[int, float, float, bool]:
     """Where the training of `state` stands in one of the length that `config` gives it.
 
     Args:
@@ -47,6 +29,10 @@ def standing(
         state: its training state.
         people: as `who` tells them now.
         steps: in an epoch, now.
+
+    Returns:
+        Whole epochs; highest PCK of the people who are watched, percent, -1 before the first
+        evaluation; seconds of training; whether nothing is left of its length.
 
     Raises:
         InputError: the people are others, or there are fewer epochs or minutes than are done.
@@ -76,4 +62,4 @@ def standing(
             f"minutes: got {minutes:g}, but {elapsed / 60:.1f} are spent; takes more than that to "
             "go on, those that are spent included"
         )
-    return Standing(epoch, best, elapsed, budget.progress(epoch * steps) >= 1)
+    return epoch, best, elapsed, budget.progress(epoch * steps) >= 1

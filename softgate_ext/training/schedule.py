@@ -31,11 +31,6 @@ def learning_rate_factor(
     return rise * min([1.0, *(factor for start, factor in _STEPS[schedule] if progress >= start)])
 
 
-def default_epochs(schedule: Schedule) -> int:
-    """Length of a training that is given none."""
-    return 200 if schedule == "paper" else 100
-
-
 class Budget:
     """How much of a training is done, where its length is in epochs, in minutes, or in both.
 
@@ -53,7 +48,7 @@ class Budget:
         schedule: Schedule = "cosine",
     ) -> None:
         if epochs is None and minutes is None:
-            epochs = default_epochs(schedule)
+            epochs = 200 if schedule == "paper" else 100
         self.epochs = epochs
         self.steps = None if epochs is None else epochs * steps_per_epoch
         self.seconds = None if minutes is None else minutes * 60.0

@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import astuple
 from typing import Any
 
 import numpy as np
@@ -11,6 +10,8 @@ from rich.console import Console
 from torch.utils.data import Subset
 
 from softgate_ext.data.augment import Augmentation
+from softgate_ext.data.dataset import PoseDataset
+from softgate_ext.data.poseset import PoseSet
 from softgate_ext.errors import InputError
 from softgate_ext.evaluation.comparison import left_out_words
 from softgate_ext.evaluation.measure import measurable, measure, pck_to_json
@@ -26,13 +27,13 @@ from softgate_ext.runs.log import Entry
 from softgate_ext.runs.run_config import RunConfig
 from softgate_ext.runs.run_folder import RunFolder
 from softgate_ext.runs.train_config import TrainConfig
-from softgate_ext.training.crop_cache import pose_dataset
+from softgate_ext.training.crop_cache import cached_crops
 from softgate_ext.training.learner import Learner
 from softgate_ext.training.order import training_loader
 from softgate_ext.training.preflight import prepare
 from softgate_ext.training.processes import Group, joined
 from softgate_ext.training.progress import TrainingProgress, describe_epoch
-from softgate_ext.training.resume import Standing, standing, who
+from softgate_ext.training.resume import standing, who
 from softgate_ext.training.schedule import Budget, learning_rate_factor
 from softgate_ext.training.tensorboard import Board, require_tensorboard
 
@@ -65,16 +66,15 @@ class Trainer:
         # Everything that can be refused is, before the first file is written.
         stored, state = self.group.from_first(self._open_run)
         with self.group.together():
-            start = prepare(config, stored, self.group, self.console)
-        self.train_set, self.watched, self.order = start.train_set, start.watched, start.order
-        self.skeleton, self.run, self.baseline = start.train_set.skeleton, start.run, start.baseline
+            self.train_set, self.watched, self.order, model, self.run, self.baseline = prepare(
+                config, stored, self.group, self.console
+            )
+        self.skeleton = self.train_set.skeleton
         codec = HeatmapCodec(config.image_size, config.image_size // 4, config.sigma)
-        self.learner = Learner(start.model, codec, config, self.group)
+        self.learner = Learner(model, codec, config, self.group)
         augment = Augmentation(config.scale, config.rotation, config.flip, config.colour)
         with self.group.together():
-            self.dataset = pose_dataset(
-                self.train_set, config.image_size, config.cache, self.console, augment, config.seed
-            )
+            self.dataset = self._dataset(self.train_set, augment)
         self.loader = training_loader(self.dataset, self.order, config.workers, self.group.device)
         self.inference = PoseInference(
             self.learner.evaluated, codec, self.skeleton, channels_last=config.channels_last
@@ -82,11 +82,10 @@ class Trainer:
         self.people = who(self.train_set, self.watched)
         self.history: list[Entry] = []
         self.predicted: np.ndarray | None = None  # joints of the watched people, (N, J, 2)
+        self.epoch, self.best, self.elapsed, self.finished = 0, -1.0, 0.0, False
         with self.group.together():
-            at = Standing()
             if stored is not None and state is not None:
-                at = self._restore(stored, state)
-            self.epoch, self.best, self.elapsed, self.finished = astuple(at)
+                self._restore(stored, state)
             if self.group.leads:
                 self.history = self.folder.claim(self.epoch)
 
@@ -95,6 +94,13 @@ class Trainer:
         if self.config.tensorboard:
             require_tensorboard()
         return self.folder.open(self.config.resume)
+
+    def _dataset(self, people: PoseSet, augment: Augmentation | None = None) -> PoseDataset:
+        """Crops of `people`, from those that are kept where the command names a cache."""
+        config, crops = self.config, None
+        if config.cache is not None:
+            crops = cached_crops(people, config.image_size, augment, config.cache, self.console)
+        return PoseDataset(people, config.image_size, augment, config.seed, crops)
 
     def train(self) -> list[Entry]:
         """Trains to the end of the budget, then lets others use the folder.
@@ -113,7 +119,8 @@ class Trainer:
 
     def _train(self, interrupted: Callable[[], bool]) -> None:
         config, group = self.config, self.group
-        budget = self._budget()
+        steps = len(self.order)
+        budget = Budget(config.epochs, config.minutes, steps, self.elapsed, config.schedule)
         if self.finished:
             say(self.console, f"{config.out} is trained; more --epochs or --minutes go on")
             if not group.from_first((config.out / checkpoint.PLOTS).exists):
@@ -207,7 +214,7 @@ class Trainer:
         self.elapsed = budget.elapsed
         if self.group.leads:
             self._keep(entry)
-        progress.line(describe_epoch(entry, budget.remaining(passed, seconds)))
+        say(self.console, describe_epoch(entry, budget.remaining(passed, seconds)))
 
     def _agree(self, budget: Budget, passed: int, interrupted: Callable[[], bool]) -> float:
         """How much is done after `passed` steps, by the first process's clock; all end here when
@@ -223,7 +230,7 @@ class Trainer:
         """PCK@0.2 of the watched people as it stands."""
         config, group, people = self.config, self.group, self.watched
         with group.together():
-            dataset = pose_dataset(people, config.image_size, config.cache, self.console)
+            dataset = self._dataset(people)
         found = np.empty((0, len(self.skeleton), 2))
         own = Subset(dataset, range(group.rank, len(people), group.size))
         if len(own):
@@ -252,9 +259,10 @@ class Trainer:
         if self.board is not None:
             self.board.write(entry)
 
-    def _restore(self, stored: RunConfig, state: dict[str, Any]) -> Standing:
+    def _restore(self, stored: RunConfig, state: dict[str, Any]) -> None:
         try:
             at = standing(self.config, stored, state, self.people, len(self.order))
+            self.epoch, self.best, self.elapsed, self.finished = at
             self.learner.restore(state["learner"])
         except InputError:
             raise
@@ -264,12 +272,6 @@ class Trainer:
                 f"resume: {path} is damaged, not a training state of this run; put a copy of it "
                 "back, or train into another folder"
             ) from error
-        return at
-
-    def _budget(self) -> Budget:
-        config = self.config
-        steps = len(self.order)
-        return Budget(config.epochs, config.minutes, steps, self.elapsed, config.schedule)
 
 
 def train(config: TrainConfig, console: Console | None = None) -> list[Entry]:

@@ -135,7 +135,7 @@ def test_origin_of_the_format_of_the_file_and_of_the_caller(tmp_path: Path) -> N
         ("plain.mat", None, 1), ("plain.mat", 0, 0),
     ):  # fmt: skip
         found = read_predictions(tmp_path / name, people(), origin)  # type: ignore[arg-type]
-        assert found.origin == expected
+        assert found.about["origin"] == expected
         assert found.notes == (f"predictions read as {expected}-based",)
         np.testing.assert_allclose(found.joints, JOINTS - expected)
 

@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 
 from softgate_ext.errors import InputError
 from softgate_ext.pose.metrics import (
+    PCK,
     area_under_curve,
     box_diagonal,
     half_up,
@@ -13,11 +14,14 @@ from softgate_ext.pose.metrics import (
     mpii_head_size,
     normalized_distances,
     not_below,
-    pck,
     pck_of,
     place_pose,
 )
 from softgate_ext.pose.skeleton import MPII
+
+
+def pck(predicted, target, labelled, reference_length, threshold: float = 0.2) -> PCK:
+    return pck_of(normalized_distances(predicted, target, labelled, reference_length), threshold)
 
 
 def square(people: int = 1) -> np.ndarray:

@@ -10,6 +10,7 @@ import argparse
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
+from types import SimpleNamespace
 from typing import Any
 
 import torch
@@ -30,7 +31,7 @@ def calls(
 ) -> Iterator[tuple[str, Callable[[], Any]]]:
     """Each op with all that it can take: three branches, alpha per channel, affine norm, ReLU."""
     n, h, w = SIZE
-    ops = triton_kernels
+    ops = SimpleNamespace(**triton_kernels.LAUNCHERS)
     split = [c // 2, c // 4, c - c // 2 - c // 4]
 
     def activation(channels: int, halves: int = 0) -> Tensor:

@@ -6,7 +6,7 @@ import triton
 import triton.language as tl
 from softgate_ext.triton_kernels import launch
 from softgate_ext.triton_kernels.autotune import CANDIDATES
-from softgate_ext.triton_kernels.tile import sizes_of
+from softgate_ext.triton_kernels.tile import begin
 
 LAYOUTS = [torch.contiguous_format, torch.channels_last]
 layouts = pytest.mark.parametrize("layout", LAYOUTS, ids=["contiguous", "channels_last"])
@@ -14,7 +14,7 @@ layouts = pytest.mark.parametrize("layout", LAYOUTS, ids=["contiguous", "channel
 
 @triton.jit(do_not_specialize=launch.SIZES)
 def _sizes(out, channels, plane, count, DIV: tl.constexpr, LAST: tl.constexpr, WIDE: tl.constexpr):
-    channels, plane, count = sizes_of(channels, plane, count, DIV, LAST, WIDE)
+    channels, plane, count, _, _, _ = begin(channels, plane, count, DIV, LAST, WIDE, 1)
     tl.store(out, channels)
     tl.store(out + 1, plane)
     tl.store(out + 2, count)
