@@ -34,23 +34,22 @@ def parse(arguments: Sequence[str], kinds: Mapping[str, type]) -> Any:
     command = next((n for n in kinds if list(arguments[: len(n.split())]) == n.split()), None)
     if command is None:
         raise InputError(_no_command(arguments, kinds))
-    words = [_dashes(word) for word in arguments[len(command.split()) :]]
+    words = list(arguments[len(command.split()) :])
     fields = fields_of(kinds[command])
-    stored = _stored(words) if command == "train" and "--resume" in words else None
     try:
         given = _given(command, kinds[command], fields, words)
-        if stored is not None:
-            return replace(stored, **given)
+        resumes = command == "train" and given.get("resume") and "out" in given
         missing = [one for one in fields if one.default is MISSING and one.name not in given]
-        if missing:
+        if missing and not resumes:
             names, takes = (" and ".join(getattr(f, what) for f in missing) for what in _SAID)
             raise InputError(f"{names}: got none; takes {takes}")
-        return kinds[command](**given)
     except InputError as error:
         raise InputError(f"{error}; softgate {command} --help says more") from None
+    return replace(_stored(given["out"]), **given) if resumes else kinds[command](**given)
 
 
 _SAID = ("flag", "takes")
+_MARK = "\0"  # before a word that is no option, however it begins; none that is given can hold it
 
 
 def _dashes(word: str) -> str:
@@ -63,11 +62,14 @@ def _given(command: str, kind: type, fields: Sequence[Field], words: Sequence[st
     """The values that the words give, by the names of their fields."""
     parser = _parser(command, kind, fields)
     flags = [flag for one in fields if not one.positional for flag in _flags(one)]
-    for word in takewhile("--".__ne__, words):
+    before = [_dashes(word) for word in takewhile("--".__ne__, words)]
+    for word in before:
         if word.startswith("--") and word.partition("=")[0] not in [*flags, "--help"]:
             close = difflib.get_close_matches(word, flags, 1, cutoff=0.75)
             guess = f" (did you mean {close[0]}?)" if close else ""
             raise InputError(f"argument: got {word}, which softgate {command} does not take{guess}")
+    after = words[len(before) :]  # from the -- on; where words and options are mixed, argparse
+    words = [*before, *after[:1], *(_MARK + word for word in after[1:])]  # would look for options
     try:
         found, surplus = parser.parse_known_intermixed_args(words)
     except argparse.ArgumentError as error:  # too few words for an option, or one too many
@@ -76,12 +78,17 @@ def _given(command: str, kind: type, fields: Sequence[Field], words: Sequence[st
         takes = next((one.takes for one in fields if one.flag in names), "no word")
         raise InputError(f"{names[0]}: got {' '.join(given) or 'none'}; takes {takes}") from None
     if surplus:
-        raise InputError(f"argument: got {surplus[0]}, which softgate {command} does not take")
+        word = surplus[0].removeprefix(_MARK)
+        raise InputError(f"argument: got {word}, which softgate {command} does not take")
     values = {}
     for one in fields:
         value = getattr(found, one.name, None)
         if value is None or (one.positional and value == []):
             continue
+        if isinstance(value, str):
+            value = value.removeprefix(_MARK)
+        elif isinstance(value, list):
+            value = [word.removeprefix(_MARK) for word in value]
         try:
             values[one.name] = value if isinstance(value, bool) else one.convert(value)
         except (ValueError, LookupError):
@@ -182,14 +189,8 @@ def _overview(kinds: Mapping[str, type], group: str | None) -> None:
     raise SystemExit(0)
 
 
-def _stored(words: Sequence[str]) -> TrainConfig | None:
-    """The training configuration of the run that `--out` names, or None where it names none."""
-    for word, value in zip(words, [*words[1:], ""], strict=True):
-        if word.startswith("--out=") or (word == "--out" and value):
-            out = Path(word.removeprefix("--out=") if "=" in word else value)
-            break
-    else:
-        return None
+def _stored(out: Path) -> TrainConfig:
+    """The training configuration of the run in `out`."""
     path = out / "config.json"
     if not path.is_file():
         raise InputError(
