@@ -65,12 +65,12 @@ class Plan:
     blocks: tuple[int, int]  # BLOCK_C, BLOCK_Q
 
 
-class _State(threading.local):
+class _Tracing(threading.local):
     tracing = False
     tiles: dict[str, Tile] | None = None
 
 
-_state = _State()
+_state = _Tracing()
 _nothing, _CPU = nullcontext(), torch.device("cpu")
 # Triton's interpreter keeps what it runs in globals, so it runs one kernel at a time.
 _interpreter = threading.Lock() if interpreting() else _nothing

@@ -103,11 +103,11 @@ class Tape:
         return found if self.as_list else tuple(found)
 
 
-class _State(threading.local):
+class _Recording(threading.local):
     tape: Tape | None = None
 
 
-_state = _State()
+_state = _Recording()
 
 
 def tape() -> Tape | None:

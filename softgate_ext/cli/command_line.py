@@ -34,7 +34,7 @@ def parse(arguments: Sequence[str], kinds: Mapping[str, type]) -> Any:
     command = next((n for n in kinds if list(arguments[: len(n.split())]) == n.split()), None)
     if command is None:
         raise InputError(_no_command(arguments, kinds))
-    words = [_dashes(word) for word in arguments[len(command.split()) :]]
+    words = list(arguments[len(command.split()) :])
     fields = fields_of(kinds[command])
     try:
         given = _given(command, kinds[command], fields, words)
@@ -50,6 +50,9 @@ def parse(arguments: Sequence[str], kinds: Mapping[str, type]) -> Any:
     return replace(_stored(given["out"]), **given) if resumes else kinds[command](**given)
 
 
+_MARK = "\0"  # before a word that is no option, however it begins; none that is given can hold it
+
+
 def _dashes(word: str) -> str:
     """An option's word, where it may have been written with underscores."""
     name, equals, value = word.partition("=")
@@ -60,11 +63,14 @@ def _given(command: str, kind: type, fields: Sequence[Field], words: Sequence[st
     """The values that the words give, by the names of their fields."""
     parser = _parser(command, kind, fields)
     flags = [flag for one in fields if not one.positional for flag in _flags(one)]
-    for word in takewhile("--".__ne__, words):
+    before = [_dashes(word) for word in takewhile("--".__ne__, words)]
+    for word in before:
         if word.startswith("--") and word.partition("=")[0] not in [*flags, "--help"]:
             close = difflib.get_close_matches(word, flags, 1, cutoff=0.75)
             guess = f" (did you mean {close[0]}?)" if close else ""
             raise InputError(f"argument: got {word}, which softgate {command} does not take{guess}")
+    after = words[len(before) :]  # from the -- on; where words and options are mixed, argparse
+    words = [*before, *after[:1], *(_MARK + word for word in after[1:])]  # would look for options
     try:
         found, surplus = parser.parse_known_intermixed_args(words)
     except argparse.ArgumentError as error:  # too few words for an option, or one too many
@@ -73,12 +79,17 @@ def _given(command: str, kind: type, fields: Sequence[Field], words: Sequence[st
         takes = next((one.takes for one in fields if one.flag in names), "no word")
         raise InputError(f"{names[0]}: got {' '.join(given) or 'none'}; takes {takes}") from None
     if surplus:
-        raise InputError(f"argument: got {surplus[0]}, which softgate {command} does not take")
+        word = surplus[0].removeprefix(_MARK)
+        raise InputError(f"argument: got {word}, which softgate {command} does not take")
     values = {}
     for one in fields:
         value = getattr(found, one.name, None)
         if value is None or (one.positional and value == []):
             continue
+        if isinstance(value, str):
+            value = value.removeprefix(_MARK)
+        elif isinstance(value, list):
+            value = [word.removeprefix(_MARK) for word in value]
         try:
             values[one.name] = value if isinstance(value, bool) else one.convert(value)
         except (ValueError, LookupError):

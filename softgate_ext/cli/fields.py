@@ -130,6 +130,8 @@ def _convert(kind: Any, words: Sequence[str]) -> Any:
     if origin is dict:
         return dict(zip(words[::2], map(_plain, words[1::2]), strict=True))
     (word,) = words
+    if kind is Path and not word:
+        raise ValueError("of a variable that is not set: as a path it would be the working folder")
     if origin is Literal:
         return {str(choice): choice for choice in arguments}[word]
     return kind(word)

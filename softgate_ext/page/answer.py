@@ -88,7 +88,8 @@ def answer(predictor: PosePredictor, data: bytes | bytearray, megapixels: float)
     scale = min(1.0, LARGEST / max(height, width))
     drawing = draw_people(picture, people, predictor.skeleton)
     if scale < 1:
-        smaller = cv2.resize(drawing, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+        size = max(1, round(scale * width)), max(1, round(scale * height))
+        smaller = cv2.resize(drawing, size, interpolation=cv2.INTER_AREA)
         drawing = smaller.astype(np.uint8, copy=False)
     return {
         "words": words,

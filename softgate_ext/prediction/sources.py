@@ -38,9 +38,9 @@ def find_sources(words: Sequence[str]) -> list[Source]:
     that end like a picture's or a video's are taken.
 
     Raises:
-        InputError: there is no word, or one stands for nothing or cannot be looked up.
+        InputError: there is no word, or one is empty, stands for nothing or cannot be looked up.
     """
-    if not words:
+    if not words or "" in words:  # a variable that is not set; as a path, the working folder
         raise InputError(f"images: got none; {GIVE}")
     found: dict[Source, None] = {}
     for word in words:

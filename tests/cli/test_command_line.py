@@ -46,6 +46,11 @@ REFUSED = {
     + "--model-options width": "--model-options: got width; takes pairs of a name and a value",
     "evaluate run data --box=1": "argument: got --box=1, which softgate evaluate does not take",
     "predict run a.jpg --out o --box=1": "--box: got 1; takes FLOAT FLOAT FLOAT FLOAT",
+    "train '' --out run": "data: got none; takes PATH; softgate train --help says more",
+    "train data --out=": "--out: got none; takes PATH; softgate train --help says more",
+    "train --out run -- --lr 1": "argument: got 1, which softgate train does not take;",
+    "train data -- --out run": "argument: got --out, which softgate train does not take;",
+    "predict run '' --out o": "images: got none; give pictures, videos,",
     TRAIN + "more": "argument: got more, which softgate train does not take" + HELP.format("train"),
     "train --unheard-of data": "argument: got --unheard-of, which softgate train does not take;",
     "predict run a.jpg --out o --box 1 2 3": "--box: got 1 2 3; takes FLOAT FLOAT FLOAT FLOAT",
@@ -98,10 +103,15 @@ def test_options_may_stand_anywhere(words: Sequence[str]) -> None:
 
 def test_what_words_stand_for() -> None:
     assert parse(["predict", "--out=o", "run", "--", "-a.jpg"]).images == ("-a.jpg",)
+    assert parse(["predict", "--out=o", "--", "-r", "--out", "--"]).images == ("--out", "--")
+    assert parse(["train", "--out=o", "--", "-x"]).data == Path("-x")
     told = parse(shlex.split("data check people --sheet None"))
     assert told == DataCheckConfig(Path("people"), sheet=None)
     told = parse(shlex.split("evaluate --reference a.npz --no-flip-test --scales 1 0.5 --json"))
     assert told == EvalConfig(reference=Path("a.npz"), scales=(1.0, 0.5), json=STDOUT)
+    assert parse(["train", "d", "--out", "a", "--resume", "--out=b", "--no-resume"]).out == Path(
+        "b"
+    )
     options = parse(shlex.split(TRAIN + "--model_options a 1 b 1.5 c True d x")).model_options
     assert options == {"a": 1, "b": 1.5, "c": True, "d": "x"}
 

@@ -82,6 +82,12 @@ def test_large_drawings_are_sent_smaller(predictor: PosePredictor) -> None:
     assert given["people"]["width"] == 2000
 
 
+@pytest.mark.parametrize("size", [(40_000, 1), (1, 40_000)])
+def test_a_line_of_pixels_is_a_picture(predictor: PosePredictor, size: tuple[int, int]) -> None:
+    given = answer(predictor, encoded(Image.new("RGB", size)), 1)
+    assert sorted(shape(given["drawing"])[:2]) == [1, LARGEST]
+
+
 def test_pictures_are_read_as_elsewhere(picture: Path, tmp_path: Path) -> None:
     """Turned upright, and grey of 16 bits scaled."""
     image = Image.open(picture)
