@@ -13,7 +13,7 @@ from torch._dynamo.utils import counters
 from torch.fx import GraphModule
 from torch.utils import _pytree as pytree
 
-from softgate_ext.compiler.dynamo import run_by_itself, softgate
+from softgate_ext.compiler.dynamo import further_backend, run_by_itself, softgate
 from softgate_ext.compiler.report import Report
 from softgate_ext.compiler.rewrite import rewrite
 from softgate_ext.errors import InputError
@@ -49,10 +49,14 @@ def convert(
         unpickled, is not compiled.
 
     Raises:
-        InputError: `model` is no module, or one that `torch.compile` has made.
+        InputError: `model` is no module, or one that `torch.compile` or `torch.jit` has made;
+            `then` names no other backend.
     """
     _check(model)
-    options = {} if then is None else {"options": {"then": then}}
+    options = {}
+    if then is not None:
+        further_backend(then)  # that there is one
+        options["options"] = {"then": then}
     model.compile(backend=softgate, dynamic=dynamic, fullgraph=fullgraph, **options, **_ISOLATED)
     return model
 
@@ -70,7 +74,8 @@ def explain(model: nn.Module, *inputs: Any, **keywords: Any) -> Report:
         What is printed.
 
     Raises:
-        InputError: `model` is no module, or one that `torch.compile` has made.
+        InputError: `model` is no module, or one that `torch.compile` or `torch.jit` has made; it or
+            an input cannot be copied.
     """
     _check(model)
     report = Report()
@@ -81,8 +86,15 @@ def explain(model: nn.Module, *inputs: Any, **keywords: Any) -> Report:
         return run_by_itself(graph)
 
     before = Counter(counters["graph_break"])
-    twin = copy.deepcopy(model)
-    inputs, keywords = pytree.tree_map_only(Tensor, _copied, (inputs, keywords))
+    try:
+        twin = copy.deepcopy(model)
+        inputs, keywords = pytree.tree_map_only(Tensor, _copied, (inputs, keywords))
+    except Exception as error:  # of anything that a module may hold
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        raise InputError(
+            f"model and inputs must be such as copy.deepcopy can copy, got {type(model).__name__} "
+            f"({reason})"
+        ) from error
     given = [*pytree.tree_leaves((inputs, keywords)), *twin.parameters()]
     devices = {t.device for t in given if isinstance(t, Tensor)}
     with torch.random.fork_rng([d for d in devices if d.type == "cuda"]):
@@ -104,4 +116,9 @@ def _check(model: Any) -> None:
         raise InputError(
             "model must be one that torch.compile has not wrapped yet, got its OptimizedModule: "
             "give the model itself"
+        )
+    if isinstance(model, torch.jit.ScriptModule):
+        raise InputError(
+            f"model must be one that torch.compile can trace, got a {type(model).__name__} of "
+            "torch.jit: give the model that it was made from"
         )

@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch._dynamo.exc import InvalidBackend
 from torch.fx import GraphModule
 from torch.utils.checkpoint import checkpoint
 
@@ -34,6 +35,8 @@ def softgate(
     Raises:
         InputError: `options` or `mode` say what nobody takes.
     """
+    if not isinstance(options, dict | None):
+        raise InputError(f"options must be a dict, got {type(options).__name__}")
     options = dict(options or {})
     then = options.pop("then", None)
     if mode is not None:
@@ -46,15 +49,32 @@ def softgate(
             f"options of backend 'softgate' must be 'then' and those of the backend that it names, "
             f"got '{next(iter(options))}' without 'then'"
         )
-    if not isinstance(then, str | None) or then == "softgate":
-        raise InputError(f"options['then'] must be the name of another backend, got {then!r}")
+    next_backend = None if then is None else further_backend(then)
     rewrite(graph, Report())
     if then is None:
         return run_by_itself(graph)
     if then == "inductor":
         return torch._inductor.compile(graph, example_inputs, options=options)
     further = {"options": options} if options else {}
-    return torch._dynamo.lookup_backend(then)(graph, example_inputs, **further)
+    assert next_backend is not None
+    return next_backend(graph, example_inputs, **further)
+
+
+def further_backend(then: object) -> Callable[..., Any]:
+    """The backend of `torch.compile` of this name, which is another one.
+
+    Raises:
+        InputError: there is none.
+    """
+    try:
+        if isinstance(then, str) and then != "softgate":
+            return torch._dynamo.lookup_backend(then)
+    except InvalidBackend:
+        pass
+    raise InputError(
+        f"then must be the name of another backend, got {then!r}: "
+        "torch.compiler.list_backends() has them"
+    )
 
 
 def run_by_itself(graph: GraphModule) -> Compiled:

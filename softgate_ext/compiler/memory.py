@@ -28,7 +28,8 @@ _IN_PLACE = {
         "iand", "ior", "ixor", "ilshift", "irshift", "setitem",
     )
 }  # fmt: skip
-_NORMS = ("batch_norm", "instance_norm")  # they write into their running statistics
+_IN_PLACE_METHODS = {f"__{function.__name__}__" for function in _IN_PLACE}
+_NORMS = ("batch_norm", "instance_norm")  # parts of names: they write into their running statistics
 _TRUSTED = ("torch", "_operator", "math", "builtins", "softgate_ext")
 
 
@@ -129,23 +130,25 @@ def type_is_plain(t: Any) -> bool:
     return plain and not torch._C._functorch.is_functorch_wrapped_tensor(t)
 
 
-def _written(node: Node) -> Iterator[Node]:
+def _written(node: Node) -> Iterable[Node]:
     """What a step writes into."""
+    inputs = node.all_input_nodes
+    if node.op not in ("call_function", "call_method") or _is_opaque(node):
+        return inputs if node.op.startswith("call_") else []
     target: Any = node.target
-    if node.op == "call_module" or _is_opaque(node):
-        yield from node.all_input_nodes
-    elif node.op == "call_method":
-        if target.endswith("_") and not target.endswith("__") or target == "__setitem__":
-            yield from node.all_input_nodes[:1]
-    elif node.op == "call_function":
-        name = getattr(target, "__name__", "")
-        named = name.endswith("_") and not name.endswith("__")
-        if isinstance(out := node.kwargs.get("out"), Node):
-            yield out
-        if named or target in _IN_PLACE or _is_in_place(node):
-            yield from node.all_input_nodes[:1]
-        elif name in _NORMS:
-            yield from node.all_input_nodes[1:]
+    name = target if isinstance(target, str) else getattr(target, "__name__", "")
+    written = [n for n in pytree.tree_leaves(node.kwargs.get("out")) if isinstance(n, Node)]
+    named = name.endswith("_") and not name.endswith("__") or name in _IN_PLACE_METHODS
+    if named or target in _IN_PLACE or _argument(node, "inplace"):
+        # One of several lists of tensors: any of them may be written.
+        lists = any(isinstance(a, list | tuple) for a in node.args[:1])
+        written += inputs if lists else inputs[:1]
+    elif any(norm in name for norm in _NORMS):
+        source = node.args[0] if node.args else node.kwargs.get("input")
+        written += [n for n in inputs if n is not source]
+    elif _argument(node, "max_norm") is not None:  # an embedding shortens its weights
+        written += inputs
+    return written
 
 
 def _is_opaque(node: Node) -> bool:
@@ -163,16 +166,14 @@ def _is_opaque(node: Node) -> bool:
     return module.partition(".")[0] not in _TRUSTED and not isinstance(target, type(torch.relu))
 
 
-def _is_in_place(node: Node) -> bool:
-    """Whether one of PyTorch's functions is called with `inplace=True`."""
-    if node.kwargs.get("inplace", False):
-        return True
+def _argument(node: Node, name: str) -> Any:
+    """An argument of a step by its name, as far as that can be known; None where it has none."""
+    if name in node.kwargs:
+        return node.kwargs[name]
     function: Any = getattr(F, getattr(node.target, "__name__", ""), None)
     if not bool(function is node.target):
-        return False
+        return None
     try:
-        return bool(
-            inspect.signature(function).bind(*node.args, **node.kwargs).arguments["inplace"]
-        )
-    except (TypeError, ValueError, KeyError):
-        return False
+        return inspect.signature(function).bind(*node.args, **node.kwargs).arguments.get(name)
+    except (TypeError, ValueError):
+        return None

@@ -112,6 +112,10 @@ class PendingMerge(Pending):
     def is_complete(self) -> bool:
         return self.low is None
 
+    def _use_up(self) -> tuple[Tensor, tuple[Tensor, ...], Tensor | None]:
+        self.complete()  # no op merges twice
+        return super()._use_up()
+
     def _settle(self, y: Tensor) -> None:
         super()._settle(y)
         self.low = None

@@ -14,6 +14,7 @@ from softgate_ext.ops.schema import Call, differentiable
 
 _DTYPES = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
 _MODES = ("concat", "add")
+_NUMBERS = (int, float, torch.SymInt, torch.SymFloat)
 
 
 def _require(condition: bool, message: Callable[[], str]) -> None:
@@ -38,6 +39,8 @@ def tensors(first: object, rest: Sequence[object] = (), *vectors: object) -> Non
     for t in (first, *rest):
         if not isinstance(t, Tensor):
             raise InputError(f"activations must be tensors, got {type(t).__name__}")
+        if t.is_nested:  # no kernel is asked with one
+            raise InputError("activations must be dense tensors, got a nested one")
     for i, v in enumerate(vectors):
         if v is None:
             continue
@@ -47,6 +50,16 @@ def tensors(first: object, rest: Sequence[object] = (), *vectors: object) -> Non
             raise InputError(
                 f"{_VECTORS[i]} must not require a gradient, which no batch norm has for it"
             )
+
+
+def norm_options(training: object, momentum: object, eps: object, relu: object) -> None:
+    """The numbers and flags of a norm, whose types each backend would refuse in words of its own."""
+    for name, flag in (("training", training), ("relu", relu)):
+        if not isinstance(flag, bool):
+            raise InputError(f"{name} must be True or False, got {flag!r}")
+    for name, number in (("momentum", momentum), ("eps", eps)):
+        if not (isinstance(number, _NUMBERS) or isinstance(number, Tensor) and number.ndim == 0):
+            raise InputError(f"{name} must be a number, got {number!r}")
 
 
 def dense(name: str, t: Tensor) -> None:
@@ -158,13 +171,13 @@ def _residual(c: Call, least: int) -> int:
     return channels
 
 
-def _mode(value: str) -> None:
+def mode(value: object) -> None:
     _require(value in _MODES, lambda: f"mode must be 'concat' or 'add', got '{value}'")
 
 
 def _merge(c: Call) -> int:
     """A skip and the half-size ``low``."""
-    _mode(c.mode)
+    mode(c.mode)
     channels = _residual(c, 0)
     skip, low = c.x, c.low
     activation("low", low)
@@ -248,7 +261,7 @@ def _twin(name: str, t: Tensor, owner_name: str, owner: Tensor) -> None:
 
 
 def _skip_channels(c: Call, merged: Tensor) -> int:
-    _mode(c.mode)
+    mode(c.mode)
     _require(
         merged.shape[2] % 2 == 0 and merged.shape[3] % 2 == 0,
         lambda: f"merged must have an even height and width, got shape {_shape(merged)}",

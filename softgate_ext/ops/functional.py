@@ -97,6 +97,7 @@ def gated_residual_bn_relu(
     Raises:
         InputError: A shape, dtype or device does not fit.
     """
+    checks.norm_options(training, momentum, eps, relu)
     x, parts = _match(x, branches, alpha, running_mean, running_var, weight, bias)
     tensors = (x, parts, alpha, running_mean, running_var, weight, bias)
     ops = _ops_for(x)
@@ -134,6 +135,7 @@ def bn_relu(
     Raises:
         InputError: A shape, dtype or device does not fit.
     """
+    checks.norm_options(training, momentum, eps, relu)
     checks.tensors(x, (), None, running_mean, running_var, weight, bias)
     tensors = (x, running_mean, running_var, weight, bias)
     ops = _ops_for(x)
@@ -170,6 +172,7 @@ def skip_merge(
     Raises:
         InputError: A shape, dtype, device or the mode does not fit.
     """
+    checks.mode(mode)
     skip, (low, *parts) = _match(skip, [low, *_sequence(branches)], alpha)
     ops = _ops_for(skip)
     if ops is not None:
@@ -206,6 +209,8 @@ def skip_merge_bn_relu(
     Raises:
         InputError: A shape, dtype, device or the mode does not fit.
     """
+    checks.norm_options(training, momentum, eps, relu)
+    checks.mode(mode)
     vectors = (alpha, running_mean, running_var, weight, bias)
     skip, (low, *parts) = _match(skip, [low, *_sequence(branches)], *vectors)
     ops = _ops_for(skip)

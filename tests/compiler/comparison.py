@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.fx import GraphModule
 from torch.nn import functional as F
 
-from softgate_ext.compiler import Report, backend, convert
+from softgate_ext.compiler import Report, convert, dynamo
 
 C = 6
 X = torch.randn(2, C, 8, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(3))
@@ -45,13 +45,13 @@ class Fusions:
 
     def __init__(self, monkeypatch: Any):
         self.report = Report()
-        rewrite = backend.rewrite
+        rewrite = dynamo.rewrite
 
         def counted(graph: GraphModule, _: Report) -> None:
             self.report.graphs += 1
             rewrite(graph, self.report)
 
-        monkeypatch.setattr(backend, "rewrite", counted)
+        monkeypatch.setattr(dynamo, "rewrite", counted)
 
     @property
     def count(self) -> int:

@@ -3,6 +3,7 @@
 import copy
 import subprocess
 import sys
+import threading
 
 import pytest
 import torch
@@ -115,6 +116,8 @@ def test_another_backend_gets_the_rewritten_graph(fusions: Fusions):
         ({"options": {"max_autotune": True}}, "got 'max_autotune' without 'then'"),
         ({"options": {"then": 3}}, "must be the name of another backend, got 3"),
         ({"options": {"then": "softgate"}}, "must be the name of another backend, got 'softgate'"),
+        ({"options": {"then": "none"}}, "must be the name of another backend, got 'none'"),
+        ({"options": "then"}, "options must be a dict, got str"),
         ({"mode": "max-autotune"}, "mode must not be given to backend 'softgate'"),
     ],
 )
@@ -187,3 +190,14 @@ def test_explain_asks_for_a_model():
         explain(3)  # type: ignore[arg-type]
     with pytest.raises(InputError, match="got its OptimizedModule"):
         explain(torch.compile(blocks(1), backend="eager"), X)
+    with pytest.raises(InputError, match="got a RecursiveScriptModule of torch.jit"):
+        explain(torch.jit.script(nn.ReLU()), X)
+
+
+def test_explain_asks_for_what_can_be_copied():
+    model = blocks(1)
+    with pytest.raises(InputError, match="^model and inputs must be such as copy.deepcopy can"):
+        explain(model, X.clone().requires_grad_() * 2)
+    model.lock = threading.Lock()  # type: ignore[assignment]
+    with pytest.raises(InputError, match="got Sequential .*lock"):
+        explain(model, X)

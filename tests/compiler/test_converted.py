@@ -141,3 +141,14 @@ def test_a_block_called_twice(fusions: Fusions):
 def test_a_model_is_asked_for():
     with pytest.raises(InputError, match="model must be a torch.nn.Module, got int"):
         convert(3)  # type: ignore[arg-type]
+    for scripted in (torch.jit.script(nn.ReLU()), torch.jit.trace(nn.ReLU(), X)):
+        with pytest.raises(InputError, match="got a .*Module of torch.jit"):
+            convert(scripted)
+
+
+@pytest.mark.parametrize("then", [3, "none", "softgate"])
+def test_the_next_backend_is_asked_for_at_once(then):
+    with pytest.raises(
+        InputError, match=f"^then must be the name of another backend, got {then!r}"
+    ):
+        convert(blocks(1), then=then)

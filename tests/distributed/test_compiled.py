@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from torch.nn.parallel import DistributedDataParallel
 
 from softgate_ext import convert
-from softgate_ext.compiler import Report, backend
+from softgate_ext.compiler import Report, dynamo
 
 C = 160  # of two convolutions with 0.9 MB each, so that DDP has several buckets
 
@@ -61,8 +61,8 @@ def _full(t: Tensor) -> Tensor:
 
 
 def on_rank(rank, wrap):
-    report, rewrite = Report(), backend.rewrite
-    backend.rewrite = lambda graph, _: rewrite(graph, report)
+    report, rewrite = Report(), dynamo.rewrite
+    dynamo.rewrite = lambda graph, _: rewrite(graph, report)
     pair = [wrap(blocks(), converts) for converts in (False, True)]
     assert list(pair[0].state_dict()) == list(pair[1].state_dict())
     optimizers = [torch.optim.SGD(model.parameters(), 0.1) for model in pair]

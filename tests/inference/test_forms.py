@@ -213,3 +213,14 @@ def test_models_of_others_are_refused_and_served_elsewhere(model):
         "softgate_ext.convert and torch.compile with torch._inductor.config.freezing = True do "
         "what fold does"
     )
+
+
+def test_scripted_modules_stay():
+    model = gated()
+    model.conv2 = torch.jit.script(model.conv2)
+    check(model)
+    with pytest.raises(InputError, match="^model must be a network or block of softgate_ext, got"):
+        fold(model.conv2)
+    model.conv2 = torch.jit.trace(gated().conv2, images(1, 2, 4, 4))
+    with pytest.raises(InputError, match="^model must be one that copy.deepcopy can copy, got"):
+        fold(model)  # whose weights have a history in the copy

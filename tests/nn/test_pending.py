@@ -94,6 +94,17 @@ def test_what_a_merge_took_over_is_read_there_alone(calls):
     assert done.complete() is x
 
 
+def test_a_merge_within_a_merge(calls):
+    """The low half of the first was lost."""
+    x, branches, alpha, low = parts()
+    expected = Pending(x, branches, alpha).merge(low, "add").complete() + F.interpolate(
+        2 * low, scale_factor=2
+    )
+    inner = Pending(x, branches, alpha).merge(low, "add")
+    torch.testing.assert_close(inner.merge(2 * low, "add").complete(), expected)
+    assert calls == ["skip_merge"] * 3
+
+
 def test_a_module_says_itself_whether_it_takes_them():
     """Wherever it is defined; a subclass with a forward of its own has to say so again."""
 

@@ -246,6 +246,31 @@ def test_layouts_that_are_not_dense(kind, backend):
         one_sentence(error)
 
 
+def test_a_nested_tensor(backend):
+    nested = torch.nested.nested_tensor([*X])
+    for x, branch in ((nested, X), (X, nested)):
+        with pytest.raises(InputError, match="^activations must be dense tensors, got a nested"):
+            ops.gated_residual(x, branch)
+
+
+@pytest.mark.parametrize("name", ["eps", "momentum", "training", "relu", "mode"])
+@pytest.mark.parametrize("value", [None, "1", [1], 1j, t(2)], ids=str)
+def test_options_of_another_type(name, value, backend):
+    takes = {"training": "True or False", "relu": "True or False", "mode": "'concat' or 'add'"}
+    message = f"^{name} must be {takes.get(name, 'a number')}, got "
+    with pytest.raises(InputError, match=message) as error:
+        ops.skip_merge_bn_relu(X, t(N, C, 2, 3), V, *NORM, **{"mode": "add", name: value})
+    one_sentence(error)
+    with pytest.raises(InputError, match=message):
+        if name == "mode":
+            ops.skip_merge(X, t(N, C, 2, 3), V, mode=value)
+        else:
+            ops.gated_residual_bn_relu(X, X, V, *NORM, **{name: value})
+    if name != "mode":
+        with pytest.raises(InputError, match=message):
+            ops.bn_relu(X, *NORM, **{name: value})
+
+
 @pytest.mark.parametrize("name", ["alpha", "running_mean", "running_var", "weight", "bias"])
 def test_vectors_that_are_not_dense(name, backend):
     vectors = dict(alpha=V, running_mean=V, running_var=V, weight=V, bias=V)
