@@ -95,9 +95,9 @@ def _try_step(model: PoseModel, config: TrainConfig, order: EpochBatches) -> Non
     try:
         with torch.no_grad():
             copy.deepcopy(model).train()(torch.zeros(min(2, people), 3, size, size))
-    except InputError:
-        raise
     except ValueError as error:
+        if "value per channel" not in str(error):
+            raise
         raise InputError(
             f"batch_size: got {config.batch_size} of {order.count} people at image_size {size}, "
             "where a normalisation has one value per channel left; takes more people in a forward "

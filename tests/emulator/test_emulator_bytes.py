@@ -34,7 +34,8 @@ def run(library, case: Case, machine: Machine, backward: bool, y_in_loss: bool =
         return forward
     y = forward.values.get("y", tensors.branches[0] if tensors.branches else None)
     dy, dz = tensors.gradients()
-    statistics = forward.values.get("mean"), forward.values.get("var")
+    running = {"mean": tensors.running_mean, "var": tensors.running_var}
+    statistics = [forward.values.get(name, running[name]) for name in ("mean", "var")]
     return tensors.backward(machine, y, *statistics, dy if y_in_loss else None, dz)
 
 
