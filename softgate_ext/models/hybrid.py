@@ -21,6 +21,7 @@ from softgate_ext.nn._pending import Chained, Pending, call_chained, sum_or_pend
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
+MOST = {"stacks": 100, "depth": 11}  # far more never end being built; 2**11 divides the largest images
 
 Block = Literal["gated", "bottleneck"]
 _BLOCKS = {"gated": SoftGatedBlock, "bottleneck": Bottleneck}
@@ -222,6 +223,8 @@ def _check_counts(**counts: int) -> None:
     for name, value in counts.items():
         if not isinstance(value, int) or isinstance(value, bool) or value < 1:
             raise InputError(f"{name} must be a whole number of at least 1, got {value!r}")
+        if value > MOST.get(name, value):
+            raise InputError(f"{name} must be at most {MOST[name]}, got {value}")
 
 
 def _check_choice(name: str, value: str, choices: Sequence[str]) -> None:

@@ -67,6 +67,8 @@ def test_a_model_of_ones_own(monkeypatch):
         ("hybrid_1x32", {"width": 0}, "width must be a whole number of at least 1, got 0"),
         ("hybrid_1x32", {"stacks": 1.5}, "stacks must be a whole number of at least 1, got 1.5"),
         ("hybrid_1x32", {"depth": "4"}, "depth must be a whole number of at least 1, got '4'"),
+        ("hybrid_1x32", {"stacks": 10**9}, "stacks must be at most 100, got 1000000000"),
+        ("hybrid_1x32", {"depth": 10**9}, "depth must be at most 11, got 1000000000"),
         ("hybrid_1x32", {"joints": True}, "joints must be a whole number of at least 1, got True"),
         ("hybrid_1x32", {"groups": 3}, r"groups must divide width \(32\), got 3"),
         ("hybrid_1x32", {"fusion": "sum"}, "fusion must be 'concat' or 'add', got 'sum'"),
