@@ -21,7 +21,8 @@ from softgate_ext.nn._pending import Chained, Pending, call_chained, sum_or_pend
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
-MOST = {"stacks": 100, "depth": 11}  # far more never end being built; 2**11 divides the largest images
+# Far more never end being built; 2**11 divides the largest images.
+MOST = {"stacks": 100, "depth": 11}
 
 Block = Literal["gated", "bottleneck"]
 _BLOCKS = {"gated": SoftGatedBlock, "bottleneck": Bottleneck}

@@ -30,8 +30,11 @@ def from_json(kind: type[T], stored: Any, source: str) -> T:
     # Here, since the help of the command line needs none of it.
     from pydantic import TypeAdapter, ValidationError
 
+    text = json.dumps(stored)
+    if "\\u0000" in text:
+        raise InputError(f"{source}: holds the character 0, which no name and no path can")
     try:
-        return TypeAdapter(kind).validate_json(json.dumps(stored), strict=True)
+        return TypeAdapter(kind).validate_json(text, strict=True)
     except ValidationError as error:
         first, *others = error.errors(include_url=False)
         # A choice of types has a fault for each of them, at a place of its own.

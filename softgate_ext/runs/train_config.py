@@ -117,6 +117,7 @@ class TrainConfig:
             value = getattr(self, item.name)
             if isinstance(value, float):
                 require(self, item.name, math.isfinite(value), "a finite number")
+                require(self, item.name, abs(value) < 1e38, "a number of float32")
         # The heatmaps are a quarter of the crop, and a peak is refined by its neighbours.
         require(self, "image_size", 12 <= self.image_size <= 8192, "12 to 8192 pixels")
         for name in ("batch_size", "accumulate", "evaluate_every"):

@@ -110,3 +110,13 @@ def test_values_out_of_range_are_named(change: dict[str, Any]) -> None:
     config = TrainConfig(Path("data"), Path("run"), **change)
     with pytest.raises(InputError, match=f"{next(iter(change))}: got"):
         config.check()
+
+
+def test_a_path_with_the_character_zero_is_one_sentence() -> None:
+    with pytest.raises(InputError, match="x.json: holds the character 0"):
+        from_json(TrainConfig, {"data": "d", "out": "o", "cache": "a\0b"}, "x.json")
+
+
+def test_a_number_beyond_float32_is_refused() -> None:
+    with pytest.raises(InputError, match="weight_decay: got 1e.308; takes a number of float32"):
+        TrainConfig(Path("d"), Path("o"), weight_decay=1e308).check()
