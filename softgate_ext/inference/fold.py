@@ -94,7 +94,7 @@ def fold(model: nn.Module, dtype: torch.dtype | None = None, channels_last: bool
             cannot be copied.
     """
     _check(model, dtype, channels_last)
-    network = _copy(model).eval().requires_grad_(False)
+    network = _copy(model)
     known = list(known_parts(network))
     for part in known:
         to_inference(part)
@@ -123,7 +123,7 @@ def _check(model: Any, dtype: Any, channels_last: Any) -> None:
 
 def _copy(model: nn.Module) -> nn.Module:
     try:
-        return copy.deepcopy(model)
+        return copy.deepcopy(model).eval().requires_grad_(False)
     except Exception as error:  # of anything that a module may hold
         reason = next(iter(str(error).splitlines()), type(error).__name__)
         raise InputError(

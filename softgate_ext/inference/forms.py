@@ -99,7 +99,8 @@ def known_parts(module: nn.Module) -> Iterator[nn.Module]:
 def is_known(module: nn.Module) -> bool:
     """Whether a call of the module runs the forward that `to_inference` was written for."""
     kind = next(cls for cls in type(module).__mro__ if cls in _FORWARDS)
-    return type(module).forward is _FORWARDS[kind] and "forward" not in vars(module)
+    forward = getattr(type(module), "forward", NotImplemented)  # a scripted module's class has none
+    return forward is _FORWARDS[kind] and "forward" not in vars(module)
 
 
 _FORWARDS = {kind: getattr(kind, "forward", None) for kind in to_inference.registry}
