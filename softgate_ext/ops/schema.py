@@ -86,7 +86,7 @@ _LEARNT = ("x", "branches", "low", "alpha", "weight", "bias")
 
 def _names(op: str, names: list[str]) -> dict[str, str]:
     found = {_OF_A_MERGE.get(name, name): name for name in names}
-    if op == "bn_relu_backward":  # its x is the sum that was normalised
+    if "dz" in found and "y" not in found:  # its x is the sum that was normalised
         found = {"y" if role == "x" else role: name for role, name in found.items()}
     return found
 
@@ -96,6 +96,16 @@ _parsed = {op: getattr(torch.ops.softgate, op).default._schema for op in SCHEMAS
 TAKES = {op: _names(op, [a.name for a in parsed.arguments]) for op, parsed in _parsed.items()}
 GIVES = {op: [*_names(op, [r.name for r in parsed.returns])] for op, parsed in _parsed.items()}
 _ABSENT = dict.fromkeys(name for takes in TAKES.values() for name in takes)
+
+
+def check_name(op: str, gives: list[str]) -> None:
+    """Where z takes part in no loss, the backward of the sum alone serves an op: found by its name."""
+    if {"y", "z"} <= {*gives} and op.removesuffix("_bn_relu") not in SCHEMAS.keys() - {op}:
+        raise RuntimeError(f"{op} must be called <op>_bn_relu after the op of its sum alone")
+
+
+for _op, _gives in GIVES.items():
+    check_name(_op, _gives)
 
 
 class Call:

@@ -14,7 +14,7 @@ from torch.autograd import gradcheck, gradgradcheck
 
 from softgate_ext import ops as public
 from softgate_ext import use_backend
-from softgate_ext.ops import reference
+from softgate_ext.ops import reference, schema
 from softgate_ext.ops.backend import is_available
 
 ops = torch.ops.softgate
@@ -300,3 +300,10 @@ def test_unknown_instruction_set():
     done = subprocess.run(code, env=env, capture_output=True, text=True)
     assert done.returncode != 0
     assert "SOFTGATE_ISA must be avx512, avx2 or baseline, got 'avx9'" in done.stderr
+
+
+def test_an_op_of_a_sum_and_a_norm_is_called_after_its_sum():
+    """By another name its backward ended the process where z took part in no loss."""
+    with pytest.raises(RuntimeError, match="^gated_norm must be called <op>_bn_relu after"):
+        schema.check_name("gated_norm", ["y", "z", "mean", "var"])
+    schema.check_name("gated_residual_bn_relu", ["y", "z", "mean", "var"])
