@@ -105,7 +105,7 @@ def synchronises(norm: nn.SyncBatchNorm | SyncBatchNorm2d) -> "dist.ProcessGroup
 
 
 def _is_plain(norm: nn.Module, kind: type[nn.Module]) -> bool:
-    if type(norm).forward is not kind.forward:
+    if getattr(type(norm), "forward", None) is not kind.forward:  # a scripted class has none
         return False
     return not has_hooks(norm)
 
