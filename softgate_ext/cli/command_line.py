@@ -154,35 +154,19 @@ def _help(field: Field) -> str:
 
 def _no_command(arguments: Sequence[str], kinds: Mapping[str, type]) -> str:
     """What is said of words that name no command; prints help where it is asked for."""
-    groups: dict[str, dict[str, type | None]] = {}
-    for name, kind in kinds.items():
-        first, _, second = name.partition(" ")
-        groups.setdefault(first, {})[second] = kind
-    group = arguments[0] if arguments and arguments[0] in groups else None
+    groups = {name.split()[0] for name in kinds if " " in name}
+    group = f"{arguments[0]} " if arguments and arguments[0] in groups else ""
+    members = {name: kind for name, kind in kinds.items() if name.startswith(group)}
     rest = arguments[1:] if group else arguments
     if rest and rest[0] in ("-h", "--help"):
-        _overview(kinds, group)
+        print(f"usage: softgate {group}COMMAND [-h] ...\n\ncommands:")
+        for name, kind in members.items():
+            about = inspect.cleandoc(kind.__doc__ or "").partition("\n\n")[0]
+            print(f"  {name:<12}{about}")
+        raise SystemExit(0)
+    names = dict.fromkeys(name.removeprefix(group).split()[0] for name in members)
     got = rest[0] if rest else "none"
-    return (
-        f"{group or 'command'}: got {got}; takes {one_of([*(groups[group] if group else groups)])}"
-    )
-
-
-def _overview(kinds: Mapping[str, type], group: str | None) -> None:
-    """Prints the commands and ends."""
-    prog = f"softgate {group}" if group else "softgate"
-    about = (
-        f"Work on a {group}set." if group else "Soft-gated pose networks: train, evaluate, predict."
-    )
-    parser = argparse.ArgumentParser(prog=prog, description=about)
-    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
-    for name, kind in kinds.items():
-        first, _, second = name.partition(" ")
-        if group is None or first == group:
-            words = inspect.cleandoc(kind.__doc__ or "").partition("\n\n")[0]
-            commands.add_parser(name if group is None else second, help=words.replace("%", "%%"))
-    parser.print_help()
-    raise SystemExit(0)
+    return f"{group.strip() or 'command'}: got {got}; takes {one_of([*names])}"
 
 
 def _stored(out: Path) -> TrainConfig:

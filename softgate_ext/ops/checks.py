@@ -77,9 +77,8 @@ def activation(name: str, t: Tensor) -> None:
         t.dtype in _DTYPES,
         lambda: f"{name} must be float32, float64, float16 or bfloat16, got {_name(t.dtype)}",
     )
-    _require(
-        t.shape[1] > 0, lambda: f"{name} must have at least one channel, got shape {_shape(t)}"
-    )
+    some = t.shape[1] > 0
+    _require(some, lambda: f"{name} must have at least one channel, got shape {_shape(t)}")
 
 
 def like(name: str, t: Tensor, owner_name: str, owner: Tensor) -> None:

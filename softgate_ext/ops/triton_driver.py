@@ -26,9 +26,8 @@ def _compiler() -> str | None:
     named = os.environ.get("CC")
     if named is not None:  # then Triton looks for no other
         return None if shutil.which(named) else f"CC names no program, got '{named}'"
-    if any(map(shutil.which, _COMPILERS)):
-        return None
-    return "no C compiler was found (CC, gcc or clang)"
+    found = any(map(shutil.which, _COMPILERS))
+    return None if found else "no C compiler was found (CC, gcc or clang)"
 
 
 def _header() -> str | None:
@@ -37,9 +36,8 @@ def _header() -> str | None:
     folders = [sysconfig.get_paths(scheme=scheme)["include"]]
     for name in ("CPATH", "C_INCLUDE_PATH"):
         folders += filter(None, os.environ.get(name, "").split(os.pathsep))
-    if any((Path(folder) / "Python.h").is_file() for folder in folders):
-        return None
-    return f"Python.h is not in {folders[0]} (Debian's python3-dev has it)"
+    found = any((Path(folder) / "Python.h").is_file() for folder in folders)
+    return None if found else f"Python.h is not in {folders[0]} (Debian's python3-dev has it)"
 
 
 def _has_own_build() -> bool:

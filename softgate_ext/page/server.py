@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from softgate_ext.errors import InputError
 from softgate_ext.page.serve_config import ServeConfig
+from softgate_ext.runs.options import require
 
 if TYPE_CHECKING:
     from softgate_ext.page.connections import Server
@@ -111,10 +112,7 @@ def _check(config: ServeConfig) -> None:
             raise InputError(f"serve: {name} is not installed; pip install 'softgate_ext[serve]'")
     for name in ("max_megabytes", "max_megapixels"):
         value = getattr(config, name)
-        if not (math.isfinite(value) and value > 0):
-            raise InputError(f"{name}: got {value}; takes a finite number of more than 0")
+        require(config, name, math.isfinite(value) and value > 0, "a finite number of more than 0")
     for name in ("at_once", "waiting"):
-        if getattr(config, name) < 1:
-            raise InputError(f"{name}: got {getattr(config, name)}; takes at least 1")
-    if not 0 <= config.port < 65536:
-        raise InputError(f"port: got {config.port}; takes 0 to 65535")
+        require(config, name, getattr(config, name) >= 1, "at least 1")
+    require(config, "port", 0 <= config.port < 65536, "0 to 65535")
