@@ -85,9 +85,11 @@ class Stack(Chained):
         )
         features = bn_relu(features, self.bn)
         heatmaps = self.heatmaps(features)
-        if self.feedback_features is None or self.feedback_heatmaps is None:
+        if self.feedback_features is None:
             return heatmaps, None
-        feedback = self.feedback_features(features) + self.feedback_heatmaps(heatmaps)
+        feedback = self.feedback_features(features)
+        if self.feedback_heatmaps is not None:  # folded, it is part of the other
+            feedback = feedback + self.feedback_heatmaps(heatmaps)
         return heatmaps, sum_or_pending(self, Pending(x.complete(), (feedback,)), complete)
 
 

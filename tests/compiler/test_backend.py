@@ -196,8 +196,6 @@ def test_explain_asks_for_a_model():
 
 def test_explain_asks_for_what_can_be_copied():
     model = blocks(1)
-    with pytest.raises(InputError, match="^model and inputs must be such as copy.deepcopy can"):
-        explain(model, X.clone().requires_grad_() * 2)
     model.lock = threading.Lock()  # type: ignore[assignment]
     with pytest.raises(InputError, match="got Sequential .*lock"):
         explain(model, X)
