@@ -1,5 +1,6 @@
 // The pybind11 module: gives the dispatcher the kernels of the ops that Python declared, offers the
 // same kernels directly (no autograd), and tells how it was built.
+#include <ATen/core/LegacyTypeDispatch.h>
 #include <torch/csrc/jit/python/pybind_utils.h>
 #include <torch/library.h>
 #include <torch/version.h>
