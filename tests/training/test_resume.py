@@ -11,7 +11,7 @@ import pytest
 import torch
 from rich.console import Console
 from safetensors import safe_open
-from safetensors.torch import load_file
+from stored_weights import assert_same_weights
 
 from softgate_ext.data.synthetic import draw_people
 from softgate_ext.errors import InputError
@@ -22,13 +22,6 @@ from softgate_ext.runs.train_config import TrainConfig
 from softgate_ext.training.trainer import Trainer, train
 
 Make = Callable[..., TrainConfig]
-
-
-def assert_same_weights(first: Path, second: Path) -> None:
-    one, other = (load_file(folder / "model.safetensors") for folder in (first, second))
-    assert one.keys() == other.keys()
-    for name in one:
-        assert torch.equal(one[name], other[name]), name
 
 
 class Killed(BaseException):

@@ -12,6 +12,7 @@ import scipy.io
 import torch
 from rich.console import Console
 from safetensors.torch import load_file, save_file
+from stored_weights import assert_same_weights
 
 from softgate_ext.errors import InputError
 from softgate_ext.runs import checkpoint
@@ -21,13 +22,6 @@ from softgate_ext.training import schedule
 from softgate_ext.training.trainer import Trainer, train
 
 Make = Callable[..., TrainConfig]
-
-
-def assert_same_weights(first: Path, second: Path) -> None:
-    one, other = (load_file(folder / "model.safetensors") for folder in (first, second))
-    assert one.keys() == other.keys()
-    for name in one:
-        assert torch.equal(one[name], other[name]), name
 
 
 def test_a_run_is_whole(run: Path) -> None:
