@@ -17,8 +17,6 @@ from softgate_ext.data.mpii import AnnotatedPerson, people_of
 from softgate_ext.errors import InputError
 from softgate_ext.pose.skeleton import MPII
 
-NAME = "pred_keypoints_mpii.mat"
-
 
 def write_submission(
     path: Path, release: Path, persons: npt.NDArray[np.int64], joints: npt.NDArray[np.floating]

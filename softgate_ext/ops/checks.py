@@ -199,12 +199,9 @@ def _norm(c: Call, channels: int) -> None:
     """The arguments of ``torch.nn.functional.batch_norm``."""
     for name in ("running_mean", "running_var", "weight", "bias"):
         vector(name, getattr(c, name), channels, c.names["x"], c.x)
-    _require(
-        (c.running_mean is None) == (c.running_var is None),
-        lambda: (
-            "running_mean and running_var must be given together or both be None, got one of them"
-        ),
-    )
+    alike = (c.running_mean is None) == (c.running_var is None)
+    takes = "running_mean and running_var must be given together or both be None, got one of them"
+    _require(alike, lambda: takes)
     _require(
         c.training or c.running_mean is not None,
         lambda: "running_mean and running_var must be given when training=False, got None",

@@ -96,7 +96,6 @@ _parsed = {op: getattr(torch.ops.softgate, op).default._schema for op in SCHEMAS
 # The arguments of each op by what they are, in order: what the schema calls them. And its results.
 TAKES = {op: _names(op, [a.name for a in parsed.arguments]) for op, parsed in _parsed.items()}
 GIVES = {op: [*_names(op, [r.name for r in parsed.returns])] for op, parsed in _parsed.items()}
-_ABSENT = dict.fromkeys(name for takes in TAKES.values() for name in takes)
 
 
 def check_name(op: str, gives: list[str]) -> None:
@@ -117,8 +116,8 @@ class Call:
 
     def __init__(self, op: str, args: tuple):
         self.op, self.names = op, TAKES[op]
-        self.__dict__.update(_ABSENT)
-        self.__dict__.update(zip(self.names, args, strict=True))
+        for name, value in zip(self.names, args, strict=True):  # one by one: Dynamo traces that
+            setattr(self, name, value)
 
     if TYPE_CHECKING:
 
@@ -132,6 +131,10 @@ class Call:
     def sums(self) -> bool:
         """Whether a gated skip is part of the result."""
         return "alpha" in self.names
+
+
+for _name in {name for takes in TAKES.values() for name in takes}:
+    setattr(Call, _name, None)
 
 
 @cache
