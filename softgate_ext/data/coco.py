@@ -82,6 +82,9 @@ def read_coco(path: Path | str, split: Split = "train", check_images: bool = Tru
         visible=values[..., 2] > 1,
         centers=(boxes[:, :2] + (boxes[:, 2:] - 1) / 2).astype(np.float32),
         sizes=(MARGIN * boxes[:, 2:].max(1)).astype(np.float32),
+        boxes=np.hstack([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]]).astype(np.float32),
+        areas=np.array([person["area"] for person in people], np.float32),
+        ids=np.array([(person["image_id"], person["id"]) for person in people], object),
         persons=np.array(places, np.int64),
         notes=notes,
     )
@@ -116,7 +119,13 @@ def _people(
         if annotation["image_id"] not in images:
             raise ValueError(f"annotation {annotation.get('id')} is of an image that is not listed")
         if labelled.any() and box[2:].max() > 0:
-            yield {"image_id": annotation["image_id"], "keypoints": keypoints, "bbox": box}
+            yield {
+                "image_id": annotation["image_id"],
+                "id": annotation.get("id"),
+                "keypoints": keypoints,
+                "bbox": box,
+                "area": annotation.get("area", np.nan),
+            }
 
 
 def _left_out(annotations: Any, category: Any, kept: int) -> tuple[str, ...]:

@@ -81,13 +81,13 @@ def join(sets: Sequence[PoseSet]) -> PoseSet:
     def gather(field: str) -> npt.NDArray[Any]:
         return np.concatenate([getattr(part, field) for part in parts])
 
-    def boxes(field: str) -> npt.NDArray[np.float32] | None:
+    def measures(field: str, *shape: int) -> npt.NDArray[np.float32] | None:
         given = [getattr(part, field) for part in parts]
         if all(value is None for value in given):
             return None
         return np.concatenate(
             [
-                np.full((len(part), 4), np.nan, np.float32) if value is None else value
+                np.full((len(part), *shape), np.nan, np.float32) if value is None else value
                 for part, value in zip(parts, given, strict=True)
             ]
         )
@@ -101,7 +101,9 @@ def join(sets: Sequence[PoseSet]) -> PoseSet:
         visible=gather("visible"),
         centers=gather("centers"),
         sizes=gather("sizes"),
-        head_boxes=boxes("head_boxes"),
-        torso_boxes=boxes("torso_boxes"),
+        head_boxes=measures("head_boxes", 4),
+        torso_boxes=measures("torso_boxes", 4),
+        boxes=measures("boxes", 4),
+        areas=measures("areas"),
         notes=tuple(f"{part.name}: {note}" for part in parts for note in part.notes),
     )

@@ -60,6 +60,12 @@ class PoseSet:
         head_boxes: (N, 4) float32 x1, y1, x2, y2 of the annotated head, the unit of PCKh; NaN for
             people without. None where the dataset has no such boxes.
         torso_boxes: (N, 4) float32, the same for the torso, the unit of FLIC's PCK.
+        boxes: (N, 4) float32 x1, y1, x2, y2 of the whole person as annotated; NaN for people
+            without. None where the dataset has no such boxes.
+        areas: (N,) float32 pixels, the annotated area of the person, the scale of OKS; NaN and None
+            as for `boxes`.
+        ids: (N, 2) object, what the dataset's own file calls the image and the annotation, integers
+            or strings. None where it has no such ids.
         persons: (N, 2) int64, place of the image and of the person in it, 0-based, in the
             dataset's own file. None where there is one person an image, in file order.
         notes: What was left out in reading, one sentence each.
@@ -75,6 +81,9 @@ class PoseSet:
     sizes: npt.NDArray[np.float32]
     head_boxes: npt.NDArray[np.float32] | None = None
     torso_boxes: npt.NDArray[np.float32] | None = None
+    boxes: npt.NDArray[np.float32] | None = None
+    areas: npt.NDArray[np.float32] | None = None
+    ids: npt.NDArray[np.object_] | None = None
     persons: npt.NDArray[np.int64] | None = None
     notes: tuple[str, ...] = ()
 
@@ -88,6 +97,9 @@ class PoseSet:
             ("sizes", (people,)),
             ("head_boxes", (people, 4)),
             ("torso_boxes", (people, 4)),
+            ("boxes", (people, 4)),
+            ("areas", (people,)),
+            ("ids", (people, 2)),
             ("persons", (people, 2)),
         ):
             value = getattr(self, field)
@@ -117,5 +129,6 @@ class PoseSet:
 
 
 _ARRAYS = (
-    "joints", "labelled", "visible", "centers", "sizes", "head_boxes", "torso_boxes", "persons",
+    "joints", "labelled", "visible", "centers", "sizes", "head_boxes", "torso_boxes", "boxes",
+    "areas", "ids", "persons",
 )  # fmt: skip
