@@ -10,7 +10,9 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from softgate_ext.errors import InputError
 
-_ORIENTATION = 0x0112  # EXIF tag; values from 5 on exchange width and height
+_ORIENTATION = (
+    0x0112  # EXIF tag; 5 to 8 exchange width and height, and what is beyond means nothing
+)
 
 
 def read_image(path: Path | str) -> npt.NDArray[np.uint8]:
@@ -73,14 +75,23 @@ def image_size(path: Path | str) -> tuple[int, int]:
     try:
         with Image.open(path) as image:
             width, height = image.size
-            sideways = image.getexif().get(_ORIENTATION, 1) >= 5
-            return (height, width) if sideways else (width, height)
+            return (height, width) if _exchanged(image) else (width, height)
     except FileNotFoundError:
         raise InputError(f"image {path} does not exist") from None
     except Image.DecompressionBombError as error:
         raise _too_large(path, error) from None
     except (OSError, SyntaxError, ValueError):
         raise InputError(f"image {path} is not a picture that can be read") from None
+
+
+def is_sideways(path: Path) -> bool:
+    """Whether the EXIF orientation of a picture that can be read exchanges width and height."""
+    with Image.open(path) as image:
+        return _exchanged(image)
+
+
+def _exchanged(image: Image.Image) -> bool:
+    return image.getexif().get(_ORIENTATION) in range(5, 9)
 
 
 def _too_large(path: Path | str, error: Image.DecompressionBombError) -> InputError:

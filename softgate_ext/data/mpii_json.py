@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
+from softgate_ext.data.entries import OddEntry, ReadingNotes, numbers
 from softgate_ext.data.jsonfile import image_folder, is_test_part
 from softgate_ext.data.mpii import AnnotatedPerson, pose_set
 from softgate_ext.data.poseset import PoseSet, Split, check_split
@@ -23,7 +25,8 @@ def read_mpii_json(path: Path | str, split: Split = "train", check_images: bool 
     or `joints`, `joints_vis` (0 = not labelled), `center`, `scale`, `image` (Xiao et al. 2018),
     which does not tell hidden joints from visible ones: labelled ones all count as visible.
 
-    Crops are as `read_mpii` makes them. There are no head boxes in these files.
+    Crops are as `read_mpii` makes them. There are no head boxes in these files. People who cannot
+    be read are left out; `PoseSet.notes` names them by their place in the list, from 1.
 
     Args:
         path: The file; may be gzipped.
@@ -32,58 +35,73 @@ def read_mpii_json(path: Path | str, split: Split = "train", check_images: bool 
         check_images: Whether a missing image is an error.
 
     Raises:
-        InputError: The file or an image is missing or unreadable, or the split is empty.
+        InputError: The file or an image is missing or unreadable, it is no such list, or the split
+            is empty.
     """
     path = Path(path)
     check_split(split)
     contents = read_json(path)
-    first = contents[0] if isinstance(contents, list) and contents else None
-    if not isinstance(first, dict) or not ("joint_self" in first or "joints" in first):
+    people = contents if isinstance(contents, list) else []
+    if not any(isinstance(person, dict) and _FORMS & set(person) for person in people):
         raise InputError(
             f"{path} must hold a list of people with joint_self, or with joints and image"
         )
     held = is_test_part(path)
+    notes = ReadingNotes()
     chosen = []
-    for index, person in enumerate(contents):
+    for place, person in enumerate(people, 1):
         try:
-            in_test = bool(person["isValidation"]) if "joint_self" in person else held
-            entry = _entry(person) if split in ("all", "test" if in_test else "train") else None
-        except (LookupError, TypeError, ValueError, AttributeError) as error:
-            raise InputError(
-                f"person {index + 1} of {path} is not as the others "
-                f"({type(error).__name__}: {error})"
-            ) from None
-        if entry is not None:
-            chosen.append(entry)
-    people = pose_set(chosen, [], split, path, partial(image_folder, path), check_images)
-    known = people.persons is not None and (people.persons >= 0).all()
-    return replace(people, head_boxes=None, persons=people.persons if known else None)
+            if not isinstance(person, dict):
+                raise OddEntry("that are no objects")
+            in_test = bool(_value(person, "isValidation")) if "joint_self" in person else held
+            if split in ("all", "test" if in_test else "train"):
+                chosen.append(_entry(person))
+        except OddEntry as odd:
+            notes.count(f"people {odd} are left out", f"number {place}")
+    read = pose_set(chosen, notes.lines(), split, path, partial(image_folder, path), check_images)
+    known = read.persons is not None and (read.persons >= 0).all()
+    return replace(read, head_boxes=None, persons=read.persons if known else None)
+
+
+_FORMS = {"joint_self", "joints"}
+
+
+def _value(person: dict[str, Any], field: str, *shape: int) -> npt.NDArray[np.float64]:
+    """The numbers of a field."""
+    values = numbers(person.get(field), *shape)
+    if values is None:
+        what = f"{' x '.join(map(str, shape))} finite numbers" if shape else "a finite number"
+        raise OddEntry(f"whose {field} is not {what}")
+    return values
 
 
 def _entry(person: dict[str, Any]) -> AnnotatedPerson:
+    joints = len(MPII)
     if "joint_self" in person:
-        values = np.zeros((len(MPII), 3))
-        given = np.asarray(person["joint_self"], np.float64)
-        values[: len(given)] = given  # trailing joints that are missing may be cut off
+        given = person["joint_self"]
+        count = min(len(given), joints) if isinstance(given, list) else joints
+        values = np.zeros((joints, 3))
+        values[:count] = _value(person, "joint_self", count, 3)  # trailing ones may be cut off
         positions, flag = values[:, :2], values[:, 2]
         labelled = (positions != 0).any(-1)
         visible = labelled & (flag > 0)
-        center, scale, image = person["objpos"], person["scale_provided"], person["img_paths"]
-        place = int(person["annolist_index"]) - 1, int(person["people_index"]) - 1
+        center, scale, image = "objpos", "scale_provided", "img_paths"
+        image_place, person_place = (
+            int(_value(person, field)) - 1 for field in ("annolist_index", "people_index")
+        )
     else:
-        positions = np.asarray(person["joints"], np.float64)
-        labelled = np.asarray(person["joints_vis"]) > 0
+        positions = _value(person, "joints", joints, 2)
+        labelled = _value(person, "joints_vis", joints) > 0
         visible = labelled
-        center, scale, image = person["center"], person["scale"], person["image"]
-        place = -1, -1
+        center, scale, image = "center", "scale", "image"
+        image_place, person_place = -1, -1
+    name = person.get(image)
+    if not isinstance(name, str) or not name:
+        raise OddEntry(f"whose {image} is no name")
+    x, y = _value(person, center, 2).tolist()
+    size = 0.0 if (x, y) == (-1, -1) else _value(person, scale).item()  # stands for no position
     positions = np.where(labelled[:, None], positions - 1, 0.0)
-    if positions.shape != (len(MPII), 2) or labelled.shape != (len(MPII),):
-        raise ValueError(f"joints of shape {positions.shape}")
-    if not np.isfinite(positions).all():
-        raise ValueError("a joint is not finite")
-    x, y = (float(value) for value in center)
-    if (x, y) == (-1, -1):  # which stands for no position
-        scale = 0.0
     return AnnotatedPerson(
-        str(image), place, (x - 1, y - 1), float(scale), positions, labelled, visible, (np.nan,) * 4
-    )
+        name, (image_place, person_place), (x - 1, y - 1), size, positions, labelled, visible,
+        (np.nan,) * 4,
+    )  # fmt: skip

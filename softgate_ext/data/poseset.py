@@ -66,9 +66,11 @@ class PoseSet:
             as for `boxes`.
         ids: (N, 2) object, what the dataset's own file calls the image and the annotation, integers
             or strings. None where it has no such ids.
+        stated_sizes: (N, 2) float32 width and height of the picture as the dataset's own file states
+            them, which may not be those of the picture; NaN and None as for `boxes`.
         persons: (N, 2) int64, place of the image and of the person in it, 0-based, in the
             dataset's own file. None where there is one person an image, in file order.
-        notes: What was left out in reading, one sentence each.
+        notes: What was left out or mended in reading, one sentence each.
     """
 
     name: str
@@ -84,6 +86,7 @@ class PoseSet:
     boxes: npt.NDArray[np.float32] | None = None
     areas: npt.NDArray[np.float32] | None = None
     ids: npt.NDArray[np.object_] | None = None
+    stated_sizes: npt.NDArray[np.float32] | None = None
     persons: npt.NDArray[np.int64] | None = None
     notes: tuple[str, ...] = ()
 
@@ -100,6 +103,7 @@ class PoseSet:
             ("boxes", (people, 4)),
             ("areas", (people,)),
             ("ids", (people, 2)),
+            ("stated_sizes", (people, 2)),
             ("persons", (people, 2)),
         ):
             value = getattr(self, field)
@@ -130,5 +134,5 @@ class PoseSet:
 
 _ARRAYS = (
     "joints", "labelled", "visible", "centers", "sizes", "head_boxes", "torso_boxes", "boxes",
-    "areas", "ids", "persons",
+    "areas", "ids", "stated_sizes", "persons",
 )  # fmt: skip

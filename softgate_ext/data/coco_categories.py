@@ -1,0 +1,162 @@
+"""Which categories of a file in COCO's form are read, and the joints and limbs that they name."""
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from softgate_ext.data.entries import ReadingNotes, identity, numbers
+from softgate_ext.errors import InputError
+from softgate_ext.pose.skeleton import COCO, Skeleton, name_skeleton
+
+
+@dataclass(frozen=True)
+class PoseCategories:
+    """The categories of a file.
+
+    Attributes:
+        listed: Ids of all of them, as text.
+        read: Ids of those whose annotations are read.
+        skeleton: What these name.
+    """
+
+    listed: frozenset[str]
+    read: frozenset[str]
+    skeleton: Skeleton
+
+
+def choose_categories(
+    categories: Iterable[Any], annotations: Iterable[Any], path: Path, notes: ReadingNotes
+) -> PoseCategories:
+    """Those with annotated key points, which must be equal: one set has one skeleton.
+
+    Where no category names its joints, they are numbered.
+
+    Args:
+        categories: As in the file.
+        annotations: As in the file.
+        path: The file, for messages.
+        notes: Takes what is passed over or read by a rule.
+
+    Raises:
+        InputError: No category has key points, several have different ones, or all annotations have
+            another count of numbers than the joints need.
+    """
+    listed: dict[str, dict[str, Any]] = {}
+    for place, category in enumerate(categories, 1):
+        key = identity(category.get("id")) if isinstance(category, dict) else None
+        if key is None:
+            notes.count("categories without an id are passed over", f"number {place}")
+        else:
+            listed.setdefault(key, category)
+    lengths: dict[str, Counter[int]] = {key: Counter() for key in listed}
+    for annotation in annotations:
+        given = annotation.get("keypoints") if isinstance(annotation, dict) else None
+        key = identity(annotation.get("category_id")) if given else None
+        if key in lengths and isinstance(given, list):
+            lengths[key][len(given)] += 1
+    groups: dict[tuple[str, ...], list[str]] = {}
+    for key, category in listed.items():
+        groups.setdefault(_joints(category), []).append(key)
+    unnamed = groups.pop((), [])
+    if groups:
+        joints = _annotated(groups, lengths, listed, path, notes)
+        chosen = groups[joints]
+        found = sum((lengths[key] for key in chosen), Counter[int]())
+        if found and 3 * len(joints) not in found:
+            raise InputError(
+                f"{path} names {len(joints)} keypoints, which takes {3 * len(joints)} numbers a "
+                f"person, and all {found.total()} annotations have others, mostly "
+                f"{found.most_common(1)[0][0]}"
+            )
+    else:
+        chosen = [key for key in unnamed if lengths[key]]
+        found = sum((lengths[key] for key in chosen), Counter[int]())
+        joints = _numbered(found, path)
+        notes.say(f"no category names its keypoints, so that the {len(joints)} are numbered")
+    members = [listed[key] for key in chosen]
+    if len(members) > 1:
+        notes.say(f"{len(members)} categories of equal keypoints are read as one set")
+    skeleton = COCO
+    if joints != COCO.joints:
+        given = next((limbs for one in members if (limbs := one.get("skeleton"))), None)
+        skeleton = name_skeleton(_name(members), joints, read_limbs(given, len(joints), notes))
+    return PoseCategories(frozenset(listed), frozenset(chosen), skeleton)
+
+
+def read_limbs(given: Any, joints: int, notes: ReadingNotes) -> list[tuple[int, int]]:
+    """Limbs as 0-based pairs; those that do not lead from one joint to another are dropped.
+
+    A `skeleton` counts joints from 1. One that has a 0 in it and fits so counts from 0.
+    """
+    entries = given if isinstance(given, list) else []
+    pairs = [numbers(entry, 2) for entry in entries]
+    ends = [end for pair in pairs if pair is not None for end in pair.tolist()]
+    first = 0 if 0 in ends and 0 <= min(ends) <= max(ends) < joints else 1
+    if not first:
+        notes.say("the limbs count joints from 0 in place of 1, and are read so")
+    limbs = []
+    for entry, pair in zip(entries, pairs, strict=True):
+        a, b = (-1, -1) if pair is None else (pair - first).tolist()
+        if a in range(joints) and b in range(joints) and a != b:
+            limbs.append((int(a), int(b)))
+        else:
+            notes.count("limbs that lead nowhere are dropped", entry)
+    return limbs
+
+
+def _joints(category: dict[str, Any]) -> tuple[str, ...]:
+    """Names in lower case; one that is no text is numbered."""
+    given = category.get("keypoints")
+    return tuple(
+        name.lower() if isinstance(name, str) and name else f"joint_{place}"
+        for place, name in enumerate(given if isinstance(given, list) else (), 1)
+    )
+
+
+def _annotated(
+    groups: dict[tuple[str, ...], list[str]],
+    lengths: dict[str, Counter[int]],
+    listed: dict[str, dict[str, Any]],
+    path: Path,
+    notes: ReadingNotes,
+) -> tuple[str, ...]:
+    """The joints that have annotations, of categories grouped by their joints."""
+
+    def titles(group: tuple[str, ...]) -> list[str]:
+        return [str(listed[key].get("name") or f"category {key}") for key in groups[group]]
+
+    used = [group for group, keys in groups.items() if any(lengths[key] for key in keys)]
+    if len(used) > 1:
+        several = "; ".join(f"{len(group)} of {', '.join(titles(group)[:5])}" for group in used)
+        raise InputError(
+            f"{path} has annotations of categories with different keypoints ({several}); takes a "
+            "file for each"
+        )
+    joints = (used or list(groups))[0]
+    for group in groups:
+        for title in titles(group) if group != joints else ():
+            notes.count("categories with other keypoints and no annotations are passed over", title)
+    return joints
+
+
+def _numbered(lengths: Counter[int], path: Path) -> tuple[str, ...]:
+    """Names of as many joints as most annotations have."""
+    most = max(
+        (length for length in lengths if length % 3 == 0), key=lengths.__getitem__, default=0
+    )
+    if not most:
+        raise InputError(
+            f"{path} must have a category with keypoints, or annotations with three numbers a joint"
+        )
+    return tuple(f"joint_{place}" for place in range(1, most // 3 + 1))
+
+
+def _name(categories: list[dict[str, Any]]) -> str:
+    """The name, or else the supercategory, that all of them share."""
+    for field in ("name", "supercategory"):
+        names = {str(category.get(field) or "").lower() for category in categories}
+        if len(names) == 1 and names != {""}:
+            return names.pop()
+    return "pose"

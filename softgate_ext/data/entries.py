@@ -1,0 +1,67 @@
+"""Entries of JSON annotation files: what one holds, and those that are passed over."""
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+LARGEST = 1e6
+"""Coordinates are below it: pixels of no picture lie further out, and float32 still tells them."""
+
+_TOLD = 5  # ids of one line
+
+
+class OddEntry(Exception):
+    """An entry that cannot be read; says of which kind it is, to follow "annotations" or "people"."""
+
+
+class ReadingNotes:
+    """What a reader passed over or mended: one line a kind, however many entries are of it."""
+
+    def __init__(self) -> None:
+        self._found: dict[str, list[str]] = {}
+
+    def say(self, sentence: str) -> None:
+        """Something about the whole file."""
+        self._found[sentence] = []
+
+    def count(self, kind: str, which: object) -> None:
+        """One more entry of a kind, such as "people without a head are left out"."""
+        text = str(which)
+        self._found.setdefault(kind, []).append(text if len(text) <= 40 else f"{text[:40]}...")
+
+    def lines(self) -> tuple[str, ...]:
+        """A line for each sentence and each kind, in the order that they came up."""
+        return tuple(_line(kind, entries) for kind, entries in self._found.items())
+
+
+def _line(kind: str, entries: list[str]) -> str:
+    if not entries:
+        return kind
+    more = f" and {len(entries) - _TOLD} more" if len(entries) > _TOLD else ""
+    return f"{len(entries)} {kind}: {', '.join(entries[:_TOLD])}{more}"
+
+
+def numbers(value: Any, *shape: int) -> npt.NDArray[np.float64] | None:
+    """A list of that shape of finite numbers below `LARGEST`, as float64; None for all else.
+
+    Strings of digits are no numbers, nor is `null`.
+    """
+    try:
+        array = np.array(value)
+    except (ValueError, OverflowError):
+        return None
+    # An integer beyond 64 bits makes the array one of objects.
+    if array.dtype.kind not in "iuf" or array.shape != shape or not (abs(array) < LARGEST).all():
+        return None
+    return array.astype(np.float64)
+
+
+def identity(value: Any) -> str | None:
+    """An id as text, by which ids are compared, since tools write 10, 10.0 and "10" for one.
+
+    None where it is neither a string nor a whole number.
+    """
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return str(value) if isinstance(value, str | int) else None
