@@ -32,6 +32,8 @@ def cache(config: DataCacheConfig, console: Console | None = None) -> dict[str, 
     augment = Augmentation(config.scale, config.rotation)
     source = recognise(config.path)
     people = source.read("train" if "train" in source.splits else "test")
+    for note in people.notes:
+        say(console, note)
     start = time.monotonic()
     crops = cached_crops(people, config.image_size, augment, config.cache, console)
     say(

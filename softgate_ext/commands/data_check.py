@@ -16,6 +16,7 @@ from softgate_ext.commands.data_config import DataCheckConfig
 from softgate_ext.data.formats import DatasetSource, datasets_at
 from softgate_ext.data.images import read_image
 from softgate_ext.data.poseset import EmptySplit, PoseSet
+from softgate_ext.data.stated_size import contradiction
 from softgate_ext.errors import InputError
 from softgate_ext.files.atomic import write_json
 from softgate_ext.files.console import say
@@ -42,6 +43,7 @@ class Findings:
         sizes: Width and height of every picture that is whole.
         broken: Every other picture, with the reason; missing ones included.
         missing: Those of them that do not exist.
+        contradicted: Every whole picture of another size than the dataset states, with a sentence.
     """
 
     source: DatasetSource
@@ -50,16 +52,20 @@ class Findings:
     sizes: dict[Path, tuple[int, int]] = field(default_factory=dict)
     broken: dict[Path, str] = field(default_factory=dict)
     missing: list[Path] = field(default_factory=list)
+    contradicted: dict[Path, str] = field(default_factory=dict)
 
     def problem(self) -> str | None:
         """One sentence, or None where the dataset can be used as it is."""
-        if not self.broken:
+        if not self.broken and not self.contradicted:
             return None
         total, gone = len(self.sizes) + len(self.broken), len(self.missing)
-        first = next(iter(self.broken.values()))
+        faults = [f"{gone} are missing", f"{len(self.broken) - gone} broken"]
+        if self.contradicted:
+            faults.append(f"{len(self.contradicted)} of another size than stated")
+        first = next(iter((self.broken or self.contradicted).values()))
         return (
-            f"{self.source.path}: of {total} pictures {gone} are missing and "
-            f"{len(self.broken) - gone} broken; first, {first}"
+            f"{self.source.path}: of {total} pictures {', '.join(faults[:-1])} and {faults[-1]}; "
+            f"first, {first}"
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -78,6 +84,7 @@ class Findings:
             "broken": {
                 str(path): reason for path, reason in self.broken.items() if path not in missing
             },
+            "contradicted": {str(path): reason for path, reason in self.contradicted.items()},
         }
 
     def _split(self, people: PoseSet) -> dict[str, Any]:
@@ -134,6 +141,14 @@ def check_dataset(source: DatasetSource, console: Console) -> Findings:
             findings.broken[picture] = result
             if not picture.exists():
                 findings.missing.append(picture)
+    for people in splits.values():
+        if people.stated_sizes is None:
+            continue
+        for picture, stated in zip(people.image_paths, people.stated_sizes, strict=True):
+            size = findings.sizes.get(picture)
+            fault = None if size is None else contradiction(picture, stated, size)
+            if fault is not None:
+                findings.contradicted.setdefault(picture, fault)
     return findings
 
 
@@ -147,16 +162,21 @@ def _size_or_fault(path: Path) -> tuple[int, int] | str:
 
 
 def drawn_crops(findings: Findings, count: int) -> list[np.ndarray]:
-    """Crops (SHEET_CROP, SHEET_CROP, 3) of people spread evenly over the dataset, joints drawn."""
-    everybody = [
-        (people, i)
-        for people in findings.splits.values()
-        for i, path in enumerate(people.image_paths)
-        if path in findings.sizes
-    ]
-    chosen = np.linspace(0, len(everybody) - 1, min(count, len(everybody))).astype(int)
+    """Crops (SHEET_CROP, SHEET_CROP, 3) of people, joints drawn.
+
+    First those in pictures of another size than stated; the others are spread evenly over the
+    dataset.
+    """
+    doubtful: list[tuple[PoseSet, int]] = []
+    others: list[tuple[PoseSet, int]] = []
+    for people in findings.splits.values():
+        for i, path in enumerate(people.image_paths):
+            if path in findings.sizes:
+                (doubtful if path in findings.contradicted else others).append((people, i))
+    room = min(max(0, count - len(doubtful)), len(others))
+    spread = np.linspace(0, len(others) - 1, room).astype(int)
     crops = []
-    for people, i in (everybody[k] for k in chosen):
+    for people, i in (*doubtful[:count], *(others[k] for k in spread)):
         matrix = crop_affine(people.centers[i], float(people.sizes[i]), SHEET_CROP)
         crop = warp(read_image(people.image_paths[i]), matrix, SHEET_CROP)
         joints = np.where(people.labelled[i, :, None], people.joints[i], np.nan)
@@ -209,13 +229,20 @@ def tell(findings: Findings, console: Console) -> None:
     lines = [f"{facts['title']} ({facts['format']}) in {facts['path']}"]
     whole = "" if official is None else f" (the complete release has {official})"
     lines.append(f"{facts['people']} people in {facts['pictures']} whole pictures{whole}")
-    if findings.broken:
-        gone = len(findings.missing)
-        lines.append(f"{gone} pictures missing, {len(findings.broken) - gone} broken:")
-        reasons = list(findings.broken.values())
-        lines += [f"  {reason}" for reason in reasons[:10]]
-        if len(reasons) > 10:
-            lines.append(f"  and {len(reasons) - 10} more")
+    gone = len(findings.missing)
+    for heading, faults in (
+        (f"{gone} pictures missing, {len(findings.broken) - gone} broken:", findings.broken),
+        (
+            f"{len(findings.contradicted)} pictures of another size than stated, whose people train, "
+            "evaluate and cache leave out:",
+            findings.contradicted,
+        ),
+    ):
+        if faults:
+            reasons = list(faults.values())
+            lines += [heading, *(f"  {reason}" for reason in reasons[:10])]
+            if len(reasons) > 10:
+                lines.append(f"  and {len(reasons) - 10} more")
     lines += [f"no {name}: {reason}" for name, reason in findings.absent.items()]
     say(console, "\n".join(lines))
     for name, people in facts["splits"].items():
@@ -230,11 +257,12 @@ def tell(findings: Findings, console: Console) -> None:
                 said.append(f"{people[key]} {words}")
         headings = ("labelled", "visible", "outside the picture")
         columns = (Column(heading, justify="right") for heading in headings)
-        title = f"{name}: {', '.join([*said, *people['notes']])}"
-        table = Table("joint", *columns, title=title, title_justify="left")
+        table = Table("joint", *columns, title=f"{name}: {', '.join(said)}", title_justify="left")
         for joint, counts in people["joints"].items():
             table.add_row(joint.replace("_", " "), *map(str, counts.values()))
         console.print(table)
+        for note in people["notes"]:
+            say(console, f"  {note}")
 
 
 def _given(boxes: np.ndarray | None) -> int:

@@ -11,7 +11,8 @@ class DataCheckConfig:
     """Say what a dataset is, what of it is there, missing or broken, and draw some of its people.
 
     LSP, LSP-extended, MPII and FLIC as they unpack, MPII's annotations as JSON, and key points in
-    COCO's form are recognised. The exit code is 2 where something is missing or broken.
+    COCO's form are recognised. The exit code is 2 where a picture is missing, broken or
+    of another size than the dataset states.
     """
 
     path: Positional[Path]
@@ -19,7 +20,7 @@ class DataCheckConfig:
     sheet: Path | None = Path("contact_sheet.png")
     """Contact sheet to write: crops as the network gets them, with the joints drawn in."""
     people: int = 24
-    """People on the sheet, spread evenly over those with a whole picture."""
+    """People on the sheet: first those in pictures of another size than stated, then others."""
     json: Path | None = None
     """Also write the findings to this file, with every missing or broken picture."""
 

@@ -44,6 +44,8 @@ def prepare(
     if config.threads is not None:
         torch.set_num_threads(config.threads)
     train_set, watched = split_people(config)
+    for note in dict.fromkeys((*train_set.notes, *watched.notes)):
+        say(console, note)
     if stored is None:
         for path in (config.data, *config.extra):
             check_outside(config.out, path)

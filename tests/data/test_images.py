@@ -55,6 +55,17 @@ def test_exif_orientation_is_applied_and_counted_in_the_size(tmp_path: Path) -> 
     assert image_size(tmp_path / "phone.jpg") == (4, 8)
 
 
+@pytest.mark.parametrize("orientation", [0, 9, 65535])
+def test_an_orientation_that_means_nothing_leaves_the_picture_upright(
+    tmp_path: Path, orientation: int
+) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.new("RGB", (8, 4)).save(tmp_path / "odd.jpg", exif=exif)
+    assert read_image(tmp_path / "odd.jpg").shape == (4, 8, 3)
+    assert image_size(tmp_path / "odd.jpg") == (8, 4)
+
+
 @pytest.mark.parametrize("share", [0.0, 0.01, 0.2, 0.5, 0.8, 0.99])
 @pytest.mark.parametrize("suffix", [".jpg", ".png", "progressive.jpg"])
 def test_a_truncated_picture_is_refused_by_name(
