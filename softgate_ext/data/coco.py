@@ -56,7 +56,7 @@ def read_coco(path: Path | str, split: Split = "train", check_images: bool = Tru
         isinstance(contents.get(part), list) for part in parts
     ):
         raise InputError(
-            f"{path} must be an object with lists of images, annotations and categories"
+            f"{path} must be an object with images, annotations and categories, each a list"
         )
     notes = ReadingNotes()
     images = listed_images(contents["images"], notes)

@@ -27,7 +27,7 @@ class ReadingNotes:
 
     def count(self, kind: str, which: object) -> None:
         """One more entry of a kind, such as "people without a head are left out"."""
-        text = str(which)
+        text = "".join(mark if mark.isprintable() else "?" for mark in str(which))
         self._found.setdefault(kind, []).append(text if len(text) <= 40 else f"{text[:40]}...")
 
     def lines(self) -> tuple[str, ...]:
@@ -52,9 +52,10 @@ def numbers(value: Any, *shape: int) -> npt.NDArray[np.float64] | None:
     except (ValueError, OverflowError):
         return None
     # An integer beyond 64 bits makes the array one of objects.
-    if array.dtype.kind not in "iuf" or array.shape != shape or not (abs(array) < LARGEST).all():
+    if array.dtype.kind not in "iuf" or array.shape != shape:
         return None
-    return array.astype(np.float64)
+    values = array.astype(np.float64)
+    return values if (abs(values) < LARGEST).all() else None
 
 
 def identity(value: Any) -> str | None:

@@ -71,7 +71,7 @@ def _value(person: dict[str, Any], field: str, *shape: int) -> npt.NDArray[np.fl
     values = numbers(person.get(field), *shape)
     if values is None:
         what = f"{' x '.join(map(str, shape))} finite numbers" if shape else "a finite number"
-        raise OddEntry(f"whose {field} is not {what}")
+        raise OddEntry(f"without {what} as {field}")
     return values
 
 
@@ -97,7 +97,7 @@ def _entry(person: dict[str, Any]) -> AnnotatedPerson:
         image_place, person_place = -1, -1
     name = person.get(image)
     if not isinstance(name, str) or not name:
-        raise OddEntry(f"whose {image} is no name")
+        raise OddEntry(f"without a name as {image}")
     x, y = _value(person, center, 2).tolist()
     size = 0.0 if (x, y) == (-1, -1) else _value(person, scale).item()  # stands for no position
     positions = np.where(labelled[:, None], positions - 1, 0.0)

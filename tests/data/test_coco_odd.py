@@ -202,6 +202,12 @@ def test_thousands_of_odd_ones_are_one_line(tmp_path: Path) -> None:
     )
 
 
+def test_an_id_cannot_break_the_line(tmp_path: Path) -> None:
+    odd = {"keypoints": [1], "id": "a\n\ud800" + "b" * 99}
+    (note,) = read(tmp_path, coco([{"keypoints": GOOD}, odd])).notes
+    assert note.endswith("are left out: a??" + "b" * 37 + "...")
+
+
 @pytest.mark.parametrize("names", [{}, {"keypoints": []}, {"keypoints": None}])
 def test_joints_without_names_are_numbered(tmp_path: Path, names: dict[str, Any]) -> None:
     """300W: 68 points of a face."""
