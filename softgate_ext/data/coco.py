@@ -7,8 +7,7 @@ import numpy as np
 from softgate_ext.data.coco_categories import choose_categories
 from softgate_ext.data.coco_people import annotated_people, listed_images
 from softgate_ext.data.entries import ReadingNotes
-from softgate_ext.data.images import require_images
-from softgate_ext.data.jsonfile import image_folder, is_test_part
+from softgate_ext.data.jsonfile import find_pictures, is_test_part
 from softgate_ext.data.poseset import EmptySplit, PoseSet, Split, check_split
 from softgate_ext.data.stated_size import without_contradicted
 from softgate_ext.errors import InputError
@@ -31,10 +30,9 @@ def read_coco(path: Path | str, split: Split = "train", check_images: bool = Tru
     missing is made from the labelled joints.
 
     Args:
-        path: The file; may be gzipped. Its images are in `images/` or in a folder called as the
-            last part of its name (`val2017` for `person_keypoints_val2017.json`), beside it or
-            one level up, unless its `file_name`s lead to them from there.
-        split: The file is one part: "test" where its name says val or test, else "train".
+        path: The file; may be gzipped. Its images are where `find_pictures` looks.
+        split: The file is one part: "test" where its name, or else its folder's, says val or test;
+            else "train".
         check_images: Whether a missing image is an error, and people of one whose size is not the
             stated one are left out.
 
@@ -66,10 +64,7 @@ def read_coco(path: Path | str, split: Split = "train", check_images: bool = Tru
     if not people:
         raise EmptySplit(f"split {split!r} of {path} is empty", notes=notes.lines())
     names = [person.image.name for person in people]
-    folder = image_folder(path, names, [path.name.split(".")[0].split("_")[-1]])
-    paths = [folder / name for name in names]
-    if check_images:
-        require_images(paths)
+    paths, absent = find_pictures(path, names, check_images)
     values = np.array([person.keypoints for person in people])
     boxes = np.array([person.box for person in people])
     counts: dict[int, int] = {}
@@ -93,6 +88,6 @@ def read_coco(path: Path | str, split: Split = "train", check_images: bool = Tru
         ids=np.array([(person.image.id, person.id) for person in people], object),
         stated_sizes=np.array([person.image.size for person in people], np.float32),
         persons=np.array(places, np.int64),
-        notes=notes.lines(),
+        notes=(*notes.lines(), *absent),
     )
     return without_contradicted(found) if check_images else found

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from softgate_ext.data.images import require_images
+from softgate_ext.data.image_files import find_images
 from softgate_ext.data.matfile import field, load_variable, number, structs, text
 from softgate_ext.data.poseset import EmptySplit, PoseSet, Split, check_split
 from softgate_ext.errors import InputError
@@ -62,9 +62,7 @@ def read_flic(root: Path | str, split: Split = "train", check_images: bool = Tru
         names.append(name)
         joints.append(coords[:, COLUMNS].T - 1.0)
         boxes.append(box - 1.0)
-    paths = [root / "images" / name for name in names]
-    if check_images:
-        require_images(paths)
+    paths, notes = find_images(names, [root], ["images"], check_images)
     positions, torso = np.array(joints), np.array(boxes, np.float32)
     labelled = np.asarray(np.isfinite(positions).all(-1))
     return PoseSet(
@@ -78,4 +76,5 @@ def read_flic(root: Path | str, split: Split = "train", check_images: bool = Tru
         sizes=np.float32(CROP) * (torso[:, 3] - torso[:, 1]),
         torso_boxes=torso,
         persons=np.array([(index, 0) for index, _ in kept], np.int64),
+        notes=notes,
     )

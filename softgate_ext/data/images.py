@@ -1,7 +1,6 @@
 """Reading picture files, with one clear error where a file is not a whole picture."""
 
 import re
-from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -98,17 +97,3 @@ def _too_large(path: Path | str, error: Image.DecompressionBombError) -> InputEr
     """Pillow opens no such file, so that the count of its pixels is in the message alone."""
     pixels, most = (int(number) / 1e6 for number in re.findall(r"\d+", str(error))[:2])
     return InputError(f"image {path} has {pixels:.0f} megapixels; takes up to {int(most)}")
-
-
-def require_images(paths: Iterable[Path]) -> None:
-    """Raises InputError where one of the files is missing; says how many are, and the first."""
-    wanted = list(dict.fromkeys(paths))
-    present: dict[Path, set[str]] = {}
-    for folder in {path.parent for path in wanted}:  # a listing is quicker than thousands of stats
-        present[folder] = {entry.name for entry in folder.iterdir()} if folder.is_dir() else set()
-    missing = [path for path in wanted if path.name not in present[path.parent]]
-    if missing:
-        raise InputError(
-            f"{len(missing)} of {len(wanted)} images are missing, first {missing[0]}; "
-            "softgate data check lists them"
-        )

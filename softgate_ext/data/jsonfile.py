@@ -1,12 +1,24 @@
 """What JSON annotation files are by their beginning and name, and where their images are."""
 
 import gzip
+import os
 import re
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
+from softgate_ext.data.image_files import find_images
 from softgate_ext.errors import InputError
+
+Part = Literal["train", "trainval", "val", "test"]
+"""What files and folders are called by; `trainval` is both of the first two."""
+
+_WORD = re.compile(
+    r"(?<![a-z])(?:(train[_-]?val)|(train)(?:ing)?|(val)(?:id|idation)?|(test)(?:ing)?)\d*"
+    r"(?![a-z\d])",
+    re.IGNORECASE,
+)
 
 
 def peek(path: Path) -> str:
@@ -18,23 +30,45 @@ def peek(path: Path) -> str:
         raise InputError(f"{path} is not a readable JSON file ({error})") from None
 
 
-def is_test_part(path: Path) -> bool:
-    """Whether a file is for testing by its name, as `person_keypoints_val2017.json` is."""
-    return bool(re.search(r"(?:^|[_.-])(?:val|valid|validation|test)\d*[_.-]", path.name))
+def part_of(name: str) -> Part | None:
+    """The part that the name of a file or folder says, as `person_keypoints_val2017.json` does.
 
-
-def image_folder(path: Path, names: Sequence[str], subfolders: Sequence[str] = ()) -> Path:
-    """Folder of the images that an annotation file names: the one with the first of them.
-
-    Looked for beside the file and one level up, in these `subfolders`, in `images/` and directly;
-    where there is none, the first place, so that messages name it.
+    Of several words the last counts.
     """
-    places = [
-        base / name
-        for base in (path.parent, path.parent.parent)
-        for name in (*subfolders, "images", ".")
-    ]
-    for place in places:
-        if names and (place / names[0]).is_file():
-            return place
-    return next((place for place in places if place.is_dir()), places[0])
+    words = list(_WORD.finditer(name))
+    return _PARTS[words[-1].lastindex or 0] if words else None
+
+
+_PARTS: tuple[Part | None, ...] = (None, "trainval", "train", "val", "test")
+
+
+def part_of_folder(folder: Path) -> Part | None:
+    """The part that a folder is called as, with nothing else in its name."""
+    name = folder.absolute().name
+    return part_of(name) if _WORD.fullmatch(name) else None
+
+
+def part_of_file(path: Path) -> Part | None:
+    """The part that a file is by its name, or else by that of its folder."""
+    return part_of(path.name) or part_of_folder(path.parent)
+
+
+def is_test_part(path: Path) -> bool:
+    """Whether a file is for testing, as `person_keypoints_val2017.json` is."""
+    return part_of_file(path) in ("val", "test")
+
+
+def find_pictures(
+    path: Path, names: Sequence[str], must_exist: bool = True
+) -> tuple[list[Path], tuple[str, ...]]:
+    """The pictures that an annotation file names, and notes, as `find_images`.
+
+    They are looked for beside the file and up to two folders above, each time in `images/`,
+    `data/` and directly, and first in a folder there, or in `images/`, that is called as the last
+    part of the file's name (`val2017` of `person_keypoints_val2017.json`).
+    """
+    stem = path.name.split(".")[0]
+    subsets = dict.fromkeys((stem.split("_")[-1], stem.removeprefix("person_keypoints_")))
+    own = [f"images/{subset}" for subset in subsets] + list(subsets)
+    bases = Path(os.path.abspath(path)).parents[:3]
+    return find_images(names, bases, [*own, "images", "data", "."], must_exist)

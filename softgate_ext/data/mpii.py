@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from softgate_ext.data.images import require_images
+from softgate_ext.data.image_files import find_images
 from softgate_ext.data.matfile import field, load_variable, number, structs, text
 from softgate_ext.data.poseset import EmptySplit, PoseSet, check_split
 from softgate_ext.errors import InputError
@@ -86,7 +86,10 @@ def read_mpii(root: Path | str, split: MpiiSplit = "train", check_images: bool =
         absent = sum(len(published_split()[name]) for name in _parts(split)) - len(chosen)
         if absent:
             notes.append(f"{absent} of the published people are not in the file")
-    return pose_set(chosen, notes, split, path, lambda names: images, check_images)
+    find = functools.partial(
+        find_images, bases=[images.parent], subfolders=["images"], must_exist=check_images
+    )
+    return pose_set(chosen, notes, split, path, find)
 
 
 def pose_set(
@@ -94,8 +97,7 @@ def pose_set(
     notes: Sequence[str],
     split: str,
     path: Path,
-    folder_of: Callable[[list[str]], Path],
-    check_images: bool,
+    find: Callable[[list[str]], tuple[list[Path], tuple[str, ...]]],
 ) -> PoseSet:
     """Those of the people who have a position and a scale, with their crops.
 
@@ -104,8 +106,7 @@ def pose_set(
         notes: What was left out before.
         split: For the name and messages.
         path: The annotation file, for messages.
-        folder_of: Finds the folder of the images from their names.
-        check_images: Whether a missing image is an error.
+        find: Finds the images from their names, and what there is to note.
 
     Raises:
         InputError: Nobody is left, or an image is missing.
@@ -116,10 +117,7 @@ def pose_set(
     if not placed:
         raise EmptySplit(f"split {split!r} of {path} is empty", notes=notes)
     names = [person.image for person in placed]
-    folder = folder_of(names)
-    paths = [folder / name for name in names]
-    if check_images:
-        require_images(paths)
+    paths, absent = find(names)
     scales = np.array([person.scale for person in placed], np.float32)
     centers = np.array([person.center for person in placed], np.float32)
     return PoseSet(
@@ -133,7 +131,7 @@ def pose_set(
         sizes=200 * np.float32(1.25) * scales,
         head_boxes=np.array([person.head for person in placed], np.float32),
         persons=np.array([person.place for person in placed], np.int64),
-        notes=tuple(notes),
+        notes=(*notes, *absent),
     )
 
 

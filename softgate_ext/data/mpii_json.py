@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from softgate_ext.data.entries import OddEntry, ReadingNotes, numbers
-from softgate_ext.data.jsonfile import image_folder, is_test_part
+from softgate_ext.data.jsonfile import find_pictures, is_test_part
 from softgate_ext.data.mpii import AnnotatedPerson, pose_set
 from softgate_ext.data.poseset import PoseSet, Split, check_split
 from softgate_ext.errors import InputError
@@ -30,8 +30,8 @@ def read_mpii_json(path: Path | str, split: Split = "train", check_images: bool 
 
     Args:
         path: The file; may be gzipped.
-        split: By `isValidation`. A file of the second form holds one part: "test" where its name
-            says val or test, else "train".
+        split: By `isValidation`. A file of the second form holds one part: "test" where its name,
+            or else its folder's, says val or test; else "train".
         check_images: Whether a missing image is an error.
 
     Raises:
@@ -58,7 +58,8 @@ def read_mpii_json(path: Path | str, split: Split = "train", check_images: bool 
                 chosen.append(_entry(person))
         except OddEntry as odd:
             notes.count(f"people {odd} are left out", f"number {place}")
-    read = pose_set(chosen, notes.lines(), split, path, partial(image_folder, path), check_images)
+    find = partial(find_pictures, path, must_exist=check_images)
+    read = pose_set(chosen, notes.lines(), split, path, find)
     known = read.persons is not None and (read.persons >= 0).all()
     return replace(read, head_boxes=None, persons=read.persons if known else None)
 

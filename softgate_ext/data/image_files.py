@@ -1,0 +1,137 @@
+"""Where the pictures that a dataset names lie."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from softgate_ext.data.images import image_size
+from softgate_ext.errors import InputError
+
+SAMPLE = 50
+"""Names that are looked for in every place; the whole set only in the one that is chosen."""
+
+
+def find_images(
+    names: Sequence[str], bases: Sequence[Path], subfolders: Sequence[str], must_exist: bool = True
+) -> tuple[list[Path], tuple[str, ...]]:
+    """The files of pictures, in that of several folders which holds most of them.
+
+    Names may lead through folders; where no place has these, their first folders are dropped, as
+    long as the names stay different. Of a name that is not there, the one that differs from it in
+    the case of its letters is taken.
+
+    Args:
+        names: N names as the dataset has them.
+        bases: Folders to look in ...
+        subfolders: ... by way of each of these; earlier ones are preferred, those of the first base
+            before those of the next.
+        must_exist: Whether a missing picture is an error.
+
+    Returns:
+        N files, and a sentence where none of them is there.
+
+    Raises:
+        InputError: A picture is missing; says how many are, the first, and where it looked.
+    """
+    wanted = {name: name.replace("\\", "/") for name in names}
+    listings = _Listings()
+    place, drop = _place(list(wanted.values()), bases, subfolders, listings)
+    wanted = {name: _without_folders(whole, drop) for name, whole in wanted.items()}
+    found = {name: listings.find(place, whole) for name, whole in wanted.items()}
+    missing = [name for name, file in found.items() if file is None]
+    fault = f"{len(missing)} of {len(wanted)} images are missing"
+    notes: tuple[str, ...] = ()
+    if missing and len(missing) == len(wanted):
+        looked = f"{', '.join(subfolders)} below {', '.join(map(str, bases))}"
+        fault = f"{fault}, first {missing[0]}; looked in {looked}"
+        notes = (fault,)
+    elif missing:
+        fault = f"{fault}, first {missing[0]} in {place}"
+    if missing and must_exist:
+        raise InputError(f"{fault}; softgate data check lists them")
+    return [found[name] or place / wanted[name] for name in names], notes
+
+
+def image_extent(path: Path, must_exist: bool = True) -> tuple[int, int]:
+    """(width, height) as `image_size` has it; (1, 1) of one that cannot be read and need not exist.
+
+    Raises:
+        InputError: As `image_size`.
+    """
+    try:
+        return image_size(path)
+    except InputError:
+        if must_exist:
+            raise
+        return 1, 1
+
+
+def _place(
+    names: Sequence[str], bases: Sequence[Path], subfolders: Sequence[str], listings: "_Listings"
+) -> tuple[Path, int]:
+    """The folder that holds most of the names, and how many of their own folders to drop there."""
+    places = [base / subfolder for base in bases for subfolder in subfolders]
+    for drop in range(1 + max(name.count("/") for name in names)):
+        short = [_without_folders(name, drop) for name in names]
+        if len(set(short)) < len(set(names)):
+            break  # two pictures would become one
+        sample = short[:: 1 + len(short) // SAMPLE]
+        counts = [
+            sum(listings.find(place, name) is not None for name in sample) for place in places
+        ]
+        if any(counts):
+            return places[counts.index(max(counts))], drop
+    # None is there: the messages are to name a place where they could be.
+    places = [base / subfolder for subfolder in subfolders for base in bases]
+    first = names[0].split("/")[0]
+    likely = (
+        *(place for place in places if listings.find(place, first)),
+        *(place for place in places if listings.held(place)),
+        places[0],
+    )
+    return likely[0], 0
+
+
+def _without_folders(name: str, count: int) -> str:
+    return "/".join(name.split("/")[min(count, name.count("/")) :]) if count else name
+
+
+class _Listings:
+    """What folders hold, each listed once: quicker than a stat for each of thousands of files."""
+
+    def __init__(self) -> None:
+        self._held: dict[Path, dict[str, str]] = {}
+        self._folders: dict[tuple[Path, str], Path] = {}
+
+    def held(self, folder: Path) -> dict[str, str]:
+        """The names in a folder by themselves and by their lower case; empty where it is none."""
+        if folder not in self._held:
+            try:
+                names = sorted(os.listdir(folder))
+            except (OSError, ValueError):  # the latter of a name with a zero byte
+                names = []
+            self._held[folder] = {name.casefold(): name for name in names} | {
+                name: name for name in names
+            }
+        return self._held[folder]
+
+    def find(self, folder: Path, name: str) -> Path | None:
+        """The file of this name, which may lead through folders, from `folder`."""
+        head, _, tail = name.rpartition("/")
+        key = (folder, head + "/" if name.startswith("/") else head)
+        if key not in self._folders:
+            self._folders[key] = self._folder(*key)
+        held = self.held(self._folders[key])
+        own = held.get(tail) or held.get(tail.casefold())
+        return self._folders[key] / own if own else None
+
+    def _folder(self, folder: Path, name: str) -> Path:
+        if name.startswith("/"):
+            folder = Path("/")
+        for part in name.split("/"):
+            if part == "..":
+                folder = folder.parent
+            elif part not in ("", "."):
+                held = self.held(folder)
+                folder /= held.get(part) or held.get(part.casefold(), part)
+        return folder
