@@ -30,7 +30,7 @@ def cache(config: DataCacheConfig, console: Console | None = None) -> dict[str, 
         require(config, name, math.isfinite(value) and value >= least, f"at least {least}")
     require(config, "image_size", config.image_size <= LARGEST, f"up to {LARGEST} pixels")
     augment = Augmentation(config.scale, config.rotation)
-    source = recognise(config.path)
+    source = recognise(config.path, train_folder=config.train_folder)
     people = source.read("train" if "train" in source.splits else "test")
     for note in people.notes:
         say(console, note)

@@ -193,7 +193,9 @@ def check(config: DataCheckConfig, console: Console | None = None) -> None:
     console = console or Console()
     require(config, "people", config.people >= 1, "at least 1")
     check_targets(sheet=config.sheet, json=config.json)
-    sources, problems = datasets_at(config.path)
+    sources, problems = datasets_at(
+        config.path, train_folder=config.train_folder, test_folder=config.test_folder
+    )
     if len(sources) > 1:
         names = ", ".join(source.name for source in sources)
         say(console, f"{config.path} lies above {len(sources)} datasets: {names}")

@@ -11,12 +11,16 @@ class DataCheckConfig:
     """Say what a dataset is, what of it is there, missing or broken, and draw some of its people.
 
     LSP, LSP-extended, MPII and FLIC as they unpack, MPII's annotations as JSON, and key points in
-    COCO's form are recognised. The exit code is 2 where a picture is missing, broken or
+    COCO's or YOLO's form are recognised. The exit code is 2 where a picture is missing, broken or
     of another size than the dataset states.
     """
 
     path: Positional[Path]
     """Folder of the dataset, or its annotation file."""
+    train_folder: Path | None = None
+    """Folder or annotation file, in `path` or elsewhere, that is the train part."""
+    test_folder: Path | None = None
+    """The same of the test part."""
     sheet: Path | None = Path("contact_sheet.png")
     """Contact sheet to write: crops as the network gets them, with the joints drawn in."""
     people: int = 24
@@ -33,6 +37,8 @@ class DataCacheConfig:
     """Folder of the dataset, or its annotation file."""
     cache: Path
     """Folder of the crops; several datasets and trainings may share it."""
+    train_folder: Path | None = None
+    """As in `softgate train`: whose crops are made, where it is not the train part."""
     image_size: int = 256
     """Side of the network's crop in pixels."""
     scale: float = 0.25

@@ -1,64 +1,42 @@
 """Which dataset a folder or file is, told by what it holds."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 
 from softgate_ext.data.coco import read_coco
+from softgate_ext.data.dataset_source import DatasetSource, source_of_parts
 from softgate_ext.data.flic import read_flic
-from softgate_ext.data.join import join
-from softgate_ext.data.jsonfile import is_test_part, peek
+from softgate_ext.data.jsonfile import Part, is_test_part, part_of_file, part_of_folder, peek
 from softgate_ext.data.lsp import is_extended, read_lsp
 from softgate_ext.data.mpii import read_mpii
 from softgate_ext.data.mpii_json import read_mpii_json
 from softgate_ext.data.poseset import PoseSet, Split, check_split
+from softgate_ext.data.yolo import read_yolo, yolo_splits
+from softgate_ext.data.yolo_layout import has_keypoints
 from softgate_ext.errors import InputError, reason
 from softgate_ext.files.paths import as_path
 
-Reader = Callable[[Path, Split, bool], PoseSet]
 
-
-@dataclass(frozen=True)
-class DatasetSource:
-    """A dataset that was recognised.
-
-    Attributes:
-        format: Short name of its format: lsp, lspet, mpii, flic, mpii-json or coco.
-        title: What it is, for people to read.
-        path: The folder or file that is read.
-        reader: Reads one split of it.
-        splits: The parts that it has.
-    """
-
-    format: str
-    title: str
-    path: Path
-    reader: Reader
-    splits: tuple[Split, ...] = ("train", "test")
-
-    @property
-    def name(self) -> str:
-        """The folder that it lies in, to tell it from others beside it."""
-        annotations = ("annotations", "annot")
-        folder = self.path if self.path.is_dir() else self.path.parent
-        return (folder.parent if folder.name in annotations else folder).name
-
-    def read(self, split: Split = "train", check_images: bool = True) -> PoseSet:
-        """One split; "all" is every part together. Raises InputError as the readers do."""
-        return self.reader(self.path, split, check_images)
-
-
-def recognise(path: Path | str, argument: str = "path") -> DatasetSource:
+def recognise(
+    path: Path | str,
+    argument: str = "path",
+    train_folder: Path | None = None,
+    test_folder: Path | None = None,
+) -> DatasetSource:
     """The dataset at `path`: the folder that a release unpacked into, or an annotation file.
 
     Args:
         path: The folder or file.
         argument: What the caller's own argument is called, for the message.
+        train_folder: Folder or annotation file, from `path` or from here, all of whose people are
+            the part "train", where names do not tell or tell otherwise.
+        test_folder: The same for "test".
 
     Raises:
-        InputError: There is nothing at `path`, nothing that is known, or more than one dataset.
+        InputError: There is nothing at a path, nothing that is known, or more than one dataset; or
+            both parts are the same.
     """
-    sources, _ = datasets_at(path, argument)
+    sources, _ = datasets_at(path, argument, train_folder, test_folder)
     if len(sources) > 1:
         names = ", ".join(f"{source.name} ({source.format})" for source in sources)
         raise InputError(
@@ -68,8 +46,16 @@ def recognise(path: Path | str, argument: str = "path") -> DatasetSource:
     return sources[0]
 
 
-def datasets_at(path: Path | str, argument: str = "path") -> tuple[list[DatasetSource], list[str]]:
+def datasets_at(
+    path: Path | str,
+    argument: str = "path",
+    train_folder: Path | None = None,
+    test_folder: Path | None = None,
+) -> tuple[list[DatasetSource], list[str]]:
     """Every dataset at `path`: the one that it is, or those in the folders directly below it.
+
+    Args:
+        path: As in `recognise`, and so are all others.
 
     Returns:
         At least one dataset, and a sentence for each folder below whose dataset is damaged.
@@ -80,7 +66,14 @@ def datasets_at(path: Path | str, argument: str = "path") -> tuple[list[DatasetS
     path = as_path(
         path, argument, "the folder that a dataset unpacked into, or its annotation file"
     )
+    named: dict[Split, Path] = {}
+    if train_folder is not None:
+        named["train"] = train_folder
+    if test_folder is not None:
+        named["test"] = test_folder
     try:
+        if named and path.exists():
+            return [_with_parts(path, named, argument)], []
         return _datasets_at(path, argument)
     except OSError as error:
         raise InputError(
@@ -116,8 +109,8 @@ def _datasets_at(path: Path, argument: str) -> tuple[list[DatasetSource], list[s
     hint = f" (did you mean {below[0].path}?)" if below else ""
     raise InputError(
         f"{argument}: got {path}, which is no dataset that is known: it must hold joints.mat (LSP, "
-        "LSP-extended), mpii_human_pose_v1_u12_1.mat (MPII), examples.mat (FLIC) or key points as "
-        f"JSON (COCO, MPII){hint}"
+        "LSP-extended), mpii_human_pose_v1_u12_1.mat (MPII), examples.mat (FLIC), data.yaml with "
+        f"kpt_shape (YOLO) or key points as JSON (COCO, MPII){hint}"
     )
 
 
@@ -151,26 +144,25 @@ def _folder(path: Path) -> DatasetSource | None:
         return DatasetSource("flic", "Frames Labelled In Cinema (FLIC)", path, read_flic)
     for file in sorted(path.glob("mpii_human_pose*.mat"))[:1]:
         return _mpii(file)
-    found = [
-        file
-        for folder in (path, path / "annotations", path / "annot")
-        for pattern in ("*.json", "*.json.gz")
-        for file in sorted(folder.glob(pattern))
-        if _is_known(file)
-    ]
-    keypoints = [file for file in found if "keypoints" in file.name] or found
-    if len(keypoints) > 1:
-        return _parts(path, keypoints)
-    return _json(keypoints[0]) if keypoints else None
+    for file in sorted(path.glob("*.y*ml")):
+        if has_keypoints(file):
+            return _yolo(file)
+    return _annotations(path)
 
 
 def _file(path: Path, argument: str) -> DatasetSource:
     own = _folder(path.parent) if path.name in ("joints.mat", "examples.mat") else None
+    if path.suffix in (".yaml", ".yml"):
+        return _yolo(path)
     return own or (_mpii(path) if path.suffix == ".mat" else _json(path, argument))
 
 
 def _mpii(path: Path) -> DatasetSource:
     return DatasetSource("mpii", "MPII Human Pose", path, read_mpii)
+
+
+def _yolo(path: Path) -> DatasetSource:
+    return DatasetSource("yolo", "key points in YOLO's form", path, read_yolo, yolo_splits(path))
 
 
 def _json(path: Path, argument: str = "path") -> DatasetSource:
@@ -192,6 +184,32 @@ _COCO_WORDS = ("images", "annotations", "categories")
 _MPII_WORDS = ("joint_self", "joints")
 
 
+def _annotations(path: Path) -> DatasetSource | None:
+    """Annotation files beside one another, or else in folders that are called as the parts."""
+    places = [path, path / "annotations", path / "annot"]
+    named: dict[Part | None, list[Path]] = {}
+    beside = [file for place in places for file in _json_files(place)]
+    if beside:
+        files = [file for file in beside if "keypoints" in file.name] or beside
+        if len(files) == 1:
+            return _json(files[0])
+        for file in files:
+            named.setdefault(part_of_file(file), []).append(file)
+        return _by_part(path, named)
+    for folder in sorted(child for place in places if place.is_dir() for child in place.iterdir()):
+        part = part_of_folder(folder)
+        files = _json_files(folder) if part is not None else []
+        if files:
+            named.setdefault(part, []).extend(files)
+    return _by_part(path, named, several=True) if named else None
+
+
+def _json_files(folder: Path) -> list[Path]:
+    """The annotation files in a folder, if it is one."""
+    found = [file for pattern in ("*.json", "*.json.gz") for file in folder.glob(pattern)]
+    return [file for file in sorted(found) if _is_known(file)]
+
+
 def _is_known(path: Path) -> bool:
     try:
         _json(path)
@@ -200,25 +218,56 @@ def _is_known(path: Path) -> bool:
     return True
 
 
-def _parts(path: Path, files: list[Path]) -> DatasetSource:
-    """A folder with one file for training and one for testing."""
-    named: dict[Split, list[Path]] = {"train": [], "test": []}
-    for file in files:
-        if "train" in file.name:
-            named["train"].append(file)
-        elif is_test_part(file):
-            named["test"].append(file)
-    if [len(found) for found in named.values()] != [1, 1]:
+def _by_part(
+    path: Path, named: Mapping[Part | None, list[Path]], several: bool = False
+) -> DatasetSource:
+    """Annotation files by the part that they are called as; those of no part are passed over.
+
+    Of three parts "test" is `val`, since the labels of the other are often kept back. `trainval` is
+    for training where there is no `train`, and is then measured by `test`.
+
+    Args:
+        path: The folder.
+        named: The files.
+        several: Whether a part may have several files, which are read one after another.
+
+    Raises:
+        InputError: A part has several, or nothing is called as for training although files are
+            called as no part.
+    """
+    train: Part = "train" if "train" in named else "trainval"
+    whole = train in named and train == "trainval"
+    test: Part = "val" if "val" in named and not whole else "test"
+    chosen: dict[Split, list[Path]] = {"train": named.get(train, []), "test": named.get(test, [])}
+    unclear = not chosen["train"] and None in named
+    if unclear or not several and any(len(files) > 1 for files in chosen.values()):
+        names = ", ".join(file.name for files in named.values() for file in files)
         raise InputError(
             f"{path} must hold one annotation file with train and one with val in its name, got "
-            f"{', '.join(file.name for file in files)}; name one of them"
+            f"{names}; name one of them, or the parts by --train-folder and --test-folder"
         )
-    sources = {part: _json(found[0]) for part, found in named.items()}
+    left = [file for part, files in named.items() if part not in (train, test) for file in files]
+    names = ", ".join(dict.fromkeys(file.parent.name if several else file.name for file in left))
+    note = f"{names} not read: --train-folder and --test-folder take other parts"
+    parts: dict[Split, list[tuple[DatasetSource, Split]]] = {
+        part: [(_json(file), "all") for file in files] for part, files in chosen.items()
+    }
+    return source_of_parts(path, parts, [note] if left else [])
 
-    def read(_: Path, split: Split, check_images: bool) -> PoseSet:
-        if split == "all":
-            return join([source.read(split, check_images) for source in sources.values()])
-        return sources[split].read("all", check_images)
 
-    first = sources["train"]
-    return DatasetSource(first.format, first.title, path, read)
+def _with_parts(path: Path, named: Mapping[Split, Path], argument: str) -> DatasetSource:
+    """The dataset at `path` with other parts, each all of what is at a path from there or here."""
+    base = path if path.is_dir() else path.parent
+    parts: dict[Split, list[tuple[DatasetSource, Split]]] = {}
+    for part, place in named.items():
+        place = base / place if (base / place).exists() else place
+        parts[part] = [(recognise(place, f"{part}_folder"), "all")]
+    taken = [source.path.resolve() for sources in parts.values() for source, _ in sources]
+    if len(set(taken)) < len(taken):
+        raise InputError(
+            f"test_folder: got {named['test']}, as train_folder did; takes other people"
+        )
+    if len(parts) < 2:
+        own = recognise(path, argument)
+        parts = {**{part: [(own, part)] for part in own.splits}, **parts}
+    return source_of_parts(path, parts)

@@ -1,11 +1,12 @@
 """Leeds Sports Pose and LSP-extended in their official files."""
 
+import re
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from softgate_ext.data.images import image_size
+from softgate_ext.data.image_files import image_extent
 from softgate_ext.data.matfile import load_variable
 from softgate_ext.data.poseset import EmptySplit, PoseSet, Split, check_split
 from softgate_ext.errors import InputError
@@ -18,7 +19,7 @@ MARGIN = 1.5
 
 
 def read_lsp(root: Path | str, split: Split = "train", check_images: bool = True) -> PoseSet:
-    """Read a folder with `joints.mat` and `images/im0001.jpg`, `im0002.jpg`, ...
+    """Read a folder with `joints.mat` and `images/im0001.jpg`, `im0002.jpg`, ..., or as PNG.
 
     The layouts of the two releases are told apart by shape, since their flags mean opposite
     things: LSP is (3, 14, N) with third row 1 = occluded (the position is given all the same and
@@ -61,9 +62,9 @@ def read_lsp(root: Path | str, split: Split = "train", check_images: bool = True
         )
     if not chosen:
         raise EmptySplit(f"split {split!r} of {root} is empty, since it has {count} people in all")
-    paths = _image_paths(root / "images", count, check_images)
+    paths, notes = _image_paths(root, count, extended, check_images)
     chosen_paths = [paths[i] for i in chosen]
-    extent = np.array([_size(path, check_images) for path in chosen_paths], np.float32)
+    extent = np.array([image_extent(path, check_images) for path in chosen_paths], np.float32)
     part = slice(chosen.start, chosen.stop)
     centers, sizes = (extent - np.float32(1)) / np.float32(2), extent.max(1)
     if extended:
@@ -77,6 +78,7 @@ def read_lsp(root: Path | str, split: Split = "train", check_images: bool = True
         visible=visible[part],
         centers=centers,
         sizes=sizes,
+        notes=notes,
     )
 
 
@@ -99,15 +101,6 @@ def _close_in(
 def is_extended(path: Path) -> bool:
     """Whether a `joints.mat` has the layout of LSP-extended."""
     return load_variable(path, "joints").shape[:2] == (14, 3)
-
-
-def _size(path: Path, must_exist: bool) -> tuple[int, int]:
-    try:
-        return image_size(path)
-    except InputError:
-        if must_exist:
-            raise
-        return 1, 1
 
 
 def _read_joints(
@@ -138,24 +131,43 @@ def _read_joints(
     return positions, np.ones(flag.shape, bool), flag == 0, False
 
 
-def _image_paths(folder: Path, count: int, must_exist: bool) -> list[Path]:
-    """The N image files, numbered from 1 with four digits (LSP) or five (LSP-extended)."""
-    if must_exist and not folder.is_dir():
-        raise InputError(f"dataset folder {folder} does not exist; it must hold the images")
-    found = {path.name for path in folder.glob("im*.jpg")}
-    digits = 5 if f"im{1:05d}.jpg" in found else 4
-    names = [f"im{i:0{digits}d}.jpg" for i in range(1, count + 1)]
-    if not must_exist:
-        return [folder / name for name in names]
-    missing = [name for name in names if name not in found]
-    if missing:
+def _image_paths(
+    root: Path, count: int, extended: bool, must_exist: bool
+) -> tuple[list[Path], tuple[str, ...]]:
+    """The N pictures, numbered from 1 with four digits (LSP) or five (LSP-extended), and notes.
+
+    They lie in `images/` or, as those of HR-LSPET, beside `joints.mat`.
+    """
+    places = (root / "images", root)
+    held = {folder: _pictures(folder) for folder in places}
+    folder = next((place for place in places if any(map(_NUMBER.match, held[place]))), places[0])
+    numbered: dict[int, dict[int, str]] = {4: {}, 5: {}}
+    for name in held[folder]:
+        if match := _NUMBER.match(name):
+            numbered[len(match[1])][int(match[1])] = name
+    digits = 5 if 1 in numbered[5] or (numbered[5] and not numbered[4]) else 4
+    found, wanted, notes = numbered[digits], range(1, count + 1), []
+    if extended and len(found) == count and max(found) > count:
+        notes.append("the pictures' numbers have gaps; people are in the order of the numbers")
+        found = dict(zip(wanted, (found[number] for number in sorted(found)), strict=True))
+    names = [found.get(number, f"im{number:0{digits}d}.jpg") for number in wanted]
+    missing = [name for number, name in zip(wanted, names, strict=True) if number not in found]
+    if missing and must_exist:
+        looked = str(folder) if found else " and ".join(map(str, places))
         raise InputError(
-            f"{folder} must hold one image for each of the {count} people in joints.mat, "
-            f"missing {len(missing)}, first {missing[0]}"
+            f"{looked} must hold one image for each of the {count} people in joints.mat, "
+            f"missing {len(missing)}, first {missing[0]} (or .png)"
         )
-    if len(found) != count:
-        raise InputError(
-            f"{folder} must hold one image for each of the {count} people in joints.mat, "
-            f"got {len(found)} images"
-        )
-    return [folder / name for name in names]
+    if more := len(set(held[folder]) - set(names)):
+        notes.append(f"{more} more pictures in {folder} are left out")
+    return [folder / name for name in names], tuple(notes)
+
+
+def _pictures(folder: Path) -> list[str]:
+    """Names of the pictures in a folder, those ending in .jpg, as they were released, last."""
+    names = [path.name for path in folder.glob("*") if path.suffix.lower() in _SUFFIXES]
+    return sorted(names, key=lambda name: (name.lower().endswith(".jpg"), name))
+
+
+_NUMBER = re.compile(r"im(\d{4,5})\.", re.IGNORECASE)
+_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")

@@ -50,7 +50,7 @@ def evaluate(config: EvalConfig) -> Comparison:
 
 def _measured(config: EvalConfig) -> Comparison:
     assert config.data is not None
-    source = recognise(config.data, "data")
+    source = recognise(config.data, "data", config.train_folder, config.test_folder)
     people = source.read(config.split, config.predictions is None)
     train = source.read("train", False) if "train" in source.splits else None
     sides: Sides = config.labels or "pc"

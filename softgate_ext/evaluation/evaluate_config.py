@@ -34,6 +34,10 @@ class EvalConfig:
     """Coordinate of the first pixel in `predictions` (default: 1 in .mat and .h5, else 0)."""
     split: Literal["test", "train", "all"] = "test"
     """Part of the data that is measured."""
+    train_folder: Path | None = None
+    """Folder or annotation file, in `data` or elsewhere, that is the train part."""
+    test_folder: Path | None = None
+    """The same of the test part."""
     labels: Literal["pc", "oc"] | None = None
     """Left and right of the person (`pc`, the default) or of the picture (`oc`): everybody is then
     named as if they faced the camera, the truth and what is measured alike. Of a reference with

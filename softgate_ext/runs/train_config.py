@@ -19,7 +19,7 @@ Schedule = Literal["cosine", "step", "paper"]
 
 @dataclass
 class TrainConfig:
-    """Train a pose network on LSP, MPII, FLIC or key points in COCO's form.
+    """Train a pose network on LSP, MPII, FLIC or key points in COCO's or YOLO's form.
 
     `torchrun --nproc-per-node N -m softgate_ext.cli train ...` trains with N processes.
     """
@@ -30,6 +30,10 @@ class TrainConfig:
     """Dataset as it unpacks (`softgate data check` says what it is); its test part is watched."""
     out: Path
     """Folder of the run: configuration, weights, training state, log and plots."""
+    train_folder: Path | None = None
+    """Folder or annotation file, in `data` or elsewhere, to train on in place of the train part."""
+    test_folder: Path | None = None
+    """The same to watch in place of the test part."""
     extra: tuple[Path, ...] = ()
     """More datasets to train on; joints are the same where their names are."""
     cache: Path | None = None

@@ -18,10 +18,11 @@ from softgate_ext.runs.train_config import TrainConfig
 def split_people(config: TrainConfig) -> tuple[PoseSet, PoseSet]:
     """The people to train on and the people to watch, with the same joints: those of all sets."""
     _refuse_twice(config)
-    train = open_dataset(config.data, "train", argument="data")
+    source = recognise(config.data, "data", config.train_folder, config.test_folder)
+    train = source.read("train")
     if config.holdout == 0:
         try:
-            watched = open_dataset(config.data, "test", argument="data")
+            watched = source.read("test")
         except EmptySplit as error:
             raise InputError(
                 f"holdout: got 0, but {error.fault}; takes how many people of the training part to watch "

@@ -1,0 +1,145 @@
+"""Key points as YOLO has them: a data.yaml, and a text file for each picture."""
+
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from softgate_ext.data.image_files import image_extent
+from softgate_ext.data.poseset import EmptySplit, PoseSet, Split, check_split
+from softgate_ext.data.yolo_layout import (
+    label_file,
+    parts_of,
+    pictures_of,
+    read_skeleton,
+    read_yaml,
+    text_lines,
+    without_pictures,
+)
+
+MARGIN = 1.25
+"""Side of the crop over the longer side of the annotated box."""
+
+SLACK = 0.01
+"""How far numbers may lie outside of 0 to 1, which they do by rounding."""
+
+
+def yolo_splits(path: Path) -> tuple[Split, ...]:
+    """The parts that a data.yaml has. Raises InputError as `read_yolo`."""
+    return tuple(parts_of(read_yaml(path)))
+
+
+def read_yolo(path: Path | str, split: Split = "train", check_images: bool = True) -> PoseSet:
+    """Read a data.yaml with `kpt_shape`, and `labels/*.txt` of the pictures that it names.
+
+    A line is `class cx cy w h` and then x, y or x, y, flag of each joint, all but class and flag as
+    shares of the picture's width and height. Flag 0 is not labelled, 1 labelled and hidden, 2
+    visible; without flags, joints at 0, 0 or with a negative coordinate are not labelled. People
+    of all classes count; lines that cannot be read and people without a labelled joint are left
+    out.
+
+    The crop is a square of 1.25 times the longer side of the box, about its middle.
+
+    Args:
+        path: The data.yaml.
+        split: "test" is its `val`, or its `test` where there is none.
+        check_images: Whether a missing image is an error; else crops may be placeholders.
+
+    Raises:
+        InputError: A file or an image is missing or unreadable, or the split is empty.
+    """
+    path = Path(path)
+    check_split(split)
+    contents = read_yaml(path)
+    skeleton, numbers, notes = read_skeleton(contents, path)
+    pictures: list[Path] = []
+    parts = parts_of(contents)
+    for part, entry in parts.items():
+        if split in ("all", part):
+            found, absent = pictures_of(contents, entry, path, check_images)
+            pictures += found
+            notes += absent
+    if contents.get("val") and contents.get("test") and split != "train":
+        notes += ("its test is not read, since val is what is measured",)
+    people: list[npt.NDArray[np.float64]] = []
+    boxes: list[npt.NDArray[np.float64]] = []
+    paths: list[Path] = []
+    persons: list[tuple[int, int]] = []
+    unread: list[str] = []
+    unlabelled = 0
+    labels = [label_file(picture) for picture in pictures]
+    for index, picture in enumerate(pictures):
+        for number, line in enumerate(text_lines(labels[index])):
+            if not line:
+                continue
+            try:
+                box, joints = _person(line, len(skeleton), numbers)
+            except ValueError as error:
+                unread.append(f"line {number + 1} of {picture.name}: {error}")
+                continue
+            if not (joints[:, 2] > 0).any():
+                unlabelled += 1
+                continue
+            if picture != (paths[-1] if paths else None):
+                extent = np.array(image_extent(picture, check_images), np.float64)
+            people.append(joints * [*extent, 1])
+            boxes.append(box * np.tile(extent, 2))
+            paths.append(picture)
+            persons.append((index, number))
+    if unread:
+        notes += (f"{len(unread)} lines that cannot be read are left out, first {unread[0]}",)
+    if unlabelled:
+        notes += (f"{unlabelled} people without a labelled joint are left out",)
+    if others := without_pictures(labels):
+        notes += (f"{len(others)} label files have no picture, first {others[0]}",)
+    if not people:
+        looked = f", such as {labels[0]}" if labels else ""
+        raise EmptySplit(
+            f"split {split!r} of {path} is empty: it has {len(pictures)} pictures, and nobody in "
+            f"their labels{looked}",
+            notes=notes,
+        )
+    values, sides = np.array(people), np.array(boxes)
+    labelled = values[..., 2] > 0
+    corners = np.hstack([sides[:, :2] - sides[:, 2:] / 2, sides[:, :2] + sides[:, 2:] / 2])
+    return PoseSet(
+        name=f"{path.absolute().parent.name}-{split}",
+        skeleton=skeleton,
+        image_paths=paths,
+        joints=np.where(labelled[..., None], values[..., :2], 0).astype(np.float32),
+        labelled=labelled,
+        visible=values[..., 2] > 1,
+        centers=(sides[:, :2] - 0.5).astype(np.float32),
+        sizes=(MARGIN * sides[:, 2:].max(1)).astype(np.float32),
+        boxes=corners.astype(np.float32),
+        persons=np.array(persons, np.int64),
+        notes=notes,
+    )
+
+
+def _person(
+    line: str, joints: int, numbers: int
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Box (4,) cx, cy, w, h and joints (J, 3) x, y, flag, as shares of the picture.
+
+    Raises:
+        ValueError: Says what is wrong with the line.
+    """
+    words = line.split()
+    wanted = 5 + joints * numbers
+    if len(words) != wanted:
+        raise ValueError(f"{len(words)} numbers in place of {wanted}")
+    try:
+        values = np.array([float(word) for word in words])
+    except ValueError:
+        raise ValueError("a word that is no number") from None
+    box, points = values[1:5], values[5:].reshape(joints, numbers)
+    if numbers == 2:
+        given = np.asarray((points >= 0).all(1) & (points > 0).any(1))
+        points = np.hstack([points, 2.0 * given[:, None]])
+    used = np.concatenate([box, points[np.flatnonzero(points[:, 2] > 0), :2].ravel()])
+    if not ((used >= -SLACK) & (used <= 1 + SLACK)).all():
+        raise ValueError("numbers that are no shares from 0 to 1")
+    if not (box[2:] > 0).all():
+        raise ValueError("a box without width or height")
+    return box, points

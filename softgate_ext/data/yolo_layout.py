@@ -1,0 +1,182 @@
+"""Which pictures, labels and joints a data.yaml of YOLO names."""
+
+import os
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import yaml
+from PIL import Image
+
+from softgate_ext.data.image_files import find_images
+from softgate_ext.data.jsonfile import peek
+from softgate_ext.data.poseset import Split
+from softgate_ext.errors import InputError, reason
+from softgate_ext.pose.skeleton import COCO, Skeleton, name_skeleton
+
+
+def has_keypoints(path: Path) -> bool:
+    """Whether a YAML file is a data.yaml of poses, by its beginning."""
+    return re.search(r"""^["']?kpt_shape["']?\s*:""", peek(path), re.MULTILINE) is not None
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """A data.yaml with `kpt_shape`.
+
+    Raises:
+        InputError: It is missing, not YAML, or no such file.
+    """
+    try:
+        contents = yaml.safe_load(path.read_bytes())
+    except OSError as error:
+        raise InputError(f"cannot read {path} ({reason(error)}); give a data.yaml") from None
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError of a 30th February
+        words = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise InputError(f"{path} is not valid YAML ({words}); give a data.yaml") from None
+    if not isinstance(contents, dict) or "kpt_shape" not in contents:
+        raise InputError(f"{path} must have kpt_shape, as the data.yaml of YOLO's poses has")
+    return contents
+
+
+def parts_of(contents: dict[str, Any]) -> dict[Split, str]:
+    """The entries that are "train" and "test": of `val` and `test` the first that there is."""
+    given = {"train": ["train"], "test": ["val", "test"]}
+    found = {part: [name for name in names if contents.get(name)] for part, names in given.items()}
+    return {part: names[0] for part, names in found.items() if names}  # type: ignore[misc]
+
+
+def read_skeleton(contents: dict[str, Any], path: Path) -> tuple[Skeleton, int, tuple[str, ...]]:
+    """Joints, how many numbers each has (2 or 3), and notes.
+
+    Names are those of `kpt_names`; without it they are COCO's where `flip_idx` is, or else numbers.
+
+    Raises:
+        InputError: `kpt_shape` or `flip_idx` cannot be.
+    """
+    shape = contents["kpt_shape"]
+    if not (_integers(shape) and len(shape) == 2 and 1 <= shape[0] <= 1000 and shape[1] in (2, 3)):
+        raise InputError(
+            f"{path} must have kpt_shape [joints, 2] or [joints, 3], up to 1000 joints"
+        )
+    count, numbers = shape
+    pairs = None if contents.get("flip_idx") is None else _pairs(contents["flip_idx"], count, path)
+    joints = tuple(name.lower() for name in _texts(contents.get("kpt_names")))
+    notes: tuple[str, ...] = ()
+    if len(joints) != count or len(set(joints)) < count:
+        joints = tuple(f"joint_{place}" for place in range(1, count + 1))
+        if count == len(COCO) and set(pairs or ()) == set(COCO.flip_pairs):
+            joints = COCO.joints
+        else:
+            notes = (f"no kpt_names of {count} joints, which are numbered",)
+    if pairs is None and joints[0] == "joint_1":
+        notes += ("no flip_idx, so that no joints change places in a mirror image",)
+    if joints == COCO.joints:
+        return COCO, numbers, notes
+    classes = contents.get("names")
+    if isinstance(classes, dict):
+        classes = list(classes.values())
+    names = _texts(classes)
+    name = names[0].lower() if len(names) == 1 else "yolo"
+    if pairs is None:
+        return name_skeleton(name, joints), numbers, notes
+    return Skeleton(name, joints, pairs, ()), numbers, notes
+
+
+def _pairs(flip: Any, count: int, path: Path) -> tuple[tuple[int, int], ...]:
+    """Pairs of joints that change places."""
+    if not (_integers(flip) and sorted(flip) == list(range(count))) or any(
+        flip[other] != joint for joint, other in enumerate(flip)
+    ):
+        raise InputError(
+            f"{path} must have a flip_idx that exchanges joints of the {count} in pairs"
+        )
+    return tuple((other, joint) for joint, other in enumerate(flip) if joint < other)
+
+
+def pictures_of(
+    contents: dict[str, Any], entry: str, path: Path, must_exist: bool
+) -> tuple[list[Path], tuple[str, ...]]:
+    """The pictures of an entry, and notes: of a folder, a .txt with their names, or a list of both.
+
+    They are looked for from `path` of the file and from where the file lies; `../images`, as some
+    tools write it for `images`, in both ways.
+
+    Raises:
+        InputError: The entry names no folder or file that is there, or a picture is missing.
+    """
+    given = contents[entry]
+    names = _texts(given if isinstance(given, list) else [given])
+    if not names:
+        raise InputError(f"{path} must have a folder, a .txt file or a list of them as {entry}")
+    root = contents.get("path")
+    bases = [path.parent / root, path.parent] if isinstance(root, str) else [path.parent]
+    pictures: list[Path] = []
+    notes: tuple[str, ...] = ()
+    for name in names:
+        tries = [base / one for base in bases for one in (name, name.removeprefix("../"))]
+        place = next((one for one in tries if os.path.exists(one)), None)
+        if place is None:
+            looked = ", ".join(map(str, dict.fromkeys(one.parent for one in tries)))
+            raise InputError(
+                f"{path}: its {entry} is {name}, which is not there; looked in {looked}"
+            )
+        if place.is_dir():
+            pictures += _below(place)
+        else:
+            listed = [line for line in text_lines(place) if line]
+            if not listed:
+                continue
+            found, absent = find_images(listed, [place.parent, *bases], ["."], must_exist)
+            pictures += found
+            notes += absent
+    return list(dict.fromkeys(pictures)), notes
+
+
+def label_file(picture: Path) -> Path:
+    """Where the labels of a picture are: in `labels` for the last `images` of its path, or beside."""
+    parts = list(picture.parts)
+    for i in reversed(range(len(parts) - 1)):
+        if parts[i] == "images":
+            parts[i] = "labels"
+            break
+    return Path(*parts).with_suffix(".txt")
+
+
+def without_pictures(labels: Iterable[Path]) -> list[Path]:
+    """Files beside these labels that are of no picture."""
+    known = set(labels)
+    beside = (file for folder in {path.parent for path in known} for file in folder.glob("*.txt"))
+    return sorted(file for file in beside if file not in known and file.name != "classes.txt")
+
+
+def text_lines(path: Path) -> list[str]:
+    """Lines of a text file; none where there is no such file. Raises InputError as it is damaged."""
+    try:
+        text = path.read_text(encoding="utf-8", errors="replace")
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise InputError(f"cannot read {path} ({reason(error)}); it must be a text file") from None
+    return [line.strip() for line in text.splitlines()]
+
+
+def _below(folder: Path) -> list[Path]:
+    known = Image.registered_extensions()
+    return sorted(
+        file
+        for file in folder.rglob("*")
+        if file.suffix.lower() in known and not file.name.startswith(".")
+    )
+
+
+def _texts(value: Any) -> list[str]:
+    """A list of texts, or the first one of a dictionary of lists; empty where it is neither."""
+    if isinstance(value, dict):
+        value = next(iter(value.values()), None)
+    texts = isinstance(value, list) and all(isinstance(one, str) for one in value)
+    return list(value) if texts else []
+
+
+def _integers(value: Any) -> bool:
+    return isinstance(value, list) and all(type(one) is int for one in value)
