@@ -70,7 +70,7 @@ def _place(
     names: Sequence[str], bases: Sequence[Path], subfolders: Sequence[str], listings: "_Listings"
 ) -> tuple[Path, int]:
     """The folder that holds most of the names, and how many of their own folders to drop there."""
-    places = [base / subfolder for base in bases for subfolder in subfolders]
+    places = [listings.folder(base, subfolder) for base in bases for subfolder in subfolders]
     for drop in range(1 + max(name.count("/") for name in names)):
         short = [_without_folders(name, drop) for name in names]
         if len(set(short)) < len(set(names)):
@@ -82,11 +82,11 @@ def _place(
         if any(counts):
             return places[counts.index(max(counts))], drop
     # None is there: the messages are to name a place where they could be.
-    places = [base / subfolder for subfolder in subfolders for base in bases]
+    places = [listings.folder(base, subfolder) for subfolder in subfolders for base in bases]
     first = names[0].split("/")[0]
     likely = (
         *(place for place in places if listings.find(place, first)),
-        *(place for place in places if listings.held(place)),
+        *(place for place in places if place.is_dir()),
         places[0],
     )
     return likely[0], 0
@@ -118,20 +118,20 @@ class _Listings:
     def find(self, folder: Path, name: str) -> Path | None:
         """The file of this name, which may lead through folders, from `folder`."""
         head, _, tail = name.rpartition("/")
-        key = (folder, head + "/" if name.startswith("/") else head)
-        if key not in self._folders:
-            self._folders[key] = self._folder(*key)
-        held = self.held(self._folders[key])
+        folder = self.folder(folder, head + "/" if name.startswith("/") else head)
+        held = self.held(folder)
         own = held.get(tail) or held.get(tail.casefold())
-        return self._folders[key] / own if own else None
+        return folder / own if own else None
 
-    def _folder(self, folder: Path, name: str) -> Path:
-        if name.startswith("/"):
-            folder = Path("/")
-        for part in name.split("/"):
-            if part == "..":
-                folder = folder.parent
-            elif part not in ("", "."):
-                held = self.held(folder)
-                folder /= held.get(part) or held.get(part.casefold(), part)
-        return folder
+    def folder(self, start: Path, name: str) -> Path:
+        """The folder of this name from `start`; as it is called where it is not there."""
+        if (start, name) not in self._folders:
+            folder = Path("/") if name.startswith("/") else start
+            for part in name.split("/"):
+                if part == "..":
+                    folder = folder.parent
+                elif part not in ("", "."):
+                    held = self.held(folder)
+                    folder /= held.get(part) or held.get(part.casefold(), part)
+            self._folders[start, name] = folder
+        return self._folders[start, name]
