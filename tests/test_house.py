@@ -137,5 +137,15 @@ def test_help_needs_no_package() -> None:
 def test_a_predictor_needs_no_datasets_and_no_figures() -> None:
     loaded = loaded_by("from softgate_ext import PosePredictor")
     assert not loaded & {"scipy", "matplotlib", "pandas", "tyro", "openvino", "h5py"}
-    readers = {"coco", "flic", "formats", "lsp", "mpii", "mpii_json", "matfile", "synthetic"}
+    readers = {
+        "coco",
+        "flic",
+        "formats",
+        "lsp",
+        "mpii",
+        "mpii_json",
+        "matfile",
+        "synthetic",
+        "yolo",
+    }
     assert not loaded & {f"softgate_ext.data.{name}" for name in readers}

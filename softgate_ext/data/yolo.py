@@ -16,6 +16,7 @@ from softgate_ext.data.yolo_layout import (
     text_lines,
     without_pictures,
 )
+from softgate_ext.errors import InputError
 
 MARGIN = 1.25
 """Side of the crop over the longer side of the annotated box."""
@@ -25,8 +26,11 @@ SLACK = 0.01
 
 
 def yolo_splits(path: Path) -> tuple[Split, ...]:
-    """The parts that a data.yaml has. Raises InputError as `read_yolo`."""
-    return tuple(parts_of(read_yaml(path)))
+    """The parts that a data.yaml has, at least one. Raises InputError as `read_yolo`."""
+    parts = tuple(parts_of(read_yaml(path)))
+    if not parts:
+        raise InputError(f"{path} must name pictures as train, val or test, and names none")
+    return parts
 
 
 def read_yolo(path: Path | str, split: Split = "train", check_images: bool = True) -> PoseSet:

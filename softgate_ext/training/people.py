@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from softgate_ext.data.dataset_source import DatasetSource
 from softgate_ext.data.formats import open_dataset, recognise
 from softgate_ext.data.images import read_image
 from softgate_ext.data.join import join, to_skeleton
@@ -17,8 +18,8 @@ from softgate_ext.runs.train_config import TrainConfig
 
 def split_people(config: TrainConfig) -> tuple[PoseSet, PoseSet]:
     """The people to train on and the people to watch, with the same joints: those of all sets."""
-    _refuse_twice(config)
     source = recognise(config.data, "data", config.train_folder, config.test_folder)
+    _refuse_twice(config, source)
     train = source.read("train")
     if config.holdout == 0:
         try:
@@ -39,12 +40,12 @@ def split_people(config: TrainConfig) -> tuple[PoseSet, PoseSet]:
     return train, to_skeleton(watched, train.skeleton)
 
 
-def _refuse_twice(config: TrainConfig) -> None:
+def _refuse_twice(config: TrainConfig, source: DatasetSource) -> None:
     """Raises InputError where `extra` names a dataset that is there already.
 
     Its people would count twice, and those held out of the one would be trained on in the other.
     """
-    known = {recognise(config.data, "data").path.resolve()}
+    known = {source.path.resolve()}
     for path in config.extra:
         place = recognise(path, "extra").path.resolve()
         if place in known:

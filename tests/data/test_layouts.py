@@ -1,16 +1,23 @@
 """Folders as the tools write them: which file is which part, and where its pictures lie."""
 
 import json
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from official import coco, picture
 
 from softgate_ext.cli import main
 from softgate_ext.data.formats import open_dataset, recognise
+from softgate_ext.data.image_files import find_images
 from softgate_ext.errors import InputError
+from softgate_ext.evaluation.evaluate import evaluate
+from softgate_ext.evaluation.evaluate_config import EvalConfig
+from softgate_ext.runs.train_config import TrainConfig
+from softgate_ext.training.people import split_people
 
 PERSON = {"keypoints": [5, 6, 2, 7, 8, 1, 0, 0, 0]}
 
@@ -215,6 +222,22 @@ def test_commands_take_named_parts_alike(
         assert "train_folder: got absent, which does not exist" in capsys.readouterr().err
 
 
+def test_a_training_and_an_evaluation_are_about_the_named_parts(tmp_path: Path) -> None:
+    for name, count in (("first", 5), ("second", 4)):
+        mpii_people(tmp_path / "mpii" / f"{name}.json", tmp_path / "mpii", "1.jpg", count)
+    parts = {"train_folder": Path("first.json"), "test_folder": Path("second.json")}
+    train, watched = split_people(TrainConfig(tmp_path / "mpii", tmp_path / "run", **parts))
+    assert (len(train), len(watched)) == (5, 4)
+    predictions = tmp_path / "joints.npz"
+    np.savez(predictions, preds=np.full((4, 16, 2), 20.0))
+    for changes, people in (({}, 4), ({"split": "all"}, 9)):
+        np.savez(predictions, preds=np.full((people, 16, 2), 20.0))
+        found = evaluate(
+            EvalConfig(data=tmp_path / "mpii", predictions=predictions, **parts, **changes)
+        )
+        assert found.people == people
+
+
 def test_several_files_of_a_part_are_refused(tmp_path: Path) -> None:
     for name in ("ap10k-train-split1", "ap10k-train-split2", "ap10k-val-split1"):
         annotate(tmp_path / f"annotations/{name}.json", tmp_path / "data", ["1.jpg"])
@@ -256,6 +279,26 @@ def test_pictures_of_one_last_name_are_not_taken_for_one_another(tmp_path: Path)
     picture(tmp_path / "images" / "1.jpg")
     with pytest.raises(InputError, match="2 of 2 images are missing, first left/1.jpg"):
         open_dataset(tmp_path)
+
+
+def test_a_folder_is_listed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = [f"{part}/{i}.jpg" for part in "ab" for i in range(50)]
+    for name in names:
+        file = tmp_path / "images" / name.upper()
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.touch()
+    listed: list[Path] = []
+    original = os.listdir
+
+    def list_folder(folder: Path) -> list[str]:
+        listed.append(Path(folder))
+        return original(folder)
+
+    monkeypatch.setattr("os.listdir", list_folder)
+    monkeypatch.setattr("os.stat", None)  # of no file
+    files, _ = find_images(names, [tmp_path / "annotations", tmp_path], ["images", "."])
+    assert files == [tmp_path / "images" / name.upper() for name in names]
+    assert len(listed) == len(set(listed)) and tmp_path / "images" / "A" in listed
 
 
 def test_many_files_are_recognised_by_their_beginnings(

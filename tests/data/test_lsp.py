@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import scipy.io
 
+from softgate_ext.cli import main
 from softgate_ext.data.lsp import read_lsp
 from softgate_ext.errors import InputError
 from softgate_ext.pose.metrics import (
@@ -91,6 +92,7 @@ def test_pictures_of_another_form_and_case(tmp_path: Path) -> None:
         "im0001.JPG", "im0002.png", "IM0003.PNG", "im0004.jpeg", "im0005.jpg",
     ]  # fmt: skip
     assert found.sizes.tolist() == [90] * 5 and not found.notes
+    assert main(["data", "check", str(root), "--sheet", str(tmp_path / "sheet.png")]) == 0
 
 
 def test_pictures_beside_the_released_ones_are_left_out(tmp_path: Path) -> None:
@@ -100,6 +102,7 @@ def test_pictures_beside_the_released_ones_are_left_out(tmp_path: Path) -> None:
     (root / "images" / "Thumbs.db").touch()
     found = read_lsp(root, "all")
     assert [path.name for path in found.image_paths] == [f"im000{i}.jpg" for i in range(1, 6)]
+    assert main(["data", "check", str(root), "--sheet", str(tmp_path / "sheet.png")]) == 0
     assert found.notes == (f"3 more pictures in {root / 'images'} are left out",)
 
 
@@ -116,6 +119,7 @@ def test_hr_lspet_has_png_beside_the_joints_and_gaps_in_its_numbers(tmp_path: Pa
     ]  # fmt: skip
     np.testing.assert_allclose(found.joints, people[..., :2] - 1, rtol=1e-6)
     assert "gaps" in found.notes[0]
+    assert main(["data", "check", str(root), "--sheet", str(tmp_path / "sheet.png")]) == 0
     (root / "im00003.png").unlink()  # now nobody can tell whose picture is gone
     with pytest.raises(InputError, match="missing 4, first im00001.jpg"):
         read_lsp(root)

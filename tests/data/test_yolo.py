@@ -1,0 +1,252 @@
+"""Poses as YOLO has them: data.yaml, pictures, and a text file for each picture."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+from official import picture
+
+from softgate_ext.cli import main
+from softgate_ext.data.formats import open_dataset, recognise
+from softgate_ext.data.yolo import read_yolo
+from softgate_ext.errors import InputError
+from softgate_ext.pose.skeleton import COCO
+
+# Pictures are 120 x 90. The box is (30, 9) to (90, 63); the third joint is not labelled.
+LINE = "0 0.5 0.4 0.5 0.6 0.25 0.1 2 0.75 0.5 1 0 0 0"
+SETTINGS = {
+    "path": ".", "train": "images/train", "val": "images/val", "kpt_shape": [3, 3],
+    "flip_idx": [0, 2, 1], "names": {0: "Doll"}, "kpt_names": {0: ["Nose", "hand1", "hand2"]},
+}  # fmt: skip
+
+
+def write_yaml(root: Path, **changes: Any) -> Path:
+    root.mkdir(parents=True, exist_ok=True)
+    settings = {key: value for key, value in {**SETTINGS, **changes}.items() if value is not None}
+    (root / "data.yaml").write_text(yaml.safe_dump(settings))
+    return root / "data.yaml"
+
+
+def label(root: Path, part: str, name: str = "1", lines: str = LINE, suffix: str = ".jpg") -> None:
+    """A picture and its labels."""
+    picture(root / "images" / part / f"{name}{suffix}")
+    file = root / "labels" / part / f"{name}.txt"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(lines)
+
+
+def ultralytics(root: Path, **changes: Any) -> Path:
+    for part in ("train", "val"):
+        label(root, part)
+    return write_yaml(root, **changes)
+
+
+def test_people_are_in_pixels_of_their_pictures(tmp_path: Path) -> None:
+    people = read_yolo(ultralytics(tmp_path))
+    assert people.image_paths == [tmp_path / "images" / "train" / "1.jpg"]
+    np.testing.assert_allclose(people.joints, [[[30, 9], [90, 45], [0, 0]]], atol=1e-4)
+    assert people.labelled.tolist() == [[True, True, False]]
+    assert people.visible.tolist() == [[True, False, False]]
+    np.testing.assert_allclose(people.boxes, [[30, 9, 90, 63]], atol=1e-4)
+    np.testing.assert_allclose(people.centers, [[59.5, 35.5]], atol=1e-4)
+    np.testing.assert_allclose(people.sizes, [1.25 * 60], atol=1e-4)
+    assert people.skeleton.name == "doll" and people.skeleton.joints == ("nose", "hand1", "hand2")
+    assert people.skeleton.flip_pairs == ((2, 1),)
+    assert people.persons is not None and people.persons.tolist() == [[0, 0]] and not people.notes
+
+
+def test_a_set_is_recognised_and_checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = ultralytics(tmp_path / "set")
+    for path in (tmp_path / "set", file):
+        source = recognise(path)
+        assert source.format == "yolo" and source.splits == ("train", "test")
+        assert len(source.read("all")) == 2
+    monkeypatch.chdir(tmp_path)
+    assert main(["data", "check", "set"]) == 0
+
+
+def of_another_machine(root: Path) -> None:
+    ultralytics(root, path="/somebody/datasets/dolls")
+
+
+def above_its_root(root: Path) -> None:
+    ultralytics(root / "dolls")
+    (root / "dolls" / "data.yaml").unlink()
+    write_yaml(root, path="dolls")
+
+
+def of_roboflow(root: Path) -> None:
+    for part, folder in (("train", "train"), ("val", "valid")):
+        label(root / folder, ".", name=part)
+    write_yaml(root, path=None, train="../train/images", val="../valid/images")
+
+
+def of_cvat(root: Path) -> None:
+    ultralytics(root, path="./", train="train.txt", val="val.txt")
+    for part in ("train", "val"):
+        (root / f"{part}.txt").write_text(f"data/images/{part}/1.jpg\n")
+
+
+def of_a_list(root: Path) -> None:
+    ultralytics(root, train=["images/train", "more.txt"])
+    label(root, "more", suffix=".PNG")
+    (root / "more.txt").write_text("./images/more/1.PNG\n\n")
+
+
+def beside_the_pictures(root: Path) -> None:
+    for part in ("train", "val"):
+        picture(root / part / "1.jpg")
+        (root / part / "1.txt").write_text(LINE)
+    write_yaml(root, train="train", val="val")
+
+
+@pytest.mark.parametrize(
+    ("write", "train"),
+    [
+        (of_another_machine, 1), (above_its_root, 1), (of_roboflow, 1), (of_cvat, 1),
+        (of_a_list, 2), (beside_the_pictures, 1),
+    ],
+)  # fmt: skip
+def test_where_the_pictures_are(
+    tmp_path: Path, write: Callable[[Path], None], train: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path / "set")
+    assert len(open_dataset(tmp_path / "set")) == train
+    assert len(open_dataset(tmp_path / "set", "test")) == 1
+    monkeypatch.chdir(tmp_path)
+    assert main(["data", "check", "set"]) == 0
+
+
+def test_of_three_parts_val_is_measured(tmp_path: Path) -> None:
+    label(tmp_path, "test", name="last")
+    file = ultralytics(tmp_path, test="images/test")
+    people = read_yolo(file, "test")
+    assert people.image_paths == [tmp_path / "images" / "val" / "1.jpg"]
+    assert people.notes == ("its test is not read, since val is what is measured",)
+    write_yaml(tmp_path, val=None, test="images/test")
+    assert [path.stem for path in read_yolo(file, "test").image_paths] == ["last"]
+    write_yaml(tmp_path, val=None)
+    assert recognise(file).splits == ("train",)
+
+
+def test_lines_that_cannot_be_read_cost_themselves(tmp_path: Path) -> None:
+    file = ultralytics(tmp_path)
+    wrong = {
+        "0 0.5 0.4 0.5 0.6": "5 numbers in place of 14",
+        LINE.replace("0.25", "x"): "no number",
+        LINE.replace("0.25", "nan"): "no shares from 0 to 1",
+        LINE.replace("0.25", "30"): "no shares from 0 to 1",
+        LINE.replace("0.6", "0"): "without width or height",
+        LINE.replace("0.25", "9" * 400): "no shares from 0 to 1",
+    }
+    nobody = "0 0.5 0.4 0.5 0.6 0.25 0.1 0 0.75 0.5 0 0 0 0"
+    for line, why in wrong.items():
+        label(tmp_path, "train", lines=f"{LINE}\n\n{line}\n{nobody}\n{LINE}\n")
+        people = read_yolo(file)
+        assert people.persons is not None and people.persons.tolist() == [[0, 0], [0, 4]]
+        first, second = people.notes
+        assert first.startswith("1 lines that cannot be read are left out, first line 3 of 1.jpg: ")
+        assert why in first and second == "1 people without a labelled joint are left out"
+
+
+def test_joints_without_flags(tmp_path: Path) -> None:
+    file = ultralytics(tmp_path, kpt_shape=[3, 2])
+    label(tmp_path, "train", lines="0 0.5 0.4 0.5 0.6 0.25 0.1 0 0 -1 0.5")
+    people = read_yolo(file)
+    assert people.labelled.tolist() == people.visible.tolist() == [[True, False, False]]
+
+
+def test_pictures_without_labels_and_labels_without_pictures(tmp_path: Path) -> None:
+    file = ultralytics(tmp_path)
+    picture(tmp_path / "images" / "train" / "0.jpg")
+    (tmp_path / "labels" / "train" / "2.txt").write_text(LINE)
+    (tmp_path / "labels" / "train" / "classes.txt").write_text("doll")
+    people = read_yolo(file)
+    assert people.persons is not None and people.persons.tolist() == [[1, 0]]
+    first = tmp_path / "labels" / "train" / "2.txt"
+    assert people.notes == (f"1 label files have no picture, first {first}",)
+
+
+def test_names_that_the_file_does_not_give(tmp_path: Path) -> None:
+    file = ultralytics(tmp_path, kpt_names=None)
+    people = read_yolo(file)
+    assert people.skeleton.joints == ("joint_1", "joint_2", "joint_3")
+    assert people.skeleton.flip_pairs == ((2, 1),)
+    assert people.notes == ("no kpt_names of 3 joints, which are numbered",)
+    write_yaml(tmp_path, kpt_names=None, flip_idx=None)
+    people = read_yolo(file)
+    assert people.skeleton.flip_pairs == () and "no flip_idx" in people.notes[1]
+    write_yaml(tmp_path, kpt_names=["nose", "left_hand", "right_hand"], flip_idx=None)
+    assert read_yolo(file).skeleton.flip_pairs == ((2, 1),)
+    write_yaml(tmp_path, kpt_shape=[17, 3], kpt_names=None, flip_idx=list(COCO.flip_permutation))
+    label(tmp_path, "train", lines="0 0.5 0.4 0.5 0.6" + " 0.5 0.5 2" * 17)
+    assert read_yolo(file).skeleton == COCO
+
+
+def absent_folder(root: Path) -> None:
+    ultralytics(root, train="images/none")
+
+
+def no_labels(root: Path) -> None:
+    ultralytics(root)
+    (root / "labels").rename(root / "texts")
+
+
+def absent_picture(root: Path) -> None:
+    of_cvat(root)
+    (root / "images" / "train" / "1.jpg").unlink()
+
+
+def wrong_settings(**changes: Any) -> Callable[[Path], None]:
+    def write(root: Path) -> None:
+        ultralytics(root, **changes)
+
+    return write
+
+
+def text(contents: str) -> Callable[[Path], None]:
+    def write(root: Path) -> None:
+        root.mkdir()
+        (root / "data.yaml").write_text(contents)
+
+    return write
+
+
+@pytest.mark.parametrize(
+    ("write", "sentence"),
+    [
+        (absent_folder, r"its train is images/none, which is not there; looked in .*/set/images"),
+        (no_labels, r"'train' of .* is empty: .* such as .*/set/labels/train/1.txt; takes"),
+        (absent_picture, r"1 of 1 images are missing, first data/images/train/1.jpg; looked in \."),
+        (wrong_settings(train=5), "a folder, a .txt file or a list of them as train"),
+        (wrong_settings(train="a" * 300), "its train is a+, which is not there"),
+        (wrong_settings(kpt_shape="3x3"), r"kpt_shape \[joints, 2\] or \[joints, 3\]"),
+        (wrong_settings(kpt_shape=[3, 4]), r"kpt_shape \[joints, 2\] or \[joints, 3\]"),
+        (wrong_settings(flip_idx=[0, 2, 2]), "flip_idx that exchanges joints of the 3 in pairs"),
+        (wrong_settings(flip_idx=[1, 2, 0]), "flip_idx that exchanges joints of the 3 in pairs"),
+        (wrong_settings(train=None, val=None), "must name pictures as train, val or test"),
+        (text("kpt_shape: [3, 3"), "data.yaml is not valid YAML"),
+        (text("kpt_shape: 2000-02-30"), "data.yaml is not valid YAML"),
+        (text("kpt_shape: !!python/object:os.system x"), "data.yaml is not valid YAML"),
+        (text("kpt_shape: [3, 3]\na: " + "[" * 5000), "data.yaml is not valid YAML"),
+    ],
+    ids=lambda value: getattr(value, "__name__", ""),
+)
+def test_bad_sets_are_one_sentence(
+    tmp_path: Path, write: Callable[[Path], None], sentence: str
+) -> None:
+    write(tmp_path / "set")
+    with pytest.raises(InputError, match=sentence) as error:
+        open_dataset(tmp_path / "set")
+    assert "\n" not in str(error.value)
+
+
+def test_a_yaml_of_boxes_alone_is_no_set_of_poses(tmp_path: Path) -> None:
+    file = ultralytics(tmp_path, kpt_shape=None)
+    with pytest.raises(InputError, match="data.yaml must have kpt_shape"):
+        recognise(file)
+    with pytest.raises(InputError, match="it must hold .* data.yaml with kpt_shape"):
+        recognise(tmp_path)
