@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from softgate_ext.data.entries import OddEntry, ReadingNotes
 from softgate_ext.data.image_files import image_extent
 from softgate_ext.data.poseset import EmptySplit, PoseSet, Split, check_split
 from softgate_ext.data.yolo_layout import (
@@ -55,34 +56,32 @@ def read_yolo(path: Path | str, split: Split = "train", check_images: bool = Tru
     path = Path(path)
     check_split(split)
     contents = read_yaml(path)
-    skeleton, numbers, notes = read_skeleton(contents, path)
+    notes = ReadingNotes()
+    skeleton, numbers = read_skeleton(contents, path, notes)
     pictures: list[Path] = []
     parts = parts_of(contents)
     for part, entry in parts.items():
         if split in ("all", part):
-            found, absent = pictures_of(contents, entry, path, check_images)
-            pictures += found
-            notes += absent
+            pictures += pictures_of(contents, entry, path, check_images, notes)
     if contents.get("val") and contents.get("test") and split != "train":
-        notes += ("its test is not read, since val is what is measured",)
+        notes.say("its test is not read, since val is what is measured")
     people: list[npt.NDArray[np.float64]] = []
     boxes: list[npt.NDArray[np.float64]] = []
     paths: list[Path] = []
     persons: list[tuple[int, int]] = []
-    unread: list[str] = []
-    unlabelled = 0
     labels = [label_file(picture) for picture in pictures]
     for index, picture in enumerate(pictures):
         for number, line in enumerate(text_lines(labels[index])):
             if not line:
                 continue
+            where = f"{labels[index].name}:{number + 1}"
             try:
                 box, joints = _person(line, len(skeleton), numbers)
-            except ValueError as error:
-                unread.append(f"line {number + 1} of {picture.name}: {error}")
+            except OddEntry as odd:
+                notes.count(f"lines with {odd} are left out", where)
                 continue
             if not (joints[:, 2] > 0).any():
-                unlabelled += 1
+                notes.count("people without a labelled joint are left out", where)
                 continue
             if picture != (paths[-1] if paths else None):
                 extent = np.array(image_extent(picture, check_images), np.float64)
@@ -90,18 +89,14 @@ def read_yolo(path: Path | str, split: Split = "train", check_images: bool = Tru
             boxes.append(box * np.tile(extent, 2))
             paths.append(picture)
             persons.append((index, number))
-    if unread:
-        notes += (f"{len(unread)} lines that cannot be read are left out, first {unread[0]}",)
-    if unlabelled:
-        notes += (f"{unlabelled} people without a labelled joint are left out",)
-    if others := without_pictures(labels):
-        notes += (f"{len(others)} label files have no picture, first {others[0]}",)
+    for file in without_pictures(labels):
+        notes.count("label files have no picture", file.name)
     if not people:
         looked = f", such as {labels[0]}" if labels else ""
         raise EmptySplit(
             f"split {split!r} of {path} is empty: it has {len(pictures)} pictures, and nobody in "
             f"their labels{looked}",
-            notes=notes,
+            notes=notes.lines(),
         )
     values, sides = np.array(people), np.array(boxes)
     labelled = values[..., 2] > 0
@@ -117,7 +112,7 @@ def read_yolo(path: Path | str, split: Split = "train", check_images: bool = Tru
         sizes=(MARGIN * sides[:, 2:].max(1)).astype(np.float32),
         boxes=corners.astype(np.float32),
         persons=np.array(persons, np.int64),
-        notes=notes,
+        notes=notes.lines(),
     )
 
 
@@ -127,23 +122,23 @@ def _person(
     """Box (4,) cx, cy, w, h and joints (J, 3) x, y, flag, as shares of the picture.
 
     Raises:
-        ValueError: Says what is wrong with the line.
+        OddEntry: Says what is wrong with the line.
     """
     words = line.split()
     wanted = 5 + joints * numbers
     if len(words) != wanted:
-        raise ValueError(f"{len(words)} numbers in place of {wanted}")
+        raise OddEntry(f"{len(words)} numbers in place of {wanted}")
     try:
         values = np.array([float(word) for word in words])
     except ValueError:
-        raise ValueError("a word that is no number") from None
+        raise OddEntry("a word that is no number") from None
     box, points = values[1:5], values[5:].reshape(joints, numbers)
     if numbers == 2:
         given = np.asarray((points >= 0).all(1) & (points > 0).any(1))
         points = np.hstack([points, 2.0 * given[:, None]])
     used = np.concatenate([box, points[np.flatnonzero(points[:, 2] > 0), :2].ravel()])
     if not ((used >= -SLACK) & (used <= 1 + SLACK)).all():
-        raise ValueError("numbers that are no shares from 0 to 1")
+        raise OddEntry("numbers that are no shares from 0 to 1")
     if not (box[2:] > 0).all():
-        raise ValueError("a box without width or height")
+        raise OddEntry("a box without width or height")
     return box, points

@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 from PIL import Image
 
+from softgate_ext.data.entries import ReadingNotes
 from softgate_ext.data.image_files import find_images
 from softgate_ext.data.jsonfile import peek
 from softgate_ext.data.poseset import Split
@@ -46,8 +47,10 @@ def parts_of(contents: dict[str, Any]) -> dict[Split, str]:
     return {part: names[0] for part, names in found.items() if names}  # type: ignore[misc]
 
 
-def read_skeleton(contents: dict[str, Any], path: Path) -> tuple[Skeleton, int, tuple[str, ...]]:
-    """Joints, how many numbers each has (2 or 3), and notes.
+def read_skeleton(
+    contents: dict[str, Any], path: Path, notes: ReadingNotes
+) -> tuple[Skeleton, int]:
+    """Joints, and how many numbers each has (2 or 3).
 
     Names are those of `kpt_names`; without it they are COCO's where `flip_idx` is, or else numbers.
 
@@ -62,25 +65,24 @@ def read_skeleton(contents: dict[str, Any], path: Path) -> tuple[Skeleton, int, 
     count, numbers = shape
     pairs = None if contents.get("flip_idx") is None else _pairs(contents["flip_idx"], count, path)
     joints = tuple(name.lower() for name in _texts(contents.get("kpt_names")))
-    notes: tuple[str, ...] = ()
     if len(joints) != count or len(set(joints)) < count:
         joints = tuple(f"joint_{place}" for place in range(1, count + 1))
         if count == len(COCO) and set(pairs or ()) == set(COCO.flip_pairs):
             joints = COCO.joints
         else:
-            notes = (f"no kpt_names of {count} joints, which are numbered",)
+            notes.say(f"no kpt_names of {count} joints, which are numbered")
     if pairs is None and joints[0] == "joint_1":
-        notes += ("no flip_idx, so that no joints change places in a mirror image",)
+        notes.say("no flip_idx, so that no joints change places in a mirror image")
     if joints == COCO.joints:
-        return COCO, numbers, notes
+        return COCO, numbers
     classes = contents.get("names")
     if isinstance(classes, dict):
         classes = list(classes.values())
     names = _texts(classes)
     name = names[0].lower() if len(names) == 1 else "yolo"
     if pairs is None:
-        return name_skeleton(name, joints), numbers, notes
-    return Skeleton(name, joints, pairs, ()), numbers, notes
+        return name_skeleton(name, joints), numbers
+    return Skeleton(name, joints, pairs, ()), numbers
 
 
 def _pairs(flip: Any, count: int, path: Path) -> tuple[tuple[int, int], ...]:
@@ -95,9 +97,9 @@ def _pairs(flip: Any, count: int, path: Path) -> tuple[tuple[int, int], ...]:
 
 
 def pictures_of(
-    contents: dict[str, Any], entry: str, path: Path, must_exist: bool
-) -> tuple[list[Path], tuple[str, ...]]:
-    """The pictures of an entry, and notes: of a folder, a .txt with their names, or a list of both.
+    contents: dict[str, Any], entry: str, path: Path, must_exist: bool, notes: ReadingNotes
+) -> list[Path]:
+    """The pictures of an entry: of a folder, a .txt with their names, or a list of both.
 
     They are looked for from `path` of the file and from where the file lies; `../images`, as some
     tools write it for `images`, in both ways.
@@ -112,7 +114,6 @@ def pictures_of(
     root = contents.get("path")
     bases = [path.parent / root, path.parent] if isinstance(root, str) else [path.parent]
     pictures: list[Path] = []
-    notes: tuple[str, ...] = ()
     for name in names:
         tries = [base / one for base in bases for one in (name, name.removeprefix("../"))]
         place = next((one for one in tries if os.path.exists(one)), None)
@@ -129,8 +130,9 @@ def pictures_of(
                 continue
             found, absent = find_images(listed, [place.parent, *bases], ["."], must_exist)
             pictures += found
-            notes += absent
-    return list(dict.fromkeys(pictures)), notes
+            for sentence in absent:
+                notes.say(sentence)
+    return list(dict.fromkeys(pictures))
 
 
 def label_file(picture: Path) -> Path:

@@ -148,8 +148,8 @@ def test_lines_that_cannot_be_read_cost_themselves(tmp_path: Path) -> None:
         people = read_yolo(file)
         assert people.persons is not None and people.persons.tolist() == [[0, 0], [0, 4]]
         first, second = people.notes
-        assert first.startswith("1 lines that cannot be read are left out, first line 3 of 1.jpg: ")
-        assert why in first and second == "1 people without a labelled joint are left out"
+        assert first.startswith("1 lines with ") and first.endswith(f"{why} are left out: 1.txt:3")
+        assert second == "1 people without a labelled joint are left out: 1.txt:4"
 
 
 def test_joints_without_flags(tmp_path: Path) -> None:
@@ -166,8 +166,7 @@ def test_pictures_without_labels_and_labels_without_pictures(tmp_path: Path) -> 
     (tmp_path / "labels" / "train" / "classes.txt").write_text("doll")
     people = read_yolo(file)
     assert people.persons is not None and people.persons.tolist() == [[1, 0]]
-    first = tmp_path / "labels" / "train" / "2.txt"
-    assert people.notes == (f"1 label files have no picture, first {first}",)
+    assert people.notes == ("1 label files have no picture: 2.txt",)
 
 
 def test_names_that_the_file_does_not_give(tmp_path: Path) -> None:
