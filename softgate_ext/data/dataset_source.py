@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from softgate_ext.data.join import join
+from softgate_ext.data.jsonfile import ANNOTATIONS
 from softgate_ext.data.poseset import EmptySplit, PoseSet, Split
 
 Reader = Callable[[Path, Split, bool], PoseSet]
@@ -34,9 +35,8 @@ class DatasetSource:
     @property
     def name(self) -> str:
         """The folder that it lies in, to tell it from others beside it."""
-        annotations = ("annotations", "annot")
         folder = self.path if self.path.is_dir() else self.path.parent
-        return (folder.parent if folder.name in annotations else folder).name
+        return (folder.parent if folder.name in ANNOTATIONS else folder).name
 
     def read(self, split: Split = "train", check_images: bool = True) -> PoseSet:
         """One split; "all" is every part together. Raises InputError as the readers do."""

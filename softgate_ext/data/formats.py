@@ -6,7 +6,14 @@ from pathlib import Path
 from softgate_ext.data.coco import read_coco
 from softgate_ext.data.dataset_source import DatasetSource, source_of_parts
 from softgate_ext.data.flic import read_flic
-from softgate_ext.data.jsonfile import Part, is_test_part, part_of_file, part_of_folder, peek
+from softgate_ext.data.jsonfile import (
+    ANNOTATIONS,
+    Part,
+    is_test_part,
+    part_of_file,
+    part_of_folder,
+    peek,
+)
 from softgate_ext.data.lsp import is_extended, read_lsp
 from softgate_ext.data.mpii import read_mpii
 from softgate_ext.data.mpii_json import read_mpii_json
@@ -186,7 +193,7 @@ _MPII_WORDS = ("joint_self", "joints")
 
 def _annotations(path: Path) -> DatasetSource | None:
     """Annotation files beside one another, or else in folders that are called as the parts."""
-    places = [path, path / "annotations", path / "annot"]
+    places = [path, *(path / name for name in ANNOTATIONS)]
     named: dict[Part | None, list[Path]] = {}
     beside = [file for place in places for file in _json_files(place)]
     if beside:

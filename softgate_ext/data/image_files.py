@@ -12,7 +12,11 @@ SAMPLE = 50
 
 
 def find_images(
-    names: Sequence[str], bases: Sequence[Path], subfolders: Sequence[str], must_exist: bool = True
+    names: Sequence[str],
+    bases: Sequence[Path],
+    subfolders: Sequence[str],
+    must_exist: bool = True,
+    home: Path | None = None,
 ) -> tuple[list[Path], tuple[str, ...]]:
     """The files of pictures, in that of several folders which holds most of them.
 
@@ -26,6 +30,7 @@ def find_images(
         subfolders: ... by way of each of these; earlier ones are preferred, those of the first base
             before those of the next.
         must_exist: Whether a missing picture is an error.
+        home: Where they would be if none is anywhere; by default in the first place.
 
     Returns:
         N files, and a sentence where none of them is there.
@@ -36,6 +41,8 @@ def find_images(
     wanted = {name: name.replace("\\", "/") for name in names}
     listings = _Listings()
     place, drop = _place(list(wanted.values()), bases, subfolders, listings)
+    if place is None:
+        place = home or bases[0] / subfolders[0]
     wanted = {name: _without_folders(whole, drop) for name, whole in wanted.items()}
     found = {name: listings.find(place, whole) for name, whole in wanted.items()}
     missing = [name for name, file in found.items() if file is None]
@@ -68,8 +75,11 @@ def image_extent(path: Path, must_exist: bool = True) -> tuple[int, int]:
 
 def _place(
     names: Sequence[str], bases: Sequence[Path], subfolders: Sequence[str], listings: "_Listings"
-) -> tuple[Path, int]:
-    """The folder that holds most of the names, and how many of their own folders to drop there."""
+) -> tuple[Path | None, int]:
+    """The folder that holds most of the names, and how many of their own folders to drop there.
+
+    Where there is none, one that holds the first folder of the names.
+    """
     places = [listings.folder(base, subfolder) for base in bases for subfolder in subfolders]
     for drop in range(1 + max(name.count("/") for name in names)):
         short = [_without_folders(name, drop) for name in names]
@@ -81,15 +91,8 @@ def _place(
         ]
         if any(counts):
             return places[counts.index(max(counts))], drop
-    # None is there: the messages are to name a place where they could be.
-    places = [listings.folder(base, subfolder) for subfolder in subfolders for base in bases]
     first = names[0].split("/")[0]
-    likely = (
-        *(place for place in places if listings.find(place, first)),
-        *(place for place in places if place.is_dir()),
-        places[0],
-    )
-    return likely[0], 0
+    return next((place for place in places if listings.find(place, first)), None), 0
 
 
 def _without_folders(name: str, count: int) -> str:

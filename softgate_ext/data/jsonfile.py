@@ -14,6 +14,9 @@ from softgate_ext.errors import InputError
 Part = Literal["train", "trainval", "val", "test"]
 """What files and folders are called by; `trainval` is both of the first two."""
 
+ANNOTATIONS = ("annotations", "annot")
+"""Folders of annotation files inside a dataset's own."""
+
 _WORD = re.compile(
     r"(?<![a-z])(?:(train[_-]?val)|(train)(?:ing)?|(val)(?:id|idation)?|(test)(?:ing)?)\d*"
     r"(?![a-z\d])",
@@ -71,4 +74,7 @@ def find_pictures(
     subsets = dict.fromkeys((stem.split("_")[-1], stem.removeprefix("person_keypoints_")))
     own = [f"images/{subset}" for subset in subsets] + list(subsets)
     bases = Path(os.path.abspath(path)).parents[:3]
-    return find_images(names, bases, [*own, "images", "data", "."], must_exist)
+    inside = [base for base in bases if base.name in ANNOTATIONS]
+    home = inside[-1].parent if inside else bases[0]
+    home = home / "images" if (home / "images").is_dir() and "/" not in names[0] else home
+    return find_images(names, bases, [*own, "images", "data", "."], must_exist, home)

@@ -257,7 +257,14 @@ def test_messages_name_the_places_that_were_looked_at(tmp_path: Path) -> None:
     )
     people = open_dataset(tmp_path / "set", check_images=False)
     assert people.notes[0] == message.removesuffix("; softgate data check lists them")
-    assert people.image_paths == [tmp_path / "set" / "images" / "a" / "1.jpg"]
+    assert people.image_paths == [tmp_path / "set" / "a" / "1.jpg"]
+
+
+def test_missing_pictures_of_a_video_are_named_as_its_file_has_them(tmp_path: Path) -> None:
+    posetrack(tmp_path)
+    (tmp_path / "images").rename(tmp_path / "elsewhere")
+    first, *_ = open_dataset(tmp_path, check_images=False).image_paths
+    assert first == tmp_path / "images" / "train" / "1_bonn_train" / "000000.jpg"
 
 
 def test_one_missing_picture_is_named_with_its_folder(tmp_path: Path) -> None:
