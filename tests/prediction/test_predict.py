@@ -21,7 +21,6 @@ from softgate_ext.files.atomic import write_json
 from softgate_ext.prediction import predict as batch
 from softgate_ext.prediction.predict import predict
 from softgate_ext.prediction.predict_config import PredictConfig
-from softgate_ext.prediction.sources import Source
 from softgate_ext.prediction.video import Frame, VideoReader, VideoWriter
 
 
@@ -255,7 +254,7 @@ def test_a_video_becomes_a_video_and_lines(config: PredictConfig, video: Path) -
     (entry,) = stored(config)["videos"]
     assert entry["frames"] == 3 and entry["rate"] == pytest.approx(5.0)
     before, after = (
-        list(VideoReader(Source("video", v))) for v in (video, config.out / video.name)
+        list(VideoReader(v)) for v in (video, config.out / video.name)
     )
     assert [frame.seconds for frame in after] == [frame.seconds for frame in before]
     assert len(after) == 3
