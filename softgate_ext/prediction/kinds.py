@@ -11,6 +11,7 @@ from softgate_ext.prediction.video import VideoReader
 
 Kind = Literal["picture", "animation", "video"]
 HEAD = 4096  # bytes from the beginning; text has no null byte in them, and every video has
+STARTS = (b"\xff\xd8\xff", b"II*\0", b"MM\0*", b"\0\0\0\x0cjP  ")  # of JPEG, TIFF, JPEG 2000
 ANIMATED = ("GIF", "PNG", "WEBP", "AVIF")  # further pictures of TIFF and MPO are no frames
 STILLS = (b"avif", b"heic", b"heix", b"heim", b"heis", b"mif1")  # brands, of what is built as MP4
 PICTURES = tuple(
@@ -57,7 +58,7 @@ def kind_of(path: Path) -> Kind | None:
         return "picture"
     if b"\0" in head:
         try:
-            VideoReader(path).close()
+            VideoReader(path, HEAD).close()
             return "video"
         except InputError:
             pass
@@ -68,7 +69,7 @@ def _is_still(head: bytes) -> bool:
     """Whether the first bytes alone tell: most files, and those that Pillow would read as a whole."""
     if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
         return head[12:16] != b"VP8X" or not int.from_bytes(head[20:21]) & 2
-    return head[:3] == b"\xff\xd8\xff" or (head[4:8] == b"ftyp" and head[8:12] in STILLS)
+    return head.startswith(STARTS) or (head[4:8] == b"ftyp" and head[8:12] in STILLS)
 
 
 def _by_name(path: Path) -> Kind | None:

@@ -29,6 +29,10 @@ class Frame:
 class VideoReader:
     """The frames of a video file one after the other, upright, at the times that the file says.
 
+    Args:
+        path: the file.
+        head: bytes from its beginning that must tell the format; FFmpeg's own choice is the default.
+
     Attributes:
         rate: frames a second, on average.
 
@@ -36,12 +40,12 @@ class VideoReader:
         InputError: it cannot be opened.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, head: int = 1 << 20) -> None:
         av = _pyav()
         self.path, self._error = path, av.FFmpegError
         try:
             # A file may be a list of others; what it names beside files is not fetched.
-            options = {"protocol_whitelist": "file"}
+            options = {"protocol_whitelist": "file", "formatprobesize": str(head)}
             self._container = av.open(f"file:{path}", options=options)
         except (self._error, OSError, ValueError):
             raise InputError(f"video {path} is not a video that can be read") from None

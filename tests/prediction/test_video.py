@@ -22,6 +22,7 @@ CORNERS[:20, :, 0], CORNERS[:, :20, 1] = 250, 250
 
 def encode(path: Path, times: Sequence[float], start: float = 0.0, codec: str = "mpeg4") -> Path:
     """A video of frames at these times, made without our writer."""
+    codec = {".wmv": "wmv2", ".flv": "flv"}.get(path.suffix, codec)
     with av.open(str(path), "w") as container:
         stream = container.add_stream(codec, 30)
         stream.width, stream.height, stream.pix_fmt = 80, 60, "yuv420p"
@@ -50,7 +51,7 @@ def written(path: Path, times: Sequence[float], picture: np.ndarray = CORNERS) -
     return path
 
 
-@pytest.mark.parametrize("name", ["v.mp4", "v.mkv", "v.mov", "v.m4v", "v.ts"])
+@pytest.mark.parametrize("name", ["v.mp4", "v.mkv", "v.mov", "v.m4v", "v.ts", "v.wmv", "v.3gp", "v.flv"])
 @pytest.mark.parametrize("start", [0.0, 10.0])
 def test_times_are_those_of_the_container(tmp_path: Path, name: str, start: float) -> None:
     """They count from where a player starts, whatever the rate."""
