@@ -40,7 +40,7 @@ class OneEuro:
         first = seen & np.isnan(self._seconds)
         later = seen & ~first
         passed = np.maximum(seconds - self._seconds, SOONEST)
-        moved = points - self._points
+        moved = np.where(later, points - self._points, 0)
         speeds = self._speeds + _weight(SPEED, passed) * (moved / passed - self._speeds)
         fastest = REST + SHARE * np.linalg.norm(speeds, axis=1, keepdims=True) / size
         smooth = self._points + _weight(fastest, passed) * moved

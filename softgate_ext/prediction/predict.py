@@ -80,9 +80,11 @@ class _Batch:
 
     def __init__(self, config: PredictConfig, sources: Sequence[Source], summary: Summary) -> None:
         self.config, self.summary = config, summary
-        self.listed = BoxList(config.boxes, config.detect_score) if config.boxes else None
-        for sentence in self.listed.odd if self.listed else ():
-            summary.fail(self.listed.path, InputError(sentence))
+        self.listed: BoxList | None = None
+        if config.boxes is not None:
+            self.listed = BoxList(config.boxes, config.detect_score)
+            for sentence in self.listed.odd:
+                summary.fail(config.boxes, InputError(sentence))
         self.targets: dict[Source, Path] = {}
         for source in sources:
             suffix = ".png" if source.kind == "picture" else ".mp4"

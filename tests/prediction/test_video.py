@@ -51,7 +51,9 @@ def written(path: Path, times: Sequence[float], picture: np.ndarray = CORNERS) -
     return path
 
 
-@pytest.mark.parametrize("name", ["v.mp4", "v.mkv", "v.mov", "v.m4v", "v.ts", "v.wmv", "v.3gp", "v.flv"])
+@pytest.mark.parametrize(
+    "name", ["v.mp4", "v.mkv", "v.mov", "v.m4v", "v.ts", "v.wmv", "v.3gp", "v.flv"]
+)
 @pytest.mark.parametrize("start", [0.0, 10.0])
 def test_times_are_those_of_the_container(tmp_path: Path, name: str, start: float) -> None:
     """They count from where a player starts, whatever the rate."""
