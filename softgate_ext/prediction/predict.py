@@ -19,20 +19,17 @@ from softgate_ext.files.png import write_png
 from softgate_ext.inference.interrupts import ctrl_c_waits
 from softgate_ext.pose.draw import draw_pose
 from softgate_ext.pose.skeleton import Skeleton
-from softgate_ext.prediction.animation import AnimationReader
 from softgate_ext.prediction.boxes import BoxList, ListedBox, meeting
 from softgate_ext.prediction.frame_files import frame_files
 from softgate_ext.prediction.person import Person
 from softgate_ext.prediction.predict_config import PredictConfig
 from softgate_ext.prediction.predictor import Located, PosePredictor
-from softgate_ext.prediction.sources import Source, find_sources
+from softgate_ext.prediction.sources import Reader, Source, find_sources, open_frames
 from softgate_ext.prediction.summary import SUMMARIES, Outcome, Summary
 from softgate_ext.prediction.tracks import Tracks
-from softgate_ext.prediction.video import CameraReader, VideoReader
 
 T = TypeVar("T")
 R = TypeVar("R")
-Reader = VideoReader | AnimationReader | CameraReader
 READERS = 2  # threads that read and write pictures beside the network
 
 
@@ -123,7 +120,7 @@ class _Batch:
     def run_video(self, source: Source) -> None:
         """Writes the video with its poses, and a line of JSON a frame."""
         try:
-            with closing(_reader(source)) as reader, ctrl_c_waits() as interrupted:
+            with closing(open_frames(source)) as reader, ctrl_c_waits() as interrupted:
                 self._run_frames(source, reader, interrupted)
         except InputError as error:
             self.summary.fail(source, error)
@@ -291,15 +288,6 @@ def _ahead(
         if not queue:
             return
         yield queue.popleft().result()
-
-
-def _reader(source: Source) -> Reader:
-    """Raises InputError where the source cannot be opened."""
-    if isinstance(source.place, int):
-        return CameraReader(source.place)
-    return (
-        AnimationReader(source.place) if source.kind == "animation" else VideoReader(source.place)
-    )
 
 
 def _groups(items: Iterable[T], size: int) -> Iterator[list[T]]:

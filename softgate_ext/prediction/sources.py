@@ -7,9 +7,12 @@ from pathlib import Path
 from typing import Literal
 
 from softgate_ext.errors import InputError
+from softgate_ext.prediction.animation import AnimationReader
 from softgate_ext.prediction.kinds import Kind, kind_of
 from softgate_ext.prediction.person import shortened
+from softgate_ext.prediction.video import CameraReader, VideoReader
 
+Reader = VideoReader | AnimationReader | CameraReader
 GIVE = "give pictures, videos, folders, patterns, or a camera's number"
 
 
@@ -67,3 +70,16 @@ def find_sources(words: Sequence[str]) -> tuple[list[Source], dict[str, InputErr
             lost[word] = InputError(f"images: {word} stands for no picture; {GIVE}")
         found.update(dict.fromkeys(sources))
     return list(found), lost
+
+
+def open_frames(source: Source) -> Reader:
+    """What reads a source that is no picture.
+
+    Raises:
+        InputError: it cannot be opened.
+    """
+    if isinstance(source.place, int):
+        return CameraReader(source.place)
+    return (
+        AnimationReader(source.place) if source.kind == "animation" else VideoReader(source.place)
+    )
