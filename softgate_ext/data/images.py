@@ -12,6 +12,15 @@ from softgate_ext.errors import InputError
 _ORIENTATION = (
     0x0112  # EXIF tag; 5 to 8 exchange width and height, and what is beyond means nothing
 )
+FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "AVIF", "JPEG2000", "PPM", "HEIF")
+"""What is opened as a picture, by Pillow's names, whatever a file is called. Not all that Pillow
+opens: some of it runs other programs (PostScript), some has no beginning to be known by (TGA)."""
+
+
+def picture_formats() -> tuple[str, ...]:
+    """Those of `FORMATS` that Pillow reads here: it knows HEIF once a package has registered it."""
+    Image.init()
+    return tuple(name for name in FORMATS if name in Image.OPEN)
 
 
 def read_image(path: Path | str) -> npt.NDArray[np.uint8]:
@@ -25,7 +34,7 @@ def read_image(path: Path | str) -> npt.NDArray[np.uint8]:
             decodes, or of numbers without a known range (32-bit integers or floats).
     """
     try:
-        with Image.open(path) as image:
+        with Image.open(path, formats=picture_formats()) as image:
             image.load()
             return upright_rgb(image, path)
     except FileNotFoundError:
@@ -72,7 +81,7 @@ def image_size(path: Path | str) -> tuple[int, int]:
         InputError: The file is missing, not a picture, or of more pixels than Pillow decodes.
     """
     try:
-        with Image.open(path) as image:
+        with Image.open(path, formats=picture_formats()) as image:
             width, height = image.size
             return (height, width) if _exchanged(image) else (width, height)
     except FileNotFoundError:
@@ -85,7 +94,7 @@ def image_size(path: Path | str) -> tuple[int, int]:
 
 def is_sideways(path: Path) -> bool:
     """Whether the EXIF orientation of a picture that can be read exchanges width and height."""
-    with Image.open(path) as image:
+    with Image.open(path, formats=picture_formats()) as image:
         return _exchanged(image)
 
 

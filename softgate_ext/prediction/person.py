@@ -24,6 +24,7 @@ class Person:
         scores: (J,) float32, the peak of each heatmap: about 1 where the network is sure.
         names: J names of the joints; "left" and "right" are the person's own.
         box_score: how sure the detector was of the box, from 0 to 1; None where it was given.
+        track: number of the person in a video, the same in every frame; None in a picture.
     """
 
     box: Box
@@ -31,12 +32,15 @@ class Person:
     scores: npt.NDArray[np.float32]
     names: tuple[str, ...]
     box_score: float | None = None
+    track: int | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The person as a dictionary that `json` can write."""
         rows = zip(self.names, self.joints, self.scores, strict=True)
         found = {} if self.box_score is None else {"box_score": round(self.box_score, 4)}
+        track = {} if self.track is None else {"track": self.track}
         return {
+            **track,
             "box_xywh": [round(value, 3) for value in self.box],
             **found,
             "joints": {

@@ -1,16 +1,13 @@
 """Pictures, videos and cameras in; drawings, JSON and CSV out."""
 
-import json
-import os
 import time
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack, closing
+from contextlib import closing
 from dataclasses import replace
 from itertools import chain, islice
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TypeVar
 
 import numpy as np
@@ -22,12 +19,14 @@ from softgate_ext.files.png import write_png
 from softgate_ext.inference.interrupts import ctrl_c_waits
 from softgate_ext.pose.draw import draw_pose
 from softgate_ext.pose.skeleton import Skeleton
+from softgate_ext.prediction.boxes import BoxList, ListedBox, meeting
+from softgate_ext.prediction.frame_files import frame_files
 from softgate_ext.prediction.person import Person
 from softgate_ext.prediction.predict_config import PredictConfig
-from softgate_ext.prediction.predictor import Boxes, Located, PosePredictor
-from softgate_ext.prediction.sources import BoxList, Source, find_sources
+from softgate_ext.prediction.predictor import Located, PosePredictor
+from softgate_ext.prediction.sources import Reader, Source, find_sources, open_frames
 from softgate_ext.prediction.summary import SUMMARIES, Outcome, Summary
-from softgate_ext.prediction.video import CameraReader, VideoReader, VideoWriter
+from softgate_ext.prediction.tracks import Tracks
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -49,8 +48,13 @@ def predict(config: PredictConfig, tell: Callable[[str], None] = lambda sentence
             a file to write is one of those to read.
     """
     config.check()
-    sources = find_sources(config.images)
-    batch = _Batch(config, sources, tell)
+    sources, lost = find_sources(config.images)
+    summary = Summary(config.out, config.outputs, tell)
+    for word, fault in lost.items():
+        summary.fail(word, fault)
+    if not sources:
+        return summary.outcome
+    batch = _Batch(config, sources, summary)
     started = time.perf_counter()
     try:
         pictures = [source for source in sources if source.kind == "picture"]
@@ -71,12 +75,13 @@ def predict(config: PredictConfig, tell: Callable[[str], None] = lambda sentence
 class _Batch:
     """The state of one `predict`: what is read, what is found, what is written."""
 
-    def __init__(
-        self, config: PredictConfig, sources: Sequence[Source], tell: Callable[[str], None]
-    ) -> None:
-        self.config, self.tell = config, tell
-        self.summary = Summary(config.out, config.outputs)
-        self.listed = BoxList(config.boxes) if config.boxes else None
+    def __init__(self, config: PredictConfig, sources: Sequence[Source], summary: Summary) -> None:
+        self.config, self.summary = config, summary
+        self.listed: BoxList | None = None
+        if config.boxes is not None:
+            self.listed = BoxList(config.boxes, config.detect_score)
+            for sentence in self.listed.odd:
+                summary.fail(config.boxes, InputError(sentence))
         self.targets: dict[Source, Path] = {}
         for source in sources:
             suffix = ".png" if source.kind == "picture" else ".mp4"
@@ -100,9 +105,10 @@ class _Batch:
             waiting: list[tuple[Source, Located]] = []
             writing: list[Future[None]] = []
             read = _ahead(pool, self._locate, sources, depth=2 * READERS)
-            for source, located in zip(sources, read, strict=True):
-                if isinstance(located, InputError):
-                    self.tell(self.summary.fail(source, located))
+            for source, (located, faults) in zip(sources, read, strict=True):
+                for fault in faults:
+                    self.summary.fail(source, fault)
+                if located is None:
                     continue
                 waiting.append((source, located))
                 if sum(max(1, len(one.people)) for _, one in waiting) >= self.config.batch_size:
@@ -114,12 +120,10 @@ class _Batch:
     def run_video(self, source: Source) -> None:
         """Writes the video with its poses, and a line of JSON a frame."""
         try:
-            boxes = self._boxes(source)
-            kind = CameraReader if source.kind == "camera" else VideoReader
-            with closing(kind(source)) as reader, ctrl_c_waits() as interrupted:
-                self._run_frames(source, reader, boxes, interrupted)
+            with closing(open_frames(source)) as reader, ctrl_c_waits() as interrupted:
+                self._run_frames(source, reader, interrupted)
         except InputError as error:
-            self.tell(self.summary.fail(source, error))
+            self.summary.fail(source, error)
         except KeyboardInterrupt:
             if source.kind != "camera":  # whose end it is
                 raise
@@ -137,21 +141,42 @@ class _Batch:
                 }
             )
 
-    def _locate(self, source: Source) -> Located | InputError:
+    def _locate(self, source: Source) -> tuple[Located | None, list[InputError]]:
+        """Whom to look at in a picture, and what is wrong with its boxes, or with itself."""
         try:
             assert isinstance(source.place, Path)
-            return self.predictor.locate(read_image(source.place), self._boxes(source))
+            picture = read_image(source.place)
+            boxes, faults = self._boxes(source, picture)
+            return None if boxes == [] and faults else self._located(picture, boxes), faults
         except InputError as error:
-            return error
+            return None, [error]
 
-    def _boxes(self, source: Source) -> Boxes | None:
+    def _located(
+        self, picture: npt.NDArray[np.uint8], boxes: Sequence[ListedBox] | None
+    ) -> Located:
+        if boxes is None:
+            return self.predictor.locate(picture)
+        located = self.predictor.locate(picture, [box.values for box in boxes])
+        pairs = zip(located.people, boxes, strict=True)
+        return replace(located, people=[(*asked[:2], box.score) for asked, box in pairs])
+
+    def _boxes(
+        self, source: Source, picture: npt.NDArray[np.uint8]
+    ) -> tuple[list[ListedBox] | None, list[InputError]]:
+        """The boxes given for a source, and what is wrong with others; None where none are given.
+
+        Raises:
+            InputError: the file of boxes does not know the source.
+        """
         if self.config.box is not None:
-            return [self.config.box]
-        if self.listed is None:
-            return None
-        if isinstance(source.place, int):
+            given = [ListedBox(self.config.box)]
+        elif self.listed is None:
+            return None, []
+        elif isinstance(source.place, int):
             raise InputError(f"boxes: {self.listed.path} has no entry for {source}; use --detect")
-        return self.listed.of(source.place)
+        else:
+            given = self.listed.of(source.place)
+        return meeting(given, *picture.shape[1::-1])
 
     def _predict(
         self,
@@ -176,59 +201,45 @@ class _Batch:
             self.summary.entries["images"].append(
                 {**about, "people": [one.to_json() for one in people]}
             )
-            self.summary.add(source, None, people)
+            self.summary.add(source, people)
         return jobs
 
     def _run_frames(
         self,
         source: Source,
-        reader: VideoReader | CameraReader,
-        boxes: Boxes | None,
+        reader: Reader,
         interrupted: Callable[[], bool],
     ) -> None:
         config, target = self.config, self.targets[source]
         frames = islice(reader, config.max_frames)
         first = next(frames)
+        boxes, faults = self._boxes(source, first.picture)
+        for fault in faults:
+            self.summary.fail(source, fault)
+        if boxes == [] and faults:
+            return
         height, width = first.picture.shape[:2]
         self.summary.make_folder()
         # A camera's pictures are of now: they do not wait for each other.
         together = 1 if source.kind == "camera" else config.batch_size
+        tracks = Tracks(config.smooth, config.min_score)
         number = 0
-        with ExitStack() as stack:
-            scratch = Path(stack.enter_context(TemporaryDirectory(prefix=".", dir=config.out)))
-            files: list[Path] = []
-            if "overlay" in config.outputs:
-                files.append(target)
-                writer = VideoWriter(scratch / target.name, reader.rate, height, width)
-                stack.enter_context(closing(writer))
-            if "json" in config.outputs:
-                files.append(target.with_suffix(".jsonl"))
-                lines = stack.enter_context(open(scratch / files[-1].name, "w", encoding="utf-8"))
+        with frame_files(target, config.outputs, reader.rate, height, width, self._drawn) as files:
             for group in _groups(chain([first], frames), together):
-                located = [self.predictor.locate(frame.picture, boxes) for frame in group]
-                for frame, people in zip(group, self.predictor.predict(located), strict=True):
-                    if "overlay" in config.outputs:
-                        writer.write(replace(frame, picture=self._drawn(frame.picture, people)))
-                    if "json" in config.outputs:
-                        line = {"frame": number, "seconds": round(frame.seconds, 4)}
-                        people_json = [one.to_json() for one in people]
-                        lines.write(json.dumps({**line, "people": people_json}) + "\n")
-                    self.summary.add(source, number, people)
+                located = [self._located(frame.picture, boxes) for frame in group]
+                for frame, found in zip(group, self.predictor.predict(located), strict=True):
+                    people = tracks.follow(found, frame.seconds)
+                    files.write(number, frame, people)
+                    self.summary.add(source, people, number, f"{frame.seconds:.4f}")
                     number += 1
                 if interrupted():
                     break
-            if interrupted() and source.kind == "video":
+            if interrupted() and source.kind != "camera":
                 raise KeyboardInterrupt
-            if "overlay" in config.outputs:
-                writer.close()
-            if "json" in config.outputs:
-                lines.close()
-            for file in files:
-                os.replace(scratch / file.name, file)
-        self.summary.outcome.written += files
+        self.summary.outcome.written += files.paths
         about = {"file": str(source), "width": width, "height": height, "rate": reader.rate}
         self.summary.entries["videos"].append(
-            {**about, "frames": number, "written": [file.name for file in files]}
+            {**about, "frames": number, "written": [path.name for path in files.paths]}
         )
 
     def _drawn(

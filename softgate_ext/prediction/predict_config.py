@@ -28,11 +28,14 @@ class PredictConfig:
     box: tuple[float, float, float, float] | None = None
     """Box of the person as x y width height in pixels (default: the whole image)."""
     boxes: Path | None = None
-    """JSON list of {"file", "bbox_xywh"}, one entry a person, in place of `box`."""
+    """JSON list of {"file", "bbox_xywh"}, one entry a person, in place of `box`; or detection results
+    or annotations of COCO's form."""
     detect: bool = False
     """Find the people first, in place of `box` (needs the extra `detect`)."""
     detect_score: float = 0.5
-    """People whom the detector is less sure of, from 0 to 1, are left out."""
+    """People whom the detector, or a score in `boxes`, is less sure of, from 0 to 1, are left out."""
+    smooth: bool = False
+    """Take jitter out of the joints of videos and cameras (One-Euro filter)."""
     max_frames: int | None = None
     """Stop a video or camera after this many frames (a camera also stops at Ctrl-C)."""
     batch_size: int = 16
@@ -65,10 +68,11 @@ class PredictConfig:
         if not known:
             got = " ".join(self.outputs) or "none"
             raise InputError(f"outputs: got {got}; takes one or more of {', '.join(kinds)}")
-        if self.detect_score != type(self).detect_score and not self.detect:
+        searched = self.detect or self.boxes is not None
+        if self.detect_score != type(self).detect_score and not searched:
             raise InputError(
-                f"detect_score: got {self.detect_score:g} without detect, which alone looks at it; "
-                "give both, or neither"
+                f"detect_score: got {self.detect_score:g} without detect or boxes, which look at "
+                "it; give one of them too"
             )
         check_folder(self.out)
 

@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,23 @@ from softgate_ext.prediction.person import Person
 from softgate_ext.prediction.predict_config import Output
 from softgate_ext.prediction.sources import Source
 
-COLUMNS = ("file", "frame", "person", "x", "y", "w", "h", "joint", "joint_x", "joint_y", "score")
+COLUMNS = tuple(
+    [
+        "file",
+        "frame",
+        "seconds",
+        "person",
+        "track",
+        "x",
+        "y",
+        "w",
+        "h",
+        "joint",
+        "joint_x",
+        "joint_y",
+        "score",
+    ]
+)
 SUMMARIES = ("predictions.json", "predictions.csv")
 
 
@@ -23,7 +39,7 @@ class Outcome:
 
     Attributes:
         written: the files, in the order of the sources; then predictions.json and .csv.
-        failed: a sentence for each source that could not be used.
+        failed: a sentence for each source, or box of one, that could not be used.
         frames: pictures and frames looked at.
         people: people in them.
         seconds: time they took, without loading the network.
@@ -50,37 +66,39 @@ class Summary:
     Args:
         out: folder of what is written; created when there is something to write.
         outputs: which of `json` and `csv` are wanted.
+        tell: called with the sentence of each failure.
     """
 
-    def __init__(self, out: Path, outputs: Sequence[Output]) -> None:
-        self.out, self.outputs = out, outputs
+    def __init__(self, out: Path, outputs: Sequence[Output], tell: Callable[[str], None]) -> None:
+        self.out, self.outputs, self.tell = out, outputs, tell
         self.outcome = Outcome()
         self.entries: dict[str, list[Any]] = {"images": [], "videos": [], "failed": []}
         self._rows: list[tuple[Any, ...]] = []
         self._made = False
 
-    def add(self, source: Source, frame: int | None, people: Sequence[Person]) -> None:
-        """The people of a picture, or of a frame of a video."""
+    def add(
+        self, source: Source, people: Sequence[Person], frame: int | str = "", seconds: str = ""
+    ) -> None:
+        """The people of a picture, or of a frame of a video, which has a number and a time."""
         self.outcome.frames += 1
         self.outcome.people += len(people)
         if "csv" not in self.outputs:
             return
         for index, person in enumerate(people):
-            box = [f"{value:g}" for value in person.box]
+            track = "" if person.track is None else person.track
+            about = source, frame, seconds, index, track, *(f"{value:g}" for value in person.box)
             for name, (x, y), score in zip(person.names, person.joints, person.scores, strict=True):
                 where = f"{x:.3f}", f"{y:.3f}", f"{score:.4f}"
-                self._rows.append(
-                    (source, "" if frame is None else frame, index, *box, name, *where)
-                )
+                self._rows.append((*about, name, *where))
 
-    def fail(self, source: Source, error: Exception) -> str:
-        """The sentence about a source that could not be used."""
+    def fail(self, source: Source | Path | str, error: Exception) -> None:
+        """Keeps and tells the sentence about a source, or a part of one, that cannot be used."""
         sentence = str(error)
         if str(source) not in sentence:
             sentence = f"{source}: {sentence}"
         self.outcome.failed.append(sentence)
         self.entries["failed"].append({"file": str(source), "error": sentence})
-        return sentence
+        self.tell(sentence)
 
     def make_folder(self) -> None:
         """Creates `out`, once."""

@@ -13,7 +13,6 @@ import numpy as np
 import numpy.typing as npt
 
 from softgate_ext.errors import InputError
-from softgate_ext.prediction.sources import Source
 
 USUAL_RATE = 25.0  # frames a second, where a file or camera does not say
 TICK = Fraction(1, 90_000)  # seconds: what the times of a written video are multiples of
@@ -30,6 +29,10 @@ class Frame:
 class VideoReader:
     """The frames of a video file one after the other, upright, at the times that the file says.
 
+    Args:
+        path: the file.
+        head: bytes from its beginning that must tell the format; FFmpeg's own choice is the default.
+
     Attributes:
         rate: frames a second, on average.
 
@@ -37,19 +40,23 @@ class VideoReader:
         InputError: it cannot be opened.
     """
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, path: Path, head: int = 1 << 20) -> None:
         av = _pyav()
-        self.source, self._error = source, av.FFmpegError
+        self.path, self._error = path, av.FFmpegError
         try:
             # A file may be a list of others; what it names beside files is not fetched.
-            options = {"protocol_whitelist": "file"}
-            self._container = av.open(f"file:{source.place}", options=options)
+            options = {"protocol_whitelist": "file", "formatprobesize": str(head)}
+            self._container = av.open(f"file:{path}", options=options)
         except (self._error, OSError, ValueError):
-            raise InputError(f"video {source} is not a video that can be read") from None
+            raise InputError(f"video {path} is not a video that can be read") from None
         self._stream = self._container.streams.best("video")
-        if self._stream is None:
+        # FFmpeg also takes pictures, and the cover of a piece of music, for videos of one frame.
+        name = self._container.format.name
+        still = name in ("image2", "tty") or name.endswith("_pipe")
+        cover = av.stream.Disposition.attached_pic
+        if still or self._stream is None or self._stream.disposition & cover:
             self.close()
-            raise InputError(f"video {source} is not a video that can be read")
+            raise InputError(f"video {path} is not a video that can be read")
         self._stream.thread_type = "AUTO"
         self.rate = _usable(self._stream.average_rate or self._stream.guessed_rate)
 
@@ -62,7 +69,7 @@ class VideoReader:
             yield Frame(np.ascontiguousarray(picture), seconds)
             number += 1
         if not number:
-            raise InputError(f"video {self.source} holds no frame that can be read")
+            raise InputError(f"video {self.path} holds no frame that can be read")
 
     def _frames(self) -> Iterator[Any]:
         try:
@@ -88,17 +95,17 @@ class CameraReader:
         InputError: it cannot be opened.
     """
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, number: int) -> None:
         before = cv2.utils.logging.getLogLevel()
         cv2.utils.logging.setLogLevel(0)
         try:
-            self._capture = cv2.VideoCapture(source.place)
+            self._capture = cv2.VideoCapture(number)
         finally:
             cv2.utils.logging.setLogLevel(before)
-        self.source = source
+        self.number = number
         if not self._capture.isOpened():
             self.close()
-            raise InputError(f"images: there is no {source} that can be opened")
+            raise InputError(f"images: there is no camera {number} that can be opened")
         self.rate = _usable(self._capture.get(cv2.CAP_PROP_FPS))
 
     def __iter__(self) -> Iterator[Frame]:
@@ -110,7 +117,7 @@ class CameraReader:
             picture = cv2.cvtColor(read[1], cv2.COLOR_BGR2RGB)
             yield Frame(picture.astype(np.uint8, copy=False), now - start)
         if start is None:
-            raise InputError(f"images: {self.source} gives no frame")
+            raise InputError(f"images: camera {self.number} gives no frame")
 
     def close(self) -> None:
         self._capture.release()

@@ -166,6 +166,7 @@ def load_run(run: Path, which: Which = "last") -> tuple[PoseModel, RunConfig, di
         raise InputError(
             f"{source}: no network has the options {config.model['kwargs']}"
         ) from error
+    model.check_image_size(config.image_size)
     about = load_weights(run / WEIGHTS[which], model)
     return model.eval(), config, about
 

@@ -43,6 +43,9 @@ def prepare(
     """
     if config.threads is not None:
         torch.set_num_threads(config.threads)
+    # The number of joints, which the data tell, changes nothing about the sizes that are taken.
+    sized = create_model(config.model, **{**config.model_options, "joints": 1})
+    sized.check_image_size(config.image_size)
     train_set, watched = split_people(config)
     for note in dict.fromkeys((*train_set.notes, *watched.notes)):
         say(console, note)
@@ -69,7 +72,6 @@ def prepare(
             )
     elif config.init is not None:
         say(console, init_weights(config.init, model))
-    model.check_image_size(config.image_size)
     baseline = measure_mean_pose(train_set, watched)
     unread = [] if config.cache else train_set.image_paths  # making crops reads them all
     pictures = [*unread, *watched.image_paths]

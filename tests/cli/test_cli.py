@@ -98,11 +98,13 @@ def test_predict_goes_on_after_a_failure(
     """Exit code 3 says that some of the inputs were used, and some were not."""
     cut = tmp_path / "cut.jpg"
     cut.write_bytes((people / "images" / "im0001.jpg").read_bytes()[:800])
-    words = ["predict", run, people / "images", cut, "--out", tmp_path / "out", "--outputs", "csv"]
+    sources = [people / "images", cut, tmp_path / "misspelt.jpg"]
+    words = ["predict", run, *sources, "--out", tmp_path / "out", "--outputs", "csv"]
     assert main([str(word) for word in words]) == 3
     captured = capsys.readouterr()
     assert captured.out == f"{tmp_path / 'out' / 'predictions.csv'}\n"
-    failure, throughput = captured.err.splitlines()
+    misspelt, failure, throughput = captured.err.splitlines()
+    assert misspelt.startswith("softgate: images: ") and "misspelt.jpg stands for no" in misspelt
     assert failure.startswith("softgate: ") and "cut.jpg" in failure
     assert throughput.startswith("12 pictures, 12 people in")
 

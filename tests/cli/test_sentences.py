@@ -1,5 +1,6 @@
 """Wrong input is one sentence that names the argument, what it got and what it takes."""
 
+import json
 import os
 import shutil
 from collections.abc import Callable
@@ -81,10 +82,21 @@ def test_a_split_that_is_empty(run: Path, people: Path, extended: Path, tmp_path
 
 
 def test_images_of_another_size(
-    tiny: Make, quiet: Console, capsys: pytest.CaptureFixture[str]
+    tiny: Make,
+    run: Path,
+    people: Path,
+    tmp_path: Path,
+    quiet: Console,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    words = sentence(train, tiny(image_size=60), quiet)
-    assert words.endswith("divisible by 16, such as 16, 32 or 64, got image_size 60")
+    takes = "divisible by 16, such as 16, 32 or 64, got image_size"
+    for data in (people, Path("absent")):  # before anything is read
+        assert sentence(train, tiny(data=data, image_size=60), quiet).endswith(f"{takes} 60")
+    changed = Path(shutil.copytree(run, tmp_path / "changed"))
+    config = json.loads((changed / "config.json").read_text())
+    (changed / "config.json").write_text(json.dumps({**config, "image_size": 72}))
+    assert sentence(PosePredictor.from_pretrained, changed).endswith(f"{takes} 72")
+    assert sentence(evaluate, EvalConfig(changed, people)).endswith(f"{takes} 72")
     assert main(["profile", "hybrid_2x48", "--image-size", "100"]) == 2
     assert "divisible by 64, such as 64, 128 or 256, got image_size 100" in capsys.readouterr().err
 

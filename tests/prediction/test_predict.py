@@ -19,9 +19,9 @@ from softgate_ext.data.images import read_image
 from softgate_ext.errors import InputError
 from softgate_ext.files.atomic import write_json
 from softgate_ext.prediction import predict as batch
+from softgate_ext.prediction.person import Person
 from softgate_ext.prediction.predict import predict
 from softgate_ext.prediction.predict_config import PredictConfig
-from softgate_ext.prediction.sources import Source
 from softgate_ext.prediction.video import Frame, VideoReader, VideoWriter
 
 
@@ -110,6 +110,59 @@ def test_boxes_from_a_file(config: PredictConfig, tmp_path: Path) -> None:
     assert found[0] == [second] and found[2] == [first]
 
 
+def test_boxes_of_a_detector(config: PredictConfig, tmp_path: Path) -> None:
+    """In COCO's form; those it is not sure of are left out, and its score is kept."""
+    boxes, box = tmp_path / "boxes.json", [4, 4, 30, 40]
+    results = [(1, 1, 0.9), (1, 1, 0.6), (2, 1, 0.2), (3, 18, 0.9)]
+    write_json(
+        boxes,
+        [{"image_id": i, "category_id": c, "bbox": box, "score": s} for i, c, s in results],
+    )
+    for least, scores in ((0.5, [0.9, 0.6]), (0.8, [0.9])):
+        outcome = predict(replace(config, boxes=boxes, detect_score=least))
+        assert outcome.failed == []
+        first, *others = stored(config)["images"]
+        assert [person["box_score"] for person in first["people"]] == scores
+        assert [one["people"] for one in others] == [[], []]
+
+
+def test_a_bad_box_costs_itself(config: PredictConfig, video: Path, tmp_path: Path) -> None:
+    boxes, good = tmp_path / "boxes.json", [4, 4, 30, 40]
+    entries = [("im0001.jpg", good), ("im0001.jpg", [500, 0, 5, 5]), ("im0001.jpg", None)]
+    entries += [("im0002.jpg", good), ("im0003.jpg", [0, 0, 0, 0])]
+    entries += [("walk.mp4", [0, 0, -1, 5]), ("walk.mp4", good)]
+    write_json(boxes, [*({"file": f, "bbox_xywh": b} for f, b in entries), {"file": 3}])
+    told: list[str] = []
+    sources = (*config.images, str(video))
+    outcome = predict(replace(config, images=sources, boxes=boxes, outputs=("json",)), told.append)
+    assert outcome.failed == told
+    for sentence, words in zip(
+        told,
+        (
+            "boxes: entry 7 of",
+            "im0001.jpg: box: 500 0 5 5 lies outside",
+            "im0001.jpg: box: got None; takes four numbers",
+            "im0003.jpg: box: got 0 0 0 0; takes a positive",
+            "walk.mp4: box: got 0 0 -1 5; takes a positive",
+        ),
+        strict=True,
+    ):
+        assert words in sentence
+    images = stored(config)["images"]
+    assert [Path(one["file"]).name for one in images] == ["im0001.jpg", "im0002.jpg"]
+    assert [len(one["people"]) for one in images] == [1, 1]
+    assert stored(config)["videos"][0]["frames"] == 3
+
+
+def test_a_misspelt_source_costs_itself(config: PredictConfig, pictures: Path) -> None:
+    told: list[str] = []
+    words = (str(pictures / "absent.jpg"), str(pictures / "im0001.jpg"), str(pictures / "*.gif"))
+    outcome = predict(replace(config, images=words), told.append)
+    assert outcome.frames == 1 and outcome.failed == told
+    assert ["absent.jpg stands for no picture" in told[0], "*.gif stands for" in told[1]] == [1, 1]
+    assert [entry["file"] for entry in stored(config)["failed"]] == [words[0], words[2]]
+
+
 @pytest.mark.parametrize("file", [None, "other/im0002.jpg", "/im0002.jpg", ""])
 def test_a_picture_without_a_box(config: PredictConfig, tmp_path: Path, file: str | None) -> None:
     boxes = tmp_path / "boxes.json"
@@ -177,7 +230,7 @@ def test_nothing_is_written_when_an_option_is_wrong(
         ({"outputs": ()}, "outputs: got none; takes one or more of overlay, json, csv"),
         ({"outputs": ("json", "html")}, "outputs: got json html; takes"),
         ({"min_score": float("nan")}, "min_score: got nan; takes"),
-        ({"detect_score": 0.7}, "detect_score: got 0.7 without detect"),
+        ({"detect_score": 0.7}, "detect_score: got 0.7 without detect or boxes"),
         ({"out": pictures}, "out: got .*, whose pictures are read; takes another folder"),
     ):
         with pytest.raises(InputError, match=words):
@@ -238,7 +291,10 @@ def test_csv_holds_what_json_holds(config: PredictConfig, video: Path, pictures:
     with open(config.out / "predictions.csv", encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == 14 * 4
-    assert [rows[14 * i]["frame"] for i in range(4)] == ["", "0", "1", "2"]
+    firsts = [rows[14 * i] for i in range(4)]
+    assert [row["frame"] for row in firsts] == ["", "0", "1", "2"]
+    assert [row["seconds"] for row in firsts] == ["", "0.0000", "0.3000", "0.4000"]
+    assert [row["track"] for row in firsts] == ["", "0", "0", "0"]
     joints = stored(config)["images"][0]["people"][0]["joints"]
     for row, (name, joint) in zip(rows[:14], joints.items(), strict=True):
         assert row["joint"] == name and float(row["joint_x"]) == joint["x"]
@@ -254,9 +310,7 @@ def test_a_video_becomes_a_video_and_lines(config: PredictConfig, video: Path) -
     assert all(len(line["people"][0]["joints"]) == 14 for line in lines)
     (entry,) = stored(config)["videos"]
     assert entry["frames"] == 3 and entry["rate"] == pytest.approx(5.0)
-    before, after = (
-        list(VideoReader(Source("video", v))) for v in (video, config.out / video.name)
-    )
+    before, after = (list(VideoReader(v)) for v in (video, config.out / video.name))
     assert [frame.seconds for frame in after] == [frame.seconds for frame in before]
     assert len(after) == 3
     for plain, drawn in zip(before, after, strict=True):
@@ -264,6 +318,59 @@ def test_a_video_becomes_a_video_and_lines(config: PredictConfig, video: Path) -
         assert (
             np.abs(drawn.picture.astype(int) - plain.picture).mean() > 3
         )  # more than coding it again changes
+
+
+@pytest.mark.parametrize("name", ["walk.gif", "walk.webp", "walk.png", "walk.jpg"])
+def test_an_animation_is_a_video(config: PredictConfig, pictures: Path, name: str) -> None:
+    """Whatever it is called."""
+    first, *more = (Image.open(pictures / f"im000{n}.jpg").resize((80, 80)) for n in (1, 2, 3))
+    kind = "GIF" if name == "walk.jpg" else None
+    durations = [300, 100, 200]
+    path = pictures.parent / name
+    first.save(path, kind, save_all=True, append_images=more, duration=durations)
+    outcome = predict(replace(config, images=(str(path),)))
+    assert [path.name for path in outcome.written] == ["walk.mp4", "walk.jsonl", "predictions.json"]
+    lines = [json.loads(line) for line in (config.out / "walk.jsonl").read_text().splitlines()]
+    assert [line["seconds"] for line in lines] == pytest.approx([0, 0.3, 0.4])
+    assert [one.seconds for one in VideoReader(config.out / "walk.mp4")] == pytest.approx(
+        [0, 0.3, 0.4], abs=1e-4
+    )
+
+
+@pytest.mark.parametrize("smooth", [False, True])
+def test_people_of_a_video_have_tracks_and_less_jitter_if_asked(
+    config: PredictConfig, pictures: Path, smooth: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("av", reason="needs PyAV: pip install av")
+    writer = VideoWriter(pictures.parent / "still.mp4", 30.0, 80, 80)
+    for number in range(60):
+        writer.write(Frame(read_image(pictures / "im0001.jpg"), number / 30))
+    writer.close()
+    random, genuine = np.random.default_rng(0), batch.PosePredictor.predict
+    boxes = config.out.parent / "boxes.json"
+    write_json(
+        boxes, [{"file": "still.mp4", "bbox_xywh": b} for b in ([0, 0, 39, 80], [40, 0, 39, 80])]
+    )
+
+    def jittered(self: Any, located: Any) -> list[list[Person]]:
+        found = genuine(self, located)
+        assert all(len(people) == 2 for people in found)
+        for person in (person for people in found for person in people):
+            person.scores[:] = 1
+            person.joints[:] = random.normal(person.box[0], 1, person.joints.shape)
+        return found
+
+    monkeypatch.setattr(batch.PosePredictor, "predict", jittered)
+    images = (str(pictures.parent / "still.mp4"),)
+    predict(replace(config, images=images, boxes=boxes, outputs=("json",), smooth=smooth))
+    lines = [json.loads(line) for line in (config.out / "still.jsonl").read_text().splitlines()]
+    for number, start in ((0, 0), (1, 40)):
+        people = [line["people"][number] for line in lines[15:]]
+        assert {person["track"] for person in people} == {number}
+        spread = np.std([[j["x"] for j in person["joints"].values()] for person in people], axis=0)
+        middle = np.mean([[j["x"] for j in person["joints"].values()] for person in people])
+        assert abs(middle - start) < 0.2
+        assert spread.mean() < 0.6 if smooth else 0.9 < spread.mean() < 1.1
 
 
 def test_max_frames_ends_a_video(config: PredictConfig, video: Path) -> None:

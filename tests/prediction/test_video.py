@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 
 from softgate_ext.errors import InputError
-from softgate_ext.prediction.sources import Source
 from softgate_ext.prediction.video import CameraReader, Frame, VideoReader, VideoWriter
 
 av = pytest.importorskip("av", reason="needs PyAV: pip install av")
@@ -23,6 +22,7 @@ CORNERS[:20, :, 0], CORNERS[:, :20, 1] = 250, 250
 
 def encode(path: Path, times: Sequence[float], start: float = 0.0, codec: str = "mpeg4") -> Path:
     """A video of frames at these times, made without our writer."""
+    codec = {".wmv": "wmv2", ".flv": "flv"}.get(path.suffix, codec)
     with av.open(str(path), "w") as container:
         stream = container.add_stream(codec, 30)
         stream.width, stream.height, stream.pix_fmt = 80, 60, "yuv420p"
@@ -36,7 +36,7 @@ def encode(path: Path, times: Sequence[float], start: float = 0.0, codec: str = 
 
 
 def frames(path: Path) -> list[Frame]:
-    reader = VideoReader(Source("video", path))
+    reader = VideoReader(path)
     try:
         return list(reader)
     finally:
@@ -51,7 +51,9 @@ def written(path: Path, times: Sequence[float], picture: np.ndarray = CORNERS) -
     return path
 
 
-@pytest.mark.parametrize("name", ["v.mp4", "v.mkv", "v.mov", "v.m4v", "v.ts"])
+@pytest.mark.parametrize(
+    "name", ["v.mp4", "v.mkv", "v.mov", "v.m4v", "v.ts", "v.wmv", "v.3gp", "v.flv"]
+)
 @pytest.mark.parametrize("start", [0.0, 10.0])
 def test_times_are_those_of_the_container(tmp_path: Path, name: str, start: float) -> None:
     """They count from where a player starts, whatever the rate."""
@@ -66,7 +68,7 @@ def test_a_steady_rate_is_told(tmp_path: Path, rate: float) -> None:
     for seconds in times:
         writer.write(Frame(CORNERS, seconds))
     writer.close()
-    reader = VideoReader(Source("video", tmp_path / "v.mp4"))
+    reader = VideoReader(tmp_path / "v.mp4")
     assert reader.rate == pytest.approx(rate, rel=1e-3)
     assert [frame.seconds for frame in reader] == pytest.approx(times, abs=1e-4)
     reader.close()
@@ -74,7 +76,7 @@ def test_a_steady_rate_is_told(tmp_path: Path, rate: float) -> None:
 
 def test_a_stream_without_times_has_those_of_its_rate(tmp_path: Path) -> None:
     stream = encode(tmp_path / "v.h264", [n / 30 for n in range(5)], codec="libx264")
-    reader = VideoReader(Source("video", stream))
+    reader = VideoReader(stream)
     times = [frame.seconds for frame in reader]
     assert len(times) == 5
     assert times == pytest.approx([number / reader.rate for number in range(5)], abs=1e-3)
@@ -198,7 +200,7 @@ def test_a_place_that_cannot_be_written(tmp_path: Path) -> None:
 def test_without_pyav(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "av", None)
     with pytest.raises(InputError, match="video: PyAV is not installed; pip install av"):
-        VideoReader(Source("video", tmp_path / "v.mp4"))
+        VideoReader(tmp_path / "v.mp4")
 
 
 def test_a_cameras_times_are_when_it_was_read(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -223,10 +225,10 @@ def test_a_cameras_times_are_when_it_was_read(monkeypatch: pytest.MonkeyPatch) -
 
     monkeypatch.setattr(cv2, "VideoCapture", Camera)
     monkeypatch.setattr("softgate_ext.prediction.video.time.monotonic", lambda: next(clock))
-    reader = CameraReader(Source("camera", 0))
+    reader = CameraReader(0)
     seen = list(reader)
     assert reader.rate == 25.0 and [frame.seconds for frame in seen] == [0.0, 0.25, 1.0]
     assert all(np.array_equal(frame.picture, CORNERS) for frame in seen)
     monkeypatch.setattr(Camera, "left", 0)
     with pytest.raises(InputError, match="camera 0 gives no frame"):
-        list(CameraReader(Source("camera", 0)))
+        list(CameraReader(0))

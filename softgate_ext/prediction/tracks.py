@@ -1,0 +1,76 @@
+"""Who is who from one frame of a video to the next, and the same people with less jitter."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+from scipy.optimize import linear_sum_assignment
+
+from softgate_ext.prediction.one_euro import OneEuro
+from softgate_ext.prediction.person import Box, Person
+
+OVERLAP = 0.3  # of two boxes (intersection over union), from which on they are of one person
+GONE = 1.0  # seconds for which somebody may be out of sight and then still has the same track
+
+
+@dataclass(eq=False)
+class _Track:
+    number: int
+    smooth: OneEuro
+    box: Box
+    seconds: float
+
+
+class Tracks:
+    """Numbers the people of a video, frame by frame.
+
+    Args:
+        smooth: pass their joints through a One-Euro filter.
+        min_score: joints whose score is lower stay as they are, and do not move the filter.
+    """
+
+    def __init__(self, smooth: bool, min_score: float) -> None:
+        self._smooth, self._min_score = smooth, min_score
+        self._tracks: list[_Track] = []
+        self._count = 0
+
+    def follow(self, people: Sequence[Person], seconds: float) -> list[Person]:
+        """The people of the next frame, each with the number of the track.
+
+        Args:
+            people: as they were found.
+            seconds: time of the frame.
+        """
+        overlaps = _overlaps([one.box for one in people], [t.box for t in self._tracks])
+        pairs = zip(*linear_sum_assignment(overlaps, maximize=True), strict=True)
+        known = {i: self._tracks[j] for i, j in pairs if overlaps[i, j] >= OVERLAP}
+        self._tracks = [
+            track
+            for track in self._tracks
+            if track in known.values() or seconds - track.seconds <= GONE
+        ]
+        return [
+            self._next(known.get(index), person, seconds) for index, person in enumerate(people)
+        ]
+
+    def _next(self, track: _Track | None, person: Person, seconds: float) -> Person:
+        if track is None:
+            track = _Track(self._count, OneEuro(len(person.names)), person.box, seconds)
+            self._tracks.append(track)
+            self._count += 1
+        track.box, track.seconds = person.box, seconds
+        if self._smooth:
+            sure = person.scores >= self._min_score
+            joints = track.smooth(person.joints, sure, seconds, max(person.box[2:]))
+            person = replace(person, joints=joints)
+        return replace(person, track=track.number)
+
+
+def _overlaps(ours: Sequence[Box], theirs: Sequence[Box]) -> npt.NDArray[np.float64]:
+    """(N, M) area that two boxes share over the area of both, from 0 to 1."""
+    one, other = np.reshape(ours, (-1, 1, 4)), np.reshape(theirs, (1, -1, 4))
+    low = np.maximum(one[..., :2], other[..., :2])
+    high = np.minimum(one[..., :2] + one[..., 2:], other[..., :2] + other[..., 2:])
+    shared = np.maximum(high - low, 0).prod(-1)
+    return shared / (one[..., 2:].prod(-1) + other[..., 2:].prod(-1) - shared)
