@@ -1,0 +1,269 @@
+"""Which entry of a file of predictions is which person of a dataset."""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from softgate_ext.data.poseset import PoseSet
+from softgate_ext.errors import InputError
+from softgate_ext.evaluation.joint_identity import Identity, same_keys
+from softgate_ext.evaluation.joint_pictures import pictures_of, shown
+
+SPREAD = 0.05
+"""Distance, over the side of the crop, at which two joints are alike by exp(-1/2): about what COCO's
+OKS has in the mean of its joints."""
+ALIKE = 0.5
+"""Likeness from which COCO's AP begins to count a person as found."""
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+
+
+def rows_of(
+    path: Path, who: Sequence[Identity], joints: Floats, scores: Floats, people: PoseSet
+) -> tuple[Ints, tuple[str, ...]]:
+    """The row of each of the N people in the file, -1 for those whom it does not have.
+
+    By the picture, and in it by the id of the annotation (in a submission to MPII by the place in
+    `annorect`). Where several are left in a picture, by the overlap of their boxes, if each entry
+    has one; else by their joints as COCO's AP matches people. The order of the file means nothing.
+
+    Args:
+        path: The file, for messages.
+        who: What its M entries say.
+        joints: (M, J, 2) of the joints of `people`, 0-based pixels.
+        scores: (M,), which of several entries comes first.
+        people: Those who are wanted.
+
+    Returns:
+        The rows, and sentences to print.
+
+    Raises:
+        InputError: An entry does not say whose it is, contradicts itself or another, or nobody
+            was found.
+    """
+    if silent := sum(not one.known for one in who):
+        raise InputError(
+            f"predictions: {path} has {silent} entries without the picture or the id that the "
+            "others have; takes them of all, or of none"
+        )
+    who = _with_meaning(path, who, people)
+    picture, own, notes = pictures_of(path, who, people)
+    person, more = _by_annotation(path, who, picture, own, people)
+    notes += more
+    here: npt.NDArray[np.bool_] = np.isfinite(joints.sum(-1)).any(
+        1
+    )  # who has no joint is no prediction
+    rows = np.full(len(people), -1, np.int64)
+    for row in np.flatnonzero(here & (person >= 0)).tolist():
+        if rows[person[row]] >= 0:
+            raise InputError(
+                f"predictions: {path} has two entries of one person, {shown(who[row])}; takes one"
+            )
+        rows[person[row]] = row
+    # Of a submission and where ids are the dataset's, an entry of another person is nobody's.
+    loose = here & (picture >= 0) & (person == -1)
+    ways = _in_pictures(path, who, joints, scores, people, rows, loose, picture, own)
+    notes += ways
+    if (rows < 0).all():
+        raise InputError(
+            _strangers(path, [who[row] for row in np.flatnonzero(here).tolist()], people)
+        )
+    strange = here & (picture < 0) & (person < 0)
+    if strange.any():
+        first = shown(who[int(strange.argmax())])
+        notes += (
+            f"{strange.sum()} predictions are of pictures or ids that {people.name} does not have, "
+            f"such as {first}: they are not used",
+        )
+    extra = int((here & ~strange).sum() - (rows >= 0).sum())
+    if extra:
+        notes += (
+            f"{extra} predictions are of nobody who is labelled in their pictures: they are not "
+            "used",
+        )
+    if (rows < 0).any():
+        first = people.image_paths[int((rows < 0).argmax())].name
+        notes += (
+            f"{(rows < 0).sum()} of the {len(people)} people are not in the file, first in {first}: "
+            "their joints count as not found",
+        )
+    return rows, notes
+
+
+def _with_meaning(path: Path, who: Sequence[Identity], people: PoseSet) -> Sequence[Identity]:
+    """The entries with what `id` stands for, where they have nothing else: an annotation or a picture."""
+    if any(key is not None for one in who for key in (one.name, one.image_id, one.annotation_id)):
+        return who
+    pictures = [Identity(image_id=one.id) for one in who]
+    picture, own, _ = pictures_of(path, pictures, people)
+    if people.ids is None:
+        return pictures
+    ids = dict(zip(people.ids[:, 1], range(len(people)), strict=True))
+    person = np.array(same_keys([one.id for one in who], ids), np.int64)
+    votes = int((person >= 0).sum() - (picture >= 0).sum())
+    if votes == 0 and (own[person] != picture)[person >= 0].any():
+        raise InputError(
+            f"predictions: {path} has ids, which are in {people.name} of people and of pictures; "
+            "takes them as annotation_id or image_id"
+        )
+    return pictures if votes < 0 else who
+
+
+def _by_annotation(
+    path: Path, who: Sequence[Identity], picture: Ints, own: Ints, people: PoseSet
+) -> tuple[Ints, tuple[str, ...]]:
+    """The person of each entry by what it says of the person; -1 where it says nothing, -2 where
+    this is none of the dataset's."""
+    nothing = np.full(len(who), -1, np.int64)
+    if people.ids is None:
+        return _by_place(path, who, picture, own, people), ()
+    ids = dict(zip(people.ids[:, 1], range(len(people)), strict=True))
+    for field in ("annotation_id", "id"):
+        keys = [getattr(one, field) for one in who]
+        given = np.array([key is not None for key in keys])
+        found = np.array(same_keys(keys, ids), np.int64)
+        elsewhere = (found >= 0) & (picture >= 0) & (own[found] != picture)
+        if field == "id" and elsewhere.any():
+            return nothing, (
+                "id counts the entries of the file and is not used, since the dataset has it in other "
+                "pictures",
+            )
+        if elsewhere.any():
+            raise InputError(
+                f"predictions: {path} has the annotation {keys[int(elsewhere.argmax())]} in another "
+                f"picture than {people.name}; takes entries that agree with the dataset"
+            )
+        if given.any() and (field == "annotation_id" or (found >= 0).any()):
+            strange = np.array([one.name is not None or one.image_id is not None for one in who])
+            found[given & ((found < 0) | (strange & (picture < 0)))] = -2
+            return found, ()
+    return nothing, ()
+
+
+def _by_place(
+    path: Path, who: Sequence[Identity], picture: Ints, own: Ints, people: PoseSet
+) -> Ints:
+    """As `_by_annotation`, by the places of MPII's people in `annorect`."""
+    if all(one.place is None for one in who):
+        return np.full(len(who), -1, np.int64)
+    if people.persons is None:
+        raise InputError(
+            f"predictions: {path} is a submission to MPII, or of its people, who have places in "
+            f"its own file, which those of {people.name} do not have; takes it beside MPII"
+        )
+    places = zip(own.tolist(), people.persons[:, 1].tolist(), strict=True)
+    at = {place: number for number, place in enumerate(places)}
+    held = zip(picture.tolist(), (one.place for one in who), strict=True)
+    found = [-1 if place is None else at.get((image, place), -2) for image, place in held]
+    return np.array(found, np.int64)
+
+
+def _in_pictures(
+    path: Path, who: Sequence[Identity], joints: Floats, scores: Floats, people: PoseSet,
+    rows: Ints, loose: npt.NDArray[np.bool_], picture: Ints, own: Ints,
+) -> tuple[str, ...]:  # fmt: skip
+    """Gives loose entries to the people of their pictures who have none yet, in `rows`."""
+    entries: dict[int, list[int]] = {}
+    for row in np.flatnonzero(loose).tolist():
+        entries.setdefault(int(picture[row]), []).append(row)
+    wanting: dict[int, list[int]] = {}
+    for number in np.flatnonzero(rows < 0).tolist():
+        wanting.setdefault(int(own[number]), []).append(number)
+    crowded = Counter(own.tolist())
+    ways: Counter[str] = Counter()
+    for image in entries.keys() & wanting.keys():
+        # By what they hold, so that not even equal ones go by the order of the file.
+        found = sorted(entries[image], key=lambda row: np.nan_to_num(joints[row]).ravel().tolist())
+        truth = wanting[image]
+        if len(found) == crowded[image] == 1:
+            rows[truth[0]] = found[0]
+            continue
+        boxes = [who[row].box for row in found]
+        if None not in boxes:
+            ways["the overlap of their boxes"] += len(truth)
+            likeness = _overlap(np.array(boxes), people.subset(truth))
+            by_score = False  # the best pairs first
+        elif people.labelled[truth].any():
+            ways[
+                "their joints, the surest first, as COCO matches people (which can flatter: boxes or "
+                "annotation ids would tell)"
+            ] += len(truth)
+            likeness = _likeness(joints[found], people.subset(truth))
+            by_score = True
+        else:
+            raise InputError(
+                f"predictions: {path} has {len(found)} of the people in "
+                f"{people.image_paths[truth[0]].name} and the dataset {len(truth)}, which does not "
+                "tell who is who; takes boxes or annotation ids"
+            )
+        for i, j in _pairs(likeness, scores[found], by_score):
+            rows[truth[j]] = found[i]
+    return tuple(
+        f"{count} people in pictures with several were told apart by {way}"
+        for way, count in sorted(ways.items())
+    )
+
+
+def _pairs(likeness: Floats, scores: Floats, by_score: bool) -> Iterator[tuple[int, int]]:
+    """Entry and person, greedily: the most alike first; or as in COCO's AP the surest entry first,
+    which takes the person whom it is most like, and those hardly like anybody after all others."""
+    entries, people = np.nonzero(likeness > 0)
+    like = likeness[entries, people]
+    sure = scores[entries]
+    first = np.where(by_score & (like >= ALIKE), sure, -np.inf)
+    order = np.lexsort((-sure, -like, -first))
+    taken: tuple[set[int], set[int]] = set(), set()
+    for i, j in zip(entries[order].tolist(), people[order].tolist(), strict=True):
+        if i not in taken[0] and j not in taken[1]:
+            taken[0].add(i)
+            taken[1].add(j)
+            yield i, j
+
+
+def _likeness(joints: Floats, people: PoseSet) -> Floats:
+    """(M, N) from 0 to 1, OKS with one spread for all joints, over those of the N people that are
+    labelled."""
+    away = np.linalg.norm(joints[:, None] - people.joints[None], axis=-1)
+    alike = np.exp(-(np.minimum(away / (SPREAD * people.sizes[:, None]), 99.0) ** 2) / 2)
+    counted = people.labelled
+    total = np.where(counted, np.nan_to_num(alike), 0).sum(-1)
+    return np.asarray(total / np.maximum(counted.sum(-1), 1), np.float64)
+
+
+def _overlap(boxes: Floats, people: PoseSet) -> Floats:
+    """(M, N), intersection over union of boxes x, y, width, height with the people's own, or those
+    round their joints, or their crops: whichever is met best."""
+    half = people.sizes[:, None] / 2
+    crops = np.hstack([people.centers - half, people.centers + half])
+    seen = np.where(people.labelled[..., None], people.joints, np.nan)
+    low, high = np.fmin.reduce(seen, 1), np.fmax.reduce(seen, 1)
+    round_joints = np.hstack([low, high])
+    annotated = np.full_like(round_joints, np.nan) if people.boxes is None else people.boxes
+    persons = np.where(np.isfinite(annotated), annotated, round_joints)
+    corners = np.hstack([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]])
+    return np.maximum(_iou(corners, persons), _iou(corners, crops))
+
+
+def _iou(one: Floats, other: Floats) -> Floats:
+    """(M, N) of boxes x1, y1, x2, y2."""
+    low = np.maximum(one[:, None, :2], other[None, :, :2])
+    high = np.minimum(one[:, None, 2:], other[None, :, 2:])
+    shared = np.clip(high - low, 0, None).prod(-1)
+    areas = [(boxes[:, 2:] - boxes[:, :2]).prod(-1) for boxes in (one, other)]
+    return np.asarray(np.nan_to_num(shared / (areas[0][:, None] + areas[1] - shared)), np.float64)
+
+
+def _strangers(path: Path, who: Sequence[Identity], people: PoseSet) -> str:
+    takes = f"file names such as {people.image_paths[0].name}"
+    if people.ids is not None:
+        takes = f"image ids such as {people.ids[0, 0]}, or {takes}"
+    names = list(dict.fromkeys(str(shown(one)) for one in who))
+    told = f"people of {', '.join(names[:3])} and " if names else ""
+    return (
+        f"predictions: {path} has {told}nobody of {people.name}; takes people of this dataset by "
+        f"{takes}"
+    )
