@@ -101,7 +101,7 @@ def read_predictions(path: Path, people: PoseSet, origin: int | None = None) -> 
         own = np.array([[math.nan if one.score is None else one.score] for one in contents.who])
         scores = np.where(np.isfinite(own) & there.any(1, keepdims=True), own, scores)
     if told:
-        sure = scores.sum(1) / np.maximum((scores != 0).sum(1), 1)
+        sure = (scores / np.maximum((scores != 0).sum(1, keepdims=True), 1)).sum(1)
         rows, more = rows_of(path, contents.who, joints, sure, people)
         notes += more
         joints = np.where((rows >= 0)[:, None, None], joints[rows], math.nan)

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 Key = int | str
+FAR = 1e9  # pixels, beyond which nothing is a box
 
 # What tools call these; arrays of them have an s more. A box is x, y, width, height.
 FIELDS: dict[str, tuple[str, ...]] = {
@@ -173,7 +174,8 @@ def _box(value: Any) -> tuple[float, float, float, float] | None:
     if np.shape(value) != (4,):
         return None
     x, y, width, height = (float(number) for number in value)
-    return (x, y, width, height) if width > 0 and height > 0 else None
+    sound = abs(x) < FAR and abs(y) < FAR and 0 < width < FAR and 0 < height < FAR
+    return (x, y, width, height) if sound else None
 
 
 def _rows(field: str, value: Any) -> list[Any] | None:

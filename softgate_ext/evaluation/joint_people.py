@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -54,9 +55,8 @@ def rows_of(
     picture, own, notes = pictures_of(path, who, people)
     person, more = _by_annotation(path, who, picture, own, people)
     notes += more
-    here: npt.NDArray[np.bool_] = np.isfinite(joints.sum(-1)).any(
-        1
-    )  # who has no joint is no prediction
+    # Who has no joint is no prediction: a submission has entries of everybody.
+    here: npt.NDArray[np.bool_] = np.isfinite(joints.sum(-1)).any(1)
     rows = np.full(len(people), -1, np.int64)
     for row in np.flatnonzero(here & (person >= 0)).tolist():
         if rows[person[row]] >= 0:
@@ -66,39 +66,45 @@ def rows_of(
         rows[person[row]] = row
     # Of a submission and where ids are the dataset's, an entry of another person is nobody's.
     loose = here & (picture >= 0) & (person == -1)
-    ways = _in_pictures(path, who, joints, scores, people, rows, loose, picture, own)
-    notes += ways
+    notes += _in_pictures(path, who, joints, scores, people, rows, loose, picture, own)
     if (rows < 0).all():
         raise InputError(
             _strangers(path, [who[row] for row in np.flatnonzero(here).tolist()], people)
         )
-    strange = here & (picture < 0) & (person < 0)
+    return rows, (*notes, *_left_over(who, here, (picture < 0) & (person < 0), rows, people))
+
+
+def _left_over(
+    who: Sequence[Identity], here: npt.NDArray[np.bool_], unknown: npt.NDArray[np.bool_],
+    rows: Ints, people: PoseSet,
+) -> Iterator[str]:  # fmt: skip
+    """Sentences about entries that are nobody's, and people who have none."""
+    strange = here & unknown
     if strange.any():
         first = shown(who[int(strange.argmax())])
-        notes += (
+        yield (
             f"{strange.sum()} predictions are of pictures or ids that {people.name} does not have, "
-            f"such as {first}: they are not used",
+            f"such as {first}: they are not used"
         )
-    extra = int((here & ~strange).sum() - (rows >= 0).sum())
+    extra = (here & ~unknown).sum() - (rows >= 0).sum()
     if extra:
-        notes += (
+        yield (
             f"{extra} predictions are of nobody who is labelled in their pictures: they are not "
-            "used",
+            "used"
         )
-    if (rows < 0).any():
-        first = people.image_paths[int((rows < 0).argmax())].name
-        notes += (
-            f"{(rows < 0).sum()} of the {len(people)} people are not in the file, first in {first}: "
-            "their joints count as not found",
+    missing = rows < 0
+    if missing.any():
+        yield (
+            f"{missing.sum()} of the {len(people)} people are not in the file, first in "
+            f"{people.image_paths[int(missing.argmax())].name}: their joints count as not found"
         )
-    return rows, notes
 
 
 def _with_meaning(path: Path, who: Sequence[Identity], people: PoseSet) -> Sequence[Identity]:
     """The entries with what `id` stands for, where they have nothing else: an annotation or a picture."""
     if any(key is not None for one in who for key in (one.name, one.image_id, one.annotation_id)):
         return who
-    pictures = [Identity(image_id=one.id) for one in who]
+    pictures = [replace(one, image_id=one.id, id=None) for one in who]
     picture, own, _ = pictures_of(path, pictures, people)
     if people.ids is None:
         return pictures
@@ -261,7 +267,7 @@ def _strangers(path: Path, who: Sequence[Identity], people: PoseSet) -> str:
     takes = f"file names such as {people.image_paths[0].name}"
     if people.ids is not None:
         takes = f"image ids such as {people.ids[0, 0]}, or {takes}"
-    names = list(dict.fromkeys(str(shown(one)) for one in who))
+    names = list(dict.fromkeys(str(shown(one))[:60] for one in who))
     told = f"people of {', '.join(names[:3])} and " if names else ""
     return (
         f"predictions: {path} has {told}nobody of {people.name}; takes people of this dataset by "
