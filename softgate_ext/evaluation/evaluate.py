@@ -69,10 +69,7 @@ def _measured(config: EvalConfig) -> Comparison:
     if train is not None and train.labelled.any(0).all():
         scores["mean pose"] = score(constant_pose(named(train), people), measured, protocol)
     if config.save_predictions is not None:
-        images = [path.name for path in people.image_paths]
-        write_predictions(
-            config.save_predictions, found.joints, found.scores, people.skeleton, images
-        )
+        write_predictions(config.save_predictions, found.joints, found.scores, people)
     return Comparison(
         protocol,
         int(known.sum()),

@@ -29,7 +29,8 @@ class EvalConfig:
     reference: Path | None = None
     """.npz with ground truth and arrays pred_NAME; each of these is scored."""
     predictions: Path | None = None
-    """Joints to measure in place of a run's, in the order of the data: .npz, .mat, .h5, .json."""
+    """Joints to measure in place of a run's, by the pictures or ids that the file names, else in the
+    order of the data: .npz, .mat, .h5, .json."""
     origin: Literal[0, 1] | None = None
     """Coordinate of the first pixel in `predictions` (default: 1 in .mat and .h5, else 0)."""
     split: Literal["test", "train", "all"] = "test"

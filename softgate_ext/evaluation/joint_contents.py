@@ -13,6 +13,7 @@ from softgate_ext.data.matfile import structs
 from softgate_ext.data.mpii import AnnotatedPerson
 from softgate_ext.data.mpii_submission import read_submission
 from softgate_ext.errors import InputError, reason
+from softgate_ext.evaluation.joint_identity import Identity, identities_of, identity_of, words_of
 from softgate_ext.files.arrays import npz_arrays
 from softgate_ext.files.reading import read_json
 from softgate_ext.pose.skeleton import MPII
@@ -28,20 +29,14 @@ class Contents:
         arrays: By name; the joints of all people are in one of them.
         origin: Coordinate of the first pixel as the file has it; None where it does not say.
         joints: Names of the joints, in the order of the arrays; None where it does not say.
-        images: File name of each person's picture; None where it does not say.
-        places: Place of each person in `annorect` of the picture, from 0; None where the file is no
-            submission to MPII.
-        listed: Whether people of one picture are in the order of the dataset, as in a list of
-            people; `softgate predict` has them as they were found.
+        who: What it says of whom each person is; empty where it says nothing, so that order counts.
         by_person: Whether the file is a list of people rather than of arrays.
     """
 
     arrays: Mapping[str, Any]
     origin: Any = None
     joints: tuple[str, ...] | None = None
-    images: tuple[str, ...] | None = None
-    places: tuple[int, ...] | None = None
-    listed: bool = True
+    who: tuple[Identity, ...] = ()
     by_person: bool = False
 
 
@@ -56,6 +51,9 @@ def read_contents(path: Path) -> Contents:
         return _read_json(path)
     try:
         arrays = dict(_READERS[suffix](path))
+        names = arrays.pop("joint_names", None)
+        joints = None if names is None else tuple(map(str, words_of(names)))
+        who = identities_of(arrays)
     except InputError:
         raise
     except Exception as error:  # the readers raise a dozen unrelated types for damaged files
@@ -65,8 +63,7 @@ def read_contents(path: Path) -> Contents:
     pred = np.asarray(arrays.get("pred", ()))
     if len(structs(pred)):
         return _submission(read_submission(pred, path), arrays.get("origin"))
-    names = arrays.pop("joint_names", None)
-    return Contents(arrays, arrays.pop("origin", None), None if names is None else _words(names))
+    return Contents(arrays, arrays.pop("origin", None), joints, who)
 
 
 def _submission(people: Sequence[AnnotatedPerson], origin: Any) -> Contents:
@@ -75,17 +72,9 @@ def _submission(people: Sequence[AnnotatedPerson], origin: Any) -> Contents:
         {"pred": np.array(joints)},
         origin,
         MPII.joints,
-        tuple(one.image for one in people),
-        tuple(one.place[1] for one in people),
+        tuple(Identity(name=one.image, place=one.place[1]) for one in people),
         by_person=True,
     )
-
-
-def _words(names: Any) -> tuple[str, ...]:
-    """An array of texts; MATLAB has a cell around each, HDF5 has bytes."""
-    cells = [np.asarray(cell).ravel() for cell in np.asarray(names).ravel()]
-    words = [cell[0] if cell.size else "" for cell in cells]
-    return tuple(w.decode(errors="replace") if isinstance(w, bytes) else str(w) for w in words)
 
 
 def _read_mat(path: Path) -> Mapping[str, Any]:
@@ -101,7 +90,14 @@ def _read_h5(path: Path) -> Mapping[str, Any]:
     with h5py.File(path, "r") as store:
         if isinstance(store.get("pred"), h5py.Group):
             raise ValueError("pred is a struct in version 7.3, which -v7 saves readably")
-        return {k: v[()] for k, v in store.items() if isinstance(v, h5py.Dataset)}
+        arrays = {k: v[()] for k, v in store.items() if isinstance(v, h5py.Dataset)}
+        for name, value in arrays.items():
+            if (
+                h5py.check_ref_dtype(store[name].dtype) is h5py.Reference
+            ):  # cells, each with the letters of a name
+                cells = [store[cell][()].ravel().tolist() for cell in value.ravel()]
+                arrays[name] = np.array(["".join(map(chr, cell)) for cell in cells], object)
+        return arrays
 
 
 def require_h5py() -> Any:
@@ -129,31 +125,40 @@ def _read_json(path: Path) -> Contents:
     # "images" last: elsewhere these are beside the people.
     lists = ("predictions", "people", *NAMES, "images")
     try:
-        entries = list(next(holder[name] for name in lists if name in holder))
-        crowds = [_crowd(entry) for entry in entries]
-        people = [_joints_of(person) for crowd in crowds for person in crowd]
+        key = next(name for name in lists if name in holder)
+        crowds = [_crowd(entry) for entry in holder[key]]
+        people = [_joints_of(person) for _, crowd in crowds for person in crowd]
         names = _names(holder, people)
         array = np.array([_numbers(person, names) for person in people], np.float64)
+        beside = {name: value for name, value in holder.items() if name != key}
+        who = tuple(_identity(person, whole) for whole, crowd in crowds for person in crowd)
+        if not any(one.known for one in who):
+            who = identities_of(beside) or who
+        arrays = {"predictions": array, **_scores(crowds)}
     except (TypeError, ValueError, LookupError, AttributeError, OverflowError, StopIteration):
         raise InputError(
             f'predictions: {path} must hold a list of {{"joints": [[x, y], ...]}}, one a person'
         ) from None
-    files = [_file(entry) for entry, crowd in zip(entries, crowds, strict=True) for _ in crowd]
-    pictures = [_file(entry) is not None for entry in entries]
-    listed = not any(isinstance(entry, dict) and "people" in entry for entry in entries)
-    images = tuple(str(file) for file in files) if pictures and all(pictures) else None
-    return Contents({"predictions": array}, holder.get("origin"), names, images, None, listed, True)
+    return Contents(arrays, holder.get("origin"), names, who, True)
 
 
-def _crowd(entry: Any) -> list[Any]:
-    """The people of an entry, which is a person or a picture with people."""
-    return entry["people"] if isinstance(entry, dict) and "people" in entry else [entry]
+def _crowd(entry: Any) -> tuple[Any, list[Any]]:
+    """A picture and its people, or None and the one person that an entry is."""
+    if isinstance(entry, dict) and "people" in entry:
+        return entry, entry["people"]
+    return None, [entry]
 
 
-def _file(entry: Any) -> str | None:
-    """Name of the picture that an entry is about."""
-    path = entry.get("image", entry.get("file")) if isinstance(entry, dict) else None
-    return Path(path).name if isinstance(path, str) else None
+def _identity(person: Any, whole: Any) -> Identity:
+    return identity_of(person if isinstance(person, dict) else {}, whole)
+
+
+def _scores(crowds: Iterable[tuple[Any, list[Any]]]) -> dict[str, Any]:
+    """The scores of the joints, where every person has a list of them."""
+    people = [person for _, crowd in crowds for person in crowd]
+    if not all(isinstance(person, dict) and "scores" in person for person in people):
+        return {}
+    return {"scores": np.array([person["scores"] for person in people])}
 
 
 def _joints_of(person: Any) -> Any:
@@ -173,7 +178,10 @@ def _numbers(person: Any, names: Iterable[str] | None) -> list[Any]:
     """The joints of one person, all of them flat numbers or all lists of one length."""
     if isinstance(person, dict):
         by_name = (person.get(name) for name in names or ())
-        person = [None if joint is None else [joint["x"], joint["y"]] for joint in by_name]
+        person = [
+            None if joint is None else [joint["x"], joint["y"], joint.get("score")]
+            for joint in by_name
+        ]
     found = [[math.nan] if joint is None else joint for joint in person]
     width = max((len(joint) for joint in found if isinstance(joint, list)), default=0)
     if width <= 1:

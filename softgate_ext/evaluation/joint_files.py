@@ -1,15 +1,15 @@
 """Joints of other programs and of our own, in the files that people exchange them in.
 
 Arrays of (N, J, 2 or 3), a third value being a score, in any order of axes: MATLAB and Lua write
-them transposed. People and joints are those of the dataset, in its order unless the file names
-pictures (JSON: `image` of a person or a picture, `file`) or joints (`joint_names`); in the form of
-a submission to MPII (`pred`) they are those of the same picture and `annorect`. Coordinates are 1-based in .mat
-and .h5 files, as in MPII's own and the toolboxes around it, and 0-based in .npz and JSON, unless
-the file says otherwise by a number called `origin`, or the caller does.
+them transposed. Whose they are is told by the pictures and ids that the file has (`joint_identity`),
+in the form of a submission to MPII (`pred`) by the picture and the place in `annorect`; only where
+it has none, by the order of the dataset. Joints go by `joint_names`, or are those of the dataset.
+Coordinates are 1-based in .mat and .h5 files, as in MPII's own and the toolboxes around it, and
+0-based in .npz and JSON, unless the file says otherwise by a number called `origin`, or the caller
+does.
 """
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,8 @@ from softgate_ext.data.join import select_joints
 from softgate_ext.data.poseset import PoseSet
 from softgate_ext.errors import InputError
 from softgate_ext.evaluation.joint_contents import NAMES, Contents, read_contents, require_h5py
-from softgate_ext.evaluation.joint_order import rows_of
+from softgate_ext.evaluation.joint_people import rows_of
+from softgate_ext.evaluation.joint_pictures import names_within
 from softgate_ext.files.atomic import replacing, write_json
 from softgate_ext.pose.skeleton import Skeleton
 
@@ -40,7 +41,8 @@ class Found:
 
     Attributes:
         joints: (N, J, 2) float64, 0-based pixels of the source images; NaN where there is none.
-        scores: (N, J), the peak of each heatmap; of a file 1 where there is a joint, else 0.
+        scores: (N, J), the peak of each heatmap. Of a file what it has: the score of the person for
+            all their joints, or those of the joints; else 1 where there is a joint. 0 elsewhere.
         skeleton: The joints that were looked for, or that the file has by name; those of the
             dataset where it has no names.
         about: How they came about, for the JSON; of a file also the coordinate of the first pixel
@@ -60,12 +62,13 @@ def read_predictions(path: Path, people: PoseSet, origin: int | None = None) -> 
 
     Args:
         path: .mat, .h5, .npz or .json.
-        people: The N people whose joints it must hold.
+        people: The N people whose joints are looked for. Where the file says whose its joints are,
+            it may lack some, who are not found, and have others.
         origin: Coordinate of the first pixel, or None to go by the file.
 
     Raises:
-        InputError: The file cannot be read, does not hold N people with J joints, or names other
-            pictures or joints than the dataset.
+        InputError: The file cannot be read, holds other joints than J or by its order other people
+            than N, or what it says of whom they are does not fit the dataset.
     """
     suffix = _suffix(path, "predictions")
     if not path.is_file():
@@ -73,7 +76,6 @@ def read_predictions(path: Path, people: PoseSet, origin: int | None = None) -> 
             f"predictions: there is no file {path}; takes one ending in {', '.join(ORIGINS)}"
         )
     contents = read_contents(path)
-    rows = rows_of(path, contents, people)
     skeleton = people.skeleton
     if contents.joints is not None:
         skeleton = Skeleton("predictions", contents.joints, (), ())
@@ -82,59 +84,101 @@ def read_predictions(path: Path, people: PoseSet, origin: int | None = None) -> 
                 f"predictions: {path} has joints named {', '.join(skeleton.joints)}; takes those "
                 f"of the dataset, {', '.join(people.skeleton.joints)}"
             )
-    count = len(people) if contents.images is None else len(contents.images)
-    array, notes = _fitting(path, contents, count, len(skeleton))
+    told = any(one.known for one in contents.who)
+    array, notes = _fitting(
+        path, contents, len(contents.who) if told else len(people), len(skeleton)
+    )
     if origin is None:
         stored = np.asarray(ORIGINS[suffix] if contents.origin is None else contents.origin).ravel()
         if stored.size != 1 or stored[0] not in (0, 1):
             raise InputError(f"predictions: origin in {path} must be 0 or 1, got {stored.tolist()}")
         origin = int(stored[0])
-    joints = select_joints(array[rows, :, :2] - origin, skeleton, people.skeleton)
-    scores = np.where(np.isfinite(joints).all(-1), 1.0, 0.0)
+    joints = select_joints(array[..., :2] - origin, skeleton, people.skeleton)
+    scores = select_joints(_scores(array, contents), skeleton, people.skeleton)
+    there = np.asarray(np.isfinite(joints).all(-1))
+    scores = np.where(there, np.nan_to_num(scores), 0.0)
+    if len(contents.who) == len(array):
+        own = np.array([[math.nan if one.score is None else one.score] for one in contents.who])
+        scores = np.where(np.isfinite(own) & there.any(1, keepdims=True), own, scores)
+    if told:
+        sure = (scores / np.maximum((scores != 0).sum(1, keepdims=True), 1)).sum(1)
+        rows, more = rows_of(path, contents.who, joints, sure, people)
+        notes += more
+        joints = np.where((rows >= 0)[:, None, None], joints[rows], math.nan)
+        scores = np.where((rows >= 0)[:, None], scores[rows], 0.0)
     about = {"predictions": str(path), "origin": origin}
     return Found(joints, scores, skeleton, about, (f"predictions read as {origin}-based", *notes))
 
 
-def write_predictions(
-    path: Path, joints: Floats, scores: Floats, skeleton: Skeleton, images: Sequence[str]
-) -> None:
-    """Writes joints (N, J, 2), 0-based pixels, and scores (N, J), as `read_predictions` reads them.
+def _scores(array: Floats, contents: Contents) -> Floats:
+    """(M, J) of the joints as the file has them; 1 where it has none."""
+    own = np.asarray(contents.arrays.get("scores", ()))
+    if own.shape == array.shape[:2] and own.dtype.kind in "fiu":
+        return own.astype(np.float64)
+    return array[..., 2] if array.shape[2] == 3 else np.ones(array.shape[:2])
+
+
+def write_predictions(path: Path, joints: Floats, scores: Floats, people: PoseSet) -> None:
+    """Writes what was found of N people in such a way that `read_predictions` tells who is who.
+
+    Args:
+        path: .mat, .h5, .npz or .json.
+        joints: (N, J, 2), 0-based pixels.
+        scores: (N, J).
+        people: Those whose joints they are: their pictures, their crops as `box_xywh`, and the ids
+            or places that the dataset has, are written beside them.
 
     Raises:
         InputError: The suffix is none of the four, or the file cannot be written.
     """
     suffix = _suffix(path, "save_predictions")
     origin = ORIGINS[suffix]
+    names = list(people.skeleton.joints)
+    crops = np.hstack([people.centers - people.sizes[:, None] / 2, *[people.sizes[:, None]] * 2])
+    columns: dict[str, list[Any]] = {
+        "image": names_within(people.image_paths),
+        "box_xywh": crops.astype(np.float64).tolist(),
+    }
+    if people.ids is not None:
+        columns["image_id"], columns["annotation_id"] = people.ids.T.tolist()
+    elif people.persons is not None:
+        columns["place"] = people.persons[:, 1].tolist()
     if suffix == ".json":
         entries = [
             {
-                "image": name,
+                **dict(zip(columns, own, strict=True)),
                 "joints": [xy if math.isfinite(sum(xy)) else None for xy in places],
                 "scores": sure,
             }
-            for name, places, sure in zip(images, joints.tolist(), scores.tolist(), strict=True)
+            for places, sure, *own in zip(
+                joints.tolist(), scores.tolist(), *columns.values(), strict=True
+            )
         ]
-        names = list(skeleton.joints)
         write_json(path, {"origin": origin, "joint_names": names, "predictions": entries})
         return
+    words: dict[str, Any] = {
+        name: [str(word) for word in values]
+        for name, values in {"joint_names": names, **columns}.items()
+        if name != "box_xywh"
+    }
     arrays: dict[str, Any] = {
         "preds": joints + origin,
         "scores": scores,
         "origin": np.array(origin),
+        "box_xywh": np.array(columns["box_xywh"]),
     }
     with replacing(path) as temporary:
         if suffix == ".npz":
             with open(temporary, "wb") as file:
-                np.savez_compressed(file, joint_names=np.array(skeleton.joints), **arrays)
+                np.savez_compressed(file, **arrays, **words)
         elif suffix == ".mat":
-            arrays["joint_names"] = np.array(skeleton.joints, object)  # a cell array
+            cells = {name: np.array(values, object) for name, values in words.items()}
             with open(temporary, "wb") as file:
-                scipy.io.savemat(file, arrays, do_compression=True)
+                scipy.io.savemat(file, {**arrays, **cells}, do_compression=True)
         else:
             with require_h5py().File(temporary, "w") as store:
-                for name, value in arrays.items():
+                for name, value in {**arrays, **words}.items():
                     store[name] = value
-                store["joint_names"] = list(skeleton.joints)
 
 
 def _suffix(path: Path, argument: str) -> str:

@@ -18,7 +18,7 @@ from softgate_ext.errors import InputError
 from softgate_ext.evaluation.evaluate import evaluate, submit
 from softgate_ext.evaluation.evaluate_config import EvalConfig
 from softgate_ext.evaluation.joint_files import read_predictions, write_predictions
-from softgate_ext.pose.skeleton import FLIC, MPII
+from softgate_ext.pose.skeleton import MPII
 from softgate_ext.prediction.predict import predict
 from softgate_ext.prediction.predict_config import PredictConfig
 
@@ -46,7 +46,7 @@ def test_mpii(mpii: Path, tmp_path: Path) -> None:
     joints[0, 3, 0] += 1
     joints[:, MPII.index("pelvis")] += 100
     path = tmp_path / "theirs.mat"
-    write_predictions(path, joints, np.ones((2, 16)), MPII, ["x", "y"])
+    write_predictions(path, joints, np.ones((2, 16)), people)
     result = evaluate(EvalConfig(mpii, predictions=path))
     ours = result.scores["predictions"]
     assert result.protocol.metric == "PCKh@0.5" and result.people == 2
@@ -62,7 +62,7 @@ def test_flic(tmp_path: Path) -> None:
     people = read_flic(root, "test")
     joints = people.joints + np.float32(0.2 * np.hypot(20, 30) / np.sqrt(2) - 0.01)
     path = tmp_path / "theirs.npz"
-    write_predictions(path, joints.astype(np.float64), np.ones((2, 11)), FLIC, ["x", "y"])
+    write_predictions(path, joints.astype(np.float64), np.ones((2, 11)), people)
     result = evaluate(EvalConfig(root, predictions=path))
     assert (result.protocol.metric, list(result.protocol.columns)) == ("PCK@0.2", ["Elb", "Wri"])
     assert result.protocol.unit == "diagonal of the torso box"
@@ -144,7 +144,7 @@ def test_the_form_of_a_submission_is_read(mpii: Path, people: Path, tmp_path: Pa
     )
     unlabelled = read_mpii(mpii, "unlabelled")
     np.testing.assert_allclose(read_predictions(again, unlabelled).joints, joints - 1)
-    with pytest.raises(InputError, match=r"nobody for 2 of the 2 people, first in v000_0058"):
+    with pytest.raises(InputError, match=r"has people of test.jpg and nobody of mpii-test; takes"):
         evaluate(EvalConfig(None, mpii, predictions=first))
     with pytest.raises(InputError, match="is a submission to MPII, .*; takes it beside MPII"):
         evaluate(EvalConfig(None, people, predictions=first))
@@ -154,17 +154,28 @@ def test_the_form_of_a_submission_is_read(mpii: Path, people: Path, tmp_path: Pa
     assert truth.people == 2 and truth.scores["predictions"].pck.pooled == 100
 
 
-def test_several_people_found_in_a_picture_are_not_told_apart(
+def test_several_people_found_in_a_picture_go_by_their_boxes(
     run: Path, mpii: Path, tmp_path: Path
 ) -> None:
-    """Though there are as many as in the dataset: the order of a detector is its own."""
-    picture = read_mpii(mpii, "test").image_paths[0]
-    box = {"file": str(picture), "bbox_xywh": [20, 20, 50, 50]}
-    (tmp_path / "boxes.json").write_text(json.dumps([box, box]))
+    """In whatever order the boxes were asked about."""
+    people = read_mpii(mpii, "test")
+    people = replace(people, centers=np.array([[30, 40], [80, 40]], np.float32))
+    people = replace(people, sizes=np.array([40, 50], np.float32))
+    picture = people.image_paths[0]
+    boxes = [[55, 15, 50, 50], [10, 20, 40, 40]]
+    entries = [{"file": str(picture), "bbox_xywh": box} for box in boxes]
+    (tmp_path / "boxes.json").write_text(json.dumps(entries))
     words = PredictConfig(run, (str(picture),), tmp_path, boxes=tmp_path / "boxes.json")
     predict(replace(words, outputs=("json",), device="cpu"))
-    with pytest.raises(InputError, match="has 2 of the people in v000_.* and the dataset 2, which"):
-        evaluate(EvalConfig(None, mpii, predictions=tmp_path / "predictions.json"))
+    path = tmp_path / "predictions.json"
+    found = read_predictions(path, people)
+    stored = json.loads(path.read_text())["images"][0]["people"]
+    for joints, person in zip(found.joints, reversed(stored), strict=True):
+        for name, joint in person["joints"].items():
+            if name in MPII.joints:
+                assert joints[MPII.index(name)].tolist() == [joint["x"], joint["y"]]
+    assert found.notes[-1].startswith("2 people in pictures with several were told apart by the ov")
+    assert evaluate(EvalConfig(None, mpii, predictions=path)).people == 2
 
 
 def test_nobody_to_measure_is_said_before_the_network_runs(
@@ -188,7 +199,7 @@ def test_the_published_validation_people(shared_data: Path, tmp_path: Path) -> N
         pytest.skip(f"needs {root}")
     people = read_mpii(root, "test")
     path = tmp_path / "truth.npz"
-    write_predictions(path, people.joints.astype(np.float64), np.ones((16, 16)), MPII, [""] * 16)
+    write_predictions(path, people.joints.astype(np.float64), np.ones((16, 16)), people)
     result = evaluate(EvalConfig(root, predictions=path))
     assert result.protocol.metric == "PCKh@0.5" and result.people == 16
     assert result.scores["predictions"].pck.pooled == 100

@@ -27,7 +27,7 @@ def truth(people: Path) -> np.ndarray:
 
 
 def figure(people: Path, joints: np.ndarray, path: Path, labels: Sides) -> float:
-    write_predictions(path, joints, np.ones(joints.shape[:2]), LSP, [""] * len(joints))
+    write_predictions(path, joints, np.ones(joints.shape[:2]), read_lsp(people, "test"))
     result = evaluate(EvalConfig(None, people, predictions=path, labels=labels))
     return result.scores["predictions"].pck.pooled
 

@@ -1,0 +1,192 @@
+"""What a file of predictions says of whom each of its entries is."""
+
+import math
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Key = int | str
+FAR = 1e9  # pixels, beyond which nothing is a box
+
+# What tools call these; arrays of them have an s more. A box is x, y, width, height.
+FIELDS: dict[str, tuple[str, ...]] = {
+    "name": (
+        "image", "file", "file_name", "filename", "image_name", "imgname", "img_name",
+        "image_path", "img_path", "image_file",
+    ),
+    "image_id": ("image_id", "img_id"),
+    "annotation_id": ("annotation_id", "ann_id"),
+    "id": ("id",),
+    "place": ("place",),
+    "box": ("bbox", "box", "bbox_xywh", "box_xywh"),
+    "score": ("score",),
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Identity:
+    """What one entry says; None where it says nothing.
+
+    Attributes:
+        name: Name or path of the picture's file.
+        image_id: What the dataset's file calls the picture; some tools put its name here.
+        annotation_id: What the dataset's file calls the person.
+        id: Either of these three, by what else there is.
+        box: x, y, width, height of the person.
+        score: How sure the program was of the person.
+        place: Of the person in `annorect` of the picture, from 0, as MPII's people are known by.
+    """
+
+    name: str | None = None
+    image_id: Key | None = None
+    annotation_id: Key | None = None
+    id: Key | None = None
+    box: tuple[float, float, float, float] | None = None
+    score: float | None = None
+    place: int | None = None
+
+    @property
+    def known(self) -> bool:
+        """Whether it says anything of the picture or the person that the dataset has too."""
+        return any(
+            key is not None for key in (self.name, self.image_id, self.annotation_id, self.id)
+        )
+
+
+def identity_of(fields: Mapping[str, Any], whole: Mapping[str, Any] | None = None) -> Identity:
+    """What an entry says.
+
+    Args:
+        fields: Of the person, as a file names them.
+        whole: Of the picture in which the person is listed, whose `id` is the picture's.
+
+    Raises:
+        TypeError, ValueError: A field is something else.
+    """
+    found = {name: _first(fields, names) for name, names in FIELDS.items()}
+    if whole is not None:
+        for name in ("name", "image_id"):
+            found[name] = _first(whole, FIELDS[name]) if found[name] is None else found[name]
+        if found["image_id"] is None:
+            found["image_id"] = whole.get("id")
+    if found["name"] is not None and not isinstance(found["name"], str):  # a number of a picture
+        found["image_id"] = found["name"] if found["image_id"] is None else found["image_id"]
+        found["name"] = None
+    box, score = found["box"], found["score"]
+    return Identity(
+        found["name"],
+        _key(found["image_id"]),
+        _key(found["annotation_id"]),
+        _key(found["id"]),
+        None if box is None else _box(box),
+        None if score is None else float(score),
+        None if found["place"] is None else int(found["place"]),
+    )
+
+
+def identities_of(arrays: dict[str, Any]) -> tuple[Identity, ...]:
+    """What arrays with one row an entry say, which are taken out of `arrays`; empty where none does.
+
+    Pixels and scores of joints go by the same names: they stay.
+
+    Raises:
+        ValueError: An array has something else, or the arrays are not equally long.
+    """
+    columns: dict[str, list[Any]] = {}
+    for field, names in FIELDS.items():
+        for name in (spelling for each in names for spelling in (each, f"{each}s")):
+            if name in arrays and (rows := _rows(field, arrays[name])) is not None:
+                if field == "score" and any(len(c) != len(rows) for c in columns.values()):
+                    continue  # of the joints of one person
+                columns.setdefault(names[0], rows)
+                del arrays[name]
+    lengths = {len(rows) for rows in columns.values()}
+    if len(lengths) > 1:
+        told = ", ".join(f"{len(rows)} {name}" for name, rows in columns.items())
+        raise ValueError(f"it has {told}, which must be as many")
+    return tuple(
+        identity_of(dict(zip(columns, row, strict=True)))
+        for row in zip(*columns.values(), strict=True)
+    )
+
+
+def words_of(names: Any) -> list[Any]:
+    """The values of an array; MATLAB has a cell around each, HDF5 has bytes, both may be padded."""
+    cells = [np.asarray(cell).ravel() for cell in np.asarray(names).ravel()]
+    if any(cell.size > 1 for cell in cells):
+        raise ValueError("a cell has several values")
+    values = [cell.tolist()[0] if cell.size else "" for cell in cells]
+    words = [v.decode(errors="replace") if isinstance(v, bytes) else v for v in values]
+    return [word.rstrip(" \0") if isinstance(word, str) else word for word in words]
+
+
+def same_keys(held: Sequence[Key | None], wanted: Mapping[Hashable, int]) -> list[int]:
+    """What `wanted` has for each key, -1 for those it lacks.
+
+    "42" and "000042" are 42, unless the file or the dataset has two spellings of one number.
+    """
+    numbers: dict[int, set[Hashable]] = {}
+    for key in wanted:
+        numbers.setdefault(_number(key), set()).add(key)
+    spellings: dict[int, set[Hashable]] = {}
+    for key in held:
+        spellings.setdefault(_number(key), set()).add(key)
+
+    def place(key: Key | None) -> int:
+        if key is None or key in wanted:
+            return -1 if key is None else wanted[key]
+        number = _number(key)
+        meant = numbers.get(number, ())
+        if number < 0 or len(meant) != 1 or len(spellings[number]) != 1:
+            return -1
+        return wanted[next(iter(meant))]
+
+    return [place(key) for key in held]
+
+
+def _number(key: Any) -> int:
+    """The number that a key is or spells; -1 for others."""
+    if isinstance(key, str):
+        return int(key) if key.isascii() and key.isdecimal() and len(key) < 20 else -1
+    return int(key) if isinstance(key, int | np.integer) else -1
+
+
+def _first(fields: Mapping[str, Any], names: Sequence[str]) -> Any:
+    return next((fields[name] for name in names if fields.get(name) is not None), None)
+
+
+def _key(value: Any) -> Key | None:
+    """An id as Python has it: MATLAB stores whole numbers as floats."""
+    if value is None or isinstance(value, str):
+        return value
+    if isinstance(value, float) and math.isnan(value):
+        return None
+    if int(value) != value:
+        raise ValueError(f"{value} is no id")
+    return int(value)
+
+
+def _box(value: Any) -> tuple[float, float, float, float] | None:
+    """A box, or None where it is none: other programs' boxes are no reason to refuse a file."""
+    if np.shape(value) != (4,):
+        return None
+    x, y, width, height = (float(number) for number in value)
+    sound = abs(x) < FAR and abs(y) < FAR and 0 < width < FAR and 0 < height < FAR
+    return (x, y, width, height) if sound else None
+
+
+def _rows(field: str, value: Any) -> list[Any] | None:
+    """The values of an array that has one an entry; None for what is none, such as pixels."""
+    array: npt.NDArray[Any] = np.asarray(value)
+    if field == "box":
+        return array.tolist() if array.ndim == 2 and array.shape[1] == 4 else None
+    if array.ndim == 0:  # of the whole file
+        return None
+    if array.size != max(array.shape):  # joints' scores, pixels
+        if field == "score" or array.ndim > 2:
+            return None
+        raise ValueError(f"{field} has the shape {array.shape}, and takes one value an entry")
+    return words_of(array)

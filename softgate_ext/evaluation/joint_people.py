@@ -1,0 +1,221 @@
+"""Which entry of a file of predictions is which person of a dataset."""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from softgate_ext.data.poseset import PoseSet
+from softgate_ext.errors import InputError
+from softgate_ext.evaluation.joint_identity import Identity, same_keys
+from softgate_ext.evaluation.joint_likeness import likeness, overlap, pairs
+from softgate_ext.evaluation.joint_pictures import pictures_of, shown
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+
+
+def rows_of(
+    path: Path, who: Sequence[Identity], joints: Floats, scores: Floats, people: PoseSet
+) -> tuple[Ints, tuple[str, ...]]:
+    """The row of each of the N people in the file, -1 for those whom it does not have.
+
+    By the picture, and in it by the id of the annotation (in a submission to MPII by the place in
+    `annorect`). Where several are left in a picture, by the overlap of their boxes, if each entry
+    has one; else by their joints as COCO's AP matches people. The order of the file means nothing.
+
+    Args:
+        path: The file, for messages.
+        who: What its M entries say.
+        joints: (M, J, 2) of the joints of `people`, 0-based pixels.
+        scores: (M,), which of several entries comes first.
+        people: Those who are wanted.
+
+    Returns:
+        The rows, and sentences to print.
+
+    Raises:
+        InputError: An entry does not say whose it is, contradicts itself or another, or nobody
+            was found.
+    """
+    if silent := sum(not one.known for one in who):
+        raise InputError(
+            f"predictions: {path} has {silent} entries without the picture or the id that the "
+            "others have; takes them of all, or of none"
+        )
+    who = _with_meaning(path, who, people)
+    picture, own, notes = pictures_of(path, who, people)
+    person, more = _by_annotation(path, who, picture, own, people)
+    notes += more
+    # Who has no joint is no prediction: a submission has entries of everybody.
+    here: npt.NDArray[np.bool_] = np.isfinite(joints.sum(-1)).any(1)
+    rows = np.full(len(people), -1, np.int64)
+    for row in np.flatnonzero(here & (person >= 0)).tolist():
+        if rows[person[row]] >= 0:
+            raise InputError(
+                f"predictions: {path} has two entries of one person, {shown(who[row])}; takes one"
+            )
+        rows[person[row]] = row
+    # Of a submission and where ids are the dataset's, an entry of another person is nobody's.
+    loose = here & (picture >= 0) & (person == -1)
+    notes += _in_pictures(path, who, joints, scores, people, rows, loose, picture, own)
+    if (rows < 0).all():
+        raise InputError(
+            _strangers(path, [who[row] for row in np.flatnonzero(here).tolist()], people)
+        )
+    return rows, (*notes, *_left_over(who, here, (picture < 0) & (person < 0), rows, people))
+
+
+def _left_over(
+    who: Sequence[Identity], here: npt.NDArray[np.bool_], unknown: npt.NDArray[np.bool_],
+    rows: Ints, people: PoseSet,
+) -> Iterator[str]:  # fmt: skip
+    """Sentences about entries that are nobody's, and people who have none."""
+    strange = here & unknown
+    if strange.any():
+        first = shown(who[int(strange.argmax())])
+        yield (
+            f"{strange.sum()} predictions are of pictures or ids that {people.name} does not have, "
+            f"such as {first}: they are not used"
+        )
+    extra = (here & ~unknown).sum() - (rows >= 0).sum()
+    if extra:
+        yield (
+            f"{extra} predictions are of nobody who is labelled in their pictures: they are not "
+            "used"
+        )
+    missing = rows < 0
+    if missing.any():
+        yield (
+            f"{missing.sum()} of the {len(people)} people are not in the file, first in "
+            f"{people.image_paths[int(missing.argmax())].name}: their joints count as not found"
+        )
+
+
+def _with_meaning(path: Path, who: Sequence[Identity], people: PoseSet) -> Sequence[Identity]:
+    """The entries with what `id` stands for, where they have nothing else: an annotation or a picture."""
+    if any(key is not None for one in who for key in (one.name, one.image_id, one.annotation_id)):
+        return who
+    pictures = [replace(one, image_id=one.id, id=None) for one in who]
+    picture, own, _ = pictures_of(path, pictures, people)
+    if people.ids is None:
+        return pictures
+    ids = dict(zip(people.ids[:, 1], range(len(people)), strict=True))
+    person = np.array(same_keys([one.id for one in who], ids), np.int64)
+    votes = int((person >= 0).sum() - (picture >= 0).sum())
+    if votes == 0 and (own[person] != picture)[person >= 0].any():
+        raise InputError(
+            f"predictions: {path} has ids, which are in {people.name} of people and of pictures; "
+            "takes them as annotation_id or image_id"
+        )
+    return pictures if votes < 0 else who
+
+
+def _by_annotation(
+    path: Path, who: Sequence[Identity], picture: Ints, own: Ints, people: PoseSet
+) -> tuple[Ints, tuple[str, ...]]:
+    """The person of each entry by what it says of the person; -1 where it says nothing, -2 where
+    this is none of the dataset's."""
+    nothing = np.full(len(who), -1, np.int64)
+    if people.ids is None:
+        return _by_place(path, who, picture, own, people), ()
+    ids = dict(zip(people.ids[:, 1], range(len(people)), strict=True))
+    for field in ("annotation_id", "id"):
+        keys = [getattr(one, field) for one in who]
+        given = np.array([key is not None for key in keys])
+        found = np.array(same_keys(keys, ids), np.int64)
+        elsewhere = (found >= 0) & (picture >= 0) & (own[found] != picture)
+        if field == "id" and elsewhere.any():
+            return nothing, (
+                "id counts the entries of the file and is not used, since the dataset has it in other "
+                "pictures",
+            )
+        if elsewhere.any():
+            raise InputError(
+                f"predictions: {path} has the annotation {keys[int(elsewhere.argmax())]} in another "
+                f"picture than {people.name}; takes entries that agree with the dataset"
+            )
+        if given.any() and (field == "annotation_id" or (found >= 0).any()):
+            strange = np.array([one.name is not None or one.image_id is not None for one in who])
+            found[given & ((found < 0) | (strange & (picture < 0)))] = -2
+            return found, ()
+    return nothing, ()
+
+
+def _by_place(
+    path: Path, who: Sequence[Identity], picture: Ints, own: Ints, people: PoseSet
+) -> Ints:
+    """As `_by_annotation`, by the places of MPII's people in `annorect`."""
+    if all(one.place is None for one in who):
+        return np.full(len(who), -1, np.int64)
+    if people.persons is None:
+        raise InputError(
+            f"predictions: {path} is a submission to MPII, or of its people, who have places in "
+            f"its own file, which those of {people.name} do not have; takes it beside MPII"
+        )
+    places = zip(own.tolist(), people.persons[:, 1].tolist(), strict=True)
+    at = {place: number for number, place in enumerate(places)}
+    held = zip(picture.tolist(), (one.place for one in who), strict=True)
+    found = [-1 if place is None else at.get((image, place), -2) for image, place in held]
+    return np.array(found, np.int64)
+
+
+def _in_pictures(
+    path: Path, who: Sequence[Identity], joints: Floats, scores: Floats, people: PoseSet,
+    rows: Ints, loose: npt.NDArray[np.bool_], picture: Ints, own: Ints,
+) -> tuple[str, ...]:  # fmt: skip
+    """Gives loose entries to the people of their pictures who have none yet, in `rows`."""
+    entries: dict[int, list[int]] = {}
+    for row in np.flatnonzero(loose).tolist():
+        entries.setdefault(int(picture[row]), []).append(row)
+    wanting: dict[int, list[int]] = {}
+    for number in np.flatnonzero(rows < 0).tolist():
+        wanting.setdefault(int(own[number]), []).append(number)
+    crowded = Counter(own.tolist())
+    ways: Counter[str] = Counter()
+    for image in entries.keys() & wanting.keys():
+        # By what they hold, so that not even equal ones go by the order of the file.
+        found = sorted(entries[image], key=lambda row: np.nan_to_num(joints[row]).ravel().tolist())
+        truth = wanting[image]
+        if len(found) == crowded[image] == 1:
+            rows[truth[0]] = found[0]
+            continue
+        boxes = [who[row].box for row in found]
+        if None not in boxes:
+            ways["the overlap of their boxes"] += len(truth)
+            like = overlap(np.array(boxes), people.subset(truth))
+            by_score = False  # the best pairs first
+        elif people.labelled[truth].any():
+            ways[
+                "their joints, the surest first, as COCO matches people (which can flatter: boxes or "
+                "annotation ids would tell)"
+            ] += len(truth)
+            like = likeness(joints[found], people.subset(truth))
+            by_score = True
+        else:
+            raise InputError(
+                f"predictions: {path} has {len(found)} of the people in "
+                f"{people.image_paths[truth[0]].name} and the dataset {len(truth)}, which does not "
+                "tell who is who; takes boxes or annotation ids"
+            )
+        for i, j in pairs(like, scores[found], by_score):
+            rows[truth[j]] = found[i]
+    return tuple(
+        f"{count} people in pictures with several were told apart by {way}"
+        for way, count in sorted(ways.items())
+    )
+
+
+def _strangers(path: Path, who: Sequence[Identity], people: PoseSet) -> str:
+    takes = f"file names such as {people.image_paths[0].name}"
+    if people.ids is not None:
+        takes = f"image ids such as {people.ids[0, 0]}, or {takes}"
+    names = list(dict.fromkeys(str(shown(one))[:60] for one in who))
+    told = f"people of {', '.join(names[:3])} and " if names else ""
+    return (
+        f"predictions: {path} has {told}nobody of {people.name}; takes people of this dataset by "
+        f"{takes}"
+    )

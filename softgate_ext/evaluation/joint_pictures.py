@@ -1,0 +1,134 @@
+"""Which picture of a dataset an entry of a file is about."""
+
+import os
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+import numpy.typing as npt
+
+from softgate_ext.data.poseset import PoseSet
+from softgate_ext.errors import InputError
+from softgate_ext.evaluation.joint_identity import Identity, Key, same_keys
+
+
+def pictures_of(
+    path: Path, who: Sequence[Identity], people: PoseSet
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], tuple[str, ...]]:
+    """The pictures of the M entries and of the N people, numbered.
+
+    Args:
+        path: The file, for messages.
+        who: What the entries say.
+        people: Those of the dataset.
+
+    Returns:
+        (M,) with -1 for pictures that the dataset does not have, (N,), and sentences to print.
+
+    Raises:
+        InputError: An entry says two different pictures, or a name may be either of two.
+    """
+    places: dict[Path, int] = {}
+    own = np.array([places.setdefault(image, len(places)) for image in people.image_paths])
+    ids = {} if people.ids is None else dict(zip(people.ids[:, 0], own.tolist(), strict=True))
+    by_id = same_keys([one.image_id for one in who], ids)
+    # A string that is no id is a name.
+    words = [
+        one.image_id if isinstance(one.image_id, str) and number < 0 else one.name
+        for one, number in zip(who, by_id, strict=True)
+    ]
+    by_name, notes = _by_name(path, {word for word in words if word is not None}, list(places))
+    found = []
+    for one, number, word in zip(who, by_id, words, strict=True):
+        named = by_name.get(word, -1) if word is not None else -1
+        if min(number, named) >= 0 and number != named:
+            raise InputError(
+                f"predictions: {path} has an entry of {one.name} with the image id "
+                f"{one.image_id}, which {people.name} has of another picture; takes entries that "
+                "agree with the dataset, or have one of both"
+            )
+        found.append(max(number, named))
+    return np.array(found, np.int64), own, notes
+
+
+def names_within(paths: Sequence[Path]) -> list[str]:
+    """The part of each path below the folder that all of them share."""
+    shared = len(os.path.commonprefix([path.parts[:-1] for path in paths]))
+    return ["/".join(path.parts[shared:]) for path in paths]
+
+
+def _by_name(
+    path: Path, names: set[str], pictures: Sequence[Path]
+) -> tuple[dict[str, int], tuple[str, ...]]:
+    """The picture of each name that is one's, and a sentence where folders disagree.
+
+    The last part must be the same (it may lack the ending), and so must as many parts before it as
+    the name and the picture's path within the dataset have. Of several pictures, or several names
+    of one, those with the longest end in common belong together.
+    """
+    within = [name.count("/") + 1 for name in names_within(pictures)]
+    ends: defaultdict[str, list[int]] = defaultdict(list)
+    for number, picture in enumerate(pictures):
+        for end in {picture.name, picture.stem}:
+            ends[end].append(number)
+    best: dict[int, tuple[int, dict[tuple[str, ...], list[str]]]] = {}
+    for name in sorted(names):
+        parts = _parts(name)
+        common = {
+            number: length
+            for number in ends.get(parts[-1] if parts else "", ())
+            if (length := _in_common(parts, pictures[number])) >= min(len(parts), within[number])
+        }
+        longest = [number for number in common if common[number] == max(common.values())]
+        if len(longest) > 1:
+            one, other = (pictures[number] for number in longest[:2])
+            raise InputError(
+                f"predictions: {path} has a picture {name}, which may be {one} or {other}; takes "
+                "names with their folders"
+            )
+        for number in longest:
+            length, spellings = best.get(number, (0, {}))
+            if common[number] > length:
+                best[number] = length, spellings = common[number], {}
+            if common[number] == length:
+                spellings.setdefault(parts, []).append(name)
+    result, apart = {}, []
+    for number, (length, spellings) in best.items():
+        if len(spellings) > 1:
+            one_name, other_name = ("/".join(parts) for parts in list(spellings)[:2])
+            raise InputError(
+                f"predictions: {path} has pictures {one_name} and {other_name}, either of which "
+                f"may be {pictures[number]}; takes the predictions of one of them"
+            )
+        for parts, spelled in spellings.items():
+            result.update(dict.fromkeys(spelled, number))
+            if length == 1 < min(len(parts), len(pictures[number].parts)):
+                apart.append((spelled[0], pictures[number]))
+    if not apart:
+        return result, ()
+    return result, (
+        f"{len(apart)} pictures are matched by their names alone, since they lie in folders of "
+        f"other names, such as {apart[0][0]} and {apart[0][1]}",
+    )
+
+
+def _parts(name: str) -> tuple[str, ...]:
+    """The parts of a path of any system, without what leads out of where it was seen from."""
+    parts = PurePosixPath(name.replace("\\", "/")).parts
+    return tuple(part for part in parts if part not in ("/", "..", "."))
+
+
+def _in_common(parts: Sequence[str], picture: Path) -> int:
+    own = list(picture.parts)
+    if parts[-1] == picture.stem:
+        own[-1] = picture.stem
+    pairs = zip(reversed(parts), reversed(own), strict=False)
+    unlike = (number for number, (one, other) in enumerate(pairs) if one != other)
+    return next(unlike, min(len(parts), len(own)))
+
+
+def shown(one: Identity) -> Key | None:
+    """What an entry calls its picture or person, for messages."""
+    keys = (one.image_id, one.name, one.annotation_id, one.id)
+    return next((key for key in keys if key is not None), None)
