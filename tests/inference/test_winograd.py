@@ -131,6 +131,7 @@ def test_bad_input_is_one_sentence(change: dict[str, object], words: str) -> Non
         torch.ops.softgate.winograd_conv3x3(*given.values())
 
 
+@pytest.mark.slow
 @needs_kernels
 @pytest.mark.parametrize("isa", ["baseline", "avx2"])
 def test_narrower_vectors(isa: str) -> None:
@@ -148,7 +149,7 @@ def test_networks_predict_what_they_predict(name: str) -> None:
     model = build(name)
     x = input_of(model)
     folded = fold(model, conv="winograd")
-    assert any(isinstance(part, WinogradConv) for part in folded.modules()) == (name != "hourglass")
+    assert any(isinstance(part, WinogradConv) for part in folded.modules())
     wanted = results(model, x)
     assert furthest(results(folded, x), wanted) < 1e-5
     with use_backend("reference"):  # directly, norms and ReLU included
