@@ -91,6 +91,8 @@ def main(
         folded = fold(model, kind, layout == "channels_last")
         model = model.to(kind).to(memory_format=layout_format)  # type: ignore[call-overload]
         rivals: dict[str, nn.Module] = {"model": model, "folded": folded}
+        if dtype == "float32" and layout == "channels_last":
+            rivals["winograd"] = fold(model, conv="winograd")
         competitors = [Competitor(k, m, lambda _, x=x: x, grad=False) for k, m in rivals.items()]
         race = Race(competitors, "cpu", clock=time.process_time)
         race.warm_up(2)

@@ -84,4 +84,19 @@ struct Backward {
   Out dbias;    // A
 };
 
+// y = conv3x3(relu(scale * x + shift)) + bias with a border of zeros, by Winograd's F(4x4, 3x3): float32,
+// channels_last. The weights are transformed: of each group and each of the 36 points, panels of
+// kWinogradPanel results, [group][point][panel][input channel][kWinogradPanel].
+constexpr int64_t kWinogradPanel = 16;
+
+struct Winograd {
+  int64_t n, h, w, in_channels, out_channels, groups;
+  const float* x;
+  const float* weight;
+  const float* scale;  // null: x as it is, without ReLU
+  const float* shift;
+  const float* bias;  // null: none
+  float* y;
+};
+
 }  // namespace softgate

@@ -12,6 +12,7 @@ namespace softgate::cpu::avx2 {
 #include "forward.h"
 #include "sink.h"
 #include "backward.h"
+#include "winograd.h"
 #include "entry.h"
 }  // namespace softgate::cpu::avx2
 #pragma GCC pop_options

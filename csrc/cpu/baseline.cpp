@@ -9,5 +9,6 @@ namespace softgate::cpu::baseline {
 #include "forward.h"
 #include "sink.h"
 #include "backward.h"
+#include "winograd.h"
 #include "entry.h"
 }  // namespace softgate::cpu::baseline

@@ -15,6 +15,7 @@ namespace softgate::cpu {
   namespace set {                       \
   void forward(const Forward& args);    \
   void backward(const Backward& args);  \
+  void winograd(const Winograd& args);  \
   }
 SOFTGATE_DECLARE(baseline)
 #if SOFTGATE_X86
@@ -29,6 +30,7 @@ struct InstructionSet {
   const char* name;
   void (*forward)(const Forward&);
   void (*backward)(const Backward&);
+  void (*winograd)(const Winograd&);
 };
 
 // SOFTGATE_ISA=avx2 or baseline asks for narrower vectors than the processor has (for tests).
@@ -43,14 +45,14 @@ InstructionSet choose() {
   __builtin_cpu_init();
   if (limit == "avx512" && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
       __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl")) {
-    return {"avx512", &avx512::forward, &avx512::backward};
+    return {"avx512", &avx512::forward, &avx512::backward, &avx512::winograd};
   }
   if (limit != "baseline" && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
       __builtin_cpu_supports("f16c")) {
-    return {"avx2", &avx2::forward, &avx2::backward};
+    return {"avx2", &avx2::forward, &avx2::backward, &avx2::winograd};
   }
 #endif
-  return {"baseline", &baseline::forward, &baseline::backward};
+  return {"baseline", &baseline::forward, &baseline::backward, &baseline::winograd};
 }
 
 const InstructionSet& chosen() {
@@ -70,6 +72,7 @@ struct Buffer {
 
 void forward(const Forward& args) { chosen().forward(args); }
 void backward(const Backward& args) { chosen().backward(args); }
+void winograd(const Winograd& args) { chosen().winograd(args); }
 const char* instruction_set() { return chosen().name; }
 
 void* scratch(int slot, size_t bytes) {
@@ -87,16 +90,22 @@ void* scratch(int slot, size_t bytes) {
   return buffer.data;
 }
 
-// The size of one last-level cache. The kernel's own record, since sysconf may add up those of a whole
-// host where a virtual machine sees one.
-static int64_t last_level_cache() {
+// The size of one cache of a level, or `otherwise` where it cannot be read. The kernel's own record, since
+// sysconf may add up those of a whole host where a virtual machine sees one.
+static int64_t cache_size(int level, int64_t otherwise) {
   int64_t kibibytes = 0;
-  std::ifstream("/sys/devices/system/cpu/cpu0/cache/index3/size") >> kibibytes;
-  return kibibytes > 0 ? kibibytes << 10 : int64_t(32) << 20;
+  std::ifstream("/sys/devices/system/cpu/cpu0/cache/index" + std::to_string(level) + "/size") >>
+      kibibytes;
+  return kibibytes > 0 ? kibibytes << 10 : otherwise;
+}
+
+int64_t second_level_cache() {
+  static const int64_t cache = cache_size(2, int64_t(512) << 10);
+  return cache;
 }
 
 bool exceeds_caches(int64_t bytes) {
-  static const int64_t cache = last_level_cache();
+  static const int64_t cache = cache_size(3, int64_t(32) << 20);
   return bytes > cache / 2;
 }
 

@@ -1,4 +1,4 @@
-// The two entries of one instruction set. Included like vec.h.
+// The entries of one instruction set. Included like vec.h.
 
 template <class F>
 SG_INLINE void by_dtype(DType dtype, const F& f) {
@@ -17,3 +17,5 @@ void forward(const Forward& args) {
 void backward(const Backward& args) {
   by_dtype(args.dtype, [&](auto type) { BackwardPass<decltype(type)>(args).run(); });
 }
+
+void winograd(const Winograd& args) { WinogradPass(args).run(); }

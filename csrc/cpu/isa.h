@@ -35,6 +35,9 @@ void* scratch(int slot, size_t bytes);
 // Whether `bytes` of results are better written past the caches.
 bool exceeds_caches(int64_t bytes);
 
+// Bytes that a core has to itself beside the first level.
+int64_t second_level_cache();
+
 // Runs f(begin, end) over [0, count) on all cores, serially where `values` per index make too little work.
 template <class F>
 void parallel(int64_t count, int64_t values, const F& f) {

@@ -1,4 +1,4 @@
-// The CPU kernels: one entry a direction. The widest vectors of the processor are chosen at run time.
+// The CPU kernels: one entry a direction, and one of the convolution. The widest vectors of the processor are chosen at run time.
 #pragma once
 
 #include "../args.h"
@@ -7,6 +7,7 @@ namespace softgate::cpu {
 
 void forward(const Forward& args);
 void backward(const Backward& args);
+void winograd(const Winograd& args);
 
 // The instruction set in use: "avx512", "avx2" or "baseline".
 const char* instruction_set();

@@ -33,7 +33,7 @@ constexpr int64_t kLanes = sizeof(Vec<T>) / sizeof(Acc<T>);
 
 template <class V, class A>
 SG_INLINE V splat(A value) {
-  return V{} + value;
+  return value - V{};  // which is value, zeros of either sign too: nothing is left to compute
 }
 
 template <class V>

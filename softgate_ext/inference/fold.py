@@ -1,7 +1,7 @@
 """`fold`: a trained network as the network that only predicts."""
 
 import copy
-from typing import Any
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -10,8 +10,10 @@ from torch.utils._pytree import tree_map
 from softgate_ext.errors import InputError
 from softgate_ext.inference.forms import is_known, known_parts, to_inference
 from softgate_ext.inference.weights import ScaleShift
+from softgate_ext.inference.winograd import use_winograd
 from softgate_ext.models import PoseModel
 
+Conv = Literal["direct", "winograd"]
 _DTYPES = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
 
 
@@ -67,7 +69,12 @@ class Folded(nn.Module):
         )
 
 
-def fold(model: nn.Module, dtype: torch.dtype | None = None, channels_last: bool = False) -> Folded:
+def fold(
+    model: nn.Module,
+    dtype: torch.dtype | None = None,
+    channels_last: bool = False,
+    conv: Conv = "direct",
+) -> Folded:
     """The network for inference, with batch norms folded.
 
     A batch norm with running statistics becomes a scale and a shift per channel, computed once, in
@@ -84,6 +91,10 @@ def fold(model: nn.Module, dtype: torch.dtype | None = None, channels_last: bool
         dtype: of activations and convolutions, inputs included: float32, float64, float16 or
             bfloat16, with vectors per channel in float32 (float64). None leaves all dtypes.
         channels_last: whether inputs and weights are brought to that layout; False leaves them.
+        conv: "direct", PyTorch's convolutions, or "winograd", which computes the 3x3 ones of the
+            blocks and of the fusion in float32 on the CPU with a quarter of the multiplications,
+            takes their norms along, and holds five times their weights; it works in channels_last.
+            Whatever else the network is given, other dtypes and devices, is convolved directly.
 
     Returns:
         The folded network, in evaluation mode for good, without gradients; its state_dict is its
@@ -93,17 +104,21 @@ def fold(model: nn.Module, dtype: torch.dtype | None = None, channels_last: bool
         InputError: an argument of another kind, a model that is not of this package, or one that
             cannot be copied.
     """
-    _check(model, dtype, channels_last)
+    _check(model, dtype, channels_last, conv)
+    channels_last = channels_last or conv == "winograd"
     network = _copy(model)
     known = list(known_parts(network))
     for part in known:
         to_inference(part)
     if dtype is not None or channels_last:
         _convert_weights(network, {*known}, dtype, channels_last)
+    if conv == "winograd":
+        for part in known:
+            use_winograd(part)
     return Folded(network, dtype, channels_last)
 
 
-def _check(model: Any, dtype: Any, channels_last: Any) -> None:
+def _check(model: Any, dtype: Any, channels_last: Any, conv: Any) -> None:
     if not isinstance(model, nn.Module):
         raise InputError(f"model must be a torch.nn.Module, got {type(model).__name__}")
     if isinstance(model, Folded):
@@ -119,6 +134,8 @@ def _check(model: Any, dtype: Any, channels_last: Any) -> None:
         raise InputError(f"dtype must be one of {names} or None, got {dtype!r}")
     if not isinstance(channels_last, bool):
         raise InputError(f"channels_last must be True or False, got {channels_last!r}")
+    if conv not in get_args(Conv):
+        raise InputError(f"conv must be 'direct' or 'winograd', got {conv!r}")
 
 
 def _copy(model: nn.Module) -> nn.Module:

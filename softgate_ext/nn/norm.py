@@ -165,8 +165,14 @@ def with_batch_norm(
     return result
 
 
+class Deferred(nn.Identity):
+    """In the place of a norm that the next convolution computes, with the ReLU, as it loads."""
+
+
 def bn_relu(x: Tensor, norm: nn.Module, *, relu: bool = True) -> Tensor:
     """`relu(norm(x))`; one op where `norm` is a BatchNorm2d, synchronised or not."""
+    if isinstance(norm, Deferred):
+        return x
     if is_fusable(norm):
         return with_batch_norm(ops.bn_relu, x, bn=norm, relu=relu)
     if _is_plain_sync(norm):

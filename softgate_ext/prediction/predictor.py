@@ -83,10 +83,14 @@ class PosePredictor:
         self.detector = detector
         codec = HeatmapCodec(config.image_size, config.image_size // 4, config.sigma)
         network = model.to(resolve_device(device)).eval()
-        channels_last = config.training.channels_last
+        # Where the kernels of Winograd's convolution serve: float32 on the CPU.
+        winograd = folded and amp == "off" and resolve_device(device).type == "cpu"
+        channels_last = config.training.channels_last or winograd
         self._gates: dict[str, Tensor] = network.gates()  # type: ignore[operator]
         self._infer = PoseInference(
-            fold(network, channels_last=channels_last) if folded else network,
+            fold(network, None, channels_last, "winograd" if winograd else "direct")
+            if folded
+            else network,
             codec,
             self.skeleton,
             amp,

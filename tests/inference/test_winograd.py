@@ -1,0 +1,189 @@
+"""Winograd's convolution against the direct sum in float64, and networks that use it."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+from fold_networks import NETWORKS, build, furthest, images, input_of, network, results
+from torch import Tensor, nn
+from torch.nn.functional import conv2d
+
+from softgate_ext import InputError, fold, use_backend
+from softgate_ext.inference.winograd import WinogradConv, transformed
+from softgate_ext.ops.backend import unavailable
+
+needs_kernels = pytest.mark.skipif(
+    unavailable("cpu") is not None, reason=f"needs the compiled kernels: {unavailable('cpu')}"
+)
+
+# (N, I, O, H, W, groups): whole and partial tiles, vectors, panels and blocks.
+SHAPES = [
+    (1, 1, 1, 1, 1, 1),
+    (2, 3, 5, 4, 4, 1),
+    (1, 16, 16, 5, 9, 1),
+    (2, 17, 33, 7, 13, 1),
+    (1, 36, 36, 16, 16, 1),
+    (3, 24, 12, 8, 6, 4),
+    (1, 144, 72, 32, 32, 1),
+    (2, 288, 144, 8, 8, 4),
+    (1, 90, 100, 3, 70, 1),
+]
+
+
+def case(n: int, inputs: int, outputs: int, h: int, w: int, groups: int) -> dict[str, Tensor]:
+    draw = torch.Generator().manual_seed(n + inputs + outputs + h + w)
+
+    def normal(*size: int) -> Tensor:
+        return torch.randn(size, generator=draw)
+
+    return {
+        "x": normal(n, inputs, h, w).to(memory_format=torch.channels_last),
+        "weight": normal(outputs, inputs // groups, 3, 3) / (9 * inputs / groups) ** 0.5,
+        "scale": normal(inputs),
+        "shift": normal(inputs),
+        "bias": normal(outputs),
+    }
+
+
+def run(t: dict[str, Tensor], groups: int, norm: bool = True, bias: bool = True) -> Tensor:
+    scale, shift = (t["scale"], t["shift"]) if norm else (None, None)
+    points = transformed(t["weight"], groups)
+    outputs = len(t["weight"])
+    return torch.ops.softgate.winograd_conv3x3(
+        t["x"], points, scale, shift, t["bias"] if bias else None, outputs, groups
+    )
+
+
+@needs_kernels
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.parametrize("norm", [False, True])
+def test_it_is_the_convolution(shape: tuple[int, ...], norm: bool) -> None:
+    *_, groups = shape
+    t = case(*shape)
+    x = t["x"].double()
+    if norm:
+        x = torch.relu(t["scale"].view(-1, 1, 1) * x + t["shift"].view(-1, 1, 1))
+    wanted = conv2d(x, t["weight"].double(), t["bias"].double(), padding=1, groups=groups)
+    got = run(t, groups, norm)
+    assert got.is_contiguous(memory_format=torch.channels_last)
+    assert furthest([got.double()], [wanted]) < 2e-5
+    without = run(t, groups, norm, bias=False)
+    assert torch.equal(without + t["bias"].view(-1, 1, 1), got)
+
+
+@needs_kernels
+def test_its_bits_do_not_depend_on_threads_and_layout() -> None:
+    t = case(3, 72, 36, 20, 28, 1)
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(1)
+        one = run(t, 1)
+        torch.set_num_threads(4)
+        assert torch.equal(run(t, 1), one)
+    finally:
+        torch.set_num_threads(before)
+    # A block holds the tiles of one image or of several: each image is what it is alone.
+    assert torch.equal(run({**t, "x": t["x"][1:2]}, 1), one[1:2])
+    assert torch.equal(run({**t, "x": t["x"].contiguous()}, 1), one)
+
+
+@needs_kernels
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_what_is_not_finite_stays_so(value: float) -> None:
+    t = case(1, 4, 4, 12, 12, 1)
+    t["x"][0, 1, 6, 6] = value
+    t["scale"].fill_(1)
+    got = run(t, 1)
+    assert not got[0, :, 5:8, 5:8].isfinite().any()
+    assert got[0, :, :3, :3].isfinite().all()  # another tile
+
+
+@needs_kernels
+def test_opcheck() -> None:
+    t = case(2, 8, 12, 5, 6, 2)
+    for norm in ((None, None), (t["scale"], t["shift"])):
+        args = (t["x"], transformed(t["weight"], 2), *norm, t["bias"], 12, 2)
+        torch.library.opcheck(torch.ops.softgate.winograd_conv3x3.default, args)
+
+
+@needs_kernels
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"x": torch.zeros(1, 8, 4)}, "x must be 4-D"),
+        ({"x": torch.zeros(1, 8, 4, 4).double()}, "x must be float32, got float64"),
+        ({"weight": torch.zeros(2, 36, 1, 4, 8)}, "weight must be float32 of shape"),
+        ({"scale": torch.zeros(7)}, r"scale must be float32 of shape \(8,\)"),
+        ({"shift": None}, "scale must be given together with shift, got scale alone"),
+        ({"bias": torch.zeros(12).double()}, "bias must be float32 of shape"),
+        ({"groups": 3}, "groups must divide the channels of x"),
+        ({"groups": 0}, "groups must divide the channels of x"),
+        ({"channels": -2}, "groups must divide the channels of x"),
+    ],
+    ids=str,
+)
+def test_bad_input_is_one_sentence(change: dict[str, object], words: str) -> None:
+    t = case(2, 8, 12, 5, 6, 2)
+    given = {**t, "weight": transformed(t["weight"], 2), "channels": 12, "groups": 2, **change}
+    with pytest.raises(InputError, match=words):
+        torch.ops.softgate.winograd_conv3x3(*given.values())
+
+
+@pytest.mark.slow
+@needs_kernels
+@pytest.mark.parametrize("isa", ["baseline", "avx2"])
+def test_narrower_vectors(isa: str) -> None:
+    """The tests of this file that compare values, with narrower vectors than the processor has."""
+    env = {**os.environ, "SOFTGATE_ISA": isa}
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", __file__]
+    done = subprocess.run(
+        [*command, "-k", "test_it_is_the_convolution"], env=env, capture_output=True, text=True
+    )
+    assert done.returncode == 0 and " passed" in done.stdout, done.stdout
+
+
+@pytest.mark.parametrize("name", [*NETWORKS, "block", "same"])
+def test_networks_predict_what_they_predict(name: str) -> None:
+    model = build(name)
+    x = input_of(model)
+    folded = fold(model, conv="winograd")
+    assert any(isinstance(part, WinogradConv) for part in folded.modules())
+    wanted = results(model, x)
+    assert furthest(results(folded, x), wanted) < 1e-5
+    with use_backend("reference"):  # directly, norms and ReLU included
+        assert furthest(results(folded, x), wanted) < 1e-5
+
+
+def test_gradients_and_other_dtypes_are_convolved_directly() -> None:
+    model = network()
+    folded = fold(model, conv="winograd")
+    x = images(1, 3, 32, 32).requires_grad_()
+    folded(x)[-1].sum().backward()
+    wanted = images(1, 3, 32, 32).requires_grad_()
+    model(wanted)[-1].sum().backward()
+    assert x.grad is not None and wanted.grad is not None
+    assert furthest([x.grad], [wanted.grad]) < 1e-4
+    half = fold(model, torch.bfloat16, conv="winograd")
+    assert not any(isinstance(part, WinogradConv) for part in half.modules())
+    with torch.autocast("cpu", torch.bfloat16):
+        assert (
+            furthest(results(folded, images(1, 3, 32, 32)), results(model, images(1, 3, 32, 32)))
+            < 0.1
+        )
+
+
+def test_convolutions_that_others_look_at_stay() -> None:
+    model = build("same")
+    seen = []
+    model.conv2.register_forward_hook(lambda *args: seen.append(args))
+    folded = fold(model, conv="winograd").network
+    assert isinstance(folded.conv1, WinogradConv) and type(folded.conv2) is nn.Conv2d
+    assert furthest(results(folded, input_of(model)), results(model, input_of(model))) < 1e-5
+    assert len(seen) == 2
+
+
+def test_an_unknown_way_to_convolve_is_refused() -> None:
+    with pytest.raises(InputError, match="conv must be 'direct' or 'winograd', got 'fft'"):
+        fold(network(), conv="fft")  # type: ignore[arg-type]
