@@ -84,6 +84,24 @@ def refused(path: Path, people: PoseSet, words: str) -> None:
     assert "\n" not in str(caught.value)
 
 
+IDENTITIES: dict[str, dict[str, Callable[[int], Any]]] = {
+    "annotation ids": {"annotation_id": IDS.__getitem__},
+    "ids": {"id": IDS.__getitem__},
+    "ids as strings": {"image_id": lambda i: str(PICTURES[i]), "id": lambda i: str(IDS[i])},
+    "ids with zeros": {"image_id": lambda i: f"{PICTURES[i]:012d}", "bbox": BOXES.__getitem__},
+    "names as ids": {
+        "image_id": lambda i: f"{PICTURES[i] - 10:012d}.jpg",
+        "bbox": BOXES.__getitem__,
+    },
+    "boxes": {"bbox": BOXES.__getitem__},
+    "AlphaPose": {
+        "image_id": lambda i: f"{PICTURES[i] - 10:012d}.jpg",
+        "box": BOXES.__getitem__,
+        "idx": lambda i: [1.0],
+    },
+}
+
+
 def test_coco_results_go_by_their_pictures(dolls: Path, people: PoseSet, tmp_path: Path) -> None:
     """The truth itself, in every order of the file; scored as a whole."""
     exact = results(keypoints=lambda i: np.hstack([TRUTH[i], np.ones((3, 1))]).ravel().tolist())
@@ -107,8 +125,14 @@ def test_wrong_ids_of_pictures_are_refused(people: PoseSet, tmp_path: Path) -> N
         r"results.json has people of 900, 901, 902 and nobody of dolls_val-test; takes people of "
         r"this dataset by image ids such as 10, or file names such as 000000000000.jpg",
     )
-    save(path, results(image_id=lambda i: PICTURES[i] if i else 900, bbox=BOXES.__getitem__))
-    found = read_predictions(path, people)
+    save(path, results(image_id=lambda i: 900 + i, annotation_id=IDS.__getitem__))
+    refused(path, people, "has people of 900, 901, 902 and nobody of dolls_val-test")
+
+
+@pytest.mark.parametrize("way", ["boxes", "annotation ids", "ids"])
+def test_unknown_ids_of_pictures_are_counted(way: str, people: PoseSet, tmp_path: Path) -> None:
+    fields = {**IDENTITIES[way], "image_id": lambda i: PICTURES[i] if i else 900}
+    found = read_predictions(save(tmp_path / "results.json", results(**fields)), people)
     assert np.isnan(found.joints[0]).all() and (found.scores[0] == 0).all()
     np.testing.assert_array_equal(found.joints[1:], FOUND[1:])
     assert [note for note in found.notes if "not used" in note] == [
@@ -116,24 +140,6 @@ def test_wrong_ids_of_pictures_are_refused(people: PoseSet, tmp_path: Path) -> N
         "are not used"
     ]
     assert "1 of the 5 people are not in the file, first in 000000000000.jpg" in found.notes[-1]
-
-
-IDENTITIES: dict[str, dict[str, Callable[[int], Any]]] = {
-    "annotation ids": {"annotation_id": IDS.__getitem__},
-    "ids": {"id": IDS.__getitem__},
-    "ids as strings": {"image_id": lambda i: str(PICTURES[i]), "id": lambda i: str(IDS[i])},
-    "ids with zeros": {"image_id": lambda i: f"{PICTURES[i]:012d}", "bbox": BOXES.__getitem__},
-    "names as ids": {
-        "image_id": lambda i: f"{PICTURES[i] - 10:012d}.jpg",
-        "bbox": BOXES.__getitem__,
-    },
-    "boxes": {"bbox": BOXES.__getitem__},
-    "AlphaPose": {
-        "image_id": lambda i: f"{PICTURES[i] - 10:012d}.jpg",
-        "box": BOXES.__getitem__,
-        "idx": lambda i: [1.0],
-    },
-}
 
 
 @pytest.mark.parametrize("fields", IDENTITIES.values(), ids=list(IDENTITIES))
@@ -150,6 +156,16 @@ def test_people_of_one_picture_go_by_id_and_box(
         found = read_predictions(path, people)
         np.testing.assert_array_equal(found.joints, FOUND[swap])
         assert not any("their joints" in note for note in found.notes)
+
+
+def test_boxes_tell_where_crops_are_one(people: PoseSet, tmp_path: Path) -> None:
+    """Somebody upright before somebody who lies, found by a detector."""
+    boxes = np.array([[40, 0, 60, 80], [10, 30, 90, 50]], np.float32)
+    crops = {"centers": np.full((2, 2), 50, np.float32), "sizes": np.full(2, 100, np.float32)}
+    two = replace(people.subset([0, 1]), boxes=boxes, **crops)
+    seen = [[12, 29, 75, 21], [41, 2, 20, 76]]
+    path = save(tmp_path / "a.json", results(bbox=lambda i: seen[i % 2])[:2])
+    np.testing.assert_array_equal(read_predictions(path, two).joints, FOUND[[1, 0]])
 
 
 def test_the_surest_is_matched_first_as_in_coco(people: PoseSet, tmp_path: Path) -> None:
