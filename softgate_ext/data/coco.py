@@ -86,8 +86,19 @@ def read_coco(path: Path | str, split: Split = "train", check_images: bool = Tru
         areas=np.array([person["area"] for person in people], np.float32),
         ids=np.array([(person["image_id"], person["id"]) for person in people], object),
         persons=np.array(places, np.int64),
+        sigmas=_sigmas(contents["categories"], category, skeleton),
         notes=notes,
     )
+
+
+def _sigmas(categories: Any, category: Any, skeleton: Skeleton) -> dict[str, float]:
+    """The category's `sigmas`, by joint, where it has a positive number for each."""
+    values = next(one.get("sigmas") for one in categories if one["id"] == category)
+    if not isinstance(values, list) or len(values) != len(skeleton):
+        return {}
+    if not all(isinstance(value, int | float) and 0 < value < np.inf for value in values):
+        return {}
+    return dict(zip(skeleton.joints, values, strict=True))
 
 
 def _skeleton(categories: Any, path: Path) -> tuple[Any, Skeleton]:

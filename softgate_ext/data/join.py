@@ -105,5 +105,6 @@ def join(sets: Sequence[PoseSet]) -> PoseSet:
         torso_boxes=measures("torso_boxes", 4),
         boxes=measures("boxes", 4),
         areas=measures("areas"),
+        sigmas={joint: sigma for part in parts for joint, sigma in part.sigmas.items()},
         notes=tuple(f"{part.name}: {note}" for part in parts for note in part.notes),
     )

@@ -11,7 +11,7 @@ from softgate_ext.runs.options import MOST_PEOPLE, require
 _NETWORK = {
     "weights", "flip_test", "scales", "decoder", "batch_size", "workers", "device", "amp",
 }  # fmt: skip
-_FIGURES = {"split", "labels", "json", "save_predictions"}
+_FIGURES = {"split", "labels", "metric", "oks_sigmas", "json", "save_predictions"}
 
 
 def check(config: EvalConfig) -> None:

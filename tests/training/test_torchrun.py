@@ -92,7 +92,7 @@ def test_two_processes_make_the_steps_of_one(
     assert output.count("epoch   1") == 1 and "2 processes" in output
     together = read_log(tmp_path / "two" / "log.jsonl")
     for one, two in zip(alone, together, strict=True):
-        assert two["pck"] == one["pck"] and two["step"] == one["step"]
+        assert two["watched"] == one["watched"] and two["step"] == one["step"]
         assert two["loss"] == pytest.approx(one["loss"], rel=1e-4)
     weights = [load_file(tmp_path / name / "model.safetensors") for name in ("one", "two")]
     for name, tensor in weights[0].items():
