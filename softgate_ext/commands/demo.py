@@ -17,7 +17,7 @@ from softgate_ext.commands.demo_config import DemoConfig
 from softgate_ext.data.dataset import PoseDataset
 from softgate_ext.data.synthetic import draw_people
 from softgate_ext.errors import InputError
-from softgate_ext.evaluation.measure import measure, measure_mean_pose, pck_to_json
+from softgate_ext.evaluation.measure import figures_to_json, score
 from softgate_ext.figures.curves import learning_curve
 from softgate_ext.figures.gate_histograms import gate_histograms
 from softgate_ext.figures.sheet import draw_person
@@ -149,13 +149,12 @@ def _run(config: DemoConfig, training: TrainConfig, console: Console) -> dict[st
     before = read_json(before_path)
     history = trainer.train()
 
-    people, skeleton = trainer.watched, trainer.skeleton
+    people, baseline = trainer.watched, trainer.baseline
     joints, scores = predict_people(trainer.inference, PoseDataset(people, training.image_size))
-    baseline = measure_mean_pose(trainer.train_set, people)
     chosen = np.linspace(0, len(people) - 1, min(SHOWN, len(people))).astype(int)
     drawn = [draw_person(people, i, joints[i], scores[i]) for i in chosen]
     write_png(config.out / "people.png", contact_sheet(drawn, 6))
-    learning_curve(history, config.out / "learning_curve.png", baseline.pooled)
+    learning_curve(history, config.out / "learning_curve.png", baseline.main)
     gate_histograms(trainer.learner.evaluated.gates(), config.out / "gates.png")
     say(console, "timing training steps, fused and unfused in turn")
     training.resume = False
@@ -163,10 +162,10 @@ def _run(config: DemoConfig, training: TrainConfig, console: Console) -> dict[st
         "training": to_json(training),
         "people": len(people),
         "epochs": history[-1]["epoch"],
-        "mean_pose": pck_to_json(baseline, skeleton),
+        "mean_pose": figures_to_json(baseline),
         "before": before,
-        "after": pck_to_json(measure(joints, people), skeleton),
-        "step_seconds": time_steps(training, len(skeleton)),
+        "after": figures_to_json(score(joints, people, baseline.protocol, scores)),
+        "step_seconds": time_steps(training, len(people.skeleton)),
     }
 
 

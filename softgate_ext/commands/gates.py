@@ -226,10 +226,10 @@ def _prune_run(
 
 
 def _accuracy(config: GatesConfig, run: Any, weights: Any) -> float:
-    """Weighted mean of the dataset's own metric on its test part, percent."""
+    """Main figure of the dataset's own metric on its test part, percent."""
     assert config.data is not None
     asked = EvalConfig(run, config.data, weights=weights, device=config.device, workers=0)
-    return evaluate(asked).scores["network"].pck.pooled
+    return evaluate(asked).scores["network"].main
 
 
 def _sides(model: nn.Module, names: Iterable[str], image_size: int) -> dict[str, int]:

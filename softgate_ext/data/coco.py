@@ -88,6 +88,7 @@ def read_coco(path: Path | str, split: Split = "train", check_images: bool = Tru
         ids=np.array([(person.image.id, person.id) for person in people], object),
         stated_sizes=np.array([person.image.size for person in people], np.float32),
         persons=np.array(places, np.int64),
+        sigmas=categories.sigmas,
         notes=(*notes.lines(), *absent),
     )
     return without_contradicted(found) if check_images else found

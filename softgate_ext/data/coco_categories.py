@@ -19,11 +19,13 @@ class PoseCategories:
         listed: Ids of all of them, as text.
         read: Ids of those whose annotations are read.
         skeleton: What these name.
+        sigmas: Spread of the annotators by joint, for OKS, where the category has one for each.
     """
 
     listed: frozenset[str]
     read: frozenset[str]
     skeleton: Skeleton
+    sigmas: dict[str, float]
 
 
 def choose_categories(
@@ -82,7 +84,10 @@ def choose_categories(
     if joints != COCO.joints:
         given = next((limbs for one in members if (limbs := one.get("skeleton"))), None)
         skeleton = name_skeleton(_name(members), joints, read_limbs(given, len(joints), notes))
-    return PoseCategories(frozenset(listed), frozenset(chosen), skeleton)
+    values = next((numbers(one.get("sigmas"), len(joints)) for one in members), None)
+    known = [] if values is None or values.min() <= 0 else values.tolist()
+    sigmas = dict(zip(skeleton.joints, known, strict=bool(known)))
+    return PoseCategories(frozenset(listed), frozenset(chosen), skeleton, sigmas)
 
 
 def read_limbs(given: Any, joints: int, notes: ReadingNotes) -> list[tuple[int, int]]:

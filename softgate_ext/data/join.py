@@ -106,5 +106,6 @@ def join(sets: Sequence[PoseSet]) -> PoseSet:
         boxes=measures("boxes", 4),
         areas=measures("areas"),
         stated_sizes=measures("stated_sizes", 2),
+        sigmas={joint: sigma for part in parts for joint, sigma in part.sigmas.items()},
         notes=tuple(f"{part.name}: {note}" for part in parts for note in part.notes),
     )

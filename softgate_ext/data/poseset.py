@@ -2,7 +2,7 @@
 
 import dataclasses
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -70,6 +70,7 @@ class PoseSet:
             them, which may not be those of the picture; NaN and None as for `boxes`.
         persons: (N, 2) int64, place of the image and of the person in it, 0-based, in the
             dataset's own file. None where there is one person an image, in file order.
+        sigmas: Spread of the annotators by joint, for OKS, where the dataset has its own.
         notes: What was left out or mended in reading, one sentence each.
     """
 
@@ -88,6 +89,7 @@ class PoseSet:
     ids: npt.NDArray[np.object_] | None = None
     stated_sizes: npt.NDArray[np.float32] | None = None
     persons: npt.NDArray[np.int64] | None = None
+    sigmas: Mapping[str, float] = dataclasses.field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:

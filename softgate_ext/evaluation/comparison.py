@@ -48,15 +48,14 @@ class Comparison:
     def table(self) -> Table:
         """A row for each predictor, a column for each of the published tables."""
         titles = list(self.protocol.columns)
-        parts = self._parts()
         table = Table(title=self._title(), box=box.SIMPLE, padding=(0, 1, 0, 0))
         table.add_column("predictions", no_wrap=True)
-        for title in (*titles, "mean", "weighted mean", *parts):
+        for title in (*titles, "mean", "weighted mean", *self._totals()):
             table.add_column(title, justify="right", no_wrap=True)
         for name, score in self.scores.items():
             columns = score.pck.grouped(self.protocol.columns)
             values = [*columns.values(), score.pck.mean, score.pck.pooled]
-            values += [part.pooled for part in score.parts().values()]
+            values += score.totals().values()
             table.add_row(name, *map(self._print, values))
         table.caption = self._caption()
         return table
@@ -81,8 +80,8 @@ class Comparison:
         table.add_section()
         row("mean", lambda s: s.pck.mean, "bold")
         row("weighted mean", lambda s: s.pck.pooled, "bold")
-        for part in self._parts():
-            row(part, lambda s, p=part: s.parts()[p].pooled)  # type: ignore[misc]
+        for name in self._totals():
+            row(name, lambda s, n=name: s.totals()[n])  # type: ignore[misc]
         table.caption = self._caption()
         return table
 
@@ -90,15 +89,19 @@ class Comparison:
         sides = f" {self.sides}," if self.sides else ""
         return f"{self.protocol.metric} of {self.people} people,{sides} in percent"
 
-    def _parts(self) -> list[str]:
-        return [*next(iter(self.scores.values())).parts()]
+    def _totals(self) -> list[str]:
+        return [*next(iter(self.scores.values())).totals()]
 
     def _print(self, value: float) -> str:
         return half_up(value, self.protocol.digits)
 
     def _caption(self) -> str:
-        parts = ", ".join(self._parts())
-        sentences = [f"unit: {self.protocol.unit}", f"{parts}: weighted means"]
+        first = next(iter(self.scores.values()))
+        sentences = [f"unit: {self.protocol.unit}"]
+        if first.precision:
+            sentences.append("joints and means: similarity; AP and AR: COCO's evaluation")
+        if first.parts:
+            sentences.append(f"{', '.join(first.parts)}: weighted means")
         if self.left_out:
             sentences.append(left_out_words(self.left_out))
         return "\n".join([*sentences, *self.notes])

@@ -1,4 +1,4 @@
-"""The figures of a run, or of predictions in a file, by the metric that belongs to the data."""
+"""The figures of a run, or of predictions in a file, by a metric."""
 
 from dataclasses import replace
 
@@ -56,18 +56,20 @@ def _measured(config: EvalConfig) -> Comparison:
     sides: Sides = config.labels or "pc"
     named = observer_centric if sides == "oc" else _as_it_is
     truth = named(people)
-    protocol = protocol_for(truth)
+    protocol = protocol_for(truth, config.metric, config.oks_sigmas)
     score(truth.joints, truth, protocol)  # raises before the network runs for nothing
-    known = np.isfinite(reference_lengths(truth, protocol))
+    lengths = reference_lengths(truth, protocol)
+    known = np.isfinite(lengths)
     found = find_joints(config, people)
     joints = found.joints
     if sides == "oc":  # a network that tells the person's own sides, and a file with either kind
         joints = take_joints(joints, observer_order(joints, people.skeleton))
     measured = named(with_joints_of(people, found.skeleton))
     name = "network" if config.predictions is None else "predictions"
-    scores = {name: score(joints, measured, protocol)}
-    if train is not None and train.labelled.any(0).all():
-        scores["mean pose"] = score(constant_pose(named(train), people), measured, protocol)
+    scores = {name: score(joints, measured, protocol, found.scores, lengths)}
+    if train is not None:
+        constant = constant_pose(named(train), people)
+        scores["mean pose"] = score(constant, measured, protocol, lengths=lengths)
     if config.save_predictions is not None:
         write_predictions(config.save_predictions, found.joints, found.scores, people)
     return Comparison(
@@ -154,7 +156,7 @@ def find_joints(config: EvalConfig, people: PoseSet) -> Found:
     }
     notes = []
     if selected_here:
-        notes.append("these weights were selected by their PCK on people measured here")
+        notes.append("these weights were selected by their figures on people measured here")
     notes += _not_looked_for(people, skeleton, "this run")
     return Found(
         select_joints(joints, skeleton, people.skeleton),

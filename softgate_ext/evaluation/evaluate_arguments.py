@@ -11,7 +11,10 @@ from softgate_ext.runs.options import MOST_PEOPLE, require
 _NETWORK = {
     "weights", "flip_test", "scales", "decoder", "batch_size", "workers", "device", "amp",
 }  # fmt: skip
-_FIGURES = {"split", "train_folder", "test_folder", "labels", "json", "save_predictions"}
+_FIGURES = {
+    "split", "train_folder", "test_folder", "labels", "metric", "oks_sigmas", "json",
+    "save_predictions",
+}  # fmt: skip
 
 
 def check(config: EvalConfig) -> None:

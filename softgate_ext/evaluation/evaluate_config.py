@@ -16,7 +16,7 @@ JsonTarget = Annotated[
 
 @dataclass
 class EvalConfig:
-    """Measure a run, or joints that others predicted, by the metric that belongs to the data.
+    """Measure a run, or joints that others predicted, by the data's own metric or another.
 
     `evaluate RUN DATA` measures a run, `evaluate DATA --predictions FILE` joints in a file,
     `evaluate --reference FILE` published predictions that lie beside their ground truth.
@@ -43,6 +43,13 @@ class EvalConfig:
     """Left and right of the person (`pc`, the default) or of the picture (`oc`): everybody is then
     named as if they faced the camera, the truth and what is measured alike. Of a reference with
     both kinds, the one to take."""
+    metric: str = "auto"
+    """`auto` (the benchmark's own; torso, or box where there is none), `torso` or `box` (PCK@0.2 by
+    the torso's diagonal or the longer side of the person's box), `oks` (COCO's AP), or two joints
+    with a comma between, by whose distance PCK@0.2 then goes."""
+    oks_sigmas: tuple[float, ...] = ()
+    """For `oks`: one number for each joint, in the data's order (default: COCO's, by the joints'
+    names)."""
     weights: Literal["last", "best"] = "last"
     """`last` weights of the run, or those that were `best` on the people it watched: without
     `--holdout` the test half itself, so that its figures then flatter the network."""

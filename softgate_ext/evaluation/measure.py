@@ -1,6 +1,7 @@
-"""Figures of joints on a pose set, by the metric that belongs to it."""
+"""Figures of joints on a pose set, by the metric that belongs to it or that a user names."""
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -8,44 +9,93 @@ import numpy as np
 from softgate_ext.data.poseset import PoseSet
 from softgate_ext.errors import InputError
 from softgate_ext.pose.metrics import (
-    PCK,
     Floats,
     box_diagonal,
-    lsp_torso_length,
+    box_sides,
+    boxes_around,
+    joint_distance,
     mean_pose,
     mpii_head_size,
     normalized_distances,
     place_pose,
 )
-from softgate_ext.pose.protocol import FLIC_PCK, PCKH, Protocol, Score, torso_pck
+from softgate_ext.pose.oks import average_precision
+from softgate_ext.pose.protocol import (
+    FLIC_PCK,
+    PCKH,
+    Protocol,
+    Score,
+    box_pck,
+    named_protocol,
+    torso_of,
+    torso_pck,
+)
 from softgate_ext.pose.sides import observer_order, take_joints
-from softgate_ext.pose.skeleton import Skeleton
+
+BODY = 0.53
+"""Area of a person over that of the box, where no area is annotated: CrowdPose's rule, which
+xtcocotools and mmpose have."""
 
 
-def protocol_for(people: PoseSet) -> Protocol:
-    """The rules of the benchmark that `people` belong to.
+def protocol_for(people: PoseSet, metric: str = "auto", sigmas: Sequence[float] = ()) -> Protocol:
+    """The rules by which `people` are measured.
 
-    MPII without head boxes, FLIC without torso boxes, and joints of no benchmark are measured as
-    LSP is.
+    Args:
+        people: Whom to measure.
+        metric: As in `named_protocol`; or `auto`, the rules of the benchmark that they belong to.
+            MPII without head boxes, FLIC without torso boxes, and joints of no benchmark are
+            measured as LSP is, and where nobody's torso is labelled by the box.
+        sigmas: As in `named_protocol`.
 
     Raises:
-        InputError: The joints allow neither.
+        InputError: The joints do not allow it.
     """
-    for protocol, boxes in ((PCKH, people.head_boxes), (FLIC_PCK, people.torso_boxes)):
-        if people.skeleton == protocol.skeleton and boxes is not None and np.isfinite(boxes).any():
+    if metric != "auto" or sigmas:
+        return named_protocol(metric, people.skeleton, sigmas, people.sigmas)
+    for protocol in (PCKH, FLIC_PCK):
+        ours = people.skeleton == protocol.skeleton
+        if ours and np.isfinite(reference_lengths(people, protocol)).any():
             return protocol
-    return torso_pck(people.skeleton)
+    ends = torso_of(people.skeleton)
+    if ends is not None and people.labelled[:, ends].all(1).any():
+        return torso_pck(people.skeleton)
+    return box_pck(people.skeleton)
 
 
-def reference_lengths(people: PoseSet, protocol: Protocol | None = None) -> Floats:
-    """(N,) pixels, the unit of `protocol`, by default the torso's diagonal; NaN where unknown."""
-    if protocol is PCKH and people.head_boxes is not None:
-        return mpii_head_size(people.head_boxes)
-    if protocol is FLIC_PCK and people.torso_boxes is not None:
-        return box_diagonal(people.torso_boxes)
-    ends = [people.skeleton.index(name) for name in ("left_shoulder", "right_hip")]
-    known = people.labelled[:, ends].all(1)
-    return np.where(known, lsp_torso_length(people.joints, people.skeleton), np.nan)
+def reference_lengths(people: PoseSet, protocol: Protocol) -> Floats:
+    """(N,) pixels, the unit of `protocol`; NaN where unknown."""
+    reference = protocol.reference
+    if isinstance(reference, tuple):
+        known = people.labelled[:, reference].all(1)
+        return np.where(known, joint_distance(people.joints, reference), np.nan)
+    if reference == "boxes":
+        return _above_zero(box_sides(_boxes(people)).max(1))
+    if reference == "areas":
+        return np.sqrt(_areas(people))
+    boxes = getattr(people, reference)
+    if boxes is None:
+        return np.full(len(people), np.nan)
+    return mpii_head_size(boxes) if reference == "head_boxes" else box_diagonal(boxes)
+
+
+def _boxes(people: PoseSet) -> Floats:
+    """(N, 4) as annotated, else around the labelled joints."""
+    around = boxes_around(people.joints, people.labelled)
+    return (
+        around if people.boxes is None else np.where(np.isnan(people.boxes), around, people.boxes)
+    )
+
+
+def _areas(people: PoseSet) -> Floats:
+    """(N,) as annotated, else `BODY` of the box."""
+    of_box = _above_zero(BODY * box_sides(_boxes(people)).prod(1))
+    if people.areas is None:
+        return of_box
+    return np.where(people.areas > 0, people.areas.astype(np.float64), of_box)
+
+
+def _above_zero(values: Floats) -> Floats:
+    return np.where(values > 0, values, np.nan)
 
 
 def observer_centric(people: PoseSet) -> PoseSet:
@@ -60,68 +110,78 @@ def observer_centric(people: PoseSet) -> PoseSet:
     return dataclasses.replace(people, **moved)  # type: ignore[arg-type]
 
 
-def score(joints: np.ndarray, people: PoseSet, protocol: Protocol) -> Score:
+def score(
+    joints: np.ndarray,
+    people: PoseSet,
+    protocol: Protocol,
+    scores: np.ndarray | None = None,
+    lengths: np.ndarray | None = None,
+) -> Score:
     """All figures of joints (N, J, 2) in source pixels; NaN is a joint that was not found.
 
+    Args:
+        joints: The joints.
+        people: The truth.
+        protocol: The rules.
+        scores: (N, J), how sure the joints are; for OKS a person's is their mean, which top-down
+            methods multiply by that of the person's box, here 1. None for all alike.
+        lengths: (N,), the `reference_lengths`, where they follow from more than the labels here.
+
     Raises:
-        InputError: Nobody's reference length is known.
+        InputError: Nobody's reference length is known, or none of their joints.
     """
-    length = reference_lengths(people, protocol)
-    known = np.isfinite(length)
-    if not known.any():
-        raise InputError(
-            f"data: nobody of {people.name} has the {protocol.unit}, the unit, labelled; takes "
-            "people who have"
-        )
+    if lengths is None:
+        lengths = reference_lengths(people, protocol)
+    known = np.isfinite(lengths)
     labelled = people.labelled & known[:, None]
-    distances = normalized_distances(joints, people.joints, labelled, length)
+    if not labelled.any():
+        names = [people.skeleton.joints[j] for j in np.flatnonzero(people.labelled.any(0))]
+        raise InputError(
+            f"data: nobody of {people.name} has the {protocol.unit}, the unit, labelled, or no "
+            f"joint beside; takes people who have, or another metric (labelled are "
+            f"{', '.join(names) or 'no joints'})"
+        )
+    distances = normalized_distances(joints, people.joints, labelled, lengths)
     # A dataset without a word on occlusion calls every joint visible.
     told = (labelled & ~people.visible).any()
-    return protocol.score(distances, people.visible if told else None)
-
-
-def measurable(people: PoseSet) -> np.ndarray:
-    """(N,) bool: whom `measure` measures."""
-    return np.isfinite(reference_lengths(people))
-
-
-def measure(joints: np.ndarray, people: PoseSet) -> PCK:
-    """PCK@0.2 by the torso's diagonal, by which a training watches people of any dataset.
-
-    Raises:
-        InputError: As `score`.
-    """
-    return score(joints, people, torso_pck(people.skeleton)).pck
-
-
-def measure_mean_pose(train: PoseSet, people: PoseSet) -> PCK:
-    """`measure` of a predictor that ignores the image."""
-    return measure(constant_pose(train, people), people)
+    result = protocol.score(distances, people.visible if told else None)
+    if protocol.sigmas is None:
+        return result
+    sure = np.ones(len(people)) if scores is None else scores.mean(1)
+    precision = average_precision(
+        joints[known],
+        sure[known],
+        people.joints[known],
+        labelled[known],
+        _boxes(people)[known],
+        lengths[known] ** 2,
+        [str(people.image_paths[i]) for i in np.flatnonzero(known)],
+        protocol.sigmas,
+    )
+    return dataclasses.replace(result, precision=precision)
 
 
 def constant_pose(train: PoseSet, people: PoseSet) -> Floats:
-    """(N, J, 2), the mean pose of `train`, put into the crops of `people`.
-
-    Raises:
-        InputError: Nobody of `train` has some joint labelled.
+    """(N, J, 2), the mean pose of `train`, put into the crops of `people`; NaN for joints that
+    nobody of `train` has labelled.
     """
-    absent = [
-        joint for j, joint in enumerate(train.skeleton.joints) if not train.labelled[:, j].any()
-    ]
-    if absent:
-        raise InputError(
-            f"data: nobody of {train.name} has {', '.join(absent)} labelled; takes people of whom "
-            "each joint is labelled at least once"
-        )
     pose = mean_pose(train.joints, train.labelled, train.centers, train.sizes)
     return place_pose(pose, people.centers, people.sizes)
 
 
-def pck_to_json(result: PCK, skeleton: Skeleton) -> dict[str, Any]:
-    """Percentages: both means, and each joint's (None where nobody has it labelled)."""
-    values = (None if np.isnan(value) else round(float(value), 4) for value in result.per_joint)
+def figures_to_json(result: Score) -> dict[str, Any]:
+    """Percentages: the main one, both means, each joint's (None where nobody has it labelled), and
+    what else the metric gives."""
+
+    def short(value: float) -> float | None:
+        return None if np.isnan(value) else round(float(value), 4)
+
+    joints = zip(result.protocol.skeleton.joints, map(short, result.pck.per_joint), strict=True)
     return {
-        "mean": round(result.mean, 4),
-        "pooled": round(result.pooled, 4),
-        "per_joint": dict(zip(skeleton.joints, values, strict=True)),
+        "metric": result.protocol.metric,
+        "main": short(result.main),
+        "mean": short(result.pck.mean),
+        "pooled": short(result.pck.pooled),
+        **{name: short(value) for name, value in result.precision.items()},
+        "per_joint": dict(joints),
     }

@@ -22,7 +22,7 @@ from softgate_ext.evaluation.comparison import Comparison
 from softgate_ext.files.arrays import npz_arrays
 from softgate_ext.pose.metrics import (
     box_diagonal,
-    lsp_torso_length,
+    joint_distance,
     mpii_head_size,
     normalized_distances,
 )
@@ -145,7 +145,8 @@ def _length(
     if protocol is FLIC_PCK:
         extent = _numbers(path, arrays, "torso_wh", (people, 2))
         return box_diagonal(np.hstack([np.zeros_like(extent), extent]))
-    return lsp_torso_length(joints)
+    assert isinstance(protocol.reference, tuple)
+    return joint_distance(joints, protocol.reference)
 
 
 def _numbers(

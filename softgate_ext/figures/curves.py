@@ -14,12 +14,12 @@ from softgate_ext.runs.log import Entry
 
 
 def learning_curve(entries: Sequence[Entry], path: Path, baseline: float | None = None) -> None:
-    """Loss and PCK@0.2 by epoch, as PNG.
+    """Loss and what is watched by epoch, as PNG.
 
     Args:
         entries: the log of a run.
         path: the picture.
-        baseline: PCK@0.2 (pooled, percent) of the constant mean pose, drawn as a line.
+        baseline: the main figure (percent) of the constant mean pose, drawn as a line.
     """
     figure = Figure(figsize=(9, 3.6), layout="constrained")
     draw_learning_curve(figure, entries, baseline)
@@ -35,18 +35,20 @@ def draw_learning_curve(
     loss, accuracy = figure.subplots(1, 2)
     _curve(loss, [(e["epoch"], e["loss"]) for e in entries], color=BLUE)
     loss.set(xlabel="epoch", ylabel="training loss")
-    seen = [e for e in entries if e.get("pck")]
+    seen = [e for e in entries if e.get("watched")]
+    metric = seen[-1]["watched"]["metric"] if seen else "measured"
+    main = "AP" if seen and "AP" in seen[-1]["watched"] else "all joints pooled"
     # Dashes in it, and a dot within a dot: the two means are one where every joint is labelled
     # equally often.
     for key, colour, dashes, size, name in (
-        ("pooled", BLUE, "-", 9, "all joints pooled"),
+        ("main", BLUE, "-", 9, main),
         ("mean", ORANGE, "--", 5, "plain mean of joints"),
     ):
-        points = [(e["epoch"], e["pck"][key]) for e in seen]
+        points = [(e["epoch"], e["watched"][key]) for e in seen]
         _curve(accuracy, points, linestyle=dashes, markersize=size, color=colour, label=name)
     if baseline is not None:
         accuracy.axhline(baseline, color=GREY, linestyle=":", label="constant mean pose")
-    accuracy.set(xlabel="epoch", ylabel="PCK@0.2, watched people (%)", ylim=(0, 100))
+    accuracy.set(xlabel="epoch", ylabel=f"{metric}, watched people (%)", ylim=(0, 100))
     accuracy.legend(frameon=False, loc="upper left")
     for axes in (loss, accuracy):
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))

@@ -19,6 +19,7 @@ from softgate_ext.inference.pose_inference import PoseInference
 from softgate_ext.pose.draw import contact_sheet, draw_pose
 from softgate_ext.pose.geometry import apply_affine, crop_affine, warp
 from softgate_ext.pose.metrics import normalized_distances
+from softgate_ext.pose.protocol import Score
 from softgate_ext.pose.skeleton import Skeleton
 from softgate_ext.runs.log import Entry
 
@@ -30,7 +31,7 @@ FARTHEST = 0.5  # end of the PCK curve, reference lengths
 def plot_sheet(
     path: Path,
     entries: Sequence[Entry],
-    baseline: float,
+    baseline: Score,
     people: PoseSet,
     joints: np.ndarray,
     inference: PoseInference,
@@ -41,13 +42,13 @@ def plot_sheet(
     Args:
         path: the picture.
         entries: the log of the run.
-        baseline: PCK@0.2 (pooled, percent) of the constant mean pose.
+        baseline: figures of the constant mean pose, by the metric that was watched.
         people: those who were watched.
         joints: (N, J, 2), what was predicted of them, pixels of their images.
         inference: the network, for heatmaps.
         gates: block name -> gates, from the image to the heatmaps; may be empty.
     """
-    lengths = reference_lengths(people)
+    lengths = reference_lengths(people, baseline.protocol)
     labelled = people.labelled & np.isfinite(lengths)[:, None]
     distances = normalized_distances(joints, people.joints, labelled, np.nan_to_num(lengths))
     ranked = _from_best_to_worst(distances)
@@ -65,7 +66,7 @@ def plot_sheet(
     figure = Figure(figsize=(13, sum(heights)), layout="constrained")
     grid = figure.add_gridspec(len(heights), 1, height_ratios=heights)
     parts = (figure.add_subfigure(grid[row]) for row in range(len(heights)))
-    draw_learning_curve(next(parts), entries, baseline)
+    draw_learning_curve(next(parts), entries, baseline.main)
     draw_pck_curves(next(parts), distances, people.skeleton)
     for title, pictures in rows.items():
         axes = next(parts).subplots()

@@ -9,14 +9,14 @@ import numpy as np
 import numpy.typing as npt
 
 from softgate_ext.errors import InputError
-from softgate_ext.pose.skeleton import LSP, Skeleton
+from softgate_ext.pose.skeleton import LSP
 
 Floats = npt.NDArray[np.float64]
 
 
 @dataclasses.dataclass(frozen=True)
 class PCK:
-    """Percentages of correct joints, 0 to 100.
+    """Percentages of correct joints, 0 to 100, or of how similar they are (`mean_similarity`).
 
     Papers print one of two averages without saying which, hence both:
 
@@ -94,7 +94,7 @@ def normalized_distances(
         predicted: (N, J, 2) pixels of the original image; NaN where there is no prediction.
         target: (N, J, 2) pixels of the original image.
         labelled: (N, J) bool; joints that count, occluded ones included.
-        reference_length: (N,) pixels, such as `lsp_torso_length(target)`.
+        reference_length: (N,) pixels, such as `mpii_head_size(boxes)`.
 
     Returns:
         (N, J) float64: NaN where the joint is not labelled, infinity where it is and has no finite
@@ -166,10 +166,25 @@ def area_under_curve(
 
 def box_diagonal(boxes: npt.ArrayLike) -> Floats:
     """Diagonals (N,) of boxes (N, 4) x1, y1, x2, y2, corners in any order; NaN for NaN."""
+    return np.hypot(*box_sides(boxes).T)
+
+
+def box_sides(boxes: npt.ArrayLike) -> Floats:
+    """Widths and heights (N, 2) of boxes (N, 4) x1, y1, x2, y2, corners in any order."""
     boxes = np.asarray(boxes, np.float64)
     if boxes.ndim != 2 or boxes.shape[1] != 4:
         raise InputError(f"boxes must have shape (N, 4), got {boxes.shape}")
-    return np.hypot(boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1])
+    return np.abs(boxes[:, 2:] - boxes[:, :2])
+
+
+def boxes_around(joints: npt.ArrayLike, labelled: npt.ArrayLike) -> Floats:
+    """Boxes (N, 4) x1, y1, x2, y2 around the labelled (N, J) of the joints (N, J, 2); NaN around
+    none."""
+    seen = np.asarray(labelled, bool)[..., None]
+    low = np.where(seen, joints, np.inf).min(1)
+    high = np.where(seen, joints, -np.inf).max(1)
+    boxes = np.concatenate([low, high], 1).astype(np.float64)
+    return np.where(np.isfinite(boxes), boxes, np.nan)
 
 
 def mpii_head_size(head_boxes: npt.ArrayLike) -> Floats:
@@ -181,20 +196,14 @@ def mpii_head_size(head_boxes: npt.ArrayLike) -> Floats:
     return 0.6 * box_diagonal(head_boxes)
 
 
-def lsp_torso_length(target: npt.ArrayLike, skeleton: Skeleton = LSP) -> Floats:
-    """Reference length of LSP's PCK, (N,) pixels: |left shoulder - right hip| of the truth.
-
-    One diagonal only, after Sapp and Taskar (CVPR 2013); not the mean of both, not neck-pelvis.
-
-    Args:
-        target: (N, J, 2) pixels.
-        skeleton: The J joints.
-    """
+def joint_distance(target: npt.ArrayLike, ends: tuple[int, int]) -> Floats:
+    """Distance (N,) between two joints of the truth (N, J, 2), such as `LSP_PCK`'s."""
     target = np.asarray(target, np.float64)
-    if target.ndim != 3 or target.shape[1:] != (len(skeleton), 2):
-        raise InputError(f"target must have shape (N, {len(skeleton)}, 2), got {target.shape}")
-    ends = target[:, skeleton.index("left_shoulder")] - target[:, skeleton.index("right_hip")]
-    return np.linalg.norm(ends, axis=-1)
+    if target.ndim != 3 or target.shape[1] <= max(ends) or target.shape[2] != 2:
+        raise InputError(
+            f"target must have shape (N, {max(ends) + 1} or more, 2), got {target.shape}"
+        )
+    return np.linalg.norm(target[:, ends[0]] - target[:, ends[1]], axis=-1)
 
 
 def mean_pose(
@@ -210,15 +219,15 @@ def mean_pose(
         centers: (N, 2) crop centres, pixels.
         sizes: (N,) crop sides, pixels.
 
-    Raises:
-        InputError: A joint is labelled nowhere.
+    Returns:
+        The pose, NaN for a joint that is labelled nowhere.
     """
     joints, labelled = np.asarray(joints, np.float64), np.asarray(labelled, bool)
     centers, sizes = np.asarray(centers, np.float64), np.asarray(sizes, np.float64)
-    if not labelled.any(0).all():
-        raise InputError("labelled must be true at least once for every joint to have a mean pose")
     relative = (joints - centers[:, None]) / sizes[:, None, None]
-    return np.nanmean(np.where(labelled[..., None], relative, np.nan), axis=0)
+    total = np.where(labelled[..., None], relative, 0.0).sum(0)
+    counts = labelled.sum(0)[:, None]
+    return np.where(counts > 0, total / np.maximum(counts, 1), np.nan)
 
 
 def place_pose(pose: npt.ArrayLike, centers: npt.ArrayLike, sizes: npt.ArrayLike) -> Floats:

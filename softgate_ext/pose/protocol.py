@@ -1,6 +1,9 @@
 """How each benchmark is scored: which joints, which threshold, which tables (docs/evaluation.md)."""
 
 import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+from itertools import permutations
 from typing import Any
 
 import numpy as np
@@ -8,6 +11,7 @@ import numpy.typing as npt
 
 from softgate_ext.errors import InputError
 from softgate_ext.pose.metrics import PCK, Floats, area_under_curve, not_below, pck_of
+from softgate_ext.pose.oks import COCO_SIGMAS, mean_similarity
 from softgate_ext.pose.skeleton import FLIC, LSP, MPII, Skeleton
 
 FINE = 0.1  # the stricter threshold printed beside each benchmark's own
@@ -20,18 +24,23 @@ class Protocol:
     Attributes:
         metric: Name and threshold, such as "PCKh@0.5".
         skeleton: Joints of its annotations.
-        threshold: Largest accepted distance as a share of the reference length.
+        threshold: Largest accepted distance as a share of the reference length; NaN of OKS.
         unit: The reference length in words.
+        reference: What of a person the reference length is: one of the boxes or the area, by the
+            name that it has in a pose set, or the two joints that it lies between.
         members: Indices of the joints that enter the two means.
         digits: Decimals that its published tables print.
+        sigmas: Of OKS, a number for each joint; None of PCK.
     """
 
     metric: str
     skeleton: Skeleton
     threshold: float
     unit: str
+    reference: str | tuple[int, int]
     members: tuple[int, ...]
     digits: int
+    sigmas: tuple[float, ...] | None = None
 
     @property
     def columns(self) -> dict[str, tuple[int, ...]]:
@@ -50,17 +59,19 @@ class Protocol:
         if seen is not None and seen.shape != distances.shape:
             raise InputError(f"visible must have shape {distances.shape}, got {seen.shape}")
 
-        def at(threshold: float, shown: npt.NDArray[np.bool_] | bool = True) -> PCK:
-            return pck_of(np.where(shown, distances, np.nan), threshold, self.members)
+        def of(shown: npt.NDArray[np.bool_] | bool = True) -> PCK:
+            some = np.where(shown, distances, np.nan)
+            if self.sigmas is not None:
+                return mean_similarity(some, self.sigmas, self.members)
+            return pck_of(some, self.threshold, self.members)
 
-        return Score(
-            self,
-            at(self.threshold),
-            at(FINE),
-            area_under_curve(distances, self.threshold, self.members),
-            None if seen is None else at(self.threshold, seen),
-            None if seen is None else at(self.threshold, ~seen),
-        )
+        parts: dict[str, PCK] = {}
+        if self.sigmas is None:
+            parts[f"@{FINE}"] = pck_of(distances, FINE, self.members)
+            parts["AUC"] = area_under_curve(distances, self.threshold, self.members)
+        if seen is not None:
+            parts |= {"visible": of(seen), "hidden": of(~seen)}
+        return Score(self, of(), parts)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,31 +80,33 @@ class Score:
 
     Attributes:
         protocol: The rules.
-        pck: At the benchmark's own threshold.
-        fine: At `FINE`.
-        auc: Area under the curve up to the benchmark's own threshold.
-        visible: `pck` of the joints that are not occluded, where that is known.
-        hidden: `pck` of the others that are labelled.
+        pck: At the benchmark's own threshold; of OKS the similarity of the joints.
+        parts: The figures beside it, by name: of PCK at the threshold `FINE` and the area under
+            the curve up to the benchmark's own; `visible` and `hidden`, `pck` of the joints that
+            are not occluded and of the others that are labelled, where that is known.
+        precision: Of OKS, COCO's figures by their names, percent.
     """
 
     protocol: Protocol
     pck: PCK
-    fine: PCK
-    auc: PCK
-    visible: PCK | None
-    hidden: PCK | None
+    parts: dict[str, PCK]
+    precision: dict[str, float] = dataclasses.field(default_factory=dict)
 
-    def parts(self) -> dict[str, PCK]:
-        """The figures beside the main one, by name."""
-        parts = {f"@{FINE}": self.fine, "AUC": self.auc}
-        parts |= {"visible": self.visible} if self.visible else {}
-        return parts | ({"hidden": self.hidden} if self.hidden else {})
+    @property
+    def main(self) -> float:
+        """The one figure to compare by, percent: AP of OKS, else the weighted mean."""
+        return self.precision.get("AP", self.pck.pooled)
+
+    def totals(self) -> dict[str, float]:
+        """The figures beside the two means, one number each."""
+        return {name: part.pooled for name, part in self.parts.items()} | self.precision
 
     def to_json(self) -> dict[str, Any]:
         """`per_joint` (the published columns), `mean`, `weighted_mean`, `joints`; then the same of
-        each of the `parts`. None stands for joints that nobody has labelled."""
-        parts = {name: self._figures(result) for name, result in self.parts().items()}
-        return {**self._figures(self.pck), **parts}
+        each of the `parts`, and `precision`. None stands for joints that nobody has labelled."""
+        parts = {name: self._figures(result) for name, result in self.parts.items()}
+        precision = {name: _number(value) for name, value in self.precision.items()}
+        return {**self._figures(self.pck), **parts, **precision}
 
     def _figures(self, result: PCK) -> dict[str, Any]:
         joints = zip(self.protocol.skeleton.joints, result.per_joint, strict=True)
@@ -112,25 +125,99 @@ def _number(percentage: float) -> float | None:
     return None if np.isnan(percentage) else not_below(percentage)
 
 
+def torso_of(skeleton: Skeleton) -> tuple[int, int] | None:
+    """The joints at the ends of the torso's diagonal, left shoulder and right hip, if it has both.
+
+    One diagonal only, after Sapp and Taskar (CVPR 2013); not the mean of both, not neck-pelvis.
+    """
+    ends = ("left_shoulder", "right_hip")
+    if not set(ends) <= set(skeleton.joints):
+        return None
+    return skeleton.index(ends[0]), skeleton.index(ends[1])
+
+
 def torso_pck(skeleton: Skeleton) -> Protocol:
     """PCK@0.2 by the torso's diagonal over all joints: LSP's rules, for any joints that allow it.
 
     Raises:
         InputError: The joints do not include the ends of that diagonal.
     """
-    if not {"left_shoulder", "right_hip"} <= set(skeleton.joints):
+    ends = torso_of(skeleton)
+    if ends is None:
         raise InputError(
-            f"data must have a left_shoulder and a right_hip to be measured, got the joints of "
-            f"{skeleton.name}"
+            "metric: got torso, the distance from left_shoulder to right_hip; takes it of data "
+            f"with these joints, and here are {', '.join(skeleton.joints)}"
         )
-    unit = "distance from left shoulder to right hip"
-    return Protocol("PCK@0.2", skeleton, 0.2, unit, tuple(range(len(skeleton))), 1)
+    return _pck("PCK@0.2", skeleton, "distance from left shoulder to right hip", ends)
+
+
+def box_pck(skeleton: Skeleton) -> Protocol:
+    """PCK@0.2 by the longer side of the person's box, for any joints: hands, faces, animals."""
+    return _pck("PCK@0.2 (box)", skeleton, "longer side of the person's box", "boxes")
+
+
+def named_protocol(
+    metric: str, skeleton: Skeleton, sigmas: Sequence[float], known: Mapping[str, float]
+) -> Protocol:
+    """The rules that a user asks for by name.
+
+    Args:
+        metric: `torso`, `box`, `oks`, or two joints with a comma between, as in "nose,tail", whose
+            distance is then the unit of PCK@0.2.
+        skeleton: The joints.
+        sigmas: Of OKS, one for each joint; empty for those that are `known`, or COCO's by name.
+        known: Sigmas that the data have, by joint.
+
+    Raises:
+        InputError: There is no such metric, or the joints or sigmas do not allow it.
+    """
+    if metric == "oks":
+        return _oks(skeleton, sigmas, known)
+    if sigmas:
+        raise InputError(f"oks_sigmas: got them beside the metric {metric}; takes metric oks")
+    if metric in ("torso", "box"):
+        return torso_pck(skeleton) if metric == "torso" else box_pck(skeleton)
+    for ends in permutations(range(len(skeleton)), 2):
+        first, second = (skeleton.joints[end] for end in ends)
+        if metric == f"{first},{second}":
+            unit = f"distance from {first} to {second}".replace("_", " ")
+            return _pck(f"PCK@0.2 ({first}, {second})", skeleton, unit, ends)
+    raise InputError(
+        f"metric: got {metric}; takes auto, torso, box, oks, or two of the joints with a comma "
+        f"between them, which are {', '.join(skeleton.joints)}"
+    )
+
+
+def _oks(skeleton: Skeleton, sigmas: Sequence[float], known: Mapping[str, float]) -> Protocol:
+    named = {**COCO_SIGMAS, **known}
+    missing = [joint for joint in skeleton.joints if joint not in named]
+    order = (
+        f"takes one number for each of these joints, in this order: {', '.join(skeleton.joints)}"
+    )
+    if not sigmas and missing:
+        raise InputError(
+            f"oks_sigmas: got none, and neither the data nor COCO have any for "
+            f"{', '.join(missing)}; {order}"
+        )
+    chosen = tuple(sigmas or (named[joint] for joint in skeleton.joints))
+    if len(chosen) != len(skeleton):
+        raise InputError(f"oks_sigmas: got {len(chosen)}; {order}")
+    if not all(math.isfinite(sigma) and sigma > 0 for sigma in chosen):
+        raise InputError(f"oks_sigmas: got {' '.join(map(str, chosen))}; takes numbers above 0")
+    unit = "square root of the person's area"
+    members = tuple(range(len(skeleton)))
+    return Protocol("OKS AP", skeleton, math.nan, unit, "areas", members, 1, chosen)
+
+
+def _pck(name: str, skeleton: Skeleton, unit: str, reference: str | tuple[int, int]) -> Protocol:
+    return Protocol(name, skeleton, 0.2, unit, reference, tuple(range(len(skeleton))), 1)
 
 
 # Pelvis and thorax are annotated but do not count.
 _counted = tuple(i for i, name in enumerate(MPII.joints) if name not in ("pelvis", "thorax"))
 _arms = tuple(i for i, name in enumerate(FLIC.joints) if name.endswith(("elbow", "wrist")))
+_head, _torso = "0.6 x diagonal of the head box", "diagonal of the torso box"
 
-PCKH = Protocol("PCKh@0.5", MPII, 0.5, "0.6 x diagonal of the head box", _counted, 2)
+PCKH = Protocol("PCKh@0.5", MPII, 0.5, _head, "head_boxes", _counted, 2)
 LSP_PCK = torso_pck(LSP)
-FLIC_PCK = Protocol("PCK@0.2", FLIC, 0.2, "diagonal of the torso box", _arms, 1)
+FLIC_PCK = Protocol("PCK@0.2", FLIC, 0.2, _torso, "torso_boxes", _arms, 1)

@@ -2,7 +2,7 @@
 
     config.json         what the weights are (RunConfig); written with the first epoch
     model.safetensors   the last weights, the ones to use; the header says of which epoch
-    best.safetensors    the weights with the highest PCK on the people watched during training
+    best.safetensors    the weights with the highest figure on the people watched during training
     training.pt         all that `--resume` needs: raw weights, optimizer, counters, RNG
     log.jsonl           a line an epoch
     plots.png           the plot sheet, once the training is over

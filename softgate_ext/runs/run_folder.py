@@ -71,13 +71,13 @@ class RunFolder:
             run: what the weights are.
             entry: the epoch in the log.
             weights: the network to use.
-            best: whether no epoch before gave a higher PCK.
+            best: whether no epoch before gave a higher figure.
             state: all that a resume needs.
         """
         if not self._configured:  # not earlier: until then the folder holds what it held before
             checkpoint.save_config(self.path, run)
             self._configured = True
-        about = {"epoch": entry["epoch"], "pck": entry["pck"]}
+        about = {"epoch": entry["epoch"], "watched": entry["watched"]}
         checkpoint.save_weights(self.path / checkpoint.WEIGHTS["last"], weights, about)
         if best:
             checkpoint.save_weights(self.path / checkpoint.WEIGHTS["best"], weights, about)

@@ -96,6 +96,13 @@ class TrainConfig:
     watch: int = 0
     """Watch only this many people, evenly spread (0: all)."""
 
+    metric: str = "auto"
+    """What is watched, as `softgate evaluate` has it: `auto`, `torso`, `box`, `oks`, or two joints
+    with a comma between; the `best` weights go by it."""
+    oks_sigmas: tuple[float, ...] = ()
+    """For `oks`: one number for each joint, in the data's order (default: COCO's, by the joints'
+    names)."""
+
     seed: int = 0
     """Seed of the initial weights, the order of the people and the augmentation."""
     workers: int = 1

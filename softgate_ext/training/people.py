@@ -13,6 +13,7 @@ from softgate_ext.data.images import read_image
 from softgate_ext.data.join import join, to_skeleton
 from softgate_ext.data.poseset import EmptySplit, PoseSet
 from softgate_ext.errors import InputError
+from softgate_ext.pose.metrics import box_sides, boxes_around
 from softgate_ext.runs.train_config import TrainConfig
 
 
@@ -76,11 +77,8 @@ def check_pictures(paths: Iterable[Path]) -> None:
 
 def box_margin(people: PoseSet) -> float:
     """Median of the side of the crop over the longer side of the box around the joints."""
-    seen = people.labelled[..., None]
-    low = np.where(seen, people.joints, np.inf).min(1)
-    high = np.where(seen, people.joints, -np.inf).max(1)
-    longer = (high - low).max(1)
-    usable = np.isfinite(longer) & (longer > 0)
+    longer = box_sides(boxes_around(people.joints, people.labelled)).max(1)
+    usable = longer > 0  # false for NaN
     if not usable.any():
         raise InputError(
             f"data: nobody of {people.name} has two labelled joints to train on; takes people who "

@@ -8,11 +8,11 @@ from rich.console import Console
 
 from softgate_ext.data.poseset import PoseSet
 from softgate_ext.errors import InputError
-from softgate_ext.evaluation.measure import measure_mean_pose
+from softgate_ext.evaluation.measure import constant_pose, protocol_for, score
 from softgate_ext.files.console import say
 from softgate_ext.files.folders import check_outside
 from softgate_ext.models import PoseModel, create_model
-from softgate_ext.pose.metrics import PCK
+from softgate_ext.pose.protocol import Score
 from softgate_ext.runs.checkpoint import init_weights
 from softgate_ext.runs.config_json import to_json
 from softgate_ext.runs.run_config import RunConfig
@@ -24,7 +24,7 @@ from softgate_ext.training.processes import Group
 
 def prepare(
     config: TrainConfig, stored: RunConfig | None, group: Group, console: Console
-) -> tuple[PoseSet, PoseSet, EpochBatches, PoseModel, RunConfig, PCK]:
+) -> tuple[PoseSet, PoseSet, EpochBatches, PoseModel, RunConfig, Score]:
     """Reads the people and makes the network; the same in every process, but for the order.
 
     Args:
@@ -35,8 +35,8 @@ def prepare(
 
     Returns:
         The people to train on and those to watch; the order of the former, this process's share;
-        the network as initialised, on the CPU; what is kept of it; PCK of the constant mean pose
-        on the people watched.
+        the network as initialised, on the CPU; what is kept of it; the figures of the constant
+        mean pose on the people watched, by the metric that is watched.
 
     Raises:
         InputError: the data or the options cannot be used, or not to go on with `stored`.
@@ -49,6 +49,8 @@ def prepare(
     train_set, watched = split_people(config)
     for note in dict.fromkeys((*train_set.notes, *watched.notes)):
         say(console, note)
+    watched = _with_labels_of(watched, train_set)
+    protocol = protocol_for(watched, config.metric, config.oks_sigmas)
     if stored is None:
         for path in (config.data, *config.extra):
             check_outside(config.out, path)
@@ -72,13 +74,19 @@ def prepare(
             )
     elif config.init is not None:
         say(console, init_weights(config.init, model))
-    baseline = measure_mean_pose(train_set, watched)
+    baseline = score(constant_pose(train_set, watched), watched, protocol)
     unread = [] if config.cache else train_set.image_paths  # making crops reads them all
     pictures = [*unread, *watched.image_paths]
     check_pictures(pictures[group.rank :: group.size])
     order = EpochBatches(len(train_set), config.batch_size, config.seed, group.rank, group.size)
     _try_step(model, config, order)
     return train_set, watched, order, model, run, baseline
+
+
+def _with_labels_of(watched: PoseSet, train_set: PoseSet) -> PoseSet:
+    """The same people; joints that nobody of `train_set` has labelled are not counted."""
+    taught = train_set.labelled.any(0)
+    return replace(watched, labelled=watched.labelled & taught, visible=watched.visible & taught)
 
 
 def _try_step(model: PoseModel, config: TrainConfig, order: EpochBatches) -> None:
@@ -109,12 +117,15 @@ def _try_step(model: PoseModel, config: TrainConfig, order: EpochBatches) -> Non
         ) from error
 
 
+_KEPT = ("optimizer", "metric", "oks_sigmas")  # the best weights and the log go by one metric
+
+
 def _check_same_network(stored: RunConfig, asked: RunConfig) -> None:
     """Raises InputError unless a run of `stored` can go on as `asked`."""
     before, now = to_json(stored), to_json(asked)
     for entries in (before, now):
-        entries["optimizer"] = entries["training"]["optimizer"]
-    for name in ("model", "skeleton", "image_size", "sigma", "optimizer"):
+        entries |= {name: entries["training"][name] for name in _KEPT}
+    for name in ("model", "skeleton", "image_size", "sigma", *_KEPT):
         if before[name] != now[name]:
             raise InputError(
                 f"resume: the run has {name} {before[name]}, which cannot become {now[name]}"

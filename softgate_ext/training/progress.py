@@ -18,9 +18,11 @@ def clock(seconds: float) -> str:
 def describe_epoch(entry: Entry, left: float) -> str:
     """A log entry as a line to read; `left` is in seconds."""
     words = [f"epoch {entry['epoch']:3d}", f"loss {entry['loss']:.3e}"]
-    if entry["pck"] is not None:
-        pooled, mean = entry["pck"]["pooled"], entry["pck"]["mean"]
-        words.append(f"PCK@0.2 {pooled:.1f} % pooled, {mean:.1f} % mean of joints")
+    if (found := entry["watched"]) is not None:
+        pooled = "" if "AP" in found else " pooled"
+        words.append(
+            f"{found['metric']} {found['main']:.1f} %{pooled}, {found['mean']:.1f} % mean of joints"
+        )
     words += [
         f"lr {entry['lr']:.1e}",
         f"{entry['images_per_second']:.0f} images/s",

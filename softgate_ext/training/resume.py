@@ -31,7 +31,7 @@ def standing(
         steps: in an epoch, now.
 
     Returns:
-        Whole epochs; highest PCK of the people who are watched, percent, -1 before the first
+        Whole epochs; highest figure of the people who are watched, percent, -1 before the first
         evaluation; seconds of training; whether nothing is left of its length.
 
     Raises:

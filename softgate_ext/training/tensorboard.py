@@ -32,11 +32,12 @@ class Board:
             "speed/images per second": entry["images_per_second"],
             "speed/wait per step, ms": 1000 * entry["wait_per_step"],
         }
-        if (found := entry["pck"]) is not None:
-            values |= {"PCK@0.2/pooled": found["pooled"], "PCK@0.2/mean": found["mean"]}
-            values |= {f"PCK@0.2 by joint/{k}": v for k, v in found["per_joint"].items()}
+        if (found := entry["watched"]) is not None:
+            metric, others = found["metric"], ("metric", "main", "per_joint")
+            values |= {f"{metric}/{k}": v for k, v in found.items() if k not in others}
+            values |= {f"{metric} by joint/{k}": v for k, v in found["per_joint"].items()}
         for name, value in values.items():
-            if value is not None:  # a joint that nobody has
+            if value is not None:  # a joint or a size that nobody has
                 self._writer.add_scalar(name, value, entry["epoch"])  # type: ignore[no-untyped-call]
         self._writer.flush()  # type: ignore[no-untyped-call]
 

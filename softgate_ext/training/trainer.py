@@ -14,7 +14,7 @@ from softgate_ext.data.dataset import PoseDataset
 from softgate_ext.data.poseset import PoseSet
 from softgate_ext.errors import InputError
 from softgate_ext.evaluation.comparison import left_out_words
-from softgate_ext.evaluation.measure import measurable, measure, pck_to_json
+from softgate_ext.evaluation.measure import figures_to_json, reference_lengths, score
 from softgate_ext.figures.sheet import plot_sheet
 from softgate_ext.files.console import say
 from softgate_ext.inference.batches import in_one_sentence
@@ -127,9 +127,13 @@ class Trainer:
                 self._plot()  # the process that trained it was ended before
             return
         say(self.console, self._describe_run())
-        say(self.console, f"constant mean pose: PCK@0.2 {self.baseline.pooled:.1f} % pooled")
-        if left_out := int((~measurable(self.watched)).sum()):
+        protocol = self.baseline.protocol
+        say(self.console, f"constant mean pose: {protocol.metric} {self.baseline.main:.1f} %")
+        if left_out := int(np.isnan(reference_lengths(self.watched, protocol)).sum()):
             say(self.console, left_out_words(left_out))
+        taught = self.train_set.labelled.any(0)
+        if absent := [self.skeleton.joints[j] for j in np.flatnonzero(~taught)]:
+            say(self.console, f"masked, since nobody to train on has them: {', '.join(absent)}")
         if config.tensorboard and group.leads:
             self.board = Board(config.out / "tensorboard", self.epoch)
         progress = TrainingProgress(self.console)
@@ -147,9 +151,14 @@ class Trainer:
         if self.group.leads and self.predicted is not None:
             path = self.config.out / checkpoint.PLOTS
             gates = self.learner.evaluated.gates()
-            pooled = self.baseline.pooled
             plot_sheet(
-                path, self.history, pooled, self.watched, self.predicted, self.inference, gates
+                path,
+                self.history,
+                self.baseline,
+                self.watched,
+                self.predicted,
+                self.inference,
+                gates,
             )
             say(self.console, str(path))
 
@@ -205,7 +214,9 @@ class Trainer:
             "step": learner.steps,
             "loss": float(np.nanmean(losses)),
             "lr": config.lr * factor,
-            "pck": self.watch() if self.finished or epoch % config.evaluate_every == 0 else None,
+            "watched": self.watch()
+            if self.finished or epoch % config.evaluate_every == 0
+            else None,
             "images_per_second": round(people / seconds, 2),
             "wait_per_step": round(waited / len(losses), 5),
             "skipped": skipped,
@@ -227,27 +238,28 @@ class Trainer:
         return done
 
     def watch(self) -> dict[str, Any]:
-        """PCK@0.2 of the watched people as it stands."""
+        """Figures of the watched people as they stand."""
         config, group, people = self.config, self.group, self.watched
         with group.together():
             dataset = self._dataset(people)
-        found = np.empty((0, len(self.skeleton), 2))
+        found = np.empty((0, len(self.skeleton), 3))  # x, y and score
         own = Subset(dataset, range(group.rank, len(people), group.size))
         if len(own):
             size = max(32, config.batch_size)
-            found, _ = predict_people(self.inference, own, size, config.workers)  # type: ignore[arg-type]
+            found = np.dstack(predict_people(self.inference, own, size, config.workers))  # type: ignore[arg-type]
         joints = np.empty((len(people), *found.shape[1:]))
         for rank, part in enumerate(group.gather(found)):
             joints[rank :: group.size] = part
-        self.predicted = joints
-        return pck_to_json(measure(joints, people), self.skeleton)
+        self.predicted, sure = joints[..., :2], joints[..., 2]
+        return figures_to_json(score(self.predicted, people, self.baseline.protocol, sure))
 
     def _keep(self, entry: Entry) -> None:
         """Writes what the epoch gave."""
         self.history.append(entry)
-        best = entry["pck"] is not None and entry["pck"]["pooled"] > self.best
+        found = entry["watched"]
+        best = found is not None and found["main"] > self.best
         if best:
-            self.best = entry["pck"]["pooled"]
+            self.best = found["main"]
         state = {
             "learner": self.learner.state(),
             "people": self.people,

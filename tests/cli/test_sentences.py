@@ -167,17 +167,6 @@ def test_weights_that_a_run_does_not_have(run: Path, people: Path, tmp_path: Pat
     assert words.endswith("best.safetensors; takes last")
 
 
-def test_a_joint_that_nobody_has(
-    tiny: Make, extended: Path, tmp_path: Path, quiet: Console
-) -> None:
-    joints = scipy.io.loadmat(extended / "joints.mat")["joints"]
-    joints[[0, 7], 2] = 0
-    scipy.io.savemat(extended / "joints.mat", {"joints": joints})
-    words = sentence(train, tiny(data=extended, holdout=4), quiet)
-    assert words.startswith("data: nobody of ")
-    assert "has right_ankle, right_elbow labelled; takes people" in words
-
-
 def test_a_cache_is_measured_for_a_time(people: Path, tmp_path: Path, quiet: Console) -> None:
     """Not for ever, as by comparing with a number that is none."""
     config = DataCacheConfig(people, tmp_path / "kept", seconds=float("nan"))

@@ -18,14 +18,13 @@ from softgate_ext.evaluation.evaluate_arguments import check
 from softgate_ext.evaluation.evaluate_config import STDOUT, EvalConfig
 from softgate_ext.evaluation.joint_files import write_predictions
 from softgate_ext.evaluation.measure import (
-    measure,
-    measure_mean_pose,
-    pck_to_json,
+    constant_pose,
+    figures_to_json,
     protocol_for,
     reference_lengths,
     score,
 )
-from softgate_ext.pose.protocol import FLIC_PCK, PCKH, torso_pck
+from softgate_ext.pose.protocol import FLIC_PCK, LSP_PCK, PCKH, torso_pck
 from softgate_ext.pose.skeleton import FLIC, MPII
 from softgate_ext.prediction.predict import predict
 from softgate_ext.prediction.predict_config import PredictConfig
@@ -39,23 +38,23 @@ def config(run: Path, people: Path) -> EvalConfig:
 
 def test_it_measures_what_the_training_watched(config: EvalConfig) -> None:
     result = evaluate(config)
-    watched = read_log(config.run / "log.jsonl")[-1]["pck"]  # type: ignore[operator]
-    assert pck_to_json(result.scores["network"].pck, result.protocol.skeleton) == watched
+    watched = read_log(config.run / "log.jsonl")[-1]["watched"]  # type: ignore[operator]
+    assert figures_to_json(result.scores["network"]) == watched
     assert result.people == 8
 
 
 def test_the_truth_is_right_and_a_shifted_truth_is_not(people: Path) -> None:
     test = read_lsp(people, "test")
-    assert measure(test.joints, test).pooled == 100
+    assert score(test.joints, test, LSP_PCK).main == 100
     torso = np.linalg.norm(test.joints[:, 9] - test.joints[:, 2], axis=-1)
     for share, expected in ((0.19, 100), (0.21, 0)):
         moved = test.joints + np.stack([share * torso, 0 * torso], -1)[:, None]
-        assert measure(moved, test).pooled == expected
+        assert score(moved, test, LSP_PCK).main == expected
 
 
 def test_the_mean_pose_of_one_person_fits_that_person(people: Path) -> None:
     one = read_lsp(people, "train").subset([0])
-    assert measure_mean_pose(one, one).pooled == 100
+    assert score(constant_pose(one, one), one, LSP_PCK).main == 100
 
 
 def main_figure(config: EvalConfig) -> float:
@@ -234,13 +233,13 @@ def test_mpii_is_measured_by_its_head_boxes() -> None:
     moved[3] += 500
     result = score(moved, people, PCKH)
     assert result.pck.pooled == 100 and result.pck.counts.tolist() == [3] * 16
-    assert result.visible is not None and result.visible.pooled == 100
+    assert result.parts["visible"].pooled == 100
     assert score(people.joints + np.array([15.1, 0]), people, PCKH).pck.pooled == 0
 
 
 def test_visible_and_hidden_are_told_apart_only_where_the_data_tell() -> None:
     people = person(visible=np.ones((4, 16), bool))
-    assert score(people.joints, people, PCKH).visible is None
+    assert "visible" not in score(people.joints, people, PCKH).parts
 
 
 def test_without_head_boxes_mpii_is_measured_by_the_torso() -> None:
@@ -252,7 +251,7 @@ def test_without_head_boxes_mpii_is_measured_by_the_torso() -> None:
             people.joints[:, MPII.index("right_hip")],
         )
         expected = np.linalg.norm(ends[0] - ends[1], axis=-1)
-        np.testing.assert_allclose(reference_lengths(people), expected, rtol=1e-6)
+        np.testing.assert_allclose(reference_lengths(people, torso_pck(MPII)), expected, rtol=1e-6)
 
 
 def test_flic_is_measured_by_its_torso_boxes() -> None:
@@ -298,10 +297,12 @@ def test_people_without_a_labelled_torso_do_not_count(people: Path) -> None:
     joints = test.joints.copy()
     joints[0, 9] += 1000
     some = replace(test, labelled=labelled, joints=joints)
-    result = measure(joints + 1000 * (np.arange(len(test)) == 0)[:, None, None], some)
+    moved = joints + 1000 * (np.arange(len(test)) == 0)[:, None, None]
+    result = score(moved, some, LSP_PCK).pck
     assert result.pooled == 100 and result.counts.tolist() == [len(test) - 1] * 14
-    with pytest.raises(InputError, match="nobody of"):
-        measure(joints, replace(test, labelled=np.zeros_like(labelled)))
+    labelled[:, 9] = False
+    with pytest.raises(InputError, match="nobody of .* another metric .labelled are right_ankle, "):
+        score(joints, replace(test, labelled=labelled), LSP_PCK)
 
 
 def test_where_the_figures_go_is_checked_first(config: EvalConfig, tmp_path: Path) -> None:

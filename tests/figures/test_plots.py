@@ -20,7 +20,7 @@ def entries(count: int) -> list[dict[str, Any]]:
         {
             "epoch": i,
             "loss": 1e-3 / i,
-            "pck": {"pooled": 5.0 * i, "mean": 4.5 * i} if i % 2 else None,
+            "watched": {"metric": "PCK@0.2", "main": 5.0 * i, "mean": 4.5 * i} if i % 2 else None,
         }
         for i in range(1, count + 1)
     ]

@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 
 from softgate_ext.data.images import image_size, read_image
 from softgate_ext.data.lsp import read_lsp
+from softgate_ext.evaluation.measure import protocol_for, score
 from softgate_ext.figures.sheet import draw_heatmaps, draw_pck_curves, plot_sheet
 from softgate_ext.inference.pose_inference import PoseInference
 from softgate_ext.pose.codec import HeatmapCodec
@@ -35,7 +36,8 @@ def test_a_network_without_gates(
     watched = read_lsp(people, "test").subset([0, 1])
     joints = np.full(watched.joints.shape, np.nan)
     log = read_log(run / "log.jsonl")
-    plot_sheet(tmp_path / "plots.png", log, 18.0, watched, joints, inference, {})
+    baseline = score(joints, watched, protocol_for(watched))
+    plot_sheet(tmp_path / "plots.png", log, baseline, watched, joints, inference, {})
     assert image_size(tmp_path / "plots.png")[1] < image_size(run / "plots.png")[1]
 
 

@@ -41,7 +41,7 @@ def test_a_run_rebuilds_its_network(run: Path) -> None:
 def test_best_and_last_weights_are_kept(run: Path) -> None:
     for which in ("last", "best"):
         _, _, about = checkpoint.load_run(run, which)  # type: ignore[arg-type]
-        assert 0 <= about["pck"]["pooled"] <= 100
+        assert 0 <= about["watched"]["pooled"] <= 100
 
 
 def change_option(run: Path, **options: Any) -> None:

@@ -11,8 +11,8 @@ from softgate_ext.runs.log import append_entry, read_log, rewind_log
 def test_entries_come_back(tmp_path: Path) -> None:
     path = tmp_path / "log.jsonl"
     for epoch in (1, 2):
-        append_entry(path, {"epoch": epoch, "pck": None})
-    assert read_log(path) == [{"epoch": 1, "pck": None}, {"epoch": 2, "pck": None}]
+        append_entry(path, {"epoch": epoch, "watched": None})
+    assert read_log(path) == [{"epoch": 1, "watched": None}, {"epoch": 2, "watched": None}]
 
 
 def test_a_line_cut_short_is_left_out(tmp_path: Path) -> None:

@@ -38,8 +38,8 @@ def test_joined_sets_train_and_each_is_measured_by_its_own_joints(
 ) -> None:
     flic = write_flic(tmp_path / "flic")
     entries = train(tiny(data=mpii, extra=(people, flic), cache=tmp_path / "cache"), quiet)
-    assert len(entries[-1]["pck"]["per_joint"]) == 16 + 1 + 3  # LSP's neck, FLIC's face
-    assert entries[-1]["pck"]["per_joint"]["nose"] is None  # nobody watched has one
+    assert len(entries[-1]["watched"]["per_joint"]) == 16 + 1 + 3  # LSP's neck, FLIC's face
+    assert entries[-1]["watched"]["per_joint"]["nose"] is None  # nobody watched has one
     run = from_json(RunConfig, read_json(tmp_path / "run" / "config.json"), "config")
     assert run.skeleton == "mpii+lsp+flic" and run.training.extra == (people, flic)
     assert len(list((tmp_path / "cache").iterdir())) == 2  # to train, and to watch

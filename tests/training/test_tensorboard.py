@@ -29,7 +29,7 @@ def test_every_epoch_is_there_once(tiny: Make, tmp_path: Path, quiet: Console) -
     board = tmp_path / "run" / "tensorboard"
     losses = [(entry["epoch"], pytest.approx(entry["loss"])) for entry in history]
     assert scalars(board, "train/loss") == losses
-    accuracy = [(entry["epoch"], pytest.approx(entry["pck"]["pooled"])) for entry in history]
+    accuracy = [(entry["epoch"], pytest.approx(entry["watched"]["pooled"])) for entry in history]
     assert scalars(board, "PCK@0.2/pooled") == accuracy
 
 

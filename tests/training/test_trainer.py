@@ -32,7 +32,7 @@ def test_a_run_is_whole(run: Path) -> None:
     entries = read_log(run / "log.jsonl")
     assert [entry["epoch"] for entry in entries] == [1, 2]
     assert [entry["step"] for entry in entries] == [2, 4]
-    assert len(entries[-1]["pck"]["per_joint"]) == 14
+    assert len(entries[-1]["watched"]["per_joint"]) == 14
     assert entries[-1]["images_per_second"] > 0 and entries[-1]["wait_per_step"] >= 0
 
 
@@ -66,13 +66,13 @@ def test_minutes_end_a_training_with_the_rate_at_its_end(
     rates = [entry["lr"] for entry in history]
     assert rates == sorted(rates, reverse=True)
     assert rates[-1] < 0.02 * rates[0]
-    assert history[-1]["pck"] is not None
+    assert history[-1]["watched"] is not None
     assert history[-1]["elapsed"] == pytest.approx(0.6, abs=0.1)
 
 
 def test_evaluations_can_be_rare_but_the_last_epoch_has_one(tiny: Make, quiet: Console) -> None:
     history = train(tiny(epochs=3, evaluate_every=2, watch=3), quiet)
-    assert [entry["pck"] is not None for entry in history] == [False, True, True]
+    assert [entry["watched"] is not None for entry in history] == [False, True, True]
 
 
 def test_held_out_people_are_not_trained_on(tiny: Make, quiet: Console) -> None:
