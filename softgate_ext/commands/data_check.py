@@ -2,8 +2,9 @@
 
 import os
 from collections import Counter
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from softgate_ext.files.folders import check_targets
 from softgate_ext.files.png import write_png
 from softgate_ext.pose.draw import contact_sheet, draw_pose
 from softgate_ext.pose.geometry import apply_affine, crop_affine, warp
+from softgate_ext.pose.mirror import mirror_words, swap_joints
 from softgate_ext.runs.options import require
 
 OFFICIAL = {"lsp": 2_000, "lspet": 10_000, "mpii": 25_204, "mpii-json": 25_204, "flic": 5_003}
@@ -88,7 +90,7 @@ class Findings:
         }
 
     def _split(self, people: PoseSet) -> dict[str, Any]:
-        pictures = Counter(people.image_paths)
+        pictures, joints = Counter(people.image_paths), people.skeleton.joints
         unknown = (np.inf, np.inf)
         extent = np.array([self.sizes.get(path, unknown) for path in people.image_paths])[:, None]
         inside = ((people.joints >= -0.5) & (people.joints <= extent - 0.5)).all(-1)
@@ -105,24 +107,32 @@ class Findings:
             "head_boxes": _given(people.head_boxes),
             "torso_boxes": _given(people.torso_boxes),
             "notes": list(people.notes),
+            "flip_pairs": [[joints[a], joints[b]] for a, b in people.skeleton.flip_pairs],
+            "unpaired": [joints[i] for i in people.skeleton.unpaired],
             "joints": {
                 name: {key: int(found[:, j].sum()) for key, found in counted.items()}
-                for j, name in enumerate(people.skeleton.joints)
+                for j, name in enumerate(joints)
             },
         }
 
 
-def check_dataset(source: DatasetSource, console: Console) -> Findings:
+def check_dataset(source: DatasetSource, console: Console, swap: Sequence[str] = ()) -> Findings:
     """Reads every annotation and every picture of a dataset; a bar on a terminal.
 
+    Args:
+        source: The dataset.
+        console: Where the bar is.
+        swap: Joints that change places in a mirror image, pair by pair, beside those of the names.
+
     Raises:
-        InputError: Nothing of it can be read.
+        InputError: Nothing of it can be read, or `swap` is not of its joints.
     """
     splits: dict[str, PoseSet] = {}
     absent: dict[str, str] = {}
     for split in source.splits:
         try:
-            splits[split] = source.read(split, check_images=False)
+            people = source.read(split, check_images=False)
+            splits[split] = replace(people, skeleton=swap_joints(people.skeleton, swap))
         except EmptySplit as error:
             absent[split] = error.fault
     if not splits:
@@ -202,7 +212,7 @@ def check(config: DataCheckConfig, console: Console | None = None) -> None:
     found = []
     for source in sources:
         try:
-            findings = check_dataset(source, console)
+            findings = check_dataset(source, console, config.swap)
         except InputError as error:
             problems.append(str(error))
             continue
@@ -246,6 +256,7 @@ def tell(findings: Findings, console: Console) -> None:
             if len(reasons) > 10:
                 lines.append(f"  and {len(reasons) - 10} more")
     lines += [f"no {name}: {reason}" for name, reason in findings.absent.items()]
+    lines += dict.fromkeys(mirror_words(people.skeleton) for people in findings.splits.values())
     say(console, "\n".join(lines))
     for name, people in facts["splits"].items():
         said = [f"{people['people']} people", f"{people['pictures']} pictures"]

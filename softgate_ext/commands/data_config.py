@@ -23,6 +23,8 @@ class DataCheckConfig:
     """The same of the test part."""
     sheet: Path | None = Path("contact_sheet.png")
     """Contact sheet to write: crops as the network gets them, with the joints drawn in."""
+    swap: tuple[str, ...] = ()
+    """As in `softgate train`: joints that change places in a mirror image, pair by pair."""
     people: int = 24
     """People on the sheet: first those in pictures of another size than stated, then others."""
     json: Path | None = None

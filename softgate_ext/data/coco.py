@@ -21,9 +21,9 @@ def read_coco(path: Path | str, split: Split = "train", check_images: bool = Tru
     """Read a JSON file with `images`, `annotations` and `categories`.
 
     The joints' names, lower case, and limbs are those of the category that has annotations with
-    key points, or of several whose joints are equal; left and right are paired by the prefixes
-    `left_` and `right_`. Coordinates are 0-based. Flag 0 is not labelled, 1 labelled and
-    hidden, 2 visible. Crowds and people without a labelled joint are left out, and so is every
+    key points, or of several whose joints are equal; left and right are paired by the
+    names in any usual spelling, or as a category says (`told_pairs`). Coordinates are 0-based. Flag
+    0 is not labelled, 1 labelled and hidden, 2 visible. Crowds and people without a labelled joint are left out, and so is every
     annotation that cannot be read; `PoseSet.notes` names them, and all else that a rule decided.
 
     The crop is a square of 1.25 times the longer side of `bbox`, about its middle; a `bbox` that is

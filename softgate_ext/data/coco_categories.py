@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from softgate_ext.data.category_pairs import told_pairs
 from softgate_ext.data.entries import ReadingNotes, identity, numbers
 from softgate_ext.errors import InputError
 from softgate_ext.pose.skeleton import COCO, Skeleton, name_skeleton
@@ -83,7 +84,9 @@ def choose_categories(
     skeleton = COCO
     if joints != COCO.joints:
         given = next((limbs for one in members if (limbs := one.get("skeleton"))), None)
-        skeleton = name_skeleton(_name(members), joints, read_limbs(given, len(joints), notes))
+        written = _written(members[0]) or joints
+        limbs = read_limbs(given, len(joints), notes)
+        skeleton = told_pairs(name_skeleton(_name(members), written, limbs), members, notes)
     values = next((numbers(one.get("sigmas"), len(joints)) for one in members), None)
     known = [] if values is None or values.min() <= 0 else values.tolist()
     sigmas = dict(zip(skeleton.joints, known, strict=bool(known)))
@@ -112,10 +115,15 @@ def read_limbs(given: Any, joints: int, notes: ReadingNotes) -> list[tuple[int, 
 
 
 def _joints(category: dict[str, Any]) -> tuple[str, ...]:
-    """Names in lower case; one that is no text is numbered."""
+    """Names in lower case."""
+    return tuple(name.lower() for name in _written(category))
+
+
+def _written(category: dict[str, Any]) -> tuple[str, ...]:
+    """Names as in the file; one that is no text is numbered."""
     given = category.get("keypoints")
     return tuple(
-        name.lower() if isinstance(name, str) and name else f"joint_{place}"
+        name if isinstance(name, str) and name else f"joint_{place}"
         for place, name in enumerate(given if isinstance(given, list) else (), 1)
     )
 

@@ -34,6 +34,9 @@ class PoseDataset(Dataset[dict[str, torch.Tensor]]):
         augment: Random changes, or None for the plain crop.
         seed: First of the three numbers the randomness comes from.
         crops: Kept crops of `pose_set` to read in place of its pictures.
+
+    Raises:
+        InputError: A value is out of range, or joints that are `unpaired` would be mirrored.
     """
 
     def __init__(
@@ -56,7 +59,8 @@ class PoseDataset(Dataset[dict[str, torch.Tensor]]):
         self.seed = seed
         self.crops = crops
         self._epoch = torch.zeros(1, dtype=torch.int64).share_memory_()
-        self._flipped = list(pose_set.skeleton.flip_permutation)
+        mirrored = augment is not None and augment.flip > 0
+        self._flipped = list(pose_set.skeleton.flip_permutation) if mirrored else []
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the random changes of the next pass."""

@@ -17,9 +17,9 @@ def select_joints(
 ) -> npt.NDArray[np.float64]:
     """Joints (N, J, 2) of `source` in the order of `target`, (N, K, 2); NaN for those it lacks."""
     result = np.full((len(values), len(target), *values.shape[2:]), np.nan)
-    for j, name in enumerate(target.joints):
-        if name in source.joints:
-            result[:, j] = values[:, source.index(name)]
+    for j, place in enumerate(target.places_in(source)):
+        if place is not None:
+            result[:, j] = values[:, place]
     return result
 
 
@@ -29,7 +29,7 @@ def with_joints_of(people: PoseSet, skeleton: Skeleton) -> PoseSet:
     Raises:
         InputError: They have no joint in common.
     """
-    shared = np.array([name in skeleton.joints for name in people.skeleton.joints])
+    shared = np.array([place is not None for place in people.skeleton.places_in(skeleton)])
     if not shared.any():
         raise InputError(
             f"{people.name} has no joint of {skeleton.name}: it has "
@@ -59,13 +59,20 @@ def to_skeleton(people: PoseSet, skeleton: Skeleton) -> PoseSet:
         joints=spread(people.joints).astype(np.float32),
         labelled=spread(people.labelled) > 0,
         visible=spread(people.visible) > 0,
+        sigmas={
+            skeleton.joints[place]: people.sigmas[joint]
+            for joint, place in zip(
+                people.skeleton.joints, people.skeleton.places_in(skeleton), strict=True
+            )
+            if place is not None and joint in people.sigmas
+        },
     )
 
 
 def join(sets: Sequence[PoseSet]) -> PoseSet:
     """All people one after another, with the union of the joints.
 
-    Joints are the same where their names are: LSP's "neck", which lies lower, and MPII's
+    Joints are the same where their names are, in any spelling: LSP's "neck", which lies lower, and MPII's
     "upper_neck" stay two joints, each trained by the set that has it.
 
     Raises:

@@ -14,6 +14,7 @@ from softgate_ext.data.image_files import find_images
 from softgate_ext.data.jsonfile import peek
 from softgate_ext.data.poseset import Split
 from softgate_ext.errors import InputError, reason
+from softgate_ext.pose.mirror import pair_joints
 from softgate_ext.pose.skeleton import COCO, Skeleton, name_skeleton
 
 
@@ -64,9 +65,11 @@ def read_skeleton(
         )
     count, numbers = shape
     pairs = None if contents.get("flip_idx") is None else _pairs(contents["flip_idx"], count, path)
-    joints = tuple(name.lower() for name in _texts(contents.get("kpt_names")))
+    written = _texts(contents.get("kpt_names"))
+    joints = tuple(name.lower() for name in written)
     if len(joints) != count or len(set(joints)) < count:
-        joints = tuple(f"joint_{place}" for place in range(1, count + 1))
+        written = [f"joint_{place}" for place in range(1, count + 1)]
+        joints = tuple(written)
         if count == len(COCO) and set(pairs or ()) == set(COCO.flip_pairs):
             joints = COCO.joints
         else:
@@ -80,9 +83,7 @@ def read_skeleton(
         classes = list(classes.values())
     names = _texts(classes)
     name = names[0].lower() if len(names) == 1 else "yolo"
-    if pairs is None:
-        return name_skeleton(name, joints), numbers
-    return Skeleton(name, joints, pairs, ()), numbers
+    return pair_joints(name_skeleton(name, written), pairs or (), "flip_idx"), numbers
 
 
 def _pairs(flip: Any, count: int, path: Path) -> tuple[tuple[int, int], ...]:

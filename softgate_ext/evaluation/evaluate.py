@@ -168,7 +168,8 @@ def find_joints(config: EvalConfig, people: PoseSet) -> Found:
 
 
 def _not_looked_for(people: PoseSet, skeleton: Skeleton, source: str) -> list[str]:
-    absent = [name for name in people.skeleton.joints if name not in skeleton.joints]
+    places = zip(people.skeleton.joints, people.skeleton.places_in(skeleton), strict=True)
+    absent = [name for name, place in places if place is None]
     if not absent:
         return []
     return [f"not among the joints of {source}, hence not counted: {', '.join(absent)}"]

@@ -95,25 +95,21 @@ def draw_pck_curves(figure: FigureBase, distances: np.ndarray, skeleton: Skeleto
     """
     thresholds = np.linspace(0, FARTHEST, 101)
     axes = figure.subplots()
-    parts = list(dict.fromkeys(_part(joint) for joint in skeleton.joints))
-    for joint, column in zip(skeleton.joints, distances.T, strict=True):
+    parts = list(dict.fromkeys(name.part for name in skeleton.names))
+    for joint, name, column in zip(skeleton.joints, skeleton.names, distances.T, strict=True):
         known = column[~np.isnan(column)]
         if known.size:
             axes.plot(
                 thresholds,
                 100 * (known[:, None] <= thresholds).mean(0),
-                "--" if joint.startswith("right_") else "-",
-                color=f"C{parts.index(_part(joint))}",
+                "--" if name.side == "right" else "-",
+                color=f"C{parts.index(name.part)}",
                 label=joint.replace("_", " "),
             )
     axes.set(xlabel="distance that counts, in reference lengths", ylabel="PCK (%)", ylim=(0, 100))
     figure.legend(frameon=False, loc="outside right center", fontsize=8)
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(alpha=0.3)
-
-
-def _part(joint: str) -> str:
-    return joint.removeprefix("left_").removeprefix("right_")
 
 
 def draw_person(

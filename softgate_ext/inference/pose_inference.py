@@ -27,7 +27,11 @@ def to_input(crops: Tensor, device: torch.device, channels_last: bool = False) -
 
 
 class PoseInference:
-    """Joints of people in crops, decoded batch by batch on the network's device."""
+    """Joints of people in crops, decoded batch by batch on the network's device.
+
+    Raises:
+        InputError: `amp` is unknown, or the flip test is of joints that are `unpaired`.
+    """
 
     def __init__(
         self,
@@ -40,6 +44,8 @@ class PoseInference:
     ) -> None:
         if amp not in get_args(Amp):
             raise InputError(f"amp: got {amp!r}; takes {', '.join(get_args(Amp))}")
+        if flip_test:
+            _ = skeleton.flip_permutation  # raises now, not when the first crop has come
         self.model = model
         self.codec = codec
         self.skeleton = skeleton

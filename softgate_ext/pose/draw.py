@@ -74,7 +74,7 @@ def draw_pose(
 
 
 def _colour(skeleton: Skeleton, a: int, b: int) -> tuple[int, int, int]:
-    sides = {skeleton.joints[i].split("_")[0] for i in (a, b)} & {"left", "right"}
+    sides = {skeleton.names[i].side for i in (a, b)} - {None}
     if sides == {"right"}:
         return RIGHT
     return LEFT if sides == {"left"} else CENTRE

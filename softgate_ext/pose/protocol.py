@@ -130,10 +130,8 @@ def torso_of(skeleton: Skeleton) -> tuple[int, int] | None:
 
     One diagonal only, after Sapp and Taskar (CVPR 2013); not the mean of both, not neck-pelvis.
     """
-    ends = ("left_shoulder", "right_hip")
-    if not set(ends) <= set(skeleton.joints):
-        return None
-    return skeleton.index(ends[0]), skeleton.index(ends[1])
+    shoulder, hip = skeleton.find("left_shoulder"), skeleton.find("right_hip")
+    return None if shoulder is None or hip is None else (shoulder, hip)
 
 
 def torso_pck(skeleton: Skeleton) -> Protocol:
@@ -189,7 +187,8 @@ def named_protocol(
 
 
 def _oks(skeleton: Skeleton, sigmas: Sequence[float], known: Mapping[str, float]) -> Protocol:
-    named = {**COCO_SIGMAS, **known}
+    of_coco = ((skeleton.find(joint), sigma) for joint, sigma in COCO_SIGMAS.items())
+    named = {skeleton.joints[j]: sigma for j, sigma in of_coco if j is not None} | {**known}
     missing = [joint for joint in skeleton.joints if joint not in named]
     order = (
         f"takes one number for each of these joints, in this order: {', '.join(skeleton.joints)}"

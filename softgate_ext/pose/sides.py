@@ -41,11 +41,12 @@ def observer_order(
         (N, J) indices, for `take_joints`.
 
     Raises:
-        InputError: The joints have no left and right.
+        InputError: The joints have no left and right, or some the one without the other.
     """
-    if not skeleton.flip_pairs:
+    if skeleton.unpaired or not skeleton.flip_pairs:
+        which = ", ".join(skeleton.joints[i] for i in skeleton.unpaired) or "the joints"
         raise InputError(
-            f"labels: got oc, but the joints of {skeleton.name} have no left and right; takes pc"
+            f"labels: got oc, but {which} of {skeleton.name} have no left and right; takes pc"
         )
     known = np.isfinite(joints).all(-1) if labelled is None else labelled
     places = np.where(known[..., None], joints, np.nan)
@@ -62,9 +63,10 @@ def observer_order(
 def _across(joints: npt.NDArray[np.floating], skeleton: Skeleton) -> npt.NDArray[np.floating]:
     """(N, 2): where the right of the picture points when the trunk hangs down in it."""
     trunk = np.full((len(joints), 2), np.nan)
-    ends = [f"{side}_{part}" for part in ("shoulder", "hip") for side in ("left", "right")]
-    if set(ends) <= set(skeleton.joints):
-        shoulders, hips = np.split(joints[:, [skeleton.index(name) for name in ends]], 2, axis=1)
+    names = [f"{side}_{part}" for part in ("shoulder", "hip") for side in ("left", "right")]
+    ends = [place for place in map(skeleton.find, names) if place is not None]
+    if len(ends) == 4:
+        shoulders, hips = np.split(joints[:, ends], 2, axis=1)
         trunk = (hips - shoulders).mean(1)
     trunk = np.where(np.isnan(trunk).any(-1, keepdims=True), (0.0, 1.0), trunk)
     return trunk[:, ::-1] * (1, -1)
@@ -79,6 +81,7 @@ def take_joints(values: npt.NDArray[T], order: npt.NDArray[np.int64]) -> npt.NDA
 
 def _limbs(skeleton: Skeleton) -> list[Sequence[tuple[int, int]]]:
     """The pairs (right, left) of each limb, the one that decides first."""
-    pairs = {skeleton.joints[a].removeprefix("right_"): (a, b) for a, b in skeleton.flip_pairs}
-    limbs = [[pairs.pop(name) for name in limb if name in pairs] for limb in LIMBS]
-    return [limb for limb in (*limbs, *([pair] for pair in pairs.values())) if limb]
+    parts = {pair: skeleton.names[pair[0]].part for pair in skeleton.flip_pairs}
+    limbs = [[pair for name in limb for pair in parts if parts[pair] == name] for limb in LIMBS]
+    others = [[pair] for pair in parts if not any(pair in limb for limb in limbs)]
+    return [limb for limb in (*limbs, *others) if limb]

@@ -1,10 +1,11 @@
 """Joint names, their order, left-right pairs and limbs of each annotation scheme."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from softgate_ext.errors import InputError
+from softgate_ext.pose.names import JointName, pairs_by_name, read_names
 
 
 @dataclass(frozen=True)
@@ -16,28 +17,65 @@ class Skeleton:
         joints: Joint names in file order; "left" and "right" are the person's own.
         flip_pairs: Index pairs (right, left) that change places in a mirrored image.
         limbs: Index pairs (from, to) of the bones, for drawing.
+        unpaired: Indices of joints that are on a side, by their names, and in no flip pair: a
+            mirror image would have no names for them.
     """
 
     name: str
     joints: tuple[str, ...]
     flip_pairs: tuple[tuple[int, int], ...]
     limbs: tuple[tuple[int, int], ...]
+    unpaired: tuple[int, ...] = ()
 
     def __len__(self) -> int:
         return len(self.joints)
 
+    @property
+    def names(self) -> tuple[JointName, ...]:
+        """What the joints' names say, however they are spelled."""
+        return read_names(self.joints)
+
+    def find(self, joint: str | JointName) -> int | None:
+        """Index of a joint by name, in any spelling: "left_hip" finds `LHip`.
+
+        None where there is no such joint, or where several are called so in other spellings.
+        """
+        if joint in self.joints:
+            return self.joints.index(joint)
+        name = read_names((joint,))[0] if isinstance(joint, str) else joint
+        return self.names.index(name) if self.names.count(name) == 1 else None
+
     def index(self, joint: str) -> int:
-        """Index of a joint by name."""
-        if joint not in self.joints:
+        """Index of a joint by name, in any spelling. Raises InputError where there is none."""
+        place = self.find(joint)
+        if place is None:
             raise InputError(
                 f"joint must be one of {', '.join(self.joints)} in skeleton {self.name}, "
                 f"got {joint!r}"
             )
-        return self.joints.index(joint)
+        return place
+
+    def places_in(self, other: "Skeleton") -> list[int | None]:
+        """Where `other` has each joint, by names in any spelling; None where it has not."""
+        return [
+            other.find(joint if joint in other.joints or self.names.count(name) > 1 else name)
+            for joint, name in zip(self.joints, self.names, strict=True)
+        ]
 
     @property
     def flip_permutation(self) -> tuple[int, ...]:
-        """Order of the joints after mirroring: `flipped = joints[list(flip_permutation)]`."""
+        """Order of the joints after mirroring: `flipped = joints[list(flip_permutation)]`.
+
+        Raises:
+            InputError: Joints are unpaired.
+        """
+        if self.unpaired:
+            names = ", ".join(self.joints[i] for i in self.unpaired)
+            raise InputError(
+                f"flip: got {names} of {self.name} on a side without the joint on the other side; "
+                "takes no mirror images (--flip 0, no --flip-test), or a training with the joints "
+                "that change places (--swap a b)"
+            )
         order = list(range(len(self.joints)))
         for a, b in self.flip_pairs:
             order[a], order[b] = b, a
@@ -56,9 +94,8 @@ class Skeleton:
     def groups(self) -> dict[str, tuple[int, ...]]:
         """Joints that published tables print as one column, such as both elbows."""
         columns: dict[str, tuple[int, ...]] = {}
-        plain = [name.removeprefix("right_").removeprefix("left_") for name in self.joints]
         for title, parts in _COLUMNS:
-            members = tuple(i for i, name in enumerate(plain) if name in parts)
+            members = tuple(i for i, name in enumerate(self.names) if name.part in parts)
             if members:
                 columns[title] = members
         return columns
@@ -67,7 +104,7 @@ class Skeleton:
 # Titles as the tables print them. LSP's "Head" is the mean of head top and neck; MPII's is the head
 # top alone in nearly every paper, although the benchmark's own table takes in the upper neck.
 _COLUMNS = (
-    ("Head", ("head_top", "neck")),
+    ("Head", ("headtop", "neck")),
     ("Sho", ("shoulder",)),
     ("Elb", ("elbow",)),
     ("Wri", ("wrist",)),
@@ -138,11 +175,16 @@ def get_skeleton(stored: str | Mapping[str, Any]) -> Skeleton:
     """
     if isinstance(stored, Mapping):
         try:
-            pairs = {
-                key: tuple((int(a), int(b)) for a, b in stored[key])
-                for key in ("flip_pairs", "limbs")
-            }
-            return Skeleton(str(stored["name"]), tuple(map(str, stored["joints"])), **pairs)
+            joints = tuple(map(str, stored["joints"]))
+            pairs, limbs = (
+                tuple((int(a), int(b)) for a, b in stored[key]) for key in ("flip_pairs", "limbs")
+            )
+            if "unpaired" in stored:
+                unpaired = tuple(map(int, stored["unpaired"]))
+            else:  # stored when names were read in one spelling alone
+                more, unpaired = pairs_by_name(joints, [i for pair in pairs for i in pair])
+                pairs += more
+            return Skeleton(str(stored["name"]), joints, pairs, limbs, unpaired)
         except (KeyError, TypeError, ValueError):
             raise InputError(f"skeleton is not one that was stored, got {stored}") from None
     parts = stored.split("+")
@@ -153,46 +195,56 @@ def get_skeleton(stored: str | Mapping[str, Any]) -> Skeleton:
 
 
 def join_skeletons(skeletons: Sequence[Skeleton]) -> Skeleton:
-    """The union by joint names: the first one's joints, then those that each other one adds."""
+    """The union by joint names: the first one's joints, then those that each other one adds.
+
+    Names are the same in any spelling, and are kept in the one that comes first. Sides that are
+    missing in the one may be in the other.
+    """
     if len(set(skeletons)) == 1:
         return skeletons[0]
-    joints = tuple(dict.fromkeys(joint for part in skeletons for joint in part.joints))
-
-    def gather(field: str) -> tuple[tuple[int, int], ...]:
-        pairs: dict[frozenset[int], tuple[int, int]] = {}
-        for part in skeletons:
-            for a, b in getattr(part, field):
-                pair = joints.index(part.joints[a]), joints.index(part.joints[b])
-                pairs.setdefault(frozenset(pair), pair)
-        return tuple(pairs.values())
-
     name = "+".join(dict.fromkeys(word for part in skeletons for word in part.name.split("+")))
-    return Skeleton(name, joints, gather("flip_pairs"), gather("limbs"))
+    union = Skeleton(name, (), (), ())
+    for part in skeletons:
+        own = zip(part.joints, part.places_in(union), strict=True)
+        added = tuple(joint for joint, place in own if place is None)
+        union = replace(union, joints=union.joints + added)
+    pairs: list[tuple[int, int]] = []
+    limbs: dict[frozenset[int], tuple[int, int]] = {}
+    lone: set[int] = set()
+    for part in skeletons:
+        places = [place for place in part.places_in(union) if place is not None]
+        lone |= {places[i] for i in part.unpaired}
+        for a, b in part.flip_pairs:
+            pair = places[a], places[b]
+            if not set(pair) & {i for other in pairs for i in other}:
+                pairs.append(pair)
+            lone |= set(pair)
+        for a, b in part.limbs:
+            limbs.setdefault(frozenset((places[a], places[b])), (places[a], places[b]))
+    paired = {i for pair in pairs for i in pair}
+    more, _ = pairs_by_name(union.joints, set(range(len(union))) - (lone - paired))
+    flip_pairs = (*pairs, *more)
+    lone -= {i for pair in flip_pairs for i in pair}
+    return Skeleton(name, union.joints, flip_pairs, tuple(limbs.values()), tuple(sorted(lone)))
 
 
 def name_skeleton(
     name: str, joints: Sequence[str], limbs: Sequence[tuple[int, int]] = ()
 ) -> Skeleton:
-    """A skeleton whose flip pairs follow from the joints' names, `left_x` with `right_x`.
+    """A skeleton whose flip pairs follow from the joints' names in any usual spelling.
+
+    Args:
+        name: Name of the scheme.
+        joints: Names as they are written, since capitals part words; they are kept in lower case.
+        limbs: Index pairs of the bones.
 
     Raises:
-        InputError: Two joints share a name, a side is missing (a mirror image would have joints
-            without a name), or a limb leads to no joint.
+        InputError: Two joints share a name, or a limb leads to no joint.
     """
-    if not joints or len(set(joints)) != len(joints):
-        raise InputError(f"joints of {name} must have one name each, got {', '.join(joints)}")
-    opposite = {"left_": "right_", "right_": "left_"}
-    for joint in joints:
-        for side, other in opposite.items():
-            if joint.startswith(side) and other + joint.removeprefix(side) not in joints:
-                raise InputError(
-                    f"joints of {name} must name both sides, got {joint} without its mirror image"
-                )
-    if any(not 0 <= end < len(joints) for limb in limbs for end in limb):
+    kept = tuple(joint.lower() for joint in joints)
+    if not kept or len(set(kept)) != len(kept):
+        raise InputError(f"joints of {name} must have one name each, got {', '.join(kept)}")
+    if any(not 0 <= end < len(kept) for limb in limbs for end in limb):
         raise InputError(f"limbs of {name} must lead from joint to joint, got {list(limbs)}")
-    pairs = tuple(
-        (i, joints.index("left_" + joint.removeprefix("right_")))
-        for i, joint in enumerate(joints)
-        if joint.startswith("right_")
-    )
-    return Skeleton(name, tuple(joints), pairs, tuple((a, b) for a, b in limbs))
+    pairs, unpaired = pairs_by_name(joints)
+    return Skeleton(name, kept, pairs, tuple((a, b) for a, b in limbs), unpaired)

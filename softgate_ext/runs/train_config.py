@@ -86,6 +86,9 @@ class TrainConfig:
     """Crops are rotated by up to this many degrees, in both directions."""
     flip: float = 0.5
     """Probability of mirroring a crop (left and right joints change places)."""
+    swap: tuple[str, ...] = ()
+    """Joints that change places in a mirror image where their names do not show it, one pair after
+    another, such as `eye1 eye2 paw1 paw2`; a joint beside itself keeps its place."""
     colour: float = 0.2
     """Strength of the brightness, contrast and channel gains."""
 

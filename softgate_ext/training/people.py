@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,11 +15,17 @@ from softgate_ext.data.join import join, to_skeleton
 from softgate_ext.data.poseset import EmptySplit, PoseSet
 from softgate_ext.errors import InputError
 from softgate_ext.pose.metrics import box_sides, boxes_around
+from softgate_ext.pose.mirror import swap_joints
 from softgate_ext.runs.train_config import TrainConfig
 
 
 def split_people(config: TrainConfig) -> tuple[PoseSet, PoseSet]:
-    """The people to train on and the people to watch, with the same joints: those of all sets."""
+    """The people to train on and the people to watch, with the same joints: those of all sets.
+
+    Raises:
+        InputError: The people cannot be used so, `swap` is not of their joints, or some would be
+            mirrored that are on one side only.
+    """
     source = recognise(config.data, "data", config.train_folder, config.test_folder)
     _refuse_twice(config, source)
     train = source.read("train")
@@ -38,7 +45,11 @@ def split_people(config: TrainConfig) -> tuple[PoseSet, PoseSet]:
     if 0 < config.watch < len(watched):
         watched = watched.subset(np.linspace(0, len(watched) - 1, config.watch).astype(int))
     train = join([train, *(open_dataset(path, "train", argument="extra") for path in config.extra)])
-    return train, to_skeleton(watched, train.skeleton)
+    watched = to_skeleton(watched, train.skeleton)
+    skeleton = swap_joints(train.skeleton, config.swap)
+    if config.flip > 0:
+        _ = skeleton.flip_permutation  # raises before a picture is read
+    return replace(train, skeleton=skeleton), replace(watched, skeleton=skeleton)
 
 
 def _refuse_twice(config: TrainConfig, source: DatasetSource) -> None:

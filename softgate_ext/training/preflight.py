@@ -13,6 +13,7 @@ from softgate_ext.files.console import say
 from softgate_ext.files.folders import check_outside
 from softgate_ext.models import PoseModel, create_model
 from softgate_ext.pose.protocol import Score
+from softgate_ext.pose.skeleton import get_skeleton
 from softgate_ext.runs.checkpoint import init_weights
 from softgate_ext.runs.config_json import to_json
 from softgate_ext.runs.run_config import RunConfig
@@ -122,7 +123,8 @@ _KEPT = ("optimizer", "metric", "oks_sigmas")  # the best weights and the log go
 
 def _check_same_network(stored: RunConfig, asked: RunConfig) -> None:
     """Raises InputError unless a run of `stored` can go on as `asked`."""
-    before, now = to_json(stored), to_json(asked)
+    known = replace(stored, skeleton=get_skeleton(stored.skeleton).stored)
+    before, now = to_json(known), to_json(asked)
     for entries in (before, now):
         entries |= {name: entries["training"][name] for name in _KEPT}
     for name in ("model", "skeleton", "image_size", "sigma", *_KEPT):

@@ -22,6 +22,7 @@ from softgate_ext.inference.device import resolve_device
 from softgate_ext.inference.interrupts import ctrl_c_waits
 from softgate_ext.inference.pose_inference import PoseInference, predict_people
 from softgate_ext.pose.codec import HeatmapCodec
+from softgate_ext.pose.mirror import mirror_words
 from softgate_ext.runs import checkpoint
 from softgate_ext.runs.log import Entry
 from softgate_ext.runs.run_config import RunConfig
@@ -127,6 +128,7 @@ class Trainer:
                 self._plot()  # the process that trained it was ended before
             return
         say(self.console, self._describe_run())
+        say(self.console, mirror_words(self.skeleton))
         protocol = self.baseline.protocol
         say(self.console, f"constant mean pose: {protocol.metric} {self.baseline.main:.1f} %")
         if left_out := int(np.isnan(reference_lengths(self.watched, protocol)).sum()):

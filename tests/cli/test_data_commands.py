@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import cv2
 import pytest
@@ -171,3 +172,28 @@ def test_a_bad_value_of_the_cache_is_one_sentence(
     for option, value in (("--workers", "-1"), ("--image-size", "0"), ("--scale", "1")):
         assert main(["data", "cache", str(people), "--cache", str(tmp_path), option, value]) == 2
         assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+def test_left_and_right_are_said_and_can_be_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    contents = coco([{"keypoints": [5, 6, 2, 7, 8, 1, 0, 0, 0, 9, 9, 2]}])
+    contents["categories"][0].update(keypoints=["eyeL", "eyeR", "L Paw", "paw2"])
+    path = write_coco(tmp_path / "coco" / "annotations" / "dolls.json", contents)
+    words = ["data", "check", str(path), "--sheet", "None", "--json", str(tmp_path / "found.json")]
+
+    def found() -> tuple[str, dict[str, Any]]:
+        said = " ".join(capsys.readouterr().out.split())
+        return said, json.loads((tmp_path / "found.json").read_text())["splits"]["train"]
+
+    assert main(words) == 0
+    said, facts = found()
+    assert "a mirror image exchanges eyer with eyel; on one side only: l paw" in said
+    assert facts["flip_pairs"] == [["eyer", "eyel"]] and facts["unpaired"] == ["l paw"]
+    assert main([*words, "--swap", "L Paw", "paw2"]) == 0
+    said, facts = found()
+    assert "a mirror image exchanges eyer with eyel, paw2 with l paw" in said
+    assert facts["flip_pairs"] == [["eyer", "eyel"], ["paw2", "l paw"]] and not facts["unpaired"]
+    assert main([*words, "--swap", "L Paw", "paw3"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "swap: got L Paw paw3; takes pairs of joints of doll" in line

@@ -1,0 +1,76 @@
+"""Left and right as a category in COCO's form has them."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from official import coco, write_coco
+
+from softgate_ext.data.coco import read_coco
+from softgate_ext.data.poseset import PoseSet
+
+
+def read(path: Path, joints: list[str], **told: Any) -> PoseSet:
+    contents = coco([{"keypoints": [5, 6, 2] * len(joints)}])
+    contents["categories"][0].update(keypoints=joints, skeleton=[], **told)
+    return read_coco(write_coco(path / "a" / "x.json", contents))
+
+
+def test_the_pairs_of_the_names_come_from_the_names_as_written(tmp_path: Path) -> None:
+    people = read(tmp_path, ["Nose", "HandLTip", "HandRTip", "eyeL"])
+    assert people.skeleton.joints == ("nose", "handltip", "handrtip", "eyel")
+    assert people.skeleton.flip_pairs == ((2, 1),) and people.skeleton.unpaired == (3,)
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        {"flip_pairs": [[0, 1], [3, 2]]},
+        {"flip_pairs": [["A", "B"], ["Oeil", "Auge"]]},
+        {"keypoint_flip_map": [["A", "B"], ["B", "A"], ["C", "C"], ["Auge", "Oeil"]]},
+        {"keypoint_flip_map": {"A": "B", "Auge": "Oeil"}},
+        {"flip_idx": [1, 0, 3, 2, 4]},
+        {"swap": ["B", "A", "Oeil", "Auge", ""]},
+        {"swap": {"A": "B", "B": "A", "Auge": "Oeil", "C": ""}},
+        {
+            "keypoint_info": {
+                "0": {"name": "A", "swap": "B"}, "1": {"name": "B", "swap": "A"},
+                "2": {"name": "Auge", "swap": "Oeil"}, "3": {"name": "Oeil", "swap": "Auge"},
+                "4": {"name": "C", "swap": ""},
+            }
+        },
+    ],
+)  # fmt: skip
+def test_every_tools_word_for_them(tmp_path: Path, told: dict[str, Any]) -> None:
+    people = read(tmp_path, ["A", "B", "Auge", "Oeil", "C"], **told)
+    assert people.skeleton.flip_permutation == (1, 0, 3, 2, 4)
+    assert people.notes == ()
+
+
+@pytest.mark.parametrize(
+    ("told", "words"),
+    [
+        ({"flip_pairs": [[1, 3], [2, 4]]}, "flip_pairs joins right_eye with mouth"),
+        ({"flip_pairs": [[2, 1], [3, 9]]}, "flip_pairs: got 3 9; takes pairs of joints"),
+        ({"flip_pairs": [[0, 3], [1, 2]]}, "flip_pairs joins nose with left_eye"),
+        ({"flip_idx": [0, 1, 2]}, None),  # says nothing: every joint keeps its place
+        ({"flip_idx": [1, 2, 0, 4, 3]}, "flip_idx: got .* in two pairs"),
+        ({"swap": ["a"]}, "swap is damaged"),
+        ({"swap": 3}, "swap is damaged"),
+        ({"keypoint_info": {"0": {}}}, "keypoint_info is damaged"),
+        ({"flip_pairs": [[[1], [2]]]}, "flip_pairs is damaged"),
+        ({"flip_pairs": None}, None),
+    ],
+)
+def test_pairs_that_cannot_be_right_give_way_to_the_names_and_are_said(
+    tmp_path: Path, told: dict[str, Any], words: str | None
+) -> None:
+    people = read(tmp_path, ["left_eye", "tail", "right_eye", "nose", "mouth"], **told)
+    assert people.skeleton.flip_pairs == ((2, 0),)
+    if words is None:
+        assert people.notes == ()
+    else:
+        (note,) = people.notes
+        assert note.startswith("left and right are those of the names, since ")
+        assert re.search(words, note)
