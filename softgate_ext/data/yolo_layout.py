@@ -54,6 +54,7 @@ def read_skeleton(
     """Joints, and how many numbers each has (2 or 3).
 
     Names are those of `kpt_names`; without it they are COCO's where `flip_idx` is, or else numbers.
+    Left and right are those of `flip_idx`, and for joints that it leaves in place those of the names.
 
     Raises:
         InputError: `kpt_shape` or `flip_idx` cannot be.

@@ -249,3 +249,14 @@ def test_a_yaml_of_boxes_alone_is_no_set_of_poses(tmp_path: Path) -> None:
         recognise(file)
     with pytest.raises(InputError, match="it must hold .* data.yaml with kpt_shape"):
         recognise(tmp_path)
+
+
+def test_names_say_left_and_right_where_flip_idx_leaves_joints_in_their_places(
+    tmp_path: Path,
+) -> None:
+    file = ultralytics(tmp_path, kpt_names=["HandRTip", "HandLTip", "eyeL"], flip_idx=[0, 1, 2])
+    skeleton = read_yolo(file).skeleton
+    assert skeleton.flip_pairs == ((0, 1),) and skeleton.unpaired == (2,)
+    write_yaml(tmp_path, kpt_names=["HandRTip", "HandLTip", "eyeL"], flip_idx=[2, 1, 0])
+    skeleton = read_yolo(file).skeleton
+    assert skeleton.flip_pairs == ((2, 0),) and skeleton.unpaired == (1,)
