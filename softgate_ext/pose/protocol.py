@@ -177,7 +177,7 @@ def named_protocol(
         return torso_pck(skeleton) if metric == "torso" else box_pck(skeleton)
     for ends in permutations(range(len(skeleton)), 2):
         first, second = (skeleton.joints[end] for end in ends)
-        if metric == f"{first},{second}":
+        if metric.lower() == f"{first},{second}":
             unit = f"distance from {first} to {second}".replace("_", " ")
             return _pck(f"PCK@0.2 ({first}, {second})", skeleton, unit, ends)
     raise InputError(

@@ -8,6 +8,7 @@ import pytest
 from official import coco, write_coco
 
 from softgate_ext.data.coco import read_coco
+from softgate_ext.data.join import join
 from softgate_ext.data.poseset import PoseSet
 
 
@@ -74,3 +75,13 @@ def test_pairs_that_cannot_be_right_give_way_to_the_names_and_are_said(
         (note,) = people.notes
         assert note.startswith("left and right are those of the names, since ")
         assert re.search(words, note)
+
+
+def test_sets_in_two_spellings_are_joined_with_what_they_say_of_the_joints(tmp_path: Path) -> None:
+    one = read(tmp_path / "1", ["left_eye", "right_eye"])
+    two = read(tmp_path / "2", ["Right Eye", "Left Eye", "Nose"], sigmas=[0.1, 0.2, 0.3])
+    both = join([one, two])
+    assert both.skeleton.joints == ("left_eye", "right_eye", "nose")
+    assert both.skeleton.flip_pairs == ((1, 0),)
+    assert both.labelled.tolist() == [[True, True, False], [True, True, True]]
+    assert both.sigmas == {"left_eye": 0.2, "right_eye": 0.1, "nose": 0.3}

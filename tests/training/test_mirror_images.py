@@ -94,6 +94,18 @@ def test_pairs_that_are_told_are_said_and_kept_with_the_run(
     assert not (tmp_path / "no").exists()
 
 
+def test_joints_without_sides_are_mirrored_and_this_is_said(
+    tiny: Make, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = dolls(tmp_path, joints=("1", "2", "ear", "leg"))
+    train(tiny(data=path, holdout=2, epochs=1), Console(width=200))
+    said = capsys.readouterr().out
+    assert "no left and right among the joints: a mirror image keeps every name" in said
+    told = tiny(data=path, holdout=2, epochs=1, out=tmp_path / "told", swap=("1", "2"))
+    train(told, Console(width=200))
+    assert "a mirror image exchanges 1 with 2" in capsys.readouterr().out
+
+
 def renamed(run: Path, to: Path, change: Callable[[dict[str, Any]], None]) -> Path:
     """A copy of a run with its joints called by other names."""
     shutil.copytree(run, to)
