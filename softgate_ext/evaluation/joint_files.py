@@ -106,8 +106,22 @@ def read_predictions(path: Path, people: PoseSet, origin: int | None = None) -> 
         notes += more
         joints = np.where((rows >= 0)[:, None, None], joints[rows], math.nan)
         scores = np.where((rows >= 0)[:, None], scores[rows], 0.0)
+    else:
+        _refuse_unread_names(path, contents, len(people))
+        notes = ("the file names no pictures: it is taken to be in the dataset's order", *notes)
     about = {"predictions": str(path), "origin": origin}
     return Found(joints, scores, skeleton, about, (f"predictions read as {origin}-based", *notes))
+
+
+def _refuse_unread_names(path: Path, contents: Contents, people: int) -> None:
+    """Raises InputError where an array may name the pictures of the entries, which are read by order."""
+    for name, value in contents.arrays.items():
+        array = np.asarray(value)
+        if array.size == people > 1 and array.dtype.kind in "USO":
+            raise InputError(
+                f"predictions: {path} has {people} texts called {name}; takes names of pictures as "
+                "image, or the file without them, which is then read in the dataset's order"
+            )
 
 
 def _scores(array: Floats, contents: Contents) -> Floats:

@@ -15,7 +15,7 @@ FAR = 1e9  # pixels, beyond which nothing is a box
 FIELDS: dict[str, tuple[str, ...]] = {
     "name": (
         "image", "file", "file_name", "filename", "image_name", "imgname", "img_name",
-        "image_path", "img_path", "image_file",
+        "image_path", "img_path", "image_file", "path", "file_path",
     ),
     "image_id": ("image_id", "img_id"),
     "annotation_id": ("annotation_id", "ann_id"),

@@ -87,7 +87,7 @@ def test_a_submission_for_the_test_people(mpii: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "softgate_ext.cli", *map(str, words)]
     done = subprocess.run(command, capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (0, f"{out}\n")
-    based, axes = done.stderr.splitlines()  # two people of two coordinates
+    based, _, axes = done.stderr.splitlines()  # two people of two coordinates
     assert based == "predictions read as 1-based" and "preds (2, 16, 2) are ambiguous" in axes
     pred = scipy.io.loadmat(out, struct_as_record=False, squeeze_me=True)["pred"]
     rects = np.ravel(pred)[0].annorect

@@ -82,7 +82,7 @@ def test_as_many_people_as_joints_are_read_as_files_are_written(
     np.testing.assert_array_equal(found.joints, joints)
     assert f"are ambiguous: the {axis} was taken as people" in found.notes[-1]
     (tmp_path / "a.json").write_text(json.dumps(joints.tolist()))
-    assert len(read_predictions(tmp_path / "a.json", people(16)).notes) == 1
+    assert len(read_predictions(tmp_path / "a.json", people(16)).notes) == 2
 
 
 @pytest.mark.parametrize("suffix", ORIGINS)
@@ -130,7 +130,10 @@ def test_origin_of_the_format_of_the_file_and_of_the_caller(tmp_path: Path) -> N
     ):  # fmt: skip
         found = read_predictions(tmp_path / name, people(), origin)  # type: ignore[arg-type]
         assert found.about["origin"] == expected
-        assert found.notes == (f"predictions read as {expected}-based",)
+        assert found.notes == (
+            f"predictions read as {expected}-based",
+            "the file names no pictures: it is taken to be in the dataset's order",
+        )
         np.testing.assert_allclose(found.joints, JOINTS - expected)
 
 
@@ -229,3 +232,10 @@ def test_nothing_half_written(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="cannot write"):
         write_predictions(tmp_path / "absent" / "a.npz", JOINTS, SCORES, people())
     assert not list(tmp_path.iterdir())
+
+
+def test_names_that_are_called_otherwise_are_not_passed_over(tmp_path: Path) -> None:
+    names = np.array([f"{i}.jpg" for i in range(len(JOINTS))])
+    np.savez(tmp_path / "odd.npz", preds=JOINTS, whose=names)
+    with pytest.raises(InputError, match=r"has \d+ texts called whose; takes names of pictures as"):
+        read_predictions(tmp_path / "odd.npz", people())
