@@ -20,7 +20,7 @@ class PoseCategories:
         listed: Ids of all of them, as text.
         read: Ids of those whose annotations are read.
         skeleton: What these name.
-        sigmas: Spread of the annotators by joint, for OKS, where the category has one for each.
+        sigmas: Their `sigmas` by joint, for OKS; empty where there are none.
     """
 
     listed: frozenset[str]
@@ -87,10 +87,20 @@ def choose_categories(
         written = _written(members[0]) or joints
         limbs = read_limbs(given, len(joints), notes)
         skeleton = told_pairs(name_skeleton(_name(members), written, limbs), members, notes)
-    values = next((numbers(one.get("sigmas"), len(joints)) for one in members), None)
-    known = [] if values is None or values.min() <= 0 else values.tolist()
-    sigmas = dict(zip(skeleton.joints, known, strict=bool(known)))
+    sigmas = _sigmas(members, skeleton.joints, notes)
     return PoseCategories(frozenset(listed), frozenset(chosen), skeleton, sigmas)
+
+
+def _sigmas(
+    categories: Iterable[dict[str, Any]], joints: tuple[str, ...], notes: ReadingNotes
+) -> dict[str, float]:
+    given = next((sigmas for one in categories if (sigmas := one.get("sigmas"))), None)
+    values = numbers(given, len(joints))
+    if values is not None and (values > 0).all():
+        return dict(zip(joints, values.tolist(), strict=True))
+    if given is not None:
+        notes.say("the sigmas are not a number above 0 for each joint, and are left out")
+    return {}
 
 
 def read_limbs(given: Any, joints: int, notes: ReadingNotes) -> list[tuple[int, int]]:

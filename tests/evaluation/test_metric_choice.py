@@ -93,7 +93,8 @@ def test_sigmas_of_coco_of_the_file_and_of_the_user(tmp_path: Path, toys: PoseSe
     assert protocol_for(own, "oks").sigmas == (0.1, 0.2, 0.3)
     assert protocol_for(own, "oks", SIGMAS).sigmas == SIGMAS
     for odd in ([0.1], [0.1, 0.2, -1], [0.1, 0.2, "x"], 5):
-        assert not read_coco(dolls(tmp_path / "odd", sigmas=odd), "test").sigmas
+        people = read_coco(dolls(tmp_path / "odd", sigmas=odd), "test")
+        assert not people.sigmas and "sigmas are not a number above 0" in " ".join(people.notes)
     part = replace(toys, skeleton=name_skeleton("part", ["nose", "left_eye", "right_eye"]))
     assert protocol_for(part, "oks").sigmas == (0.026, 0.025, 0.025)
 
@@ -119,7 +120,7 @@ def test_a_metric_that_cannot_be_used_names_the_joints_found(
 
 
 def test_a_run_by_every_metric(run: Path, people: Path, tmp_path: Path) -> None:
-    """By two joints and by the box the truth of LSP is measured as well as by its torso."""
+    """On the joints of LSP, which none but `oks` needs sigmas for."""
     words = ["evaluate", run, people, "--workers", 0, "--device", "cpu", "--json", tmp_path / "j"]
     sigmas = ["--oks-sigmas", *[0.1] * 14]
     for metric, name in (
@@ -162,7 +163,7 @@ def test_joints_that_nobody_has_in_training_are_wrong_in_the_mean_pose(tmp_path:
 
 
 def test_the_unit_does_not_follow_the_joints_that_are_looked_for(run: Path, tmp_path: Path) -> None:
-    """Of FLIC's eyes and nose the run knows none, yet the torso has its length: by its ends."""
+    """The run knows no tail, yet the distance to it is a length."""
     names = [*FLIC.joints[:8], "tail"]
     flags = np.tile([[10.0, 10, 2]], (9, 1))
     flags[:, :2] += np.random.default_rng(0).uniform(0, 60, (9, 2)).round()

@@ -13,6 +13,8 @@ from pycocotools.coco import COCO as Annotations
 from pycocotools.cocoeval import COCOeval, Params
 
 from softgate_ext.data.coco import read_coco
+from softgate_ext.evaluation.evaluate import evaluate
+from softgate_ext.evaluation.evaluate_config import EvalConfig
 from softgate_ext.evaluation.measure import protocol_for, score
 from softgate_ext.pose.oks import COCO_SIGMAS, FIGURES, mean_similarity
 from softgate_ext.pose.skeleton import COCO
@@ -97,6 +99,17 @@ def test_figures_are_those_of_pycocotools(tmp_path: Path, seed: int, own: bool) 
     result = score(found[..., :2], people, protocol, found[..., 2])
     assert result.precision == pytest.approx(expected, abs=1e-9)
     assert 5 < result.main == result.precision["AP"] < 95
+
+
+def test_a_file_of_results_has_the_figures_of_pycocotools(tmp_path: Path) -> None:
+    """By its own scores, in whatever order, and with the joints that it lacks at (0, 0)."""
+    contents, found = crowd(7, list(COCO.joints))
+    path = write_coco(tmp_path / "annotations" / "val.json", contents)
+    expected = by_pycocotools(path, found)
+    results = path.with_name("results.json")
+    results.write_text(json.dumps(json.loads(results.read_text())[::-1]))
+    figures = evaluate(EvalConfig(None, path, predictions=results, metric="oks"))
+    assert figures.scores["predictions"].precision == pytest.approx(expected, abs=1e-9)
 
 
 def test_nobody_of_a_size_has_no_figure_and_the_truth_has_100(tmp_path: Path) -> None:
