@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from softgate_ext.errors import InputError
+from softgate_ext.pose.metrics import boxes_around
 from softgate_ext.pose.skeleton import Skeleton
 
 Split = Literal["train", "test", "all"]
@@ -114,6 +115,12 @@ class PoseSet:
 
     def __len__(self) -> int:
         return len(self.image_paths)
+
+    @property
+    def person_boxes(self) -> npt.NDArray[np.float64]:
+        """(N, 4) x1, y1, x2, y2 as annotated, else around the labelled joints; NaN without these."""
+        around = boxes_around(self.joints, self.labelled)
+        return around if self.boxes is None else np.where(np.isnan(self.boxes), around, self.boxes)
 
     def digest(self) -> str:
         """Tells these people from others, by image names and labels, wherever the files lie."""

@@ -3,11 +3,9 @@
 from collections.abc import Iterator
 
 import numpy as np
-import numpy.typing as npt
 
 from softgate_ext.data.poseset import PoseSet
-
-Floats = npt.NDArray[np.float64]
+from softgate_ext.pose.metrics import Floats, box_overlaps
 
 SPREAD = 0.05
 """Distance, over the side of the crop, at which two joints are alike by exp(-1/2): about what COCO's
@@ -47,20 +45,5 @@ def overlap(boxes: Floats, people: PoseSet) -> Floats:
     round their joints, or their crops: whichever is met best."""
     half = people.sizes[:, None] / 2
     crops = np.hstack([people.centers - half, people.centers + half])
-    seen = np.where(people.labelled[..., None], people.joints, np.nan)
-    low, high = np.fmin.reduce(seen, 1), np.fmax.reduce(seen, 1)
-    round_joints = np.hstack([low, high])
-    annotated = np.full_like(round_joints, np.nan) if people.boxes is None else people.boxes
-    persons = np.where(np.isfinite(annotated), annotated, round_joints)
     corners = np.hstack([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]])
-    return np.maximum(_iou(corners, persons), _iou(corners, crops))
-
-
-def _iou(one: Floats, other: Floats) -> Floats:
-    """(M, N) of boxes x1, y1, x2, y2."""
-    low = np.maximum(one[:, None, :2], other[None, :, :2])
-    high = np.minimum(one[:, None, 2:], other[None, :, 2:])
-    shared = np.clip(high - low, 0, None).prod(-1)
-    areas = [(boxes[:, 2:] - boxes[:, :2]).prod(-1) for boxes in (one, other)]
-    union = np.maximum(areas[0][:, None] + areas[1] - shared, np.finfo(np.float64).tiny)
-    return np.asarray(np.nan_to_num(shared / union), np.float64)
+    return np.maximum(box_overlaps(corners, people.person_boxes), box_overlaps(corners, crops))

@@ -12,7 +12,6 @@ from softgate_ext.pose.metrics import (
     Floats,
     box_diagonal,
     box_sides,
-    boxes_around,
     joint_distance,
     mean_pose,
     mpii_head_size,
@@ -69,7 +68,7 @@ def reference_lengths(people: PoseSet, protocol: Protocol) -> Floats:
         known = people.labelled[:, reference].all(1)
         return np.where(known, joint_distance(people.joints, reference), np.nan)
     if reference == "boxes":
-        return _above_zero(box_sides(_boxes(people)).max(1))
+        return _above_zero(box_sides(people.person_boxes).max(1))
     if reference == "areas":
         return np.sqrt(_areas(people))
     boxes = getattr(people, reference)
@@ -78,17 +77,9 @@ def reference_lengths(people: PoseSet, protocol: Protocol) -> Floats:
     return mpii_head_size(boxes) if reference == "head_boxes" else box_diagonal(boxes)
 
 
-def _boxes(people: PoseSet) -> Floats:
-    """(N, 4) as annotated, else around the labelled joints."""
-    around = boxes_around(people.joints, people.labelled)
-    return (
-        around if people.boxes is None else np.where(np.isnan(people.boxes), around, people.boxes)
-    )
-
-
 def _areas(people: PoseSet) -> Floats:
     """(N,) as annotated, else `BODY` of the box."""
-    of_box = _above_zero(BODY * box_sides(_boxes(people)).prod(1))
+    of_box = _above_zero(BODY * box_sides(people.person_boxes).prod(1))
     if people.areas is None:
         return of_box
     return np.where(people.areas > 0, people.areas.astype(np.float64), of_box)
@@ -153,7 +144,7 @@ def score(
         sure[known],
         people.joints[known],
         labelled[known],
-        _boxes(people)[known],
+        people.person_boxes[known],
         lengths[known] ** 2,
         [str(people.image_paths[i]) for i in np.flatnonzero(known)],
         protocol.sigmas,

@@ -187,6 +187,16 @@ def boxes_around(joints: npt.ArrayLike, labelled: npt.ArrayLike) -> Floats:
     return np.where(np.isfinite(boxes), boxes, np.nan)
 
 
+def box_overlaps(one: npt.ArrayLike, other: npt.ArrayLike) -> Floats:
+    """Intersection over union (N, M) of boxes (N, 4) and (M, 4) x1, y1, x2, y2; 0 for NaN."""
+    a, b = np.reshape(one, (-1, 1, 4)), np.reshape(other, (1, -1, 4))
+    low, high = np.maximum(a[..., :2], b[..., :2]), np.minimum(a[..., 2:], b[..., 2:])
+    shared = np.clip(high - low, 0, None).prod(-1)
+    both = (a[..., 2:] - a[..., :2]).prod(-1) + (b[..., 2:] - b[..., :2]).prod(-1)
+    union = np.maximum(both - shared, np.finfo(np.float64).tiny)
+    return np.asarray(np.nan_to_num(shared / union), np.float64)
+
+
 def mpii_head_size(head_boxes: npt.ArrayLike) -> Floats:
     """Reference length of PCKh, (N,) pixels: 0.6 of the diagonal of the annotated head box.
 

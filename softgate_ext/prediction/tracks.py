@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.optimize import linear_sum_assignment
 
+from softgate_ext.pose.metrics import box_overlaps
 from softgate_ext.prediction.one_euro import OneEuro
 from softgate_ext.prediction.person import Box, Person
 
@@ -42,7 +43,9 @@ class Tracks:
             people: as they were found.
             seconds: time of the frame.
         """
-        overlaps = _overlaps([one.box for one in people], [t.box for t in self._tracks])
+        overlaps = box_overlaps(
+            _corners([one.box for one in people]), _corners([t.box for t in self._tracks])
+        )
         pairs = zip(*linear_sum_assignment(overlaps, maximize=True), strict=True)
         known = {i: self._tracks[j] for i, j in pairs if overlaps[i, j] >= OVERLAP}
         self._tracks = [
@@ -67,10 +70,7 @@ class Tracks:
         return replace(person, track=track.number)
 
 
-def _overlaps(ours: Sequence[Box], theirs: Sequence[Box]) -> npt.NDArray[np.float64]:
-    """(N, M) area that two boxes share over the area of both, from 0 to 1."""
-    one, other = np.reshape(ours, (-1, 1, 4)), np.reshape(theirs, (1, -1, 4))
-    low = np.maximum(one[..., :2], other[..., :2])
-    high = np.minimum(one[..., :2] + one[..., 2:], other[..., :2] + other[..., 2:])
-    shared = np.maximum(high - low, 0).prod(-1)
-    return shared / (one[..., 2:].prod(-1) + other[..., 2:].prod(-1) - shared)
+def _corners(boxes: Sequence[Box]) -> npt.NDArray[np.float64]:
+    """x1, y1, x2, y2 of boxes x, y, width, height."""
+    given = np.reshape(np.asarray(boxes, np.float64), (-1, 4))
+    return np.hstack([given[:, :2], given[:, :2] + given[:, 2:]])

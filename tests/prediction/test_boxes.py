@@ -27,14 +27,14 @@ def result(image: Any, box: Any, score: float = 0.9, category: int = 1) -> dict[
 
 
 def test_a_path_or_the_end_of_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "work" / "deep").mkdir(parents=True)
-    (tmp_path / "work" / "deep" / "link.jpg").symlink_to(tmp_path / "other.jpg")
-    monkeypatch.chdir(tmp_path / "work")
+    (tmp_path / "here" / "deep").mkdir(parents=True)
+    (tmp_path / "here" / "deep" / "link.jpg").symlink_to(tmp_path / "other.jpg")
+    monkeypatch.chdir(tmp_path / "here")
     entries = {
         "a.jpg": A,  # the end of any
         "deep/a.jpg": B,  # of some; seen from here
-        "./work/deep/../deep/a.jpg": C,  # seen from the list
-        str(tmp_path / "work" / "a.jpg"): D,
+        "./here/deep/../deep/a.jpg": C,  # seen from the list
+        str(tmp_path / "here" / "a.jpg"): D,
         "deep/link.jpg": D,
         "..": A,
         "": A,
@@ -42,7 +42,7 @@ def test_a_path_or_the_end_of_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     form = [{"file": file, "bbox_xywh": box} for file, box in entries.items()]
     boxes = listed(tmp_path, form)
     assert values(boxes, "deep/a.jpg") == [A, B, C]
-    assert values(boxes, tmp_path / "work" / "a.jpg") == [A, D]
+    assert values(boxes, tmp_path / "here" / "a.jpg") == [A, D]
     assert values(boxes, "/elsewhere/deep/a.jpg") == [A, B]
     assert values(boxes, "deep/link.jpg") == values(boxes, tmp_path / "other.jpg") == [D]
     for other in ("b.jpg", "aa.jpg"):
