@@ -145,10 +145,13 @@ def test_a_picture_is_dropped_or_pasted(browser: Any, served: Served, picture: P
 def test_the_keyboard_is_enough(browser: Any, served: Served, picture: Path) -> None:
     page = browser.new_page()
     page.goto(served.address)
+    page.locator("#words", has_text="Drop a picture").wait_for(timeout=60_000)
+    # Listened for before a key is pressed: a chooser that opens earlier is not told of.
+    page.on("filechooser", lambda chooser: chooser.set_files(str(picture)))
+    page.bring_to_front()  # a page that another one covers gets no keys
     page.keyboard.press("Tab")
-    with page.expect_file_chooser() as chooser:
-        page.keyboard.press("Space")
-    chooser.value.set_files(str(picture))
+    page.locator("#picture input:focus").wait_for(state="attached", timeout=60_000)
+    page.keyboard.press("Space")
     page.locator("#words", has_text="mean score").wait_for(timeout=60_000)
     for _ in range(2):
         page.keyboard.press("Tab")
