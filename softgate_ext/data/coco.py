@@ -4,8 +4,13 @@ from pathlib import Path
 
 import numpy as np
 
-from softgate_ext.data.coco_categories import choose_categories
-from softgate_ext.data.coco_people import annotated_people, listed_images
+from softgate_ext.data.coco_categories import PoseCategories, choose_categories
+from softgate_ext.data.coco_people import (
+    CocoPerson,
+    ListedImage,
+    annotated_people,
+    listed_images,
+)
 from softgate_ext.data.entries import ReadingNotes
 from softgate_ext.data.jsonfile import find_pictures, is_test_part
 from softgate_ext.data.poseset import EmptySplit, PoseSet, Split, check_split
@@ -48,19 +53,9 @@ def read_coco(path: Path | str, split: Split = "train", check_images: bool = Tru
             f"split {split!r} of {path} is empty: by its name all of it is {part!r}",
             f"{part!r} or 'all'",
         )
-    contents = read_json(path)
-    parts = ("images", "annotations", "categories")
-    if not isinstance(contents, dict) or not all(
-        isinstance(contents.get(part), list) for part in parts
-    ):
-        raise InputError(
-            f"{path} must be an object with images, annotations and categories, each a list"
-        )
     notes = ReadingNotes()
-    images = listed_images(contents["images"], notes)
-    annotations = contents["annotations"]
-    categories = choose_categories(contents["categories"], annotations, path, notes)
-    people = list(annotated_people(annotations, categories, images, notes))
+    _, categories, annotated = read_annotations(path, notes)
+    people = [person for person in annotated if person.kept]
     if not people:
         raise EmptySplit(f"split {split!r} of {path} is empty", notes=notes.lines())
     names = [person.image.name for person in people]
@@ -89,6 +84,33 @@ def read_coco(path: Path | str, split: Split = "train", check_images: bool = Tru
         stated_sizes=np.array([person.image.size for person in people], np.float32),
         persons=np.array(places, np.int64),
         sigmas=categories.sigmas,
+        annotation_file=path,
         notes=(*notes.lines(), *absent),
     )
     return without_contradicted(found) if check_images else found
+
+
+def read_annotations(
+    path: Path, notes: ReadingNotes
+) -> tuple[dict[str, ListedImage], PoseCategories, list[CocoPerson]]:
+    """The images by their ids as text, the categories that are read, and all of their annotations.
+
+    Args:
+        path: The file; may be gzipped.
+        notes: Takes what cannot be read, and what a rule decided.
+
+    Raises:
+        InputError: The file cannot be read, or its contents are not of this form.
+    """
+    contents = read_json(path)
+    parts = ("images", "annotations", "categories")
+    if not isinstance(contents, dict) or not all(
+        isinstance(contents.get(part), list) for part in parts
+    ):
+        raise InputError(
+            f"{path} must be an object with images, annotations and categories, each a list"
+        )
+    images = listed_images(contents["images"], notes)
+    annotations = contents["annotations"]
+    categories = choose_categories(contents["categories"], annotations, path, notes)
+    return images, categories, list(annotated_people(annotations, categories, images, notes))

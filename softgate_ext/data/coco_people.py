@@ -32,21 +32,34 @@ class ListedImage:
 
 @dataclass(frozen=True)
 class CocoPerson:
-    """An annotation with a labelled joint and a box.
+    """An annotation of somebody, or of a crowd.
 
     Attributes:
         image: The picture.
         id: As in the file; None where it has none.
-        keypoints: (J, 3) x, y, flag.
-        box: x, y, width, height.
+        category: Id of the category, as text.
+        keypoints: (J, 3) x, y, flag; flags of 0 where it has none.
+        box: x, y, width, height; without a size where there is none.
         area: In pixels, NaN where the file does not state it.
+        crowd: Whether it is a crowd (`iscrowd`).
+        ignored: Whether COCO's AP looks for nobody there: a crowd, or no key points by its own count
+            (`num_keypoints`), or by their flags where it has none.
     """
 
     image: ListedImage
     id: Any
+    category: str
     keypoints: npt.NDArray[np.float64]
     box: npt.NDArray[np.float64]
     area: float
+    crowd: bool
+    ignored: bool
+
+    @property
+    def kept(self) -> bool:
+        """Whether it is somebody to crop: no crowd, with a labelled joint and a box."""
+        labelled = bool((self.keypoints[:, 2] > 0).any())
+        return labelled and not self.crowd and bool(self.box[2:].max() > 0)
 
 
 def listed_images(entries: Iterable[Any], notes: ReadingNotes) -> dict[str, ListedImage]:
@@ -76,7 +89,8 @@ def annotated_people(
     images: dict[str, ListedImage],
     notes: ReadingNotes,
 ) -> Iterator[CocoPerson]:
-    """The annotations that can be read; `notes` takes the others with their ids."""
+    """The annotations that can be read, of those with a joint or a box; `notes` takes the others with
+    their ids, and the number of those that are not `kept`."""
     ordinary = 0
     for place, entry in enumerate(entries, 1):
         key = identity(entry.get("id")) if isinstance(entry, dict) else None
@@ -87,43 +101,46 @@ def annotated_people(
             category = identity(entry.get("category_id"))
             if category not in categories.listed:
                 raise OddEntry("of a category that is not listed")
-            if category not in categories.read:
+            if category is None or category not in categories.read:
                 continue
-            given = None if entry.get("iscrowd") else entry.get("keypoints")
-            found = _labelled(given, len(categories.skeleton)) if given else None
+            crowd = bool(entry.get("iscrowd"))
+            found = _keypoints(entry.get("keypoints"), len(categories.skeleton), crowd)
             image = _image(entry, images)
             box = _box(entry)
         except OddEntry as odd:
             notes.count(f"annotations {odd} are left out", which)
             continue
-        if found is not None and box is None:
+        labelled = bool((found[:, 2] > 0).any())
+        if labelled and not crowd and box is None:
             box = _box_around(found)
             if box is not None:
                 notes.count("annotations have no bbox, which is made from their joints", which)
-        if found is None or box is None:
-            ordinary += 1
-            continue
-        area = numbers(entry.get("area"))
-        yield CocoPerson(
+        area, count = numbers(entry.get("area")), numbers(entry.get("num_keypoints"))
+        person = CocoPerson(
             image,
             None if key is None else entry["id"],
+            category,
             found,
-            box,
+            np.zeros(4) if box is None else box,
             np.nan if area is None else area.item(),
+            crowd,
+            crowd or not (labelled if count is None else count),
         )
+        ordinary += not person.kept
+        if labelled or box is not None:
+            yield person
     if ordinary:
         notes.say(
             f"{ordinary} annotations of crowds, or without a labelled joint or a box, are left out"
         )
 
 
-def _labelled(given: Any, joints: int) -> npt.NDArray[np.float64] | None:
-    """Key points (J, 3), or None where none is labelled."""
-    values = numbers(given, 3 * joints)
-    if values is None:
+def _keypoints(given: Any, joints: int, crowd: bool) -> npt.NDArray[np.float64]:
+    """Key points (J, 3), zeros where there are none; a crowd needs none."""
+    values = numbers(given, 3 * joints) if given else np.zeros(3 * joints)
+    if values is None and not crowd:
         raise OddEntry(f"whose keypoints are not {3 * joints} finite numbers")
-    keypoints = values.reshape(joints, 3)
-    return keypoints if (keypoints[:, 2] > 0).any() else None
+    return np.zeros((joints, 3)) if values is None else values.reshape(joints, 3)
 
 
 def _image(entry: dict[str, Any], images: dict[str, ListedImage]) -> ListedImage:

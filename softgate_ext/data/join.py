@@ -23,13 +23,18 @@ def select_joints(
     return result
 
 
+def absent_joints(people: Skeleton, skeleton: Skeleton) -> npt.NDArray[np.bool_]:
+    """(J,), which of the J joints of `people` are not in `skeleton`."""
+    return np.array([place is None for place in people.places_in(skeleton)])
+
+
 def with_joints_of(people: PoseSet, skeleton: Skeleton) -> PoseSet:
     """The same people and joints; joints that `skeleton` lacks are not labelled.
 
     Raises:
         InputError: They have no joint in common.
     """
-    shared = np.array([place is not None for place in people.skeleton.places_in(skeleton)])
+    shared = ~absent_joints(people.skeleton, skeleton)
     if not shared.any():
         raise InputError(
             f"{people.name} has no joint of {skeleton.name}: it has "

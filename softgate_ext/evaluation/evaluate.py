@@ -4,9 +4,10 @@ from dataclasses import replace
 
 import numpy as np
 
+from softgate_ext.data.coco_truth import read_truth
 from softgate_ext.data.dataset import PoseDataset
 from softgate_ext.data.formats import recognise
-from softgate_ext.data.join import select_joints, with_joints_of
+from softgate_ext.data.join import absent_joints, select_joints, with_joints_of
 from softgate_ext.data.mpii import find_mpii, read_mpii
 from softgate_ext.data.mpii_submission import write_submission
 from softgate_ext.data.poseset import PoseSet
@@ -14,6 +15,7 @@ from softgate_ext.errors import InputError
 from softgate_ext.evaluation.comparison import Comparison
 from softgate_ext.evaluation.evaluate_arguments import check
 from softgate_ext.evaluation.evaluate_config import STDOUT, EvalConfig
+from softgate_ext.evaluation.joint_detections import counted_by_coco, one_for_each
 from softgate_ext.evaluation.joint_files import Found, read_predictions, write_predictions
 from softgate_ext.evaluation.measure import (
     constant_pose,
@@ -60,25 +62,40 @@ def _measured(config: EvalConfig) -> Comparison:
     score(truth.joints, truth, protocol)  # raises before the network runs for nothing
     lengths = reference_lengths(truth, protocol)
     known = np.isfinite(lengths)
-    found = find_joints(config, people)
+    of_coco = protocol.sigmas is not None and config.predictions is not None
+    whole = read_truth(people) if of_coco else None
+    found = find_joints(config, people, whole is not None)
+    counted = None
+    if whole is not None and found.entries is not None:
+        assert config.predictions is not None
+        absent = absent_joints(people.skeleton, found.skeleton)
+        counted = counted_by_coco(
+            config.predictions, whole, found.entries, people.skeleton, absent, sides
+        )
+        found.about["counted"] = counted.numbers
     joints = found.joints
     if sides == "oc":  # a network that tells the person's own sides, and a file with either kind
         joints = take_joints(joints, observer_order(joints, people.skeleton))
     measured = named(with_joints_of(people, found.skeleton))
     name = "network" if config.predictions is None else "predictions"
-    scores = {name: score(joints, measured, protocol, found.scores, lengths)}
+    sets = None if counted is None else (counted.truth, counted.found)
+    scores = {name: score(joints, measured, protocol, found.scores, lengths, sets)}
     if train is not None:
         constant = constant_pose(named(train), people)
         scores["mean pose"] = score(constant, measured, protocol, lengths=lengths)
     if config.save_predictions is not None:
         write_predictions(config.save_predictions, found.joints, found.scores, people)
+    said = () if counted is None else counted.notes
+    given = list(scores) if counted is None else list(scores)[1:]
+    if protocol.sigmas is not None and given:
+        said = (*said, one_for_each(given, int(known.sum())))
     return Comparison(
         protocol,
         int(known.sum()),
         int((~known).sum()),
         scores,
         {**found.about, "data": str(config.data), "split": config.split},
-        (*people.notes, *found.notes),
+        (*people.notes, *found.notes, *said),
         WORDS[sides],
     )
 
@@ -113,14 +130,19 @@ def submit(config: EvalConfig) -> tuple[str, ...]:
     return (*people.notes, *found.notes)
 
 
-def find_joints(config: EvalConfig, people: PoseSet) -> Found:
+def find_joints(config: EvalConfig, people: PoseSet, detections: bool = False) -> Found:
     """Joints of people by the run or from the file that `config` names.
+
+    Args:
+        config: What to read or run.
+        people: Whose joints.
+        detections: As in `read_predictions`.
 
     Raises:
         InputError: see `evaluate`.
     """
     if config.predictions is not None:
-        found = read_predictions(config.predictions, people, config.origin)
+        found = read_predictions(config.predictions, people, config.origin, detections)
         absent = _not_looked_for(people, found.skeleton, "these predictions")
         return replace(found, notes=(*found.notes, *absent))
     assert config.run is not None
@@ -168,8 +190,8 @@ def find_joints(config: EvalConfig, people: PoseSet) -> Found:
 
 
 def _not_looked_for(people: PoseSet, skeleton: Skeleton, source: str) -> list[str]:
-    places = zip(people.skeleton.joints, people.skeleton.places_in(skeleton), strict=True)
-    absent = [name for name, place in places if place is None]
-    if not absent:
+    absent = absent_joints(people.skeleton, skeleton)
+    if not absent.any():
         return []
-    return [f"not among the joints of {source}, hence not counted: {', '.join(absent)}"]
+    names = ", ".join(people.skeleton.joints[j] for j in np.flatnonzero(absent))
+    return [f"not among the joints of {source}, hence not counted: {names}"]

@@ -22,7 +22,8 @@ from softgate_ext.data.join import select_joints
 from softgate_ext.data.poseset import PoseSet
 from softgate_ext.errors import InputError
 from softgate_ext.evaluation.joint_contents import NAMES, Contents, read_contents, require_h5py
-from softgate_ext.evaluation.joint_people import rows_of
+from softgate_ext.evaluation.joint_detections import Entries
+from softgate_ext.evaluation.joint_people import rows_of, with_meaning
 from softgate_ext.evaluation.joint_pictures import names_within
 from softgate_ext.files.atomic import replacing, write_json
 from softgate_ext.pose.skeleton import Skeleton
@@ -48,6 +49,7 @@ class Found:
         about: How they came about, for the JSON; of a file also the coordinate of the first pixel
             that it was taken to have, `origin`.
         notes: Sentences to print.
+        entries: All that a file has, if it says of each in which picture it is.
     """
 
     joints: Floats
@@ -55,9 +57,12 @@ class Found:
     skeleton: Skeleton
     about: dict[str, Any]
     notes: tuple[str, ...]
+    entries: Entries | None = None
 
 
-def read_predictions(path: Path, people: PoseSet, origin: int | None = None) -> Found:
+def read_predictions(
+    path: Path, people: PoseSet, origin: int | None = None, detections: bool = False
+) -> Found:
     """Joints of people from a file.
 
     Args:
@@ -65,6 +70,9 @@ def read_predictions(path: Path, people: PoseSet, origin: int | None = None) -> 
         people: The N people whose joints are looked for. Where the file says whose its joints are,
             it may lack some, who are not found, and have others.
         origin: Coordinate of the first pixel, or None to go by the file.
+        detections: Whether entries count that are nobody's: then a person may have several, and
+            there may be nobody for any, if the file says of each in which picture it is. Those
+            that are nobody's are then not told.
 
     Raises:
         InputError: The file cannot be read, holds other joints than J or by its order other people
@@ -100,9 +108,14 @@ def read_predictions(path: Path, people: PoseSet, origin: int | None = None) -> 
     if len(contents.who) == len(array):
         own = np.array([[math.nan if one.score is None else one.score] for one in contents.who])
         scores = np.where(np.isfinite(own) & there.any(1, keepdims=True), own, scores)
+    entries = None
     if told:
+        who = with_meaning(path, contents.who, people)
+        if all(one.name is not None or one.image_id is not None for one in who):
+            entries = Entries(who, joints, scores)
         sure = (scores / np.maximum((scores != 0).sum(1, keepdims=True), 1)).sum(1)
-        rows, more = rows_of(path, contents.who, joints, sure, people)
+        several = detections and entries is not None
+        rows, more = rows_of(path, who, joints, sure, people, several)
         notes += more
         joints = np.where((rows >= 0)[:, None, None], joints[rows], math.nan)
         scores = np.where((rows >= 0)[:, None], scores[rows], 0.0)
@@ -110,7 +123,8 @@ def read_predictions(path: Path, people: PoseSet, origin: int | None = None) -> 
         _refuse_unread_names(path, contents, len(people))
         notes = ("the file names no pictures: it is taken to be in the dataset's order", *notes)
     about = {"predictions": str(path), "origin": origin}
-    return Found(joints, scores, skeleton, about, (f"predictions read as {origin}-based", *notes))
+    said = (f"predictions read as {origin}-based", *notes)
+    return Found(joints, scores, skeleton, about, said, entries)
 
 
 def _refuse_unread_names(path: Path, contents: Contents, people: int) -> None:

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from softgate_ext.data.entries import numbers
+
 Key = int | str
 FAR = 1e9  # pixels, beyond which nothing is a box
 
@@ -23,6 +25,7 @@ FIELDS: dict[str, tuple[str, ...]] = {
     "place": ("place",),
     "box": ("bbox", "box", "bbox_xywh", "box_xywh"),
     "score": ("score",),
+    "category": ("category_id",),
 }  # fmt: skip
 
 
@@ -38,6 +41,8 @@ class Identity:
         box: x, y, width, height of the person.
         score: How sure the program was of the person.
         place: Of the person in `annorect` of the picture, from 0, as MPII's people are known by.
+        category: What the dataset's file calls the kind of person.
+        area: Width times height of `bbox`, of any size, by which COCO's AP tells small from large.
     """
 
     name: str | None = None
@@ -47,6 +52,8 @@ class Identity:
     box: tuple[float, float, float, float] | None = None
     score: float | None = None
     place: int | None = None
+    category: Key | None = None
+    area: float | None = None
 
     @property
     def known(self) -> bool:
@@ -84,6 +91,8 @@ def identity_of(fields: Mapping[str, Any], whole: Mapping[str, Any] | None = Non
         None if box is None else _box(box),
         None if score is None else float(score),
         None if found["place"] is None else int(found["place"]),
+        _key(found["category"]),
+        None if (extent := numbers(fields.get("bbox"), 4)) is None else float(extent[2:].prod()),
     )
 
 

@@ -12,15 +12,16 @@ from softgate_ext.data.poseset import PoseSet
 from softgate_ext.errors import InputError
 from softgate_ext.evaluation.joint_identity import Identity, same_keys
 from softgate_ext.evaluation.joint_likeness import likeness, overlap, pairs
-from softgate_ext.evaluation.joint_pictures import pictures_of, shown
+from softgate_ext.evaluation.joint_pictures import Pictured, pictures_of, shown
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
 
 def rows_of(
-    path: Path, who: Sequence[Identity], joints: Floats, scores: Floats, people: PoseSet
-) -> tuple[Ints, tuple[str, ...]]:
+    path: Path, who: Sequence[Identity], joints: Floats, scores: Floats, people: PoseSet,
+    several: bool = False,
+) -> tuple[Ints, tuple[str, ...]]:  # fmt: skip
     """The row of each of the N people in the file, -1 for those whom it does not have.
 
     By the picture, and in it by the id of the annotation (in a submission to MPII by the place in
@@ -29,32 +30,29 @@ def rows_of(
 
     Args:
         path: The file, for messages.
-        who: What its M entries say.
+        who: What its M entries say, as `with_meaning` has it.
         joints: (M, J, 2) of the joints of `people`, 0-based pixels.
         scores: (M,), which of several entries comes first.
         people: Those who are wanted.
+        several: Whether entries are detections: a person may have several, of which the surest is
+            theirs, and there may be nobody for any: those that are in no row are not told.
 
     Returns:
         The rows, and sentences to print.
 
     Raises:
-        InputError: An entry does not say whose it is, contradicts itself or another, or nobody
-            was found.
+        InputError: An entry contradicts itself or another, or nobody was found.
     """
-    if silent := sum(not one.known for one in who):
-        raise InputError(
-            f"predictions: {path} has {silent} entries without the picture or the id that the "
-            "others have; takes them of all, or of none"
-        )
-    who = _with_meaning(path, who, people)
     picture, own, notes = pictures_of(path, who, people)
     person, more = _by_annotation(path, who, picture, own, people)
     notes += more
     # Who has no joint is no prediction: a submission has entries of everybody.
     here: npt.NDArray[np.bool_] = np.isfinite(joints.sum(-1)).any(1)
     rows = np.full(len(people), -1, np.int64)
-    for row in np.flatnonzero(here & (person >= 0)).tolist():
+    for row in _surest(np.flatnonzero(here & (person >= 0)).tolist(), joints, scores):
         if rows[person[row]] >= 0:
+            if several:
+                continue
             raise InputError(
                 f"predictions: {path} has two entries of one person, {shown(who[row])}; takes one"
             )
@@ -62,31 +60,47 @@ def rows_of(
     # Of a submission and where ids are the dataset's, an entry of another person is nobody's.
     loose = here & (picture >= 0) & (person == -1)
     notes += _in_pictures(path, who, joints, scores, people, rows, loose, picture, own)
-    if (rows < 0).all():
-        raise InputError(
-            _strangers(path, [who[row] for row in np.flatnonzero(here).tolist()], people)
-        )
-    return rows, (*notes, *_left_over(who, here, (picture < 0) & (person < 0), rows, people))
+    if not several:
+        if (rows < 0).all():
+            raise strangers(path, [who[row] for row in np.flatnonzero(here).tolist()], people)
+        notes += tuple(_unused(who, here, (picture < 0) & (person < 0), rows, people))
+    return rows, (*notes, *_missing(rows, people))
 
 
-def _left_over(
+def _surest(rows: list[int], joints: Floats, scores: Floats) -> list[int]:
+    """Rows by their scores, and by what they hold, so that not even equal ones go by the order of
+    the file."""
+    return sorted(rows, key=lambda row: (-scores[row], np.nan_to_num(joints[row]).ravel().tolist()))
+
+
+def _unused(
     who: Sequence[Identity], here: npt.NDArray[np.bool_], unknown: npt.NDArray[np.bool_],
     rows: Ints, people: PoseSet,
 ) -> Iterator[str]:  # fmt: skip
-    """Sentences about entries that are nobody's, and people who have none."""
-    strange = here & unknown
-    if strange.any():
-        first = shown(who[int(strange.argmax())])
-        yield (
-            f"{strange.sum()} predictions are of pictures or ids that {people.name} does not have, "
-            f"such as {first}: they are not used"
-        )
+    """Sentences about entries that are nobody's."""
+    yield from not_had(who, here & unknown, people)
     extra = (here & ~unknown).sum() - (rows >= 0).sum()
     if extra:
         yield (
             f"{extra} predictions are of nobody who is labelled in their pictures: they are not "
             "used"
         )
+
+
+def not_had(
+    who: Sequence[Identity], strange: npt.NDArray[np.bool_], people: Pictured
+) -> Iterator[str]:
+    """A sentence about entries of what a dataset does not have, if there are any."""
+    if strange.any():
+        first = shown(who[int(strange.argmax())])
+        yield (
+            f"{strange.sum()} predictions are of pictures or ids that {people.name} does not have, "
+            f"such as {first}: they are not used"
+        )
+
+
+def _missing(rows: Ints, people: PoseSet) -> Iterator[str]:
+    """A sentence about people who have no entry, if there are any."""
     missing = rows < 0
     if missing.any():
         yield (
@@ -95,8 +109,17 @@ def _left_over(
         )
 
 
-def _with_meaning(path: Path, who: Sequence[Identity], people: PoseSet) -> Sequence[Identity]:
-    """The entries with what `id` stands for, where they have nothing else: an annotation or a picture."""
+def with_meaning(path: Path, who: Sequence[Identity], people: PoseSet) -> Sequence[Identity]:
+    """The entries with what `id` stands for, where they have nothing else: an annotation or a picture.
+
+    Raises:
+        InputError: An entry does not say whose it is, or `id` may be either.
+    """
+    if silent := sum(not one.known for one in who):
+        raise InputError(
+            f"predictions: {path} has {silent} entries without the picture or the id that the "
+            "others have; takes them of all, or of none"
+        )
     if any(key is not None for one in who for key in (one.name, one.image_id, one.annotation_id)):
         return who
     pictures = [replace(one, image_id=one.id, id=None) for one in who]
@@ -177,8 +200,7 @@ def _in_pictures(
     crowded = Counter(own.tolist())
     ways: Counter[str] = Counter()
     for image in entries.keys() & wanting.keys():
-        # By what they hold, so that not even equal ones go by the order of the file.
-        found = sorted(entries[image], key=lambda row: np.nan_to_num(joints[row]).ravel().tolist())
+        found = _surest(entries[image], joints, scores)
         truth = wanting[image]
         if len(found) == crowded[image] == 1:
             rows[truth[0]] = found[0]
@@ -209,13 +231,14 @@ def _in_pictures(
     )
 
 
-def _strangers(path: Path, who: Sequence[Identity], people: PoseSet) -> str:
+def strangers(path: Path, who: Sequence[Identity], people: Pictured) -> InputError:
+    """The fault of a file whose entries are of nothing that the dataset has."""
     takes = f"file names such as {people.image_paths[0].name}"
     if people.ids is not None:
         takes = f"image ids such as {people.ids[0, 0]}, or {takes}"
     names = list(dict.fromkeys(str(shown(one))[:60] for one in who))
     told = f"people of {', '.join(names[:3])} and " if names else ""
-    return (
+    return InputError(
         f"predictions: {path} has {told}nobody of {people.name}; takes people of this dataset by "
         f"{takes}"
     )

@@ -4,17 +4,34 @@ import os
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from softgate_ext.data.poseset import PoseSet
 from softgate_ext.errors import InputError
 from softgate_ext.evaluation.joint_identity import Identity, Key, same_keys
 
 
+class Pictured(Protocol):
+    """What is in pictures: N people of a dataset, or N pictures themselves.
+
+    Attributes:
+        name: Of the dataset.
+        image_paths: N files.
+        ids: (N, 1 or more) object, first what the dataset's own file calls the picture; or None.
+    """
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def image_paths(self) -> Sequence[Path]: ...
+    @property
+    def ids(self) -> npt.NDArray[Any] | None: ...
+
+
 def pictures_of(
-    path: Path, who: Sequence[Identity], people: PoseSet
+    path: Path, who: Sequence[Identity], people: Pictured
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], tuple[str, ...]]:
     """The pictures of the M entries and of the N people, numbered.
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from softgate_ext.data.poseset import PoseSet
 from softgate_ext.errors import InputError
@@ -18,7 +19,7 @@ from softgate_ext.pose.metrics import (
     normalized_distances,
     place_pose,
 )
-from softgate_ext.pose.oks import average_precision
+from softgate_ext.pose.oks import Annotated, Detected, average_precision
 from softgate_ext.pose.protocol import (
     FLIC_PCK,
     PCKH,
@@ -70,19 +71,25 @@ def reference_lengths(people: PoseSet, protocol: Protocol) -> Floats:
     if reference == "boxes":
         return _above_zero(box_sides(people.person_boxes).max(1))
     if reference == "areas":
-        return np.sqrt(_areas(people))
+        corners = people.person_boxes
+        return np.sqrt(areas_of(people.areas, corners[:, 2:] - corners[:, :2]))
     boxes = getattr(people, reference)
     if boxes is None:
         return np.full(len(people), np.nan)
     return mpii_head_size(boxes) if reference == "head_boxes" else box_diagonal(boxes)
 
 
-def _areas(people: PoseSet) -> Floats:
-    """(N,) as annotated, else `BODY` of the box."""
-    of_box = _above_zero(BODY * box_sides(people.person_boxes).prod(1))
-    if people.areas is None:
+def areas_of(areas: npt.NDArray[np.floating] | None, extents: Floats) -> Floats:
+    """(N,) pixels, as annotated where that is above 0, else `BODY` of the box, NaN where that is not.
+
+    Args:
+        areas: (N,) as annotated.
+        extents: (N, 2) width and height of the boxes.
+    """
+    of_box = _above_zero(BODY * extents.prod(1))
+    if areas is None:
         return of_box
-    return np.where(people.areas > 0, people.areas.astype(np.float64), of_box)
+    return np.where(areas > 0, areas.astype(np.float64), of_box)
 
 
 def _above_zero(values: Floats) -> Floats:
@@ -107,6 +114,7 @@ def score(
     protocol: Protocol,
     scores: np.ndarray | None = None,
     lengths: np.ndarray | None = None,
+    counted: tuple[Annotated, Detected] | None = None,
 ) -> Score:
     """All figures of joints (N, J, 2) in source pixels; NaN is a joint that was not found.
 
@@ -117,6 +125,8 @@ def score(
         scores: (N, J), how sure the joints are; for OKS a person's is their mean, which top-down
             methods multiply by that of the person's box, here 1. None for all alike.
         lengths: (N,), the `reference_lengths`, where they follow from more than the labels here.
+        counted: By what AP and AR go where it is more than these people and the joints of each: all
+            that is annotated in their pictures, and all that was found there.
 
     Raises:
         InputError: Nobody's reference length is known, or none of their joints.
@@ -138,18 +148,33 @@ def score(
     result = protocol.score(distances, people.visible if told else None)
     if protocol.sigmas is None:
         return result
-    sure = np.ones(len(people)) if scores is None else scores.mean(1)
-    precision = average_precision(
-        joints[known],
-        sure[known],
-        people.joints[known],
-        labelled[known],
-        people.person_boxes[known],
-        lengths[known] ** 2,
-        [str(people.image_paths[i]) for i in np.flatnonzero(known)],
-        protocol.sigmas,
-    )
+    if counted is None:
+        sure = np.ones(len(people)) if scores is None else scores.mean(1)
+        some = people.subset(np.flatnonzero(known))
+        counted = _each_by_its_box(joints[known], sure[known], some, lengths[known] ** 2)
+    precision = average_precision(*counted, protocol.sigmas)
     return dataclasses.replace(result, precision=precision)
+
+
+def _each_by_its_box(
+    joints: Floats, scores: Floats, people: PoseSet, areas: Floats
+) -> tuple[Annotated, Detected]:
+    """People of known areas, for each of whom joints were looked for in the box that is given."""
+    names = [str(path) for path in people.image_paths]
+    images = np.unique(names, return_inverse=True)[1].astype(np.int64)
+    corners = np.nan_to_num(people.person_boxes)
+    none = np.zeros(len(people), np.int64)
+    truth = Annotated(
+        images,
+        people.joints.astype(np.float64),
+        people.labelled,
+        np.hstack([corners[:, :2], corners[:, 2:] - corners[:, :2]]),
+        areas,
+        np.logical_not(people.labelled.any(1)),
+        none > 0,
+        none,
+    )
+    return truth, Detected(images, joints, scores, none)
 
 
 def constant_pose(train: PoseSet, people: PoseSet) -> Floats:

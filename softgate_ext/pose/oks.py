@@ -3,6 +3,8 @@
 import io
 from collections.abc import Sequence
 from contextlib import redirect_stdout
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +24,11 @@ COCO_SIGMAS = dict(zip(COCO.joints, _SIGMAS, strict=True))
 FIGURES = ("AP", "AP50", "AP75", "APm", "APl", "AR", "AR50", "AR75", "ARm", "ARl")
 """What COCO's evaluation tells, in its order."""
 
+MOST = 20
+"""As many people of a picture, the surest first, are looked at."""
+
+Ints = npt.NDArray[np.int64]
+
 
 def mean_similarity(
     distances: Floats, sigmas: Sequence[float], members: tuple[int, ...] | None = None
@@ -39,73 +46,120 @@ def mean_similarity(
     return PCK(mean, counts.astype(np.int64), np.nan, members)
 
 
+@dataclass(frozen=True)
+class Annotated:
+    """N annotations, as COCO's AP takes them.
+
+    Attributes:
+        images: (N,) numbers of their pictures. Where scores are equal, those of the lower ones come
+            first.
+        joints: (N, J, 2) pixels.
+        labelled: (N, J) bool.
+        boxes: (N, 4) x, y, width, height: of those without a labelled joint where they are.
+        areas: (N,) pixels.
+        ignored: (N,) bool, where nobody is looked for, and who is found is neither right nor wrong.
+        crowds: (N,) bool, which of these have room for any number of people.
+        categories: (N,) numbers of the categories, each of which is measured by itself before the mean
+            is taken.
+    """
+
+    images: Ints
+    joints: Floats
+    labelled: npt.NDArray[np.bool_]
+    boxes: Floats
+    areas: Floats
+    ignored: npt.NDArray[np.bool_]
+    crowds: npt.NDArray[np.bool_]
+    categories: Ints
+
+
+@dataclass(frozen=True)
+class Detected:
+    """M people that were found, as COCO's AP takes them.
+
+    Attributes:
+        images: (M,) numbers of their pictures.
+        joints: (M, J, 2) pixels; a joint that is not finite is at (0, 0), as in COCO's files.
+        scores: (M,), how sure each of them is. Of equal ones of a picture the earlier is first.
+        categories: (M,), as of `Annotated`.
+        areas: (M,) pixels, of their boxes; None for those around the joints.
+    """
+
+    images: Ints
+    joints: Floats
+    scores: Floats
+    categories: Ints
+    areas: Floats | None = None
+
+
 def average_precision(
-    predicted: npt.ArrayLike,
-    scores: npt.ArrayLike,
-    target: npt.ArrayLike,
-    labelled: npt.ArrayLike,
-    boxes: npt.ArrayLike,
-    areas: npt.ArrayLike,
-    images: Sequence[str],
-    sigmas: Sequence[float],
+    truth: Annotated, found: Detected, sigmas: Sequence[float]
 ) -> dict[str, float]:
     """COCO's figures for key points, by pycocotools, in percent.
 
     Args:
-        predicted: (N, J, 2) pixels, as many people as there are; a joint that is not finite is at
-            (0, 0), as in COCO's files.
-        scores: (N,), how sure each of them is.
-        target: (N, J, 2) pixels.
-        labelled: (N, J) bool. People without a labelled joint are ignored, as COCO does.
-        boxes: (N, 4) x1, y1, x2, y2 of the people, which is where those are ignored.
-        areas: (N,) pixels.
-        images: N names of the images, of which several people may have one.
+        truth: Who is there.
+        found: Who was found; of a picture the `MOST` surest count.
         sigmas: Of the J joints.
 
     Returns:
         The `FIGURES`; NaN for those of areas that nobody has.
     """
-    people = range(len(images))
-    labelled = np.asarray(labelled, bool)
-    predicted = np.asarray(predicted, np.float64)
-    predicted = np.where(np.isfinite(predicted).all(-1, keepdims=True), predicted, 0.0)
-    corners = np.nan_to_num(np.asarray(boxes, np.float64))
-    extents = np.hstack([corners[:, :2], corners[:, 2:] - corners[:, :2]]).tolist()
-    flat = [
-        np.dstack([xy, 2 * labelled]).reshape(len(images), -1).tolist()
-        for xy in (np.asarray(target, np.float64), predicted)
-    ]
-    ids = np.unique(np.asarray(images), return_inverse=True)[1].tolist()
-    area, sure = np.asarray(areas, float).tolist(), np.asarray(scores, float).tolist()
-    truth = Annotations()
-    truth.dataset = {
-        "images": [{"id": image} for image in dict.fromkeys(ids)],
-        "categories": [{"id": 1}],
-        "annotations": [
-            {
-                "id": i + 1,  # 0 would be taken for a person who was not found
-                "image_id": ids[i],
-                "category_id": 1,
-                "iscrowd": 0,
-                "keypoints": flat[0][i],
-                "num_keypoints": int(labelled[i].sum()),
-                "bbox": extents[i],
-                "area": area[i],
-            }
-            for i in people
-        ],
-    }
-    found = [
-        {"image_id": ids[i], "category_id": 1, "keypoints": flat[1][i], "score": sure[i]}
-        for i in people
+    finite = np.asarray(np.isfinite(found.joints).all(-1))
+    # Joints that nobody has and nobody looked for would lie at (0, 0), outside all that is ignored.
+    known = np.asarray(finite.any(0) | truth.labelled.any(0))
+    labelled, places = truth.labelled[:, known], truth.joints[:, known]
+    joints = np.where(finite[..., None], found.joints, 0.0)[:, known]
+    areas = (joints.max(1) - joints.min(1)).prod(1) if found.areas is None else found.areas
+    people = [
+        {
+            "id": number,  # 0 would be taken for a person who was not found
+            "image_id": image,
+            "category_id": category,
+            "iscrowd": int(crowd),
+            "keypoints": np.column_stack([xy, 2 * flags]).ravel().tolist(),
+            "num_keypoints": int(not ignored),
+            "bbox": box,
+            "area": area,
+        }
+        for number, (image, category, crowd, xy, flags, ignored, box, area) in enumerate(
+            zip(
+                truth.images.tolist(), truth.categories.tolist(), truth.crowds, places,
+                labelled, truth.ignored, truth.boxes.tolist(), truth.areas.tolist(),
+                strict=True,
+            ), 1,
+        )
+    ]  # fmt: skip
+    flat = np.dstack([joints, np.zeros(joints.shape[:2])]).reshape(len(joints), -1).tolist()
+    columns = (found.images, found.categories, found.scores, areas)
+    entries = [
+        {"id": number, "keypoints": xy, **dict(zip(_COLUMNS, values, strict=True))}
+        for number, (xy, *values) in enumerate(
+            zip(flat, *(column.tolist() for column in columns), strict=True), 1
+        )
     ]
     with redirect_stdout(io.StringIO()):
-        truth.createIndex()
-        evaluation = COCOeval(truth, truth.loadRes(found), "keypoints")
-        evaluation.params.kpt_oks_sigmas = np.asarray(sigmas, np.float64)
+        evaluation = COCOeval(
+            _index(truth, found, people), _index(truth, found, entries), "keypoints"
+        )
+        evaluation.params.kpt_oks_sigmas = np.asarray(sigmas, np.float64)[known]
         evaluation.evaluate()
         evaluation.accumulate()
         evaluation.summarize()
     values = (float(value) for value in evaluation.stats)
     named = zip(FIGURES, values, strict=True)
     return {name: 100 * value if value >= 0 else float("nan") for name, value in named}
+
+
+_COLUMNS = ("image_id", "category_id", "score", "area")
+
+
+def _index(truth: Annotated, found: Detected, annotations: list[dict[str, Any]]) -> Annotations:
+    index = Annotations()
+    index.dataset = {
+        "images": [{"id": int(i)} for i in np.union1d(truth.images, found.images)],
+        "categories": [{"id": int(i)} for i in np.unique(truth.categories)],
+        "annotations": annotations,
+    }
+    index.createIndex()
+    return index
