@@ -35,43 +35,57 @@ constexpr int kWinogradVectors = 2, kRegisters = 16;
 constexpr int64_t kVectorsOfPanel = kWinogradPanel / kLanes<float>;
 
 // c[r][n] = sum over k of a[r][k] * b[k][n]: R rows of N vectors in registers, as many as leave some for
-// a row of b and a value of a. N vectors are of one panel, or of a panel each.
-template <int R, int N>
+// a row of b and a value of a. N vectors are of one panel, or of a panel each. Of the last one V lanes are
+// computed: half of them where no more are wanted, which costs half where 512 bits take two turns.
+template <int R, int N, class V>
 SG_INLINE void winograd_product(const float* a, int64_t lda, const float* b, float* c, int64_t ldc,
                                 int64_t depth) {
   const int64_t next = kVectorsOfPanel == 1 ? depth * kWinogradPanel : kLanes<float>;
-  F32 sum[R][N] = {};
+  F32 sum[R][N] = {};  // the last column is in tail
+  V tail[R] = {};
   for (int64_t k = 0; k < depth; ++k) {
     F32 row[N];
-    for (int n = 0; n < N; ++n) row[n] = load(b + k * kWinogradPanel + n * next);
+    V last;
+    for (int n = 0; n < N - 1; ++n) row[n] = load(b + k * kWinogradPanel + n * next);
+    __builtin_memcpy(&last, b + k * kWinogradPanel + (N - 1) * next, sizeof last);
     for (int r = 0; r < R; ++r) {
-      const F32 value = splat<F32>(a[r * lda + k]);
-      for (int n = 0; n < N; ++n) sum[r][n] += value * row[n];
+      const float value = a[r * lda + k];
+      for (int n = 0; n < N - 1; ++n) sum[r][n] += splat<F32>(value) * row[n];
+      tail[r] += splat<V>(value) * last;
     }
   }
   for (int r = 0; r < R; ++r) {
-    for (int n = 0; n < N; ++n) store(c + r * ldc + n * kLanes<float>, sum[r][n]);
+    for (int n = 0; n < N - 1; ++n) store(c + r * ldc + n * kLanes<float>, sum[r][n]);
+    __builtin_memcpy(c + r * ldc + (N - 1) * kLanes<float>, &tail[r], sizeof(V));
   }
 }
 
-template <int R, int N>
+template <int R, int N, class V>
 void winograd_rows(const float* a, int64_t lda, const float* b, float* c, int64_t ldc, int64_t rows,
                    int64_t depth) {
   for (; rows >= R; rows -= R, a += R * lda, c += R * ldc) {
-    winograd_product<R, N>(a, lda, b, c, ldc, depth);
+    winograd_product<R, N, V>(a, lda, b, c, ldc, depth);
   }
   if constexpr (R > 1) {
-    if (rows > 0) winograd_rows<R / 2, N>(a, lda, b, c, ldc, rows, depth);
+    if (rows > 0) winograd_rows<R / 2, N, V>(a, lda, b, c, ldc, rows, depth);
   }
 }
 
+typedef float HalfF32 __attribute__((vector_size(SG_BYTES / 2)));
+
+// The products that fill `width` lanes of c, of at most N vectors.
 template <int N = kWinogradVectors>
-void winograd_vectors(int64_t vectors, const float* a, int64_t lda, const float* b, float* c,
-                      int64_t ldc, int64_t rows, int64_t depth) {
-  if (vectors == N) {
-    winograd_rows<(kRegisters - N - 1) / N, N>(a, lda, b, c, ldc, rows, depth);
-  } else if constexpr (N > 1) {
-    winograd_vectors<N - 1>(vectors, a, lda, b, c, ldc, rows, depth);
+void winograd_columns(int64_t width, const float* a, int64_t lda, const float* b, float* c, int64_t ldc,
+                      int64_t rows, int64_t depth) {
+  if (width <= (N - 1) * kLanes<float>) {
+    if constexpr (N > 1) winograd_columns<N - 1>(width, a, lda, b, c, ldc, rows, depth);
+    return;
+  }
+  constexpr int R = (kRegisters - N - 1) / N;
+  if (SG_BYTES == 64 && width <= N * kLanes<float> - kLanes<float> / 2) {
+    winograd_rows<R, N, HalfF32>(a, lda, b, c, ldc, rows, depth);
+  } else {
+    winograd_rows<R, N, F32>(a, lda, b, c, ldc, rows, depth);
   }
 }
 
@@ -141,12 +155,10 @@ class WinogradPass {
   }
 
   void products(const float* weight, const float* v, float* m, int64_t count) const {
-    const int64_t vectors = (width_ + kLanes<float> - 1) / kLanes<float>;
-    for (int64_t j = 0; j < vectors; j += kWinogradVectors) {
-      winograd_vectors(std::min<int64_t>(kWinogradVectors, vectors - j), v, v_row_,
-                       weight + j / kVectorsOfPanel * depth_ * kWinogradPanel +
-                           j % kVectorsOfPanel * kLanes<float>,
-                       m + j * kLanes<float>, m_row_, count, depth_);
+    for (int64_t i = 0; i < width_; i += kWinogradVectors * kLanes<float>) {
+      winograd_columns(std::min(kWinogradVectors * kLanes<float>, width_ - i), v, v_row_,
+                       weight + i / kWinogradPanel * depth_ * kWinogradPanel + i % kWinogradPanel,
+                       m + i, m_row_, count, depth_);
     }
   }
 
