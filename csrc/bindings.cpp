@@ -36,13 +36,14 @@ void serve(py::module_& m, const std::string& name) {
   with_key(c10::DispatchKey::CUDA, kernel());
 #endif
   with_key(c10::DispatchKey::Autograd, autograd_of(name));
-  const auto door = [op, direct = Kernel(op.schema())](const py::args& args,
-                                                       const py::kwargs& named) {
+  const auto door = [op, direct = Kernel(op.schema())](const py::args& args, py::kwargs named) {
+    std::vector<Tensor> into;
+    if (named.contains("out")) into = named.attr("pop")("out").cast<std::vector<Tensor>>();
     auto stack = torch::jit::createStackForSchema(op.schema(), args, named, std::nullopt);
     {
       const py::gil_scoped_release released;
       const at::AutoDispatchBelowADInplaceOrView below;
-      direct.run(stack);
+      direct.run(stack, into);
     }
     return torch::jit::createPyObjectForStack(std::move(stack));
   };
@@ -69,6 +70,9 @@ PYBIND11_MODULE(_C, m) {
   const py::object input_error = py::module_::import("softgate_ext.errors").attr("InputError");
   InputError::type = input_error.inc_ref().ptr();
   m.def("build_info", &build_info);
+  m.def("winograd_conv3x3", &winograd_conv3x3, py::arg("x"), py::arg("weight"), py::arg("scale"),
+        py::arg("shift"), py::arg("bias"), py::arg("channels"), py::arg("groups"), py::arg("out"),
+        py::call_guard<py::gil_scoped_release>());
   m.def("serve", [m](const std::string& name) mutable { serve(m, name); });
 #ifdef SOFTGATE_CUDA
   m.def("force_variant", &cuda::force_variant);

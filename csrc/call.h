@@ -61,6 +61,11 @@ class Call {
     return at::empty(size, like_.options().memory_format(layout_));
   }
 
+  // Memory that a caller has for an activation.
+  void check_result(const Tensor& t, at::IntArrayRef size) const {
+    checks::result("out", t, like_, size, layout_);
+  }
+
   Tensor statistic(int64_t channels) const {
     return at::empty({channels}, like_.options().dtype(accumulator_));
   }

@@ -75,6 +75,17 @@ inline void activation(std::string_view who, const Tensor& t) {
   SOFTGATE_CHECK(t.size(1) > 0, who, " must have at least one channel, got shape ", shape(t));
 }
 
+// Memory of a caller for a result beside `like`: written through its pointer, so nothing is converted.
+inline void result(std::string_view who, const Tensor& t, const Tensor& like, at::IntArrayRef size,
+                   at::MemoryFormat layout) {
+  activation(who, t);
+  SOFTGATE_CHECK(t.sizes() == size && t.scalar_type() == like.scalar_type() &&
+                     t.device() == like.device() && t.is_contiguous(layout),
+                 who, " must have the dtype, device and layout of the first argument and shape ",
+                 at::IntArrayRef(size), ", got ", name(t.scalar_type()), " on ", t.device(),
+                 " of shape ", shape(t), " and strides ", t.strides());
+}
+
 // Of the tensors that no kernel of another device took.
 inline void on_cpu(const Tensor& t) {
   SOFTGATE_CHECK(t.is_cpu(), "the compiled kernels serve tensors on cpu"

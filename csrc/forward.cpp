@@ -48,7 +48,7 @@ void add_statistics(Call& call, Forward& args, const Arguments& a, std::vector<T
 
 }  // namespace
 
-std::vector<Tensor> forward(const Arguments& a) {
+std::vector<Tensor> forward(const Arguments& a, at::TensorList into) {
   const int64_t channels = checks::forward(a);
   const Tensor& x = a.tensor(Role::x);
   Call call(x);
@@ -56,7 +56,10 @@ std::vector<Tensor> forward(const Arguments& a) {
   std::vector<Tensor> results;
   results.reserve(4);
   const auto output = [&] {
-    return out(results.emplace_back(call.activation({x.size(0), channels, x.size(2), x.size(3)})));
+    const std::vector<int64_t> size{x.size(0), channels, x.size(2), x.size(3)};
+    const bool given = results.size() < into.size();
+    if (given) call.check_result(into[results.size()], size);
+    return out(results.emplace_back(given ? into[results.size()] : call.activation(size)));
   };
   if (a.takes(Role::branches)) args.y = output();
   if (a.takes(Role::training)) {

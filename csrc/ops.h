@@ -9,9 +9,15 @@
 
 namespace softgate {
 
-// What a call returns; an op that takes needs is a backward op, whose results are one list.
-std::vector<Tensor> forward(const Arguments& args);
+// What a call returns; an op that takes needs is a backward op, whose results are one list. A forward
+// writes its activations into those of `into`, in order, where the caller has memory for them.
+std::vector<Tensor> forward(const Arguments& args, at::TensorList into);
 std::vector<Tensor> backward(const Arguments& args);
+
+// A convolution for inference (csrc/winograd.cpp), into `out` where that is given.
+Tensor winograd_conv3x3(const Tensor& x, const Tensor& weight, const OptionalTensor& scale,
+                        const OptionalTensor& shift, const OptionalTensor& bias, int64_t channels,
+                        int64_t groups, const OptionalTensor& out);
 
 // Takes the arguments of an op from the stack and leaves its results there.
 class Kernel final : public c10::OperatorKernel {
@@ -22,11 +28,11 @@ class Kernel final : public c10::OperatorKernel {
     run(*stack);
   }
 
-  void run(torch::jit::Stack& stack) const {
+  void run(torch::jit::Stack& stack, at::TensorList into = {}) const {
     const size_t count = signature_.roles().size();
     const Arguments args(signature_, &stack[stack.size() - count]);
     const bool is_backward = signature_.takes(Role::needs);
-    std::vector<Tensor> results = is_backward ? backward(args) : forward(args);
+    std::vector<Tensor> results = is_backward ? backward(args) : forward(args, into);
     torch::jit::drop(stack, count);
     if (is_backward) return torch::jit::push(stack, std::move(results));
     for (Tensor& result : results) torch::jit::push(stack, std::move(result));

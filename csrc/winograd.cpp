@@ -5,6 +5,7 @@
 #include "args.h"
 #include "checks.h"
 #include "cpu/kernels.h"
+#include "ops.h"
 
 namespace softgate {
 namespace {
@@ -20,9 +21,11 @@ const float* vector(std::string_view who, const OptionalTensor& t, int64_t chann
   return kept.emplace_back(t->contiguous()).const_data_ptr<float>();
 }
 
+}  // namespace
+
 Tensor winograd_conv3x3(const Tensor& x, const Tensor& weight, const OptionalTensor& scale,
                         const OptionalTensor& shift, const OptionalTensor& bias, int64_t channels,
-                        int64_t groups) {
+                        int64_t groups, const OptionalTensor& out) {
   checks::activation("x", x);
   checks::on_cpu(x);
   checks::dense("weight", weight);
@@ -42,8 +45,10 @@ Tensor winograd_conv3x3(const Tensor& x, const Tensor& weight, const OptionalTen
                  scale ? "scale" : "shift", " alone");
   std::vector<Tensor> kept;
   const Tensor dense = x.contiguous(at::MemoryFormat::ChannelsLast), packed = weight.contiguous();
-  const Tensor y = at::empty({x.size(0), channels, x.size(2), x.size(3)},
-                             x.options().memory_format(at::MemoryFormat::ChannelsLast));
+  const std::vector<int64_t> size{x.size(0), channels, x.size(2), x.size(3)};
+  if (out) checks::result("out", *out, x, size, at::MemoryFormat::ChannelsLast);
+  const Tensor y =
+      out ? *out : at::empty(size, x.options().memory_format(at::MemoryFormat::ChannelsLast));
   const Winograd args{x.size(0), x.size(2), x.size(3), x.size(1), channels, groups,
                       dense.const_data_ptr<float>(), packed.const_data_ptr<float>(),
                       vector("scale", scale, x.size(1), kept), vector("shift", shift, x.size(1), kept),
@@ -52,9 +57,14 @@ Tensor winograd_conv3x3(const Tensor& x, const Tensor& weight, const OptionalTen
   return y;
 }
 
-}  // namespace
-
 // Its schema is in softgate_ext/inference/winograd.py.
-TORCH_LIBRARY_IMPL(softgate, CPU, m) { m.impl("winograd_conv3x3", &winograd_conv3x3); }
+TORCH_LIBRARY_IMPL(softgate, CPU, m) {
+  m.impl("winograd_conv3x3",
+         [](const Tensor& x, const Tensor& weight, const OptionalTensor& scale,
+            const OptionalTensor& shift, const OptionalTensor& bias, int64_t channels,
+            int64_t groups) {
+           return winograd_conv3x3(x, weight, scale, shift, bias, channels, groups, std::nullopt);
+         });
+}
 
 }  // namespace softgate

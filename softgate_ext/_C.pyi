@@ -3,7 +3,19 @@
 from collections.abc import Callable
 from typing import Any
 
+from torch import Tensor
+
 def build_info() -> dict[str, Any]: ...
 def force_variant(name: str, /) -> None: ...  # only where build_info()["cuda"] is a version
 def serve(op: str, /) -> None: ...
+def winograd_conv3x3(
+    x: Tensor,
+    weight: Tensor,
+    scale: Tensor | None,
+    shift: Tensor | None,
+    bias: Tensor | None,
+    channels: int,
+    groups: int,
+    out: Tensor | None,
+) -> Tensor: ...
 def __getattr__(op: str) -> Callable[..., Any]: ...  # those served, without autograd

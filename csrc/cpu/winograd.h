@@ -35,43 +35,57 @@ constexpr int kWinogradVectors = 2, kRegisters = 16;
 constexpr int64_t kVectorsOfPanel = kWinogradPanel / kLanes<float>;
 
 // c[r][n] = sum over k of a[r][k] * b[k][n]: R rows of N vectors in registers, as many as leave some for
-// a row of b and a value of a. N vectors are of one panel, or of a panel each.
-template <int R, int N>
+// a row of b and a value of a. N vectors are of one panel, or of a panel each. Of the last one V lanes are
+// computed: half of them where no more are wanted, which costs half where 512 bits take two turns.
+template <int R, int N, class V>
 SG_INLINE void winograd_product(const float* a, int64_t lda, const float* b, float* c, int64_t ldc,
                                 int64_t depth) {
   const int64_t next = kVectorsOfPanel == 1 ? depth * kWinogradPanel : kLanes<float>;
-  F32 sum[R][N] = {};
+  F32 sum[R][N] = {};  // the last column is in tail
+  V tail[R] = {};
   for (int64_t k = 0; k < depth; ++k) {
     F32 row[N];
-    for (int n = 0; n < N; ++n) row[n] = load(b + k * kWinogradPanel + n * next);
+    V last;
+    for (int n = 0; n < N - 1; ++n) row[n] = load(b + k * kWinogradPanel + n * next);
+    __builtin_memcpy(&last, b + k * kWinogradPanel + (N - 1) * next, sizeof last);
     for (int r = 0; r < R; ++r) {
-      const F32 value = splat<F32>(a[r * lda + k]);
-      for (int n = 0; n < N; ++n) sum[r][n] += value * row[n];
+      const float value = a[r * lda + k];
+      for (int n = 0; n < N - 1; ++n) sum[r][n] += splat<F32>(value) * row[n];
+      tail[r] += splat<V>(value) * last;
     }
   }
   for (int r = 0; r < R; ++r) {
-    for (int n = 0; n < N; ++n) store(c + r * ldc + n * kLanes<float>, sum[r][n]);
+    for (int n = 0; n < N - 1; ++n) store(c + r * ldc + n * kLanes<float>, sum[r][n]);
+    __builtin_memcpy(c + r * ldc + (N - 1) * kLanes<float>, &tail[r], sizeof(V));
   }
 }
 
-template <int R, int N>
+template <int R, int N, class V>
 void winograd_rows(const float* a, int64_t lda, const float* b, float* c, int64_t ldc, int64_t rows,
                    int64_t depth) {
   for (; rows >= R; rows -= R, a += R * lda, c += R * ldc) {
-    winograd_product<R, N>(a, lda, b, c, ldc, depth);
+    winograd_product<R, N, V>(a, lda, b, c, ldc, depth);
   }
   if constexpr (R > 1) {
-    if (rows > 0) winograd_rows<R / 2, N>(a, lda, b, c, ldc, rows, depth);
+    if (rows > 0) winograd_rows<R / 2, N, V>(a, lda, b, c, ldc, rows, depth);
   }
 }
 
+typedef float HalfF32 __attribute__((vector_size(SG_BYTES / 2)));
+
+// The products that fill `width` lanes of c, of at most N vectors.
 template <int N = kWinogradVectors>
-void winograd_vectors(int64_t vectors, const float* a, int64_t lda, const float* b, float* c,
-                      int64_t ldc, int64_t rows, int64_t depth) {
-  if (vectors == N) {
-    winograd_rows<(kRegisters - N - 1) / N, N>(a, lda, b, c, ldc, rows, depth);
-  } else if constexpr (N > 1) {
-    winograd_vectors<N - 1>(vectors, a, lda, b, c, ldc, rows, depth);
+void winograd_columns(int64_t width, const float* a, int64_t lda, const float* b, float* c, int64_t ldc,
+                      int64_t rows, int64_t depth) {
+  if (width <= (N - 1) * kLanes<float>) {
+    if constexpr (N > 1) winograd_columns<N - 1>(width, a, lda, b, c, ldc, rows, depth);
+    return;
+  }
+  constexpr int R = (kRegisters - N - 1) / N;
+  if (SG_BYTES == 64 && width <= N * kLanes<float> - kLanes<float> / 2) {
+    winograd_rows<R, N, HalfF32>(a, lda, b, c, ldc, rows, depth);
+  } else {
+    winograd_rows<R, N, F32>(a, lda, b, c, ldc, rows, depth);
   }
 }
 
@@ -81,33 +95,43 @@ class WinogradPass {
       : a_(args),
         depth_(args.in_channels / args.groups),
         width_(args.out_channels / args.groups),
-        padded_depth_(round_up(depth_, kLanes<float>)),
+        together_(groups_together()),
         weights_(round_up(width_, kWinogradPanel) * depth_),
-        padded_width_(round_up(width_, kLanes<float>)),
+        v_row_(round_up(together_ * depth_, kLanes<float>)),
+        m_row_(round_up((together_ - 1) * width_ + round_up(width_, kLanes<float>), kLanes<float>)),
         down_((args.h + 3) / 4),
         across_((args.w + 3) / 4),
         tiles_(args.n * down_ * across_) {
     // A block's transformed inputs and results share the cache with the weights of one point.
-    const int64_t bytes = 36 * sizeof(float) * (padded_depth_ + padded_width_);
+    const int64_t bytes = 36 * sizeof(float) * (v_row_ + m_row_);
     const int64_t most = std::max<int64_t>(1, second_level_cache() / bytes);
-    const int64_t shares = std::max<int64_t>(1, at::get_num_threads() / args.groups);
+    const int64_t shares = std::max<int64_t>(1, at::get_num_threads() * together_ / args.groups);
     const int64_t blocks = round_up((tiles_ + most - 1) / most, shares);
     block_ = (tiles_ + blocks - 1) / blocks;
     blocks_ = (tiles_ + block_ - 1) / block_;
   }
 
   void run() const {
-    at::parallel_for(0, blocks_ * a_.groups, 1, [&](int64_t begin, int64_t end) {
+    at::parallel_for(0, blocks_ * (a_.groups / together_), 1, [&](int64_t begin, int64_t end) {
       const int64_t points = 36 * block_;
-      float* const v = static_cast<float*>(
-          scratch(0, points * (padded_depth_ + padded_width_) * sizeof(float)));
-      float* const m = v + points * padded_depth_;
-      for (int64_t i = begin; i < end; ++i) block(i / blocks_, i % blocks_ * block_, v, m);
+      float* const v =
+          static_cast<float*>(scratch(0, points * (v_row_ + m_row_) * sizeof(float)));
+      float* const m = v + points * v_row_;
+      for (int64_t i = begin; i < end; ++i) {
+        block(i / blocks_ * together_, i % blocks_ * block_, v, m);
+      }
     });
   }
 
  private:
   static int64_t round_up(int64_t value, int64_t unit) { return (value + unit - 1) / unit * unit; }
+
+  // The transforms know no groups: as few are taken together as fill whole vectors of x.
+  int64_t groups_together() const {
+    int64_t count = 1;
+    while (count < a_.groups && (a_.groups % count || count * depth_ % kLanes<float>)) ++count;
+    return count;
+  }
 
   struct Place {
     int64_t image, y, x;
@@ -119,31 +143,37 @@ class WinogradPass {
 
   void block(int64_t group, int64_t first, float* v, float* m) const {
     const int64_t count = std::min(block_, tiles_ - first);
-    for (int64_t t = 0; t < count; ++t) read(group, place(first + t), v + t * padded_depth_);
-    const int64_t vectors = padded_width_ / kLanes<float>;
-    const float* weight = a_.weight + group * 36 * weights_;
-    for (int64_t p = 0; p < 36; ++p, weight += weights_) {
-      for (int64_t j = 0; j < vectors; j += kWinogradVectors) {
-        winograd_vectors(std::min<int64_t>(kWinogradVectors, vectors - j),
-                         v + p * block_ * padded_depth_, padded_depth_,
-                         weight + j / kVectorsOfPanel * depth_ * kWinogradPanel +
-                             j % kVectorsOfPanel * kLanes<float>,
-                         m + p * block_ * padded_width_ + j * kLanes<float>, padded_width_, count,
-                         depth_);
+    for (int64_t t = 0; t < count; ++t) read(group, place(first + t), v + t * v_row_);
+    for (int64_t p = 0; p < 36; ++p) {
+      // In ascending order: the last vector of a group reaches into the results of the next.
+      for (int64_t g = 0; g < together_; ++g) {
+        products(a_.weight + ((group + g) * 36 + p) * weights_, v + p * block_ * v_row_ + g * depth_,
+                 m + p * block_ * m_row_ + g * width_, count);
       }
     }
-    for (int64_t t = 0; t < count; ++t) write(group, place(first + t), m + t * padded_width_);
+    for (int64_t t = 0; t < count; ++t) write(group, place(first + t), m + t * m_row_);
+  }
+
+  void products(const float* weight, const float* v, float* m, int64_t count) const {
+    for (int64_t i = 0; i < width_; i += kWinogradVectors * kLanes<float>) {
+      winograd_columns(std::min(kWinogradVectors * kLanes<float>, width_ - i), v, v_row_,
+                       weight + i / kWinogradPanel * depth_ * kWinogradPanel + i % kWinogradPanel,
+                       m + i, m_row_, count, depth_);
+    }
   }
 
   void read(int64_t group, const Place& at, float* v) const {
     const bool inside = at.y > 0 && at.x > 0 && at.y + 5 <= a_.h && at.x + 5 <= a_.w;
     const float* corner = a_.x + ((at.image * a_.h + at.y - 1) * a_.w + at.x - 1) * a_.in_channels;
-    for (int64_t c = 0; c < depth_; c += kLanes<float>) {
-      const int64_t channel = group * depth_ + c, lanes = std::min(kLanes<float>, depth_ - c);
-      if (inside && lanes == kLanes<float>) {
-        read_channels<true>(at, corner + channel, channel, lanes, v + c);
+    const int64_t channels = together_ * depth_;
+    for (int64_t c = 0; c < channels; c += kLanes<float>) {
+      const int64_t channel = group * depth_ + c, lanes = std::min(kLanes<float>, channels - c);
+      if (!inside) {
+        read_channels<false, false>(at, corner + channel, channel, lanes, v + c);
+      } else if (lanes < kLanes<float>) {
+        read_channels<true, false>(at, corner + channel, channel, lanes, v + c);
       } else {
-        read_channels<false>(at, corner + channel, channel, lanes, v + c);
+        read_channels<true, true>(at, corner + channel, channel, lanes, v + c);
       }
     }
   }
@@ -152,7 +182,7 @@ class WinogradPass {
     return lanes == kLanes<float> ? load(p) : load(p, lanes);
   }
 
-  template <bool kInside>
+  template <bool kInside, bool kWhole>
   SG_FORCE void read_channels(const Place& at, const float* corner, int64_t channel, int64_t lanes,
                               float* v) const {
     const bool normed = a_.scale != nullptr;
@@ -168,10 +198,10 @@ class WinogradPass {
           if (row < 0 || row >= a_.h || column < 0 || column >= a_.w) continue;
         }
         const float* p = corner + (y * a_.w + x) * a_.in_channels;
-        d[x] = kInside ? load(p) : some(p, lanes);
+        d[x] = kWhole ? load(p) : some(p, lanes);
         if (normed) {
           d[x] = d[x] * scale + shift;
-          d[x] = d[x] > 0.f ? d[x] : d[x] != d[x] ? d[x] : F32{};
+          d[x] = relu(d[x]);
         }
       }
       winograd_input(d, rows[y]);
@@ -180,19 +210,20 @@ class WinogradPass {
       F32 d[6], o[6];
       for (int y = 0; y < 6; ++y) d[y] = rows[y][x];
       winograd_input(d, o);
-      for (int y = 0; y < 6; ++y) store(v + (y * 6 + x) * block_ * padded_depth_, o[y]);
+      for (int y = 0; y < 6; ++y) store(v + (y * 6 + x) * block_ * v_row_, o[y]);
     }
   }
 
   void write(int64_t group, const Place& at, const float* m) const {
-    for (int64_t c = 0; c < width_; c += kLanes<float>) {
+    const int64_t channels = together_ * width_;
+    for (int64_t c = 0; c < channels; c += kLanes<float>) {
       F32 rows[6][4];
       for (int y = 0; y < 6; ++y) {
         F32 d[6];
-        for (int x = 0; x < 6; ++x) d[x] = load(m + (y * 6 + x) * block_ * padded_width_ + c);
+        for (int x = 0; x < 6; ++x) d[x] = load(m + (y * 6 + x) * block_ * m_row_ + c);
         winograd_output(d, rows[y]);
       }
-      const int64_t lanes = std::min(kLanes<float>, width_ - c);
+      const int64_t lanes = std::min(kLanes<float>, channels - c);
       const F32 bias = a_.bias == nullptr ? F32{} : some(a_.bias + group * width_ + c, lanes);
       float* const corner = a_.y + ((at.image * a_.h + at.y) * a_.w + at.x) * a_.out_channels +
                             group * width_ + c;
@@ -209,5 +240,5 @@ class WinogradPass {
   }
 
   const Winograd& a_;
-  int64_t depth_, width_, padded_depth_, weights_, padded_width_, down_, across_, tiles_, block_, blocks_;
+  int64_t depth_, width_, together_, weights_, v_row_, m_row_, down_, across_, tiles_, block_, blocks_;
 };

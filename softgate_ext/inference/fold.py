@@ -9,6 +9,7 @@ from torch.utils._pytree import tree_map
 
 from softgate_ext.errors import InputError
 from softgate_ext.inference.forms import is_known, known_parts, to_inference
+from softgate_ext.inference.plan import can_be_planned, plan_for
 from softgate_ext.inference.weights import ScaleShift
 from softgate_ext.inference.winograd import use_winograd
 from softgate_ext.models import PoseModel
@@ -27,15 +28,26 @@ class Folded(nn.Module):
         network: what is left of the model; `print(folded)` shows it.
     """
 
-    def __init__(self, network: nn.Module, dtype: torch.dtype | None, channels_last: bool):
+    def __init__(
+        self,
+        network: nn.Module,
+        dtype: torch.dtype | None,
+        channels_last: bool,
+        planned: bool = False,
+    ):
         super().__init__()
         self.network = network
+        self.planned = planned
         self.dtype = dtype
         self.channels_last = channels_last
         self.eval()
 
     def forward(self, *inputs: Any, **options: Any) -> Any:
         """Calls the network."""
+        if self.planned and len(inputs) == 1 and not options:
+            plan = plan_for(self.network, inputs[0])
+            if plan is not None:
+                return plan(inputs[0])
         # A network normalises its images into the dtype of its weights; a copy made here would
         # live as long as the call.
         if not isinstance(self.network, PoseModel):
@@ -115,7 +127,7 @@ def fold(
     if conv == "winograd":
         for part in known:
             use_winograd(part)
-    return Folded(network, dtype, channels_last)
+    return Folded(network, dtype, channels_last, conv == "winograd" and can_be_planned(network))
 
 
 def _check(model: Any, dtype: Any, channels_last: Any, conv: Any) -> None:

@@ -13,6 +13,7 @@ from torch.nn import functional
 from softgate_ext.inference.weights import ScaleShift
 from softgate_ext.models.bottleneck import Bottleneck
 from softgate_ext.models.hourglass import Up
+from softgate_ext.models.hybrid import Stack
 from softgate_ext.nn import SoftGatedBlock, bn_relu
 from softgate_ext.nn.norm import Deferred, has_hooks
 from softgate_ext.ops.backend import serving
@@ -75,32 +76,59 @@ class WinogradConv(nn.Module):
         return x.device.type == "cpu" and serving("cpu") == "cpu"
 
 
+class PointConv(nn.Module):
+    """A 1x1 convolution as one product of matrices, pixels by channels.
+
+    Args:
+        conv: 1x1, of stride 1, ungrouped.
+    """
+
+    def __init__(self, conv: nn.Conv2d):
+        super().__init__()
+        self.conv = conv
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, I, H, W) to (N, O, H, W), in one product where x is channels_last."""
+        if not x.is_contiguous(memory_format=torch.channels_last):
+            return self.conv(x)
+        n, channels, h, w = x.shape
+        weight = self.conv.weight.flatten(1).t()
+        rows = x.permute(0, 2, 3, 1).view(-1, channels)
+        bias = self.conv.bias
+        product = rows @ weight if bias is None else torch.addmm(bias, rows, weight)
+        return product.view(n, h, w, -1).permute(0, 3, 1, 2)
+
+
 def use_winograd(module: nn.Module) -> None:
-    """Puts `WinogradConv` in the place of the convolutions that a folded module holds itself."""
+    """Puts `WinogradConv` and `PointConv` in the place of convolutions that a folded module holds."""
     if isinstance(module, SoftGatedBlock):
         for index in (1, 2, 3):
             _replace(module, f"conv{index}", f"bn{index}")
+        _replace(module, "skip_conv")
     elif isinstance(module, Up):
-        _replace(module, "conv", None)
+        _replace(module, "conv")
     elif isinstance(module, Bottleneck):
-        _replace(module, "conv2", None)
+        for index in (1, 2, 3):
+            _replace(module, f"conv{index}")
+    elif isinstance(module, Stack):
+        for name in ("conv", "heatmaps", "feedback_features"):
+            _replace(module, name)
 
 
-def _replace(module: nn.Module, name: str, norm: str | None) -> None:
+def _replace(module: nn.Module, name: str, norm: str | None = None) -> None:
     conv = getattr(module, name)
-    before = None if norm is None else getattr(module, norm)
-    if not _fits(conv) or (before is not None and type(before) is not ScaleShift):
-        return
-    setattr(module, name, WinogradConv(conv, before))
-    if norm is not None:
-        setattr(module, norm, Deferred())
-
-
-def _fits(conv: nn.Module | None) -> bool:
     if type(conv) is not nn.Conv2d or has_hooks(conv) or conv.weight.dtype != torch.float32:
-        return False
-    shape = (conv.kernel_size, conv.stride, conv.padding, conv.dilation, conv.padding_mode)
-    return shape == ((3, 3), (1, 1), (1, 1), (1, 1), "zeros")
+        return
+    if (conv.stride, conv.dilation, conv.padding_mode) != ((1, 1), (1, 1), "zeros"):
+        return
+    shape = (conv.kernel_size, conv.padding)
+    if shape == ((1, 1), (0, 0)) and conv.groups == 1:
+        setattr(module, name, PointConv(conv))
+    before = None if norm is None else getattr(module, norm)
+    if shape == ((3, 3), (1, 1)) and (before is None or type(before) is ScaleShift):
+        setattr(module, name, WinogradConv(conv, before))
+        if norm is not None:
+            setattr(module, norm, Deferred())
 
 
 @torch.library.register_fake("softgate::winograd_conv3x3")

@@ -13,7 +13,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from softgate_ext import ops
 from softgate_ext.errors import InputError
 
-_ON_ALL_MODULES = (
+ON_ALL_MODULES = (
     module_hooks._global_forward_hooks,
     module_hooks._global_forward_pre_hooks,
     module_hooks._global_backward_hooks,
@@ -29,7 +29,7 @@ def has_hooks(module: nn.Module) -> bool:
         return True
     forward = module._forward_hooks or module._forward_pre_hooks
     own = forward or module._backward_hooks or module._backward_pre_hooks
-    return bool(own) or any(_ON_ALL_MODULES)
+    return bool(own) or any(ON_ALL_MODULES)
 
 
 class SyncBatchNorm2d(nn.BatchNorm2d):

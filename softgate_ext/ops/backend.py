@@ -79,6 +79,11 @@ def serve(ops: Iterable[str]) -> None:
             _extension.serve(op)
 
 
+def extension() -> Any:
+    """The compiled module; None where there is none."""
+    return _extension
+
+
 def unavailable(name: str) -> str | None:
     """Why the backend cannot serve anything in this process, or None when it can."""
     if name in ("auto", "reference"):

@@ -31,7 +31,7 @@ def _chosen(name: str, function: Any) -> Callable:
     find = IMPLEMENTATIONS[name].find
 
     def call(*args: Any) -> Any:
-        found = None if _watched() else find(args)
+        found = None if is_watched() else find(args)
         if found is None:
             return op(*args)
         tape, tensors = found
@@ -45,7 +45,7 @@ def _chosen(name: str, function: Any) -> Callable:
     return call
 
 
-def _watched() -> bool:
+def is_watched() -> bool:
     """Whether something may want to see the op itself."""
     return bool(_dispatch_modes() or _function_modes() or _tracing() or _profiling())
 

@@ -1,0 +1,239 @@
+"""A forward pass over one shape as a list of kernel calls, in memory that is laid out once.
+
+A network of hundreds of small ops spends a third of its time between them: in modules and
+dispatchers, and in fresh memory that the system clears page by page. All of that depends on shapes
+alone. So a pass is recorded once, every activation gets its place in one arena, where those that do
+not live at the same time share theirs, and from then on the kernels alone are called.
+"""
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import torch
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves, tree_map
+
+from softgate_ext.inference.forms import is_known
+from softgate_ext.inference.weights import ScaleShift
+from softgate_ext.inference.winograd import PointConv, WinogradConv
+from softgate_ext.nn.norm import ON_ALL_MODULES, Deferred
+from softgate_ext.ops import backend
+from softgate_ext.ops.eager import is_watched
+
+KEPT = 2  # plans of a network and thread: an image size and its mirrored half, say
+_PLAIN = (nn.Conv2d, nn.Identity, ScaleShift, Deferred, WinogradConv, PointConv)
+_ALIGNED = 64  # bytes: a line of the cache, and the widest vector
+
+Call = tuple[Any, tuple[Any, ...], dict[str, Any], Any]  # op, arguments, results
+
+
+class _Recorder(TorchDispatchMode):
+    """The ops of a forward pass, with their arguments and results, which it keeps alive."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls: list[Call] = []
+
+    def __torch_dispatch__(
+        self, op: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        result = op(*args, **(kwargs or {}))
+        self.calls.append((op, args, kwargs or {}, result))
+        return result
+
+
+class Unplannable(Exception):
+    """An op has no form that writes into memory given to it."""
+
+
+class Plan:
+    """The calls of `network(x)`, for any x of that shape.
+
+    Args:
+        network: takes x alone, and computes the same of every x of a shape.
+        x: float32 on the CPU.
+
+    Attributes:
+        arena: bytes of all activations.
+
+    Raises:
+        Unplannable: an op of the network cannot be told where to write.
+    """
+
+    def __init__(self, network: nn.Module, x: Tensor):
+        self._input = x.clone(memory_format=torch.channels_last)
+        with _Recorder() as recorder:
+            results = network(self._input)
+        calls = _depending_on(self._input, recorder.calls)
+        places, size = _laid_out(calls, tree_leaves(results))
+        self.arena = torch.empty(size, dtype=torch.uint8)
+
+        def placed(value: Any) -> Any:
+            place = places.get(_storage(value)) if isinstance(value, Tensor) else None
+            if place is None:
+                return value
+            offset = place // value.element_size() + value.storage_offset()
+            empty = torch.empty(0, dtype=value.dtype)
+            return empty.set_(self.arena.untyped_storage(), offset, value.size(), value.stride())
+
+        self._steps = [
+            _step(op, tree_map(placed, args), tree_map(placed, kwargs), tree_map(placed, result))
+            for op, args, kwargs, result in calls
+        ]
+        self._results = tree_map(placed, results)
+
+    def __call__(self, x: Tensor) -> Any:
+        """What the network returns for x, in memory of its own."""
+        self._input.copy_(x)
+        for step in self._steps:
+            step()
+        return tree_map(torch.clone, self._results)
+
+
+def _storage(t: Tensor) -> int:
+    return t.untyped_storage()._cdata
+
+
+def _tensors(value: Any) -> Iterator[Tensor]:
+    return (leaf for leaf in tree_leaves(value) if isinstance(leaf, Tensor))
+
+
+def _is_view(args: Any, result: Any) -> bool:
+    of = {_storage(t) for t in _tensors(args)}
+    return all(_storage(t) in of for t in _tensors(result))
+
+
+def _depending_on(x: Tensor, calls: list[Call]) -> list[Call]:
+    """The calls whose results are not the same for another x, without those that make views."""
+    varying, found = {_storage(x)}, []
+    for call in calls:
+        _, args, kwargs, result = call
+        if any(_storage(t) in varying for t in _tensors((args, kwargs))):
+            varying |= {_storage(t) for t in _tensors(result)}
+            if not _is_view(args, result):
+                found.append(call)
+    return found
+
+
+def _laid_out(calls: list[Call], results: list[Tensor]) -> tuple[dict[int, int], int]:
+    """The place of each storage that the calls make, and the size of all, in bytes.
+
+    Each takes the lowest gap that it fits into among those alive when it is made, so that the next
+    op finds in the cache what the one before it has read last.
+    """
+    last = {_storage(t): i for i, call in enumerate(calls) for t in _tensors(call[1:])}
+    last |= {_storage(t): len(calls) for t in results}
+    alive: list[tuple[int, int, int]] = []  # first byte, end, storage; in order of place
+    places: dict[int, int] = {}
+    size = 0
+    for i, (*_, result) in enumerate(calls):
+        for t in _tensors(result):
+            wanted = -(-t.untyped_storage().nbytes() // _ALIGNED) * _ALIGNED
+            first = 0
+            for begin, end, _other in alive:
+                if begin - first >= wanted:
+                    break
+                first = end
+            if wanted:
+                places[_storage(t)] = first
+                alive = sorted([*alive, (first, first + wanted, _storage(t))])
+                size = max(size, first + wanted)
+        alive = [one for one in alive if last[one[2]] > i]
+    return places, size
+
+
+def _step(op: Any, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> Callable[[], Any]:
+    """The call that writes into `result`."""
+    if op.namespace == "softgate":
+        kernel = getattr(backend.extension(), op._schema.name.split("::")[1])
+        given = [t for t in _tensors(result) if t.numel()]
+        if isinstance(result, Tensor) and op is torch.ops.softgate.winograd_conv3x3.default:
+            return partial(kernel, *args, out=result)
+        return partial(kernel, *args, **kwargs, out=given)
+    names = (f"{op._overloadname}_out", "out")
+    into = next(
+        (getattr(op.overloadpacket, n) for n in names if hasattr(op.overloadpacket, n)), None
+    )
+    if op._schema.is_mutable or into is None or not isinstance(result, Tensor):
+        raise Unplannable(str(op))
+    return partial(into, *args, **kwargs, out=result)
+
+
+class Plans:
+    """A network's plans, by the shape of the input, for one thread.
+
+    The dictionaries of the modules are held, not the modules: the network may go.
+    """
+
+    def __init__(self, network: nn.Module):
+        modules = [*network.modules()]
+        self._hooks = [h for m in modules for h in (m._forward_hooks, m._forward_pre_hooks)]
+        self._children = [m._modules for m in modules if m._modules]
+        self._tensors = [d for m in modules for d in (m._parameters, m._buffers) if d]
+        self._state = self._now()
+        self._unplannable = False
+        self._seen: OrderedDict[torch.Size, Plan | None] = OrderedDict()
+
+    def find(self, network: nn.Module, x: Tensor) -> Plan | None:
+        """The plan for inputs like x, made when a shape comes for the second time."""
+        if self._unplannable or any(self._hooks) or any(ON_ALL_MODULES):
+            return None
+        if self._state != (now := self._now()):
+            self._seen.clear()
+            self._state = now
+        if x.shape not in self._seen:
+            self._seen[x.shape] = None
+            while len(self._seen) > KEPT:
+                self._seen.popitem(last=False)
+            return None
+        self._seen.move_to_end(x.shape)
+        if self._seen[x.shape] is None:
+            try:
+                with torch.inference_mode(False), torch.no_grad():
+                    self._seen[x.shape] = Plan(network, x)
+            except Unplannable:
+                self._unplannable = True
+                return None
+        return self._seen[x.shape]
+
+    def _now(self) -> list[int]:
+        """What a plan takes for granted: the modules, and where their tensors are."""
+        found = [id(child) for children in self._children for child in children.values()]
+        found += [t.data_ptr() for d in self._tensors for t in d.values() if t is not None]
+        return found
+
+
+class _OfThread(threading.local):
+    def __init__(self) -> None:
+        self.plans: WeakKeyDictionary[nn.Module, Plans] = WeakKeyDictionary()
+
+
+_of_thread = _OfThread()
+
+
+def plan_for(network: nn.Module, x: Any) -> Plan | None:
+    """This thread's plan of the network for inputs like x, or None where it is to be called.
+
+    Compilers, modes and gradients want to see its ops.
+    """
+    if type(x) is not Tensor or x.dtype != torch.float32 or x.device.type != "cpu":
+        return None
+    if x.dim() != 4 or x.numel() == 0 or (torch.is_grad_enabled() and x.requires_grad):
+        return None
+    if torch.compiler.is_compiling() or torch.is_autocast_enabled("cpu") or is_watched():
+        return None
+    if torch._C._are_functorch_transforms_active() or backend.serving("cpu") != "cpu":
+        return None
+    if network not in _of_thread.plans:
+        _of_thread.plans[network] = Plans(network)
+    return _of_thread.plans[network].find(network, x)
+
+
+def can_be_planned(network: nn.Module) -> bool:
+    """Whether what its forwards do depends on shapes alone, as far as is known."""
+    return all(type(m) in _PLAIN or is_known(m) for m in network.modules())
