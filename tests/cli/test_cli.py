@@ -239,9 +239,6 @@ def test_the_command_line_and_the_dataclasses_agree() -> None:
 
 def test_bad_input_is_one_line_and_exit_code_2(run: Path, people: Path, tmp_path: Path) -> None:
     """By subprocess, where warnings and tracebacks would show."""
-    done = softgate("train", tmp_path / "absent", "--out", tmp_path / "run", *SMALL)
-    assert done.returncode == 2
-    assert len(done.stderr.splitlines()) == 1 and done.stderr.startswith("softgate: ")
     image = tmp_path / "cut.jpg"
     image.write_bytes((people / "images" / "im0001.jpg").read_bytes()[:800])
     done = softgate("predict", run, image, "--out", tmp_path / "out")
