@@ -12,6 +12,9 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 SOURCES := $(shell find csrc triton_kernels -name '*.*' -type f) setup.py pyproject.toml
 JOBS := $(shell n=$$(nproc); [ $$n -gt 8 ] && echo 8 || echo $$n)
+# One thread a process: the processes already keep the cores busy. Tests take from milliseconds to a
+# minute, so a process that has none left takes some from another.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(JOBS) --dist worksteal
 DEMO_ARGS := $(if $(DATA),--data "$(DATA)")
 
 # On a machine without a GPU the CUDA kernels are only checked: one architecture is enough.
@@ -35,15 +38,14 @@ $(STAMP): $(SOURCES)
 demo: install
 	$(BIN)/softgate demo --out demo $(DEMO_ARGS) $(ARGS)
 
-# One thread a process: the processes already keep the cores busy.
 test: install
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(JOBS) $(ARGS)
+	$(PYTEST) $(ARGS)
 
 test-slow: install
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m slow -n $(JOBS) $(ARGS)
+	$(PYTEST) -m slow $(ARGS)
 
 emulator: install
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q tests/emulator -m "not gpu" -n $(JOBS) $(ARGS)
+	$(PYTEST) tests/emulator -m "not gpu" $(ARGS)
 
 sass: install
 	$(BIN)/python csrc/cuda/sass.py $(or $(ARGS),--write docs/kernels.md)

@@ -2,44 +2,21 @@
 
 import json
 import os
-import shlex
 import shutil
-import signal
 import subprocess
 import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from softgate_command import SMALL, refused, softgate
 
 from softgate_ext.cli.run import COMMANDS, main, parse
 from softgate_ext.data.synthetic import draw_people
 from softgate_ext.prediction.predict_config import PredictConfig
 from softgate_ext.runs.train_config import TrainConfig
-
-SMALL = shlex.split(
-    "--model hybrid_1x32 --model-options width 8 depth 2 groups 1 --image-size 64 --batch-size 4 "
-    "--workers 0 --threads 1 --device cpu"
-)
-
-
-def softgate(*words: object, **environment: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "softgate_ext.cli", *map(str, words)]
-    env = {**os.environ, **environment}
-    return subprocess.run(command, capture_output=True, text=True, timeout=240, env=env)
-
-
-def refused(capsys: pytest.CaptureFixture[str], *words: object) -> str:
-    """The one line on stderr of a command that ends with exit code 2."""
-    assert main([str(word) for word in words]) == 2
-    captured = capsys.readouterr()
-    assert captured.out == ""
-    (line,) = captured.err.splitlines()
-    assert line.startswith("softgate: ")
-    return line
 
 
 @pytest.fixture(scope="module")
@@ -129,12 +106,18 @@ def test_gates(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
         ("deep/net.onnx", [(2, 14, 16, 16)]),
     ],
 )
-def test_export(run: Path, tmp_path: Path, words: str, shapes: list[tuple[int, ...]]) -> None:
+def test_export(
+    run: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    words: str,
+    shapes: list[tuple[int, ...]],
+) -> None:
     name, *options = words.split()
     out = tmp_path / name
-    done = softgate("export", run, "--out", out, *options)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.split()[-1] == str(out) and os.listdir(out.parent) == [out.name]
+    assert main(["export", str(run), "--out", str(out), *options]) == 0
+    assert capsys.readouterr().out.split()[-1] == str(out)
+    assert os.listdir(out.parent) == [out.name]
     if out.suffix == ".onnx":
         session = pytest.importorskip("onnxruntime").InferenceSession(out)
         results = session.run(None, {"images": np.zeros((2, 3, 64, 64), np.float32)})
@@ -256,9 +239,6 @@ def test_the_command_line_and_the_dataclasses_agree() -> None:
 
 def test_bad_input_is_one_line_and_exit_code_2(run: Path, people: Path, tmp_path: Path) -> None:
     """By subprocess, where warnings and tracebacks would show."""
-    done = softgate("train", tmp_path / "absent", "--out", tmp_path / "run", *SMALL)
-    assert done.returncode == 2
-    assert len(done.stderr.splitlines()) == 1 and done.stderr.startswith("softgate: ")
     image = tmp_path / "cut.jpg"
     image.write_bytes((people / "images" / "im0001.jpg").read_bytes()[:800])
     done = softgate("predict", run, image, "--out", tmp_path / "out")
@@ -313,57 +293,3 @@ def test_a_forced_backend_that_cannot_serve(people: Path, tmp_path: Path) -> Non
     assert done.returncode == 2 and not (tmp_path / "run").exists()
     (line,) = done.stderr.splitlines()
     assert "backend must be one of" in line and "got 'gpu'" in line
-
-
-def start_training(people: Path, out: Path, *options: object) -> "subprocess.Popen[str]":
-    words = ["train", people, "--out", out, "--epochs", 100_000, *SMALL, "--workers", 1, *options]
-    command = [sys.executable, "-m", "softgate_ext.cli", *map(str, words)]
-    pipe = subprocess.PIPE
-    process = subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, start_new_session=True)
-    deadline = time.monotonic() + 120
-    while not (out / "training.pt").exists() and time.monotonic() < deadline:
-        assert process.poll() is None, process.communicate()
-        time.sleep(0.05)
-    return process
-
-
-def test_ctrl_c_says_how_to_go_on(people: Path, tmp_path: Path) -> None:
-    process = start_training(people, tmp_path / "run")
-    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: the whole group
-    _, errors = process.communicate(timeout=60)
-    assert process.returncode == 130, errors
-    (line,) = errors.splitlines()
-    assert f"softgate train {people} --out {tmp_path / 'run'} --resume" in line
-    assert not list((tmp_path / "run").glob(".*.tmp"))
-
-
-@pytest.mark.slow
-def test_killed_at_any_moment_it_ends_with_the_same_weights(
-    people: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    from softgate_ext.runs.checkpoint import load_run
-    from softgate_ext.runs.log import read_log
-
-    epochs = 24
-    options = ["--epochs", epochs, "--ema", 0.9, "--evaluate-every", 6]
-    whole, out = tmp_path / "whole", tmp_path / "killed"
-    words = ["train", people, "--out", whole, *SMALL, *options]
-    assert main([str(word) for word in words]) == 0
-    reached = []
-    for delay in (0.0, 0.43):
-        state = out / "training.pt"
-        before = state.stat().st_mtime_ns if state.exists() else 0
-        process = start_training(people, out, *options, *(["--resume"] if before else []))
-        while process.poll() is None and state.stat().st_mtime_ns == before:
-            time.sleep(0.01)
-        time.sleep(delay)
-        os.killpg(process.pid, signal.SIGKILL)
-        process.communicate(timeout=60)
-        load_run(out)
-        reached.append(read_log(out / "log.jsonl")[-1]["epoch"])
-    assert 0 < reached[0] < epochs and reached == sorted(reached)
-    assert main(["train", "--out", str(out), "--resume", "--workers", "0"]) == 0
-    assert [e["epoch"] for e in read_log(out / "log.jsonl")] == list(range(1, epochs + 1))
-    for name in ("model.safetensors", "best.safetensors"):
-        assert (out / name).read_bytes() == (whole / name).read_bytes()
-    assert not list(out.glob(".*.tmp"))

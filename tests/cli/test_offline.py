@@ -21,7 +21,7 @@ OFFLINE = Path(__file__).parent / "offline"
 ROOT = Path(__file__).parents[2]
 TRAIN = (
     "train people --out run --model hybrid_1x32 --model-options width 8 depth 2 groups 1 "
-    "--image-size 64 --batch-size 4 --workers 1 --threads 1 --epochs 1 --device cpu"
+    "--image-size 64 --batch-size 4 --workers 1 --threads 1 --epochs 1 --device cpu --tensorboard"
 )
 LINES = {
     "info": ["info"],
@@ -29,7 +29,7 @@ LINES = {
     "synth": ["synth drawn --count 4"],
     "data check": ["data check people --sheet sheet.png"],
     "data cache": ["data cache people --cache crops --image-size 64 --seconds 0.1"],
-    "train": [TRAIN.replace("--out run", "--out other") + " --tensorboard"],
+    "train": [TRAIN],
     "evaluate": ["evaluate run people --device cpu"],
     "predict": [
         "predict run people/images/im0001.jpg --out poses --device cpu",
@@ -38,7 +38,7 @@ LINES = {
     ],
     "gates": ["gates run --png gates.png --prune 0.01 --out pruned --data people --device cpu"],
     "export": ["export run --out net.onnx"],
-    "demo": ["demo --out demo --minutes 0.02"],
+    "demo": ["demo --data people --out demo --minutes 0.02"],
     "serve": ["serve run --port 0 --device cpu", "serve run --port 0 --device cpu --detect"],
 }
 NEEDS = {
@@ -47,6 +47,16 @@ NEEDS = {
     "export": ("onnx", "onnxscript"),
     "serve": ("starlette", "uvicorn"),
 }
+# Each of these has a Python of its own; the others are one after another in one, after the training.
+ALONE = [line for lines in LINES.values() for line in lines if set(line.split()) & set(NEEDS)]
+TOGETHER = [line for lines in LINES.values() for line in lines if line not in (TRAIN, *ALONE)]
+ONE_BY_ONE = """
+import os, pathlib, shlex, sys
+from softgate_ext.cli.run import main
+for line in sys.argv[1:]:
+    code = main(shlex.split(line))
+    assert code == 0 and not pathlib.Path(os.environ["SOFTGATE_OUTWARD"]).read_text(), (line, code)
+"""
 SERVE = """
 import signal, subprocess, sys, urllib.request
 page = subprocess.Popen(sys.argv[1:], stdout=subprocess.PIPE, text=True)
@@ -96,6 +106,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         film.write(Frame(np.zeros((60, 80, 3), np.uint8), 0.0))
         film.close()
     assert softgate(folder, TRAIN) == ("", 0)
+    assert any((folder / "run" / "tensorboard").iterdir())
     return folder
 
 
@@ -103,6 +114,10 @@ def softgate(folder: Path, line: str) -> tuple[str, int]:
     words = ["-m", "softgate_ext.cli", *shlex.split(line)]
     if line.startswith("serve"):
         words = ["-c", SERVE, sys.executable, *words]
+    return said(folder, *words)
+
+
+def said(folder: Path, *words: str) -> tuple[str, int]:
     done, outward, lost = alone(folder, *words)
     assert done.returncode == 0, done.stderr
     return outward, lost
@@ -112,7 +127,11 @@ def test_each_command_is_here() -> None:
     assert set(LINES) == set(COMMANDS)
 
 
-@pytest.mark.parametrize("line", [line for lines in LINES.values() for line in lines])
+def test_nothing_leaves_this_machine_by_one_command_after_another(folder: Path) -> None:
+    assert said(folder, "-c", ONE_BY_ONE, *TOGETHER) == ("", 0)
+
+
+@pytest.mark.parametrize("line", ALONE)
 def test_nothing_leaves_this_machine(folder: Path, line: str) -> None:
     for word, packages in NEEDS.items():
         absent = [name for name in packages if importlib.util.find_spec(name) is None]

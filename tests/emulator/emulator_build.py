@@ -4,6 +4,7 @@ import fcntl
 import hashlib
 import importlib.util
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -68,27 +69,38 @@ def build(
     extra: Iterable[str] = (),
     door: str = "calls.cpp",
 ) -> Path:
-    """The shared library; compiled once for the same sources and flags.
+    """The shared library; each of its objects is compiled once for the same sources and flags.
 
     Args:
         sanitize: With AddressSanitizer and UBSan.
         sources: The folder of kernels: csrc/cuda, or a copy of it with one thing wrong.
-        extra: Further flags of the compiler.
+        extra: Further flags of the compiler for the kernels.
         door: The file by which the tests come in.
     """
-    flags = [*FLAGS, *(SANITIZE if sanitize else []), *extra, f"-I{cuda_headers()}", f"-I{HERE}"]
-    files = [*(sources / name for name in LAUNCHERS), *(HERE / name for name in (door, *MACHINE))]
-    return _once("emulator", _key([*flags, door], sources), lambda to: _compile(files, flags, to))
+    sanitizers = SANITIZE if sanitize else []
+    flags = [*FLAGS, *sanitizers, f"-I{cuda_headers()}", f"-I{HERE}"]
+    objects = [_object(sources / name, [*flags, *extra]) for name in LAUNCHERS]
+    objects += [_object(HERE / name, flags) for name in (door, *MACHINE)]
+    command = ["g++", "-shared", *sanitizers, *map(str, objects), "-o"]
+    return _once("emulator.so", _key(command), lambda to: run([*command, str(to)]))
 
 
-def changed_copy(folder: Path, file: str, right: str, wrong: str) -> Path:
-    """A copy of csrc/cuda with one thing wrong."""
-    shutil.copytree(CUDA.parent, folder / "csrc")
-    path = folder / "csrc" / "cuda" / file
+def build_wrong(folder: Path, file: str, right: str, wrong: str, dtype: str) -> Path:
+    """The library of a copy of csrc/cuda, made in `folder`, with one thing wrong.
+
+    Args:
+        dtype: The one that the copy serves, as ``DType`` calls it: all four take twice as long.
+    """
+    sources = shutil.copytree(CUDA.parent, folder / "csrc") / "cuda"
+    path = sources / file
     text = path.read_text()
     assert text.count(right) == 1, "the kernel has changed: change its wrong twin too"
     path.write_text(text.replace(right, wrong))
-    return path.parent
+    launch = sources / "launch.cuh"
+    text, others = re.subn(rf"    case DType::(?!{dtype}:).*\n", "", launch.read_text())
+    assert others == 3, "with_dtype has changed"
+    launch.write_text(text)
+    return build(sources=sources, extra=["-O0", "-Wno-switch"])
 
 
 def why_no_gpu() -> str | None:
@@ -107,38 +119,46 @@ def build_on_device(arch: str = "native") -> Path:
     flags = [toolkit.STANDARD, "-O3", "-lineinfo", f"-arch={arch}", "-Xcompiler=-fPIC", "-shared"]
     files = [CUDA / name for name in (*LAUNCHERS, "device.cu")] + [HERE / "on_device.cu"]
     command = [nvcc(), *flags, "--threads=0", *map(str, files), "-o"]
-    return _once("on_device", _key(flags, CUDA), lambda to: run([*command, str(to)]))
+    return _once("on_device.so", _key(flags, *files), lambda to: run([*command, str(to)]))
+
+
+def _object(source: Path, flags: list[str]) -> Path:
+    command = ["g++", *flags, "-x", "c++", "-c", str(source), "-o"]
+    return _once(f"{source.stem}.o", _key(flags, source), lambda to: run([*command, str(to)]))
 
 
 def _once(name: str, key: str, make: Callable[[Path], None]) -> Path:
-    """The library of these sources and flags, made where there is none."""
-    folder = ROOT / "build" / name / key
-    library = folder / f"{name}.so"
+    """The file of these sources and flags, made where there is none."""
+    folder = ROOT / "build" / "emulator" / key
+    file = folder / name
     folder.mkdir(parents=True, exist_ok=True)
     with open(folder / "lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # several test processes want it at once
-        if not library.is_file():
-            partial = library.with_suffix(f".{os.getpid()}")
+        if not file.is_file():
+            partial = file.with_suffix(f".{os.getpid()}")
             make(partial)
-            os.replace(partial, library)
-    return library
+            os.replace(partial, file)
+    return file
 
 
-def _key(flags: Iterable[str], sources: Path) -> str:
+def _key(flags: Iterable[str], *sources: Path) -> str:
+    """Of what the result depends on: flags, and the text of the sources and of what they include."""
     digest = hashlib.sha256(" ".join(flags).encode())
-    for path in sorted([*sources.parent.glob("*.h"), *sources.iterdir(), *HERE.glob("*.[ch]*")]):
-        if path.is_file():
-            digest.update(path.name.encode() + path.read_bytes())
+    for path in sources:
+        for part in _included(path.resolve(), {}):
+            digest.update(part.name.encode() + part.read_bytes())
     return digest.hexdigest()[:16]
 
 
-def _compile(files: Iterable[Path], flags: list[str], library: Path) -> None:
-    objects = []
-    for path in files:
-        objects.append(str(library.parent / f"{path.stem}_{path.suffix[1:]}.o"))
-        run(["g++", *flags, "-x", "c++", "-c", str(path), "-o", objects[-1]])
-    sanitizers = [f for f in flags if f.startswith("-fsanitize")]
-    run(["g++", "-shared", *sanitizers, *objects, "-o", str(library)])
+def _included(path: Path, found: dict[Path, None]) -> dict[Path, None]:
+    """A source and the files of ours that it includes, all the way down."""
+    if path not in found:
+        found[path] = None
+        for name in re.findall(r'^\s*#\s*include "(.+)"', path.read_text(), re.MULTILINE):
+            beside = [(folder / name).resolve() for folder in (path.parent, HERE)]
+            for one in [p for p in beside if p.is_file()][:1]:
+                _included(one, found)
+    return found
 
 
 def run(command: list[str]) -> None:

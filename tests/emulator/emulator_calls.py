@@ -2,139 +2,31 @@
 
 import ctypes
 from collections.abc import Sequence
-from ctypes import (
-    POINTER,
-    Structure,
-    byref,
-    c_bool,
-    c_char,
-    c_char_p,
-    c_double,
-    c_int,
-    c_int32,
-    c_int64,
-    c_uint32,
-    c_void_p,
-)
+from ctypes import POINTER, Structure, byref, c_int, c_int64
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
 import torch
+from emulator_structs import (
+    Backward,
+    Device,
+    Dims,
+    Forward,
+    Operand,
+    Options,
+    Report,
+    Slot,
+    Source,
+)
 from torch import Tensor
 
 DTYPES = {torch.float32: 0, torch.float64: 1, torch.float16: 2, torch.bfloat16: 3}
 VARIANTS = {"automatic": 0, "two_pass": 1, "sliced": 2, "resident": 3}
-MAX_BRANCHES = 4
 
 
 class EmulatorError(RuntimeError):
     """A kernel broke a rule, as the emulator or the GPU says, or the launchers refused a call."""
-
-
-class _Dims(Structure):
-    _fields_ = [*[(name, c_int64) for name in "nchw"], ("channels_last", c_bool)]
-
-
-class _Operand(Structure):
-    _fields_ = [("data", c_void_p), ("given", c_bool)]
-
-
-class _Source(Structure):
-    _fields_ = [
-        ("skip", _Operand),
-        ("skip_channels", c_int64),
-        ("alpha", _Operand),
-        ("alpha_shared", c_bool),
-        ("branches", c_int),
-        ("branch", _Operand * MAX_BRANCHES),
-        ("width", c_int64 * MAX_BRANCHES),
-        ("low", _Operand),
-        ("low_channels", c_int64),
-        ("concat", c_bool),
-    ]
-
-
-class _Norm(Structure):
-    _fields_ = [
-        ("weight", _Operand),
-        ("bias", _Operand),
-        ("eps", c_double),
-        ("relu", c_bool),
-        ("training", c_bool),
-    ]
-
-
-class _Forward(Structure):
-    _fields_ = [
-        ("dtype", c_int),
-        ("dims", _Dims),
-        ("source", _Source),
-        ("norm", _Norm),
-        *[(name, _Operand) for name in ("y", "z", "mean", "var")],
-    ]
-
-
-class _Backward(Structure):
-    _fields_ = [
-        ("dtype", c_int),
-        ("dims", _Dims),
-        ("source", _Source),
-        ("norm", _Norm),
-        *[(name, _Operand) for name in ("dy", "dz", "y", "mean", "var", "dskip")],
-        ("dbranch", _Operand * MAX_BRANCHES),
-        *[(name, _Operand) for name in ("dlow", "dalpha", "dweight", "dbias")],
-    ]
-
-
-class _Tensor(Structure):
-    _fields_ = [
-        ("name", c_char_p),
-        ("begin", c_void_p),
-        ("bytes", c_int64),
-        ("written", c_int32),
-        ("read_bytes", c_int64),
-        ("write_bytes", c_int64),
-    ]
-
-
-class Device(Structure):
-    """The numbers of a device that the launchers decide by."""
-
-    _fields_ = [
-        ("processors", c_int),
-        ("l2_bytes", c_int64),
-        ("shared_bytes", c_int),
-        ("cluster", c_int),
-        ("cooperative", c_int),
-    ]
-
-    def __init__(
-        self, processors: int, l2_bytes: int, shared_bytes: int, cluster: int, cooperative: int = 2
-    ):
-        super().__init__(processors, l2_bytes, shared_bytes, cluster, cooperative)
-
-
-class _Options(Structure):
-    _fields_ = [
-        ("device", Device),
-        ("variant", c_int32),
-        ("order_seed", c_uint32),
-        ("cache_bytes", c_int64),
-        ("edge_blocks", c_int64),
-        ("poison", c_int32),
-    ]
-
-
-class _Report(Structure):
-    _fields_ = [
-        ("read_bytes", c_int64),
-        ("write_bytes", c_int64),
-        ("device_bytes", c_int64),
-        ("workspace_bytes", c_int64),
-        ("launches", c_int32),
-        ("error", c_char * 512),
-    ]
 
 
 ONE_WARP_AHEAD = 0xFFFFFFFF
@@ -163,8 +55,8 @@ class Machine:
     edge_blocks: int = 0
     poison: bool = True
 
-    def options(self) -> _Options:
-        return _Options(
+    def options(self) -> Options:
+        return Options(
             self.device,
             VARIANTS[self.variant],
             self.order_seed,
@@ -190,18 +82,18 @@ class Result:
 @cache
 def load(path: Path) -> ctypes.CDLL:
     library = ctypes.CDLL(str(path))
-    for name, struct in (("forward", _Forward), ("backward", _Backward)):
+    for name, struct in (("forward", Forward), ("backward", Backward)):
         run = getattr(library, f"run_{name}")
         run.argtypes = [
             POINTER(struct),
-            POINTER(_Options),
-            POINTER(_Tensor),
+            POINTER(Options),
+            POINTER(Slot),
             c_int,
-            POINTER(_Report),
+            POINTER(Report),
         ]
         _check_size(library, name, struct)
-    _check_size(library, "options", _Options)
-    _check_size(library, "report", _Report)
+    _check_size(library, "options", Options)
+    _check_size(library, "report", Report)
     return library
 
 
@@ -218,33 +110,33 @@ class Call:
         n, _, h, w = like.shape
         self.like, self.layout = like, layout
         self.accumulator = torch.float64 if like.dtype == torch.float64 else torch.float32
-        self.dims = _Dims(n, channels, h, w, layout == torch.channels_last)
+        self.dims = Dims(n, channels, h, w, layout == torch.channels_last)
         self._library = load(library)
         self._tensors: list[tuple[str, Tensor, bool]] = []
 
-    def input(self, name: str, t: Tensor | None) -> _Operand:
-        return _Operand() if t is None else self._keep(name, t, True)
+    def input(self, name: str, t: Tensor | None) -> Operand:
+        return Operand() if t is None else self._keep(name, t, True)
 
-    def vector(self, name: str, t: Tensor | None) -> _Operand:
+    def vector(self, name: str, t: Tensor | None) -> Operand:
         if t is None:
-            return _Operand()
+            return Operand()
         return self._keep(name, t.to(self.accumulator).contiguous(), True)
 
-    def activation(self, name: str, channels: int, shrink: int = 1, shift: int = 0) -> _Operand:
+    def activation(self, name: str, channels: int, shrink: int = 1, shift: int = 0) -> Operand:
         """An output; `shift` values off the alignment of its allocation."""
         d = self.dims
         size = (d.n, channels, d.h // shrink, d.w // shrink)
         empty = torch.empty(size, dtype=self.like.dtype, memory_format=self.layout)
         return self._keep(name, shifted(empty, shift), False)
 
-    def sums(self, name: str, channels: int) -> _Operand:
+    def sums(self, name: str, channels: int) -> Operand:
         return self._keep(name, torch.empty(channels, dtype=self.accumulator), False)
 
-    def _keep(self, name: str, t: Tensor, written: bool) -> _Operand:
+    def _keep(self, name: str, t: Tensor, written: bool) -> Operand:
         if not written:
             t.fill_(float("nan"))
         self._tensors.append((name, t, written))
-        return _Operand(t.data_ptr(), True)
+        return Operand(t.data_ptr(), True)
 
     def source(
         self,
@@ -257,8 +149,8 @@ class Call:
         low: Tensor | None = None,
         low_channels: int = 0,
         concat: bool = False,
-    ) -> _Source:
-        s = _Source(self.input("skip", skip), skip_channels, self.vector("alpha", alpha))
+    ) -> Source:
+        s = Source(self.input("skip", skip), skip_channels, self.vector("alpha", alpha))
         s.alpha_shared = alpha is not None and alpha.numel() == 1
         s.branches = len(widths)
         for i, width in enumerate(widths):
@@ -269,13 +161,13 @@ class Call:
         return s
 
     def run(self, direction: str, call: Structure, machine: Machine) -> Result:
-        tensors = (_Tensor * len(self._tensors))()
+        tensors = (Slot * len(self._tensors))()
         for slot, (name, t, written) in zip(tensors, self._tensors, strict=True):
             size = t.numel() * t.element_size()
             slot.name, slot.begin, slot.bytes = name.encode(), t.data_ptr(), size
             slot.written = written
         options = machine.options()
-        report = _Report()
+        report = Report()
         run = getattr(self._library, f"run_{direction}")
         if run(byref(call), byref(options), tensors, len(tensors), byref(report)):
             raise EmulatorError(report.error.decode())

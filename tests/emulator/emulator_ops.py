@@ -6,7 +6,8 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from emulator_calls import DTYPES, Call, Machine, Result, _Backward, _Forward, _Norm, shifted
+from emulator_calls import DTYPES, Call, Machine, Result, shifted
+from emulator_structs import Backward, Forward, Norm
 from torch import Tensor
 
 from softgate_ext.ops import reference
@@ -93,9 +94,9 @@ class Tensors:
         t = (self._random(*size) + (self.case.mean if mean is None else mean)).to(self.case.dtype)
         return shifted(t.contiguous(memory_format=LAYOUTS[self.case.layout]), self.case.shift)
 
-    def _norm(self, call: Call) -> _Norm:
+    def _norm(self, call: Call) -> Norm:
         weight, bias = call.vector("weight", self.weight), call.vector("bias", self.bias)
-        return _Norm(weight, bias, EPS, self.case.relu, self.case.norm == "training")
+        return Norm(weight, bias, EPS, self.case.relu, self.case.norm == "training")
 
     def _call(self) -> Call:
         like = self.skip if self.skip is not None else self.branches[0]
@@ -113,7 +114,7 @@ class Tensors:
             low_channels=self.low_channels,
             concat=case.op == "concat",
         )
-        args = _Forward(DTYPES[case.dtype], call.dims, source)
+        args = Forward(DTYPES[case.dtype], call.dims, source)
         if case.op != "plain":
             args.y = call.activation("y", case.channels, shift=case.shift)
         if case.norm != "none":
@@ -154,7 +155,7 @@ class Tensors:
             low_channels=self.low_channels,
             concat=case.op == "concat",
         )
-        args = _Backward(DTYPES[case.dtype], call.dims, source)
+        args = Backward(DTYPES[case.dtype], call.dims, source)
         args.dy, args.dz = call.input("dy", dy), call.input("dz", dz)
         if dz is not None:
             args.norm, args.y = self._norm(call), call.input("y", y)

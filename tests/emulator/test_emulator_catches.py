@@ -210,7 +210,7 @@ KERNELS = {
 def test_wrong_kernels_are_caught(emulator, tmp_path, name):
     kernel = KERNELS[name]
     assert check(emulator, kernel.case, kernel.machine), "the case serves the right kernel"
-    sources = emulator_build.changed_copy(tmp_path, kernel.file, kernel.right, kernel.wrong)
-    wrong = emulator_build.build(sources=sources, extra=["-O0"])
+    change = (kernel.file, kernel.right, kernel.wrong)
+    wrong = emulator_build.build_wrong(tmp_path, *change, dtype="f32")
     with pytest.raises((EmulatorError, AssertionError), match=kernel.says):
         check(wrong, kernel.case, kernel.machine)

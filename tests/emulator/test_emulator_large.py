@@ -8,23 +8,20 @@ from ctypes import byref
 import emulator_build
 import pytest
 import torch
-from emulator_calls import (
-    DTYPES,
-    Device,
-    EmulatorError,
-    Machine,
-    _Backward,
-    _Dims,
-    _Forward,
-    _Norm,
-    _Operand,
-    _Report,
-    _Source,
-    _Tensor,
-    load,
-)
+from emulator_calls import DTYPES, EmulatorError, Machine, load
 from emulator_checks import check
 from emulator_ops import LAYOUTS, Case
+from emulator_structs import (
+    Backward,
+    Device,
+    Dims,
+    Forward,
+    Norm,
+    Operand,
+    Report,
+    Slot,
+    Source,
+)
 
 NO_RESERVE = 0x4000  # Linux's MAP_NORESERVE, which Python names from 3.13 on
 ITEM = 2  # bytes of a bfloat16
@@ -46,7 +43,7 @@ class Sparse:
 
     def tensor(
         self, name: str, size: tuple[int, int, int, int], layout: str, written: bool
-    ) -> _Operand:
+    ) -> Operand:
         n, c, h, w = size
         total = n * c * h * w * ITEM
         flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | NO_RESERVE
@@ -65,32 +62,32 @@ class Sparse:
             middle = total // ITEM // 2 * ITEM
             starts, ends = [0, middle], [middle - END, total - END]
         for place in (*starts, *ends):
-            self._slots.append(_Tensor(name.encode(), base + place, END, written))
-        return _Operand(base, True)
+            self._slots.append(Slot(name.encode(), base + place, END, written))
+        return Operand(base, True)
 
-    def vector(self, values: torch.Tensor) -> _Operand:
+    def vector(self, values: torch.Tensor) -> Operand:
         self._maps.append(values)
         size = values.numel() * values.element_size()
-        self._slots.append(_Tensor(b"vector", values.data_ptr(), size, 1))
-        return _Operand(values.data_ptr(), True)
+        self._slots.append(Slot(b"vector", values.data_ptr(), size, 1))
+        return Operand(values.data_ptr(), True)
 
     def run(self, library, direction: str, call: ctypes.Structure) -> None:
-        slots, report = (_Tensor * len(self._slots))(*self._slots), _Report()
+        slots, report = (Slot * len(self._slots))(*self._slots), Report()
         run = getattr(load(library), f"run_{direction}")
         if run(byref(call), byref(MACHINE.options()), slots, len(slots), byref(report)):
             raise EmulatorError(report.error.decode())
 
 
-def ends(t: _Operand, count: int) -> list[float]:
+def ends(t: Operand, count: int) -> list[float]:
     """The first and the last value of a tensor."""
     bits = [ctypes.c_uint16.from_address(t.data + i * ITEM).value for i in (0, count - 1)]
     return torch.tensor(bits, dtype=torch.uint16).view(torch.bfloat16).tolist()
 
 
-def evaluation(sparse: Sparse, channels: int) -> tuple[_Norm, _Operand, _Operand]:
+def evaluation(sparse: Sparse, channels: int) -> tuple[Norm, Operand, Operand]:
     """Of zeros it makes 0.5 + 2 * (0 + 1) = 2.5."""
     ones = torch.ones(channels)
-    norm = _Norm(sparse.vector(2 * ones), sparse.vector(ones / 2), 0.0, True, False)
+    norm = Norm(sparse.vector(2 * ones), sparse.vector(ones / 2), 0.0, True, False)
     return norm, sparse.vector(-ones), sparse.vector(ones)
 
 
@@ -100,23 +97,23 @@ def forward_and_backward(
     n, c, h, w = size
     assert n * c * h * w > 1 << 32
     sparse = Sparse()
-    source = _Source(sparse.tensor("skip", size, layout, True), c, branches=1)
+    source = Source(sparse.tensor("skip", size, layout, True), c, branches=1)
     source.branch[0], source.width[0] = sparse.tensor("branch", size, layout, True), c
     if low:
         small = (n, c, h // 2, w // 2)
         source.low, source.low_channels = sparse.tensor("low", small, layout, True), c
-    dims = _Dims(n, c, h, w, layout == "channels_last")
+    dims = Dims(n, c, h, w, layout == "channels_last")
     norm, mean, var = evaluation(sparse, c)
     y, z = (sparse.tensor(name, size, layout, False) for name in "yz")
-    call = _Forward(DTYPES[torch.bfloat16], dims, source, norm, y, z, mean, var)
+    call = Forward(DTYPES[torch.bfloat16], dims, source, norm, y, z, mean, var)
     sparse.run(library, "forward", call)
     count = n * c * h * w
     assert ends(y, count) == [0, 0] and ends(z, count) == [2.5, 2.5]
 
     sparse = Sparse()
-    source.skip = source.low = source.branch[0] = _Operand()
+    source.skip = source.low = source.branch[0] = Operand()
     norm, mean, var = evaluation(sparse, c)
-    call = _Backward(DTYPES[torch.bfloat16], dims, source, norm)
+    call = Backward(DTYPES[torch.bfloat16], dims, source, norm)
     call.dy, call.dz, call.y = (
         sparse.tensor(name, size, layout, True) for name in ("dy", "dz", "y")
     )
@@ -182,8 +179,7 @@ def test_the_largest_plane(emulator, layout):
     ids=["sample", "channel", "step", "value", "pixel"],
 )
 def test_32_bits_are_caught(emulator, tmp_path, layout, size, right, wrong):
-    sources = emulator_build.changed_copy(tmp_path, "tile.cuh", right, wrong)
-    library = emulator_build.build(sources=sources, extra=["-O0"])
+    library = emulator_build.build_wrong(tmp_path, "tile.cuh", right, wrong, dtype="bf16")
     with pytest.raises(EmulatorError, match="outside every tensor|nothing wrote"):
         forward_and_backward(library, layout, size)
 
@@ -199,6 +195,6 @@ def test_more_samples_than_a_dimension_of_a_grid(emulator, layout):
     "sizes", [(1 << 31, 1, 1, 1), (1, 1 << 31, 1, 1), (1, 1, 1 << 16, 1 << 15)]
 )
 def test_what_an_index_cannot_count_is_refused(emulator, sizes):
-    call = _Forward(DTYPES[torch.bfloat16], _Dims(*sizes, False), _Source())
+    call = Forward(DTYPES[torch.bfloat16], Dims(*sizes, False), Source())
     with pytest.raises(EmulatorError, match=r"up to 2\^31 - 1 samples, channels and pixels"):
         Sparse().run(emulator, "forward", call)

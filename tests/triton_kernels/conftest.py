@@ -24,7 +24,7 @@ def pytest_collection_modifyitems(config, items):
             if HERE in item.path.parents and "device" in item.fixturenames:
                 item.add_marker(pytest.mark.gpu)
     elif parity:
-        dropped = {id(i) for n, i in enumerate(parity) if n % 7}
+        dropped = {id(i) for n, i in enumerate(parity) if n % 13}
         config.hook.pytest_deselected(items=[i for i in parity if id(i) in dropped])
         items[:] = [i for i in items if id(i) not in dropped]
 

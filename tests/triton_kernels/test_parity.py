@@ -1,7 +1,7 @@
 """The bodies of ``tests/ops/test_values.py`` and ``test_closed_gates.py`` with the Triton kernels behind the ops.
 
 All of them on a GPU. Triton's interpreter takes a second for what a GPU does in a millisecond:
-there every seventh case runs, among the slow tests, and none of the large tensors.
+there every thirteenth case runs, among the slow tests, and none of the large tensors.
 """
 
 import pytest
