@@ -77,7 +77,6 @@ def annotated_people(
     notes: ReadingNotes,
 ) -> Iterator[CocoPerson]:
     """The annotations that can be read; `notes` takes the others with their ids."""
-    ordinary = 0
     for place, entry in enumerate(entries, 1):
         key = identity(entry.get("id")) if isinstance(entry, dict) else None
         which = f"number {place}" if key is None else key
@@ -89,19 +88,16 @@ def annotated_people(
                 raise OddEntry("of a category that is not listed")
             if category not in categories.read:
                 continue
-            given = None if entry.get("iscrowd") else entry.get("keypoints")
-            found = _labelled(given, len(categories.skeleton)) if given else None
+            if entry.get("iscrowd"):
+                raise OddEntry("of crowds")
+            found = _labelled(entry.get("keypoints"), len(categories.skeleton))
             image = _image(entry, images)
             box = _box(entry)
+            if box is None:
+                box = _box_around(found)
+                notes.count("annotations have no bbox, which is made from their joints", which)
         except OddEntry as odd:
             notes.count(f"annotations {odd} are left out", which)
-            continue
-        if found is not None and box is None:
-            box = _box_around(found)
-            if box is not None:
-                notes.count("annotations have no bbox, which is made from their joints", which)
-        if found is None or box is None:
-            ordinary += 1
             continue
         area = numbers(entry.get("area"))
         yield CocoPerson(
@@ -111,19 +107,19 @@ def annotated_people(
             box,
             np.nan if area is None else area.item(),
         )
-    if ordinary:
-        notes.say(
-            f"{ordinary} annotations of crowds, or without a labelled joint or a box, are left out"
-        )
 
 
-def _labelled(given: Any, joints: int) -> npt.NDArray[np.float64] | None:
-    """Key points (J, 3), or None where none is labelled."""
+def _labelled(given: Any, joints: int) -> npt.NDArray[np.float64]:
+    """Key points (J, 3), one of them labelled."""
+    if given is None or given == []:
+        raise OddEntry("without keypoints")
     values = numbers(given, 3 * joints)
     if values is None:
         raise OddEntry(f"whose keypoints are not {3 * joints} finite numbers")
     keypoints = values.reshape(joints, 3)
-    return keypoints if (keypoints[:, 2] > 0).any() else None
+    if not (keypoints[:, 2] > 0).any():
+        raise OddEntry("without a labelled joint")
+    return keypoints
 
 
 def _image(entry: dict[str, Any], images: dict[str, ListedImage]) -> ListedImage:
@@ -146,8 +142,10 @@ def _box(entry: dict[str, Any]) -> npt.NDArray[np.float64] | None:
     return box if box[2:].max() > 0 else None
 
 
-def _box_around(keypoints: npt.NDArray[np.float64]) -> npt.NDArray[np.float64] | None:
-    """The pixels from the first to the last labelled joint; None where all are in one place."""
+def _box_around(keypoints: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """The pixels from the first to the last labelled joint."""
     labelled = keypoints[keypoints[:, 2] > 0, :2]
     low, high = labelled.min(0), labelled.max(0)
-    return np.concatenate([low, high - low + 1]) if (high > low).any() else None
+    if not (high > low).any():
+        raise OddEntry("without a bbox, whose joints are in one place,")
+    return np.concatenate([low, high - low + 1])
