@@ -89,6 +89,7 @@ def read_coco(path: Path | str, split: Split = "train", check_images: bool = Tru
         stated_sizes=np.array([person.image.size for person in people], np.float32),
         persons=np.array(places, np.int64),
         sigmas=categories.sigmas,
+        categories=categories.read,
         notes=(*notes.lines(), *absent),
     )
     return without_contradicted(found) if check_images else found

@@ -72,6 +72,8 @@ class PoseSet:
         persons: (N, 2) int64, place of the image and of the person in it, 0-based, in the
             dataset's own file. None where there is one person an image, in file order.
         sigmas: Spread of the annotators by joint, for OKS, where the dataset has its own.
+        categories: Names in lower case, by ids as text, of the categories that its own file gives
+            these people; empty where it has none.
         notes: What was left out or mended in reading, one sentence each.
     """
 
@@ -91,6 +93,7 @@ class PoseSet:
     stated_sizes: npt.NDArray[np.float32] | None = None
     persons: npt.NDArray[np.int64] | None = None
     sigmas: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    categories: Mapping[str, str] = dataclasses.field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
