@@ -8,9 +8,6 @@ from dolls import BOXES, IDS, PICTURES, TRUTH
 from official import coco as coco_object
 from official import write_coco
 
-from softgate_ext.data.coco import read_coco
-from softgate_ext.data.poseset import PoseSet
-
 
 @pytest.fixture
 def dolls(tmp_path: Path) -> Path:
@@ -27,8 +24,3 @@ def dolls(tmp_path: Path) -> Path:
     ]
     contents = coco_object(annotations, 3)
     return write_coco(tmp_path / "annotations" / "dolls_val.json", contents)
-
-
-@pytest.fixture
-def people(dolls: Path) -> PoseSet:
-    return read_coco(dolls, "test")

@@ -18,6 +18,12 @@ from softgate_ext.evaluation.evaluate import evaluate
 from softgate_ext.evaluation.evaluate_config import EvalConfig
 from softgate_ext.evaluation.joint_files import read_predictions, write_predictions
 
+
+@pytest.fixture
+def people(dolls: Path) -> PoseSet:
+    return read_coco(dolls, "test")
+
+
 IDENTITIES: dict[str, dict[str, Callable[[int], Any]]] = {
     "annotation ids": {"annotation_id": IDS.__getitem__},
     "ids": {"id": IDS.__getitem__},

@@ -8,9 +8,15 @@ import numpy as np
 import pytest
 from dolls import BOXES, FOUND, IDS, kept, refused, results, save
 
+from softgate_ext.data.coco import read_coco
 from softgate_ext.data.poseset import PoseSet
 
 LONG = "9" * 5000
+
+
+@pytest.fixture
+def people(dolls: Path) -> PoseSet:
+    return read_coco(dolls, "test")
 
 
 @pytest.mark.parametrize(

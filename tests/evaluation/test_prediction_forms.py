@@ -10,6 +10,7 @@ import pytest
 from dolls import BOXES, FOUND, PICTURES, SHUFFLE, kept, refused, save
 from official import coco
 
+from softgate_ext.data.coco import read_coco
 from softgate_ext.data.poseset import PoseSet
 from softgate_ext.evaluation.joint_files import read_predictions
 from softgate_ext.prediction.frame_files import frame_files
@@ -19,6 +20,11 @@ from softgate_ext.prediction.video import Frame
 
 NAMES = [f"{number - 10:012d}.jpg" for number in PICTURES]
 JOINTS = ("nose", "left_hand", "right_hand")
+
+
+@pytest.fixture
+def people(dolls: Path) -> PoseSet:
+    return read_coco(dolls, "test")
 
 
 def annotations(**changes: Any) -> dict[str, Any]:
