@@ -18,13 +18,13 @@ class PoseCategories:
 
     Attributes:
         listed: Ids of all of them, as text.
-        read: Ids of those whose annotations are read.
+        read: Names in lower case, by their ids, of those whose annotations are read.
         skeleton: What these name.
         sigmas: Their `sigmas` by joint, for OKS; empty where there are none.
     """
 
     listed: frozenset[str]
-    read: frozenset[str]
+    read: dict[str, str]
     skeleton: Skeleton
     sigmas: dict[str, float]
 
@@ -88,7 +88,8 @@ def choose_categories(
         limbs = read_limbs(given, len(joints), notes)
         skeleton = told_pairs(name_skeleton(_name(members), written, limbs), members, notes)
     sigmas = _sigmas(members, skeleton.joints, notes)
-    return PoseCategories(frozenset(listed), frozenset(chosen), skeleton, sigmas)
+    read = {key: str(listed[key].get("name") or "").lower() for key in chosen}
+    return PoseCategories(frozenset(listed), read, skeleton, sigmas)
 
 
 def _sigmas(

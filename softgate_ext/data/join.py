@@ -119,5 +119,8 @@ def join(sets: Sequence[PoseSet]) -> PoseSet:
         areas=measures("areas"),
         stated_sizes=measures("stated_sizes", 2),
         sigmas={joint: sigma for part in parts for joint, sigma in part.sigmas.items()},
+        categories=parts[0].categories
+        if all(part.categories == parts[0].categories for part in parts)
+        else {},
         notes=tuple(f"{part.name}: {note}" for part in parts for note in part.notes),
     )

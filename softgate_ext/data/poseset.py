@@ -72,6 +72,8 @@ class PoseSet:
         persons: (N, 2) int64, place of the image and of the person in it, 0-based, in the
             dataset's own file. None where there is one person an image, in file order.
         sigmas: Spread of the annotators by joint, for OKS, where the dataset has its own.
+        categories: Names in lower case, by ids as text, of the categories that its own file gives
+            these people; empty where it has none.
         annotation_file: The one file in COCO's form that holds them, beside the crowds and pictures
             without anybody that COCO's AP goes by; None of other data and of several files.
         notes: What was left out or mended in reading, one sentence each.
@@ -93,6 +95,7 @@ class PoseSet:
     stated_sizes: npt.NDArray[np.float32] | None = None
     persons: npt.NDArray[np.int64] | None = None
     sigmas: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    categories: Mapping[str, str] = dataclasses.field(default_factory=dict)
     annotation_file: Path | None = None
     notes: tuple[str, ...] = ()
 

@@ -9,7 +9,6 @@ import numpy as np
 import numpy.typing as npt
 
 from softgate_ext.data.coco_truth import CocoTruth
-from softgate_ext.data.entries import identity
 from softgate_ext.evaluation.joint_identity import Identity, same_keys
 from softgate_ext.evaluation.joint_people import not_had, strangers
 from softgate_ext.evaluation.joint_pictures import pictures_of
@@ -27,7 +26,7 @@ class Entries:
     """M people of a file, in its order.
 
     Attributes:
-        who: What it says of them.
+        who: What it says of them; nothing of those that are left out.
         joints: (M, J, 2) 0-based pixels, the dataset's joints; NaN where there is none.
         scores: (M, J) of the joints, all alike where the file has the person's.
     """
@@ -84,10 +83,10 @@ def counted_by_coco(
     # Who has no joint is no prediction: a submission has entries of everybody.
     here = np.isfinite(entries.joints.sum(-1)).any(1)
     pictures = _pictures(path, truth, who)
-    kinds, apart = _kinds(truth, who)
-    kept = np.flatnonzero(here & (pictures >= 0) & (kinds >= 0))
+    kept = np.flatnonzero(here & (pictures >= 0))
     if not len(kept):
         raise strangers(path, [who[i] for i in np.flatnonzero(here).tolist()], truth)
+    kinds, apart = _kinds(truth, [who[i] for i in kept.tolist()])
     joints, labelled = truth.joints, truth.labelled & ~absent
     found = entries.joints[kept]
     if sides == "oc":
@@ -105,18 +104,17 @@ def counted_by_coco(
         categories=truth.kinds if apart else np.zeros_like(truth.kinds),
     )
     own = np.array([math.nan if one.score is None else one.score for one in who])[kept]
+    first = next(place for place, one in enumerate(who) if one.known)  # that is not left out
     areas = np.array([math.nan if one.area is None else one.area for one in who])
     detected = Detected(
         images=truth.ranks[pictures[kept]],
         joints=found,
         scores=np.where(np.isfinite(own), own, entries.scores[kept].mean(1)),
-        categories=kinds[kept],
+        categories=kinds,
         # As pycocotools, which looks at the first entry whether all are by their boxes.
-        areas=None if np.isnan(areas[0]) else np.nan_to_num(areas[kept]),
+        areas=None if np.isnan(areas[first]) else np.nan_to_num(areas[kept]),
     )
     notes = [*not_had(who, here & (pictures < 0), truth)]
-    if other := (here & (pictures >= 0) & (kinds < 0)).sum():
-        notes.append(f"{other} predictions are of another category: they are not used")
     if not apart and len(truth.categories) > 1:
         notes.append("not all predictions have a category_id: AP is of all categories as one")
     return Counted(annotated, detected, (*notes, *_told(truth, annotated, detected)))
@@ -143,13 +141,11 @@ def _pictures(path: Path, truth: CocoTruth, who: Sequence[Identity]) -> Ints:
 
 
 def _kinds(truth: CocoTruth, who: Sequence[Identity]) -> tuple[Ints, bool]:
-    """The category of each entry, -1 of those of others than are read; and whether categories are
-    told apart, which takes a category of each entry."""
-    given = [identity(one.category) for one in who]
-    apart = None not in given and len(truth.categories) > 1
-    kinds = [0 if one is None else truth.categories.get(one, -1) for one in given]
-    found = np.array(kinds, np.int64)
-    return found if apart else np.minimum(found, 0), apart
+    """The category of each entry, and whether these are told apart, which takes one of each entry."""
+    given = [one.category for one in who if one.category is not None]
+    if len(given) < len(who) or len(truth.categories) == 1:
+        return np.zeros(len(who), np.int64), False
+    return np.array([truth.categories[one] for one in given], np.int64), True
 
 
 def _told(truth: CocoTruth, annotated: Annotated, found: Detected) -> Iterator[str]:

@@ -30,7 +30,8 @@ def rows_of(
 
     Args:
         path: The file, for messages.
-        who: What its M entries say, as `with_meaning` has it.
+        who: What its M entries say, as `with_meaning` has it; nothing where an entry is left out, whose
+            joints are then NaN.
         joints: (M, J, 2) of the joints of `people`, 0-based pixels.
         scores: (M,), which of several entries comes first.
         people: Those who are wanted.
@@ -113,14 +114,9 @@ def with_meaning(path: Path, who: Sequence[Identity], people: PoseSet) -> Sequen
     """The entries with what `id` stands for, where they have nothing else: an annotation or a picture.
 
     Raises:
-        InputError: An entry does not say whose it is, or `id` may be either.
+        InputError: `id` may be either.
     """
-    if silent := sum(not one.known for one in who):
-        raise InputError(
-            f"predictions: {path} has {silent} entries without the picture or the id that the "
-            "others have; takes them of all, or of none"
-        )
-    if any(key is not None for one in who for key in (one.name, one.image_id, one.annotation_id)):
+    if any(one.pictured or one.annotation_id is not None for one in who):
         return who
     pictures = [replace(one, image_id=one.id, id=None) for one in who]
     picture, own, _ = pictures_of(path, pictures, people)
@@ -162,7 +158,7 @@ def _by_annotation(
                 f"picture than {people.name}; takes entries that agree with the dataset"
             )
         if given.any() and (field == "annotation_id" or (found >= 0).any()):
-            strange = np.array([one.name is not None or one.image_id is not None for one in who])
+            strange = np.array([one.pictured for one in who])
             found[given & ((found < 0) | (strange & (picture < 0)))] = -2
             return found, ()
     return nothing, ()

@@ -122,7 +122,9 @@ def test_a_missing_box_is_made_from_the_joints(tmp_path: Path) -> None:
         "4 annotations have no bbox, which is made from their joints: 100, 101, 102, 7",
     )
     contents["annotations"] = [{**contents["annotations"][0], "keypoints": [5, 5, 2] + [0] * 6}]
-    with pytest.raises(EmptySplit, match="1 annotations of crowds, .* or a box, are left out"):
+    with pytest.raises(
+        EmptySplit, match="1 annotations without a bbox, .* are not among the people: 100"
+    ):
         read(tmp_path, contents)
 
 
@@ -143,6 +145,8 @@ NUMBERS = "whose keypoints are not 9 finite numbers"
         ({"keypoints": [1, None, 2] * 3}, NUMBERS),
         ({"keypoints": "1,2,2"}, NUMBERS),
         ({"keypoints": {"nose": [1, 2]}}, NUMBERS),
+        ({"keypoints": {}}, NUMBERS),
+        ({"keypoints": False}, NUMBERS),
         ({"bbox": [1, 2, 3]}, "whose bbox is not 4 finite numbers"),
         ({"bbox": [1, 2, 3, None]}, "whose bbox is not 4 finite numbers"),
         ({"bbox": [1, 2, "3", 4]}, "whose bbox is not 4 finite numbers"),
@@ -163,6 +167,29 @@ def test_an_odd_annotation_costs_itself(tmp_path: Path, odd: dict[str, Any], kin
     assert people.notes == (f"2 annotations {kind} are left out: 100, 102",)
 
 
+@pytest.mark.parametrize(
+    ("apart", "kind"),
+    [
+        ({"keypoints": None}, "without keypoints"),
+        ({"keypoints": []}, "without keypoints"),
+        ({"keypoints": [0] * 9}, "without a labelled joint"),
+        ({"iscrowd": 1}, "of crowds"),
+        (
+            {"bbox": None, "keypoints": [5, 5, 2] * 3},
+            "without a bbox, whose joints are in one place,",
+        ),
+    ],
+)
+def test_annotations_of_nobody_to_crop_are_told(
+    tmp_path: Path, apart: dict[str, Any], kind: str
+) -> None:
+    """They are not said to be left out, since AP goes by them."""
+    apart = {"keypoints": GOOD, **apart}
+    people = read(tmp_path, coco([apart, {"keypoints": GOOD}, apart]))
+    assert people.ids is not None and people.ids.tolist() == [[10, 101]]
+    assert people.notes == (f"2 annotations {kind} are not among the people: 100, 102",)
+
+
 def test_null_anywhere_costs_its_own_entry(tmp_path: Path) -> None:
     contents = coco([{"keypoints": GOOD, "area": None, "iscrowd": None}, {"keypoints": None}])
     contents["annotations"] += [None, {"id": None}]
@@ -174,9 +201,9 @@ def test_null_anywhere_costs_its_own_entry(tmp_path: Path) -> None:
     assert people.notes == (
         "3 images without an id or a file_name are passed over: number 3, number 4, 5",
         "2 categories without an id are passed over: number 3, number 4",
+        "1 annotations without keypoints are not among the people: 101",
         "1 annotations that are no objects are left out: number 3",
         "1 annotations of a category that is not listed are left out: number 4",
-        "1 annotations of crowds, or without a labelled joint or a box, are left out",
     )
 
 
@@ -192,6 +219,23 @@ def test_ids_are_compared_as_text(tmp_path: Path) -> None:
     people = read(tmp_path, contents)
     assert people.ids is not None and people.ids.tolist() == [["p10", "a"], ["p10", 101]]
     assert people.notes == ()
+
+
+@pytest.mark.parametrize("field", ["keypoints", "bbox", "image_id", "category_id", "area"])
+def test_an_integer_that_python_does_not_read_costs_its_annotation(
+    tmp_path: Path, field: str
+) -> None:
+    """It reads none of more than 4300 digits."""
+    whole = json.dumps(coco([{"keypoints": GOOD}, {"keypoints": GOOD, field: "LONG"}]))
+    path = write_coco(tmp_path / "annotations" / "dolls.json", coco([]))
+    path.write_text(whole.replace('"LONG"', "1" * 5000))
+    people = read_coco(path)
+    assert people.ids is not None
+    if field == "area":
+        assert people.areas is not None and np.isnan(people.areas[1]) and people.notes == ()
+    else:
+        assert people.ids[:, 1].tolist() == [100]
+        assert len(people.notes) == 1 and people.notes[0].endswith("are left out: 101")
 
 
 def test_thousands_of_odd_ones_are_one_line(tmp_path: Path) -> None:

@@ -38,12 +38,18 @@ def test_coco_flags_boxes_and_names(tmp_path: Path) -> None:
     assert people.centers[0].tolist() == [39.5, 39.5] and people.sizes[0] == 75
     assert people.persons is not None and people.persons.tolist() == [[0, 0], [1, 0], [1, 1]]
     assert people.image_paths[0] == tmp_path / "images" / "000000000000.jpg"
-    assert people.notes[0].startswith("3 annotations of crowds")
+    assert people.notes == (
+        "1 annotations without a labelled joint are not among the people: 103",
+        "1 annotations of crowds are not among the people: 104",
+        "1 annotations without a bbox, whose joints are in one place, are not among the people: 105",
+    )
 
 
 def test_coco_without_anybody_says_who_was_left_out(tmp_path: Path) -> None:
     contents = coco([{"keypoints": [0] * 9}, {"keypoints": [1, 1, 2] * 3, "iscrowd": 1}])
-    with pytest.raises(InputError, match=r"'train' of .* is empty \(2 annotations of crowds"):
+    with pytest.raises(
+        InputError, match=r"'train' of .* is empty \(1 annotations without .* of crowds"
+    ):
         read_coco(write_coco(tmp_path / "annotations" / "dolls.json", contents))
 
 

@@ -206,9 +206,18 @@ def test_bad_files_are_one_sentence(tmp_path: Path) -> None:
         ("e.json", "{}", "one a person"),
         ("f.json", '[["a", "b"]]', "one a person"),
         ("j.json", '[{"people": [{"joints": {"pelvis": 3}}]}]', "one a person"),
-        ("g.json", "[[[1, 2]]]", r"5 people with 16 joints, .* \(5, 16, 2\), got"),
+        (
+            "g.json",
+            "[[[1, 2]]]",
+            "1 entries with another number of joints than 16 are left out: number 1",
+        ),
         ("h.json", json.dumps({"origin": "x", "preds": JOINTS.tolist()}), "origin in .* 0 or 1"),
-        ("i.json", "[]", "must hold 5 people"),
+        ("i.json", "[]", "i.json holds no entries; takes a list of"),
+        (
+            "k.json",
+            json.dumps(JOINTS[:4].tolist()),
+            r"5 people with 16 joints, .* \(5, 16, 2\), got",
+        ),
     ]
     if hdf5():
         contents.append(("text.h5", "text", "cannot read .*text.h5"))
