@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from softgate_ext.data.coco_categories import PoseCategories
 from softgate_ext.data.entries import OddEntry, ReadingNotes, identity, numbers
+from softgate_ext.files.counted import counted
 
 
 @dataclass(frozen=True)
@@ -57,11 +58,11 @@ def listed_images(entries: Iterable[Any], notes: ReadingNotes) -> dict[str, List
         name = entry.get("file_name") if key is not None else None
         if key is None or not isinstance(name, str) or not name:
             which = f"number {place + 1}" if key is None else key
-            notes.count("images without an id or a file_name are passed over", which)
+            notes.count("image[s] without an id or a file_name [is|are] passed over", which)
             continue
         doubtful = key in listed and (listed[key].doubtful or listed[key].name != name)
         if doubtful and not listed[key].doubtful:
-            notes.count("image ids stand for two pictures each", key)
+            notes.count("image id[s] stand[s|] for two pictures[| each]", key)
         if doubtful or key not in listed:
             size = numbers([entry.get("width"), entry.get("height")], 2)
             if size is None or size.min() <= 0:
@@ -83,7 +84,7 @@ def annotated_people(
         which = f"number {place}" if key is None else key
         try:
             if not isinstance(entry, dict):
-                raise OddEntry("that are no objects")
+                raise OddEntry("that [is no object|are no objects]")
             category = identity(entry.get("category_id"))
             if category not in categories.listed:
                 raise OddEntry("of a category that is not listed")
@@ -94,12 +95,14 @@ def annotated_people(
             image = _image(entry, images)
             box = _box(entry)
         except OddEntry as odd:
-            notes.count(f"annotations {odd} are left out", which)
+            notes.count(f"annotation[s] {odd} [is|are] left out", which)
             continue
         if found is not None and box is None:
             box = _box_around(found)
             if box is not None:
-                notes.count("annotations have no bbox, which is made from their joints", which)
+                notes.count(
+                    "annotation[s] [has|have] no bbox, which is made from [its|their] joints", which
+                )
         if found is None or box is None:
             ordinary += 1
             continue
@@ -113,7 +116,10 @@ def annotated_people(
         )
     if ordinary:
         notes.say(
-            f"{ordinary} annotations of crowds, or without a labelled joint or a box, are left out"
+            counted(
+                ordinary,
+                "annotation[s] of crowds, or without a labelled joint or a box, [is|are] left out",
+            )
         )
 
 

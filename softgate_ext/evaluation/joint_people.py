@@ -13,6 +13,7 @@ from softgate_ext.errors import InputError
 from softgate_ext.evaluation.joint_identity import Identity, same_keys
 from softgate_ext.evaluation.joint_likeness import likeness, overlap, pairs
 from softgate_ext.evaluation.joint_pictures import pictures_of, shown
+from softgate_ext.files.counted import counted
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -43,8 +44,8 @@ def rows_of(
     """
     if silent := sum(not one.known for one in who):
         raise InputError(
-            f"predictions: {path} has {silent} entries without the picture or the id that the "
-            "others have; takes them of all, or of none"
+            f"predictions: {path} has {counted(silent, 'entr[y|ies]')} without the picture or "
+            "the id that the others have; takes them of all, or of none"
         )
     who = _with_meaning(path, who, people)
     picture, own, notes = pictures_of(path, who, people)
@@ -78,20 +79,23 @@ def _left_over(
     if strange.any():
         first = shown(who[int(strange.argmax())])
         yield (
-            f"{strange.sum()} predictions are of pictures or ids that {people.name} does not have, "
-            f"such as {first}: they are not used"
+            f"{counted(strange.sum(), 'prediction[s] [is|are]')} of pictures or ids that "
+            f"{people.name} does not have, such as {first}, and not used"
         )
     extra = (here & ~unknown).sum() - (rows >= 0).sum()
     if extra:
         yield (
-            f"{extra} predictions are of nobody who is labelled in their pictures: they are not "
-            "used"
+            f"{counted(extra, 'prediction[s] [is|are]')} of nobody who is labelled in the picture, "
+            "and not used"
         )
     missing = rows < 0
     if missing.any():
         yield (
-            f"{missing.sum()} of the {len(people)} people are not in the file, first in "
-            f"{people.image_paths[int(missing.argmax())].name}: their joints count as not found"
+            counted(
+                missing.sum(),
+                f"[person|people] of {len(people)} [is|are] not in the file, first in ",
+            )
+            + f"{people.image_paths[int(missing.argmax())].name}: their joints count as not found"
         )
 
 
@@ -204,14 +208,14 @@ def _in_pictures(
         for i, j in pairs(like, scores[found], by_score):
             rows[truth[j]] = found[i]
     return tuple(
-        f"{count} people in pictures with several were told apart by {way}"
+        counted(count, f"[person|people] in pictures with several [was|were] told apart by {way}")
         for way, count in sorted(ways.items())
     )
 
 
 def _strangers(path: Path, who: Sequence[Identity], people: PoseSet) -> str:
     takes = f"file names such as {people.image_paths[0].name}"
-    if people.ids is not None:
+    if people.ids is not None and people.ids[0, 0] is not None:
         takes = f"image ids such as {people.ids[0, 0]}, or {takes}"
     names = list(dict.fromkeys(str(shown(one))[:60] for one in who))
     told = f"people of {', '.join(names[:3])} and " if names else ""

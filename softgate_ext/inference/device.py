@@ -5,6 +5,7 @@ from contextlib import AbstractContextManager
 import torch
 
 from softgate_ext.errors import InputError
+from softgate_ext.files.counted import counted
 from softgate_ext.runs.options import Amp
 
 
@@ -26,7 +27,9 @@ def resolve_device(name: str) -> torch.device:
         raise InputError(f"device: got {name!r}; takes auto, cpu, cuda or cuda:N")
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         count = torch.cuda.device_count()
-        raise InputError(f"device: got {name!r}, but PyTorch sees {count} CUDA devices; try cpu")
+        raise InputError(
+            f"device: got {name!r}, but PyTorch sees {counted(count, 'CUDA device[s]')}; try cpu"
+        )
     return device
 
 

@@ -12,6 +12,7 @@ from PIL import Image
 
 from softgate_ext.data.images import upright_rgb
 from softgate_ext.errors import InputError
+from softgate_ext.files.counted import counted
 from softgate_ext.prediction.predict import draw_people
 from softgate_ext.prediction.predictor import PersonDetails, PosePredictor
 
@@ -83,8 +84,8 @@ def answer(predictor: PosePredictor, data: bytes | bytearray, megapixels: float)
     words = "Nobody was found in the picture."
     if people:
         sure = float(np.mean(people[0].scores))
-        count = "1 person" if len(people) == 1 else f"{len(people)} people"
-        words = f"{count} in {width} x {height} pixels; mean score of the joints {sure:.2f}."
+        found = counted(len(people), "[person|people]")
+        words = f"{found} in {width} x {height} pixels; mean score of the joints {sure:.2f}."
     scale = min(1.0, LARGEST / max(height, width))
     drawing = draw_people(picture, people, predictor.skeleton)
     if scale < 1:

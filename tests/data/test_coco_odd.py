@@ -38,10 +38,14 @@ def read(tmp_path: Path, contents: dict[str, Any]) -> PoseSet:
         ([[0, 1], [0, 2]], ((0, 1), (0, 2)),
          ("the limbs count joints from 0 in place of 1, and are read so",)),
         # With a 3 in it, which joint 0 to 2 do not reach, it counts from 1.
-        ([[0, 1], [1, 3]], ((0, 2),), ("1 limbs that lead nowhere are dropped: [0, 1]",)),
+        ([[0, 1], [1, 3]], ((0, 2),), ("1 limb that leads nowhere is dropped: [0, 1]",)),
         ([[2, 2], [1], None, ["nose", "tail"], [1, None], [-1, 2], [1.5, 2], [2, 3]], ((1, 2),),
          ("7 limbs that lead nowhere are dropped: [2, 2], [1], None, ['nose', 'tail'], [1, None] "
           "and 2 more",)),
+        ([["nose", "Left_Hand"], ["right_hand", "nose"]], ((0, 1), (2, 0)), ()),
+        ([["nose", "nose"], ["nose", 2], ["nose", "left_hand", "nose"], [1, 3]], ((0, 2),),
+         ("3 limbs that lead nowhere are dropped: ['nose', 'nose'], ['nose', 2], "
+          "['nose', 'left_hand', 'nose']",)),
         (None, (), ()),
         ("none", (), ()),
     ],
@@ -80,7 +84,7 @@ def test_of_categories_with_other_keypoints_the_annotated_one_is_read(tmp_path: 
     people = read(tmp_path, two_categories([{"keypoints": [1, 2, 2, 5, 6, 2], "category_id": 2}]))
     assert people.skeleton.joints == ("seat", "back")
     assert people.notes == (
-        "1 categories with other keypoints and no annotations are passed over: Doll",
+        "1 category with other keypoints and no annotations is passed over: Doll",
     )
 
 
@@ -122,7 +126,7 @@ def test_a_missing_box_is_made_from_the_joints(tmp_path: Path) -> None:
         "4 annotations have no bbox, which is made from their joints: 100, 101, 102, 7",
     )
     contents["annotations"] = [{**contents["annotations"][0], "keypoints": [5, 5, 2] + [0] * 6}]
-    with pytest.raises(EmptySplit, match="1 annotations of crowds, .* or a box, are left out"):
+    with pytest.raises(EmptySplit, match="1 annotation of crowds, .* or a box, is left out"):
         read(tmp_path, contents)
 
 
@@ -174,9 +178,9 @@ def test_null_anywhere_costs_its_own_entry(tmp_path: Path) -> None:
     assert people.notes == (
         "3 images without an id or a file_name are passed over: number 3, number 4, 5",
         "2 categories without an id are passed over: number 3, number 4",
-        "1 annotations that are no objects are left out: number 3",
-        "1 annotations of a category that is not listed are left out: number 4",
-        "1 annotations of crowds, or without a labelled joint or a box, are left out",
+        "1 annotation that is no object is left out: number 3",
+        "1 annotation of a category that is not listed is left out: number 4",
+        "1 annotation of crowds, or without a labelled joint or a box, is left out",
     )
 
 
@@ -205,7 +209,7 @@ def test_thousands_of_odd_ones_are_one_line(tmp_path: Path) -> None:
 def test_an_id_cannot_break_the_line(tmp_path: Path) -> None:
     odd = {"keypoints": [1], "id": "a\n\ud800" + "b" * 99}
     (note,) = read(tmp_path, coco([{"keypoints": GOOD}, odd])).notes
-    assert note.endswith("are left out: a??" + "b" * 37 + "...")
+    assert note.endswith("is left out: a??" + "b" * 37 + "...")
 
 
 @pytest.mark.parametrize("names", [{}, {"keypoints": []}, {"keypoints": None}])
@@ -219,8 +223,8 @@ def test_joints_without_names_are_numbered(tmp_path: Path, names: dict[str, Any]
     assert people.joints.shape == (2, 68, 2) and people.skeleton.limbs == ((0, 67),)
     assert people.skeleton.joints[::67] == ("joint_1", "joint_68")
     assert people.notes == (
-        "no category names its keypoints, so that the 68 are numbered",
-        "1 annotations whose keypoints are not 204 finite numbers are left out: 102",
+        "no category names its keypoints, so that 68 joints are numbered",
+        "1 annotation whose keypoints are not 204 finite numbers is left out: 102",
     )
 
 
@@ -250,8 +254,8 @@ def test_two_pictures_of_one_id(tmp_path: Path) -> None:
     people = read(tmp_path, contents)
     assert people.ids is not None and people.ids.tolist() == [[11, 101]]
     assert people.notes == (
-        "1 image ids stand for two pictures each: 10",
-        "1 annotations of an image id that stands for two pictures are left out: 100",
+        "1 image id stands for two pictures: 10",
+        "1 annotation of an image id that stands for two pictures is left out: 100",
     )
 
 
@@ -274,7 +278,7 @@ def test_people_in_pictures_of_another_size_are_left_out(
     people = read(tmp_path, sized(*stated))
     assert people.ids is not None and people.ids.tolist() == [[11, 101]]
     (note,) = people.notes
-    assert note.startswith("1 people are left out in 1 pictures of another size than stated: ")
+    assert note.startswith("1 person is left out in 1 picture of another size than stated: ")
     assert note.endswith(
         f"000000000000.jpg is 120 x 90 and {why}, so that its joints lie elsewhere"
     )

@@ -64,10 +64,10 @@ def test_coco_finds_its_own_folders_and_parts(tmp_path: Path) -> None:
     [
         ({"categories": []}, "must have a category with keypoints"),
         ({"categories": None}, "images, annotations and categories, each a list"),
-        ({"annotations": [{"id": 1}]}, "1 annotations of a category that is not listed .*: 1"),
+        ({"annotations": [{"id": 1}]}, "1 annotation of a category that is not listed .*: 1"),
         ({"annotations": []}, "is empty"),
         ({"images": []}, "of an image that is not listed"),
-        ({"images": [{"id": 10}]}, "1 images without an id or a file_name are passed over: 10"),
+        ({"images": [{"id": 10}]}, "1 image without an id or a file_name is passed over: 10"),
     ],
 )
 def test_bad_coco_files_are_one_sentence(
@@ -132,9 +132,7 @@ def test_mpii_people(tmp_path: Path, name: str) -> None:
 def test_mpii_people_of_the_other_form(tmp_path: Path) -> None:
     nowhere = {**OTHER_FORM, "center": [-1, -1]}
     path = tmp_path / "valid.json"
-    with pytest.raises(
-        InputError, match=r"empty \(1 people without position or scale are left out"
-    ):
+    with pytest.raises(InputError, match=r"empty \(1 person without position or scale is left out"):
         read_mpii_json(write(path, [nowhere]), "test")
     people = read_mpii_json(write(path, [OTHER_FORM, nowhere]), "test")
     assert len(people) == 1 and people.notes

@@ -251,7 +251,7 @@ def test_messages_name_the_places_that_were_looked_at(tmp_path: Path) -> None:
     with pytest.raises(InputError) as error:
         open_dataset(tmp_path / "set")
     message = str(error.value)
-    assert message.startswith("1 of 1 images are missing, first a/1.jpg; looked in images/frames, ")
+    assert message.startswith("1 image of 1 is missing, first a/1.jpg; looked in images/frames, ")
     assert (
         "images/my_frames" in message and f"below {tmp_path / 'set' / 'annotations'}, " in message
     )
@@ -273,7 +273,9 @@ def test_one_missing_picture_is_named_with_its_folder(tmp_path: Path) -> None:
     annotate(file, tmp_path / "images", ["000000000000.jpg"])
     file.write_text(json.dumps(contents))
     where = tmp_path / "images"
-    with pytest.raises(InputError, match=f"1 of 2 .* missing, first 000000000001.jpg in {where}"):
+    with pytest.raises(
+        InputError, match=f"1 image of 2 is missing, first 000000000001.jpg in {where}"
+    ):
         open_dataset(file)
 
 
@@ -284,7 +286,7 @@ def test_pictures_of_one_last_name_are_not_taken_for_one_another(tmp_path: Path)
         image["file_name"] = name
     (tmp_path / "people.json").write_text(json.dumps(contents))
     picture(tmp_path / "images" / "1.jpg")
-    with pytest.raises(InputError, match="2 of 2 images are missing, first left/1.jpg"):
+    with pytest.raises(InputError, match="2 images of 2 are missing, first left/1.jpg"):
         open_dataset(tmp_path)
 
 

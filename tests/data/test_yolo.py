@@ -148,8 +148,8 @@ def test_lines_that_cannot_be_read_cost_themselves(tmp_path: Path) -> None:
         people = read_yolo(file)
         assert people.persons is not None and people.persons.tolist() == [[0, 0], [0, 4]]
         first, second = people.notes
-        assert first.startswith("1 lines with ") and first.endswith(f"{why} are left out: 1.txt:3")
-        assert second == "1 people without a labelled joint are left out: 1.txt:4"
+        assert first.startswith("1 line with ") and first.endswith(f"{why} is left out: 1.txt:3")
+        assert second == "1 person without a labelled joint is left out: 1.txt:4"
 
 
 def test_joints_without_flags(tmp_path: Path) -> None:
@@ -166,7 +166,7 @@ def test_pictures_without_labels_and_labels_without_pictures(tmp_path: Path) -> 
     (tmp_path / "labels" / "train" / "classes.txt").write_text("doll")
     people = read_yolo(file)
     assert people.persons is not None and people.persons.tolist() == [[1, 0]]
-    assert people.notes == ("1 label files have no picture: 2.txt",)
+    assert people.notes == ("1 label file has no picture: 2.txt",)
 
 
 def test_names_that_the_file_does_not_give(tmp_path: Path) -> None:
@@ -219,7 +219,7 @@ def text(contents: str) -> Callable[[Path], None]:
     [
         (absent_folder, r"its train is images/none, which is not there; looked in .*/set/images"),
         (no_labels, r"'train' of .* is empty: .* such as .*/set/labels/train/1.txt; takes"),
-        (absent_picture, r"1 of 1 images are missing, first data/images/train/1.jpg; looked in \."),
+        (absent_picture, r"1 image of 1 is missing, first data/images/train/1.jpg; looked in \."),
         (wrong_settings(train=5), "a folder, a .txt file or a list of them as train"),
         (wrong_settings(train="a" * 300), "its train is a+, which is not there"),
         (wrong_settings(kpt_shape="3x3"), r"kpt_shape \[joints, 2\] or \[joints, 3\]"),

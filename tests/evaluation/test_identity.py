@@ -136,10 +136,10 @@ def test_unknown_ids_of_pictures_are_counted(way: str, people: PoseSet, tmp_path
     assert np.isnan(found.joints[0]).all() and (found.scores[0] == 0).all()
     np.testing.assert_array_equal(found.joints[1:], FOUND[1:])
     assert [note for note in found.notes if "not used" in note] == [
-        "1 predictions are of pictures or ids that dolls_val-test does not have, such as 900: they "
-        "are not used"
+        "1 prediction is of pictures or ids that dolls_val-test does not have, such as 900, and "
+        "not used"
     ]
-    assert "1 of the 5 people are not in the file, first in 000000000000.jpg" in found.notes[-1]
+    assert "1 person of 5 is not in the file, first in 000000000000.jpg" in found.notes[-1]
 
 
 @pytest.mark.parametrize("fields", IDENTITIES.values(), ids=list(IDENTITIES))
@@ -180,7 +180,7 @@ def test_the_surest_is_matched_first_as_in_coco(people: PoseSet, tmp_path: Path)
         given = [entries[0], entries[1], worse, stranger]
         found = read_predictions(save(tmp_path / "r.json", [given[i] for i in order]), few)
         np.testing.assert_array_equal(found.joints, [FOUND[0] + 1, FOUND[1]])
-        assert "2 predictions are of nobody who is labelled in their pictures" in found.notes[-1]
+        assert "2 predictions are of nobody who is labelled in the picture" in found.notes[-1]
 
 
 def test_a_running_number_is_no_annotation(people: PoseSet, tmp_path: Path) -> None:
@@ -203,7 +203,7 @@ def test_contradictions_are_refused(people: PoseSet, tmp_path: Path) -> None:
     save(path, results(file_name=lambda i: "000000000000.jpg"))
     refused(path, people, "an entry of 000000000000.jpg with the image id 11, which dolls_val-test")
     save(path, [*results()[:4], {"keypoints": results()[4]["keypoints"]}])
-    refused(path, people, "has 1 entries without the picture or the id that the others have; takes")
+    refused(path, people, "has 1 entry without the picture or the id that the others have; takes")
     save(path, [{"id": IDS[i], "joints": FOUND[i].tolist()} for i in range(5)])
     both = replace(people, ids=np.array([(100 + (i + 1) % 5, 100 + i) for i in range(5)], object))
     refused(path, both, "has ids, which are in dolls_val-test of people and of pictures; takes")
@@ -302,8 +302,7 @@ def test_arrays_beside_the_joints(
     np.testing.assert_allclose(found.joints, FOUND, atol=1e-9)
     np.testing.assert_allclose(found.scores, [[0.9 - i / 10] * 3 for i in range(5)])
     assert (
-        "1 predictions are of pictures or ids that dolls_val-test does not have"
-        in (found.notes[-1])
+        "1 prediction is of pictures or ids that dolls_val-test does not have" in (found.notes[-1])
     )
 
 
@@ -357,7 +356,7 @@ def test_pictures_of_one_name_in_two_folders(people: PoseSet, tmp_path: Path) ->
     np.testing.assert_array_equal(found.joints, FOUND[[1]])
     refused(given("a/1.jpg", "c/1.jpg"), one, "a/1.jpg and c/1.jpg, either of which may be .*b/1")
     found = read_predictions(given("a/1.jpg"), one)
-    assert "matched by their names alone, since they lie in folders of other" in found.notes[1]
+    assert "1 picture is matched by name alone, lying in folders of other names" in found.notes[1]
 
 
 def test_who_is_who_needs_boxes_where_nobody_is_labelled(people: PoseSet, tmp_path: Path) -> None:
