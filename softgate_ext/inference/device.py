@@ -39,6 +39,16 @@ def autocast(device: torch.device, amp: Amp) -> AbstractContextManager[object]:
     return torch.autocast(device.type, torch.bfloat16, enabled=on)
 
 
+def slow_bf16(device: torch.device, amp: Amp) -> str | None:
+    """A sentence where `amp` asks for bfloat16 of a device that emulates it; else None."""
+    if amp != "bf16" or multiplies_bf16(device):
+        return None
+    return (
+        f"amp: bf16 is emulated on this {device.type} and slow, since it does not multiply bfloat16 "
+        "natively; auto takes float32 here"
+    )
+
+
 def multiplies_bf16(device: torch.device) -> bool:
     """Whether bfloat16 is a matter of hardware: CUDA, and CPUs with AVX512_BF16 or AMX."""
     if device.type == "cuda":
