@@ -182,4 +182,4 @@ def test_names_say_left_and_right_where_flip_idx_leaves_joints_in_their_places(
     assert skeleton.flip_pairs == ((0, 1),) and skeleton.unpaired == (2,)
     write_yaml(tmp_path, kpt_names=["HandRTip", "HandLTip", "eyeL"], flip_idx=[2, 1, 0])
     skeleton = read_yolo(file).skeleton
-    assert skeleton.flip_pairs == ((2, 0),) and skeleton.unpaired == (1,)
+    assert skeleton.flip_pairs == ((0, 2),) and skeleton.unpaired == (1,)  # right first
