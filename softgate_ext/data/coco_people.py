@@ -41,7 +41,7 @@ class CocoPerson:
         keypoints: (J, 3) x, y, flag; flags of 0 where it has none.
         box: x, y, width, height; without a size where there is none.
         area: In pixels, NaN where the file does not state it.
-        apart: Why it is nobody to crop, to follow "annotations"; empty where it is somebody.
+        apart: Why it is nobody to crop, to follow "annotation[s]" as `counted` takes it; empty where it is somebody.
         crowd: Whether it is a crowd (`iscrowd`).
         ignored: Whether COCO's AP looks for nobody there: a crowd, or no key points by its own count
             (`num_keypoints`), or by their flags where it has none.
@@ -66,11 +66,11 @@ def listed_images(entries: Iterable[Any], notes: ReadingNotes) -> dict[str, List
         name = entry.get("file_name") if key is not None else None
         if key is None or not isinstance(name, str) or not name:
             which = f"number {place + 1}" if key is None else key
-            notes.count("images without an id or a file_name are passed over", which)
+            notes.count("image[s] without an id or a file_name [is|are] passed over", which)
             continue
         doubtful = key in listed and (listed[key].doubtful or listed[key].name != name)
         if doubtful and not listed[key].doubtful:
-            notes.count("image ids stand for two pictures each", key)
+            notes.count("image id[s] stand[s|] for two pictures[| each]", key)
         if doubtful or key not in listed:
             size = numbers([entry.get("width"), entry.get("height")], 2)
             if size is None or size.min() <= 0:
@@ -92,7 +92,7 @@ def annotated_people(
         which = f"number {place}" if key is None else key
         try:
             if not isinstance(entry, dict):
-                raise OddEntry("that are no objects")
+                raise OddEntry("that [is no object|are no objects]")
             category = identity(entry.get("category_id"))
             if category not in categories.listed:
                 raise OddEntry("of a category that is not listed")
@@ -103,7 +103,7 @@ def annotated_people(
             image = _image(entry, images)
             box = _box(entry)
         except OddEntry as odd:
-            notes.count(f"annotations {odd} are left out", which)
+            notes.count(f"annotation[s] {odd} [is|are] left out", which)
             continue
         labelled = bool((found[:, 2] > 0).any())
         apart = _apart(entry, labelled)
@@ -112,9 +112,11 @@ def annotated_people(
             if box is None:
                 apart = "without a bbox, whose joints are in one place,"
             else:
-                notes.count("annotations have no bbox, which is made from their joints", which)
+                notes.count(
+                    "annotation[s] [has|have] no bbox, which is made from [its|their] joints", which
+                )
         if apart:
-            notes.count(f"annotations {apart} are not among the people", which)
+            notes.count(f"annotation[s] {apart} [is|are] not among the people", which)
         if not labelled and box is None:
             continue
         area, count = numbers(entry.get("area")), numbers(entry.get("num_keypoints"))
@@ -134,7 +136,7 @@ def annotated_people(
 def _apart(entry: dict[str, Any], labelled: bool) -> str:
     """Why an annotation is nobody to crop whatever its box; empty where it may be somebody."""
     if entry.get("iscrowd"):
-        return "of crowds"
+        return "of [a crowd|crowds]"
     if entry.get("keypoints") in (None, []):
         return "without keypoints"
     return "" if labelled else "without a labelled joint"

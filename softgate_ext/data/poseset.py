@@ -66,11 +66,12 @@ class PoseSet:
         areas: (N,) float32 pixels, the annotated area of the person, the scale of OKS; NaN and None
             as for `boxes`.
         ids: (N, 2) object, what the dataset's own file calls the image and the annotation, integers
-            or strings. None where it has no such ids.
+            or strings; None for those without. None where it has no such ids.
         stated_sizes: (N, 2) float32 width and height of the picture as the dataset's own file states
             them, which may not be those of the picture; NaN and None as for `boxes`.
         persons: (N, 2) int64, place of the image and of the person in it, 0-based, in the
-            dataset's own file. None where there is one person an image, in file order.
+            dataset's own file; of several files the images of later ones are counted on. None
+            where there is one person an image, in file order, or this is not known.
         sigmas: Spread of the annotators by joint, for OKS, where the dataset has its own.
         categories: Names in lower case, by ids as text, of the categories that its own file gives
             these people; empty where it has none.

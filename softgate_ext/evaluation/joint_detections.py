@@ -13,6 +13,7 @@ from softgate_ext.evaluation.joint_identity import Identity, same_keys
 from softgate_ext.evaluation.joint_people import not_had, strangers
 from softgate_ext.evaluation.joint_pictures import pictures_of
 from softgate_ext.evaluation.measure import BODY, areas_of
+from softgate_ext.files.counted import counted
 from softgate_ext.pose.metrics import Floats
 from softgate_ext.pose.oks import MOST, Annotated, Detected
 from softgate_ext.pose.sides import Sides, observer_order, take_joints
@@ -124,8 +125,9 @@ def one_for_each(names: Sequence[str], people: int) -> str:
     """The sentence beside figures, of predictors of these names, that are not of all entries of a
     file."""
     return (
-        f"AP and AR of {' and '.join(names)}: at most one prediction of each of {people} people; "
-        "false positives, crowds and people without key points are not in them"
+        f"AP and AR of {' and '.join(names)}: at most one prediction for each person, "
+        f"{counted(people, '[person|people] in all')}; false positives, crowds and people without key "
+        "points are not in them"
     )
 
 
@@ -152,19 +154,28 @@ def _told(truth: CocoTruth, annotated: Annotated, found: Detected) -> Iterator[s
     """Sentences on what is counted."""
     ignored = int(annotated.ignored.sum())
     yield (
-        f"AP and AR: {len(found.scores)} predictions of {len(truth.image_paths)} pictures beside "
-        f"{len(annotated.ignored) - ignored} people, false positives included; {ignored} crowds or "
-        "people without key points are ignored, and so is what lies on them"
+        f"AP and AR: {counted(len(found.scores), 'prediction[s]')} of "
+        f"{counted(len(truth.image_paths), 'picture[s]')} beside "
+        f"{counted(len(annotated.ignored) - ignored, '[person|people]')}, false positives included; "
+        + counted(
+            ignored,
+            "crowd[s] or [person|people] without key points [is|are] ignored, and so is what lies on "
+            "[it|them]",
+        )
     )
     crowded = np.stack([found.images, found.categories])
     beyond = np.maximum(np.unique(crowded, axis=1, return_counts=True)[1] - MOST, 0).sum()
     if beyond:
-        yield f"{beyond} predictions beyond the {MOST} surest of their pictures are not in AP and AR"
+        yield counted(
+            beyond,
+            f"prediction[s] beyond the {MOST} surest of [a picture|their pictures] [is|are] not in AP "
+            "and AR",
+        )
     bare = int((~(truth.areas > 0)).sum())
     if bare:
         yield (
-            f"{bare} annotations have no area above 0, for which {BODY} of the box is taken: "
-            "pycocotools alone refuses them, or takes an area of 0"
+            f"{counted(bare, 'annotation[s] [has|have] no area above 0')}, for which {BODY} of the box "
+            "is taken: pycocotools alone refuses such files, or takes an area of 0"
         )
     if truth.odd_ids:
         yield (

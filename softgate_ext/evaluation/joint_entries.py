@@ -14,6 +14,7 @@ from softgate_ext.data.poseset import PoseSet
 from softgate_ext.errors import InputError
 from softgate_ext.evaluation.joint_contents import NAMES, Contents
 from softgate_ext.evaluation.joint_identity import Identity, category_of, identity_of, only_known
+from softgate_ext.files.counted import counted
 
 TAKES = 'takes a list of {"joints": [[x, y], ...]}, one a person'
 
@@ -83,7 +84,7 @@ def contents_of(listing: Listing, people: PoseSet, path: Path) -> Contents:
             joints[row] = _without_flags(found) if entry.flagged else found
         except OddEntry as odd:
             who.append(None)
-            notes.count(f"entries {odd} are left out", entry.which)
+            notes.count(f"entr[y|ies] {odd} [is|are] left out", entry.which)
     who = only_known(who, [entry.which for entry in entries], notes)
     if not any(who):
         lines = "; ".join(notes.lines())
@@ -102,9 +103,9 @@ def _fields(entry: Entry, people: PoseSet) -> Mapping[str, Any]:
     if isinstance(person, list):
         return {NAMES[0]: person}
     if not isinstance(person, dict):
-        raise OddEntry("that are neither lists nor objects")
+        raise OddEntry("that [is neither a list nor an object|are neither lists nor objects]")
     if person.get("iscrowd"):
-        raise OddEntry("of crowds")
+        raise OddEntry("of [a crowd|crowds]")
     kind = category_of(person.get("category_id"), entry.category, people.categories)
     given = next((person[name] for name in NAMES if person.get(name) is not None), None)
     if given is None:
@@ -148,7 +149,7 @@ def _points(fields: Mapping[str, Any], names: Iterable[str] | None, count: int) 
     if fields.get("scores") is not None:
         scores = numbers(fields["scores"], count)
         if scores is None:
-            raise OddEntry(f"whose scores are not {count} finite numbers")
+            raise OddEntry(f"whose scores are not {counted(count, 'finite number[s]')}")
         found[:, 2] = scores
     return found
 

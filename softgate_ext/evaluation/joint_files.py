@@ -29,6 +29,7 @@ from softgate_ext.evaluation.joint_identity import Identity
 from softgate_ext.evaluation.joint_people import rows_of, with_meaning
 from softgate_ext.evaluation.joint_pictures import names_within
 from softgate_ext.files.atomic import replacing, write_json
+from softgate_ext.files.counted import counted
 from softgate_ext.pose.skeleton import Skeleton
 
 ORIGINS = {".mat": 1, ".h5": 1, ".hdf5": 1, ".npz": 0, ".json": 0}
@@ -176,7 +177,8 @@ def write_predictions(path: Path, joints: Floats, scores: Floats, people: PoseSe
         "box_xywh": crops.astype(np.float64).tolist(),
     }
     if people.ids is not None:
-        columns["image_id"], columns["annotation_id"] = people.ids.T.tolist()
+        named = zip(("image_id", "annotation_id"), people.ids.T.tolist(), strict=True)
+        columns |= {name: keys for name, keys in named if None not in keys}
     elif people.persons is not None:
         columns["place"] = people.persons[:, 1].tolist()
     if suffix == ".json":
@@ -256,6 +258,7 @@ def _fitting(
         return found.transpose(orders[0]).astype(np.float64), notes
     shapes = ", ".join(f"{name} {array.shape}" for name, array in arrays.items()) or "nothing"
     raise InputError(
-        f"predictions: {path} must hold {people} people with {joints} joints, an array of shape "
+        f"predictions: {path} must hold {counted(people, '[person|people]')} with "
+        f"{counted(joints, 'joint[s]')}, an array of shape "
         f"({people}, {joints}, 2), got {shapes}"
     )

@@ -39,7 +39,9 @@ def _json_lines(path: Path, people: PoseSet) -> Listing:
         try:
             found += [parse_json(line)] if line.strip() else []
         except (ValueError, RecursionError):
-            listing.notes.count("lines that are not valid JSON are left out", f"line {number}")
+            listing.notes.count(
+                "line[s] that [is|are] not valid JSON [is|are] left out", f"line {number}"
+            )
     listing.entries += listed(found, listing.notes)
     return listing
 
@@ -62,7 +64,7 @@ def _csv(path: Path, people: PoseSet) -> Listing:
         for row in reader:
             if None in row.values():
                 listing.notes.count(
-                    "lines that lack columns are left out", f"line {reader.line_num}"
+                    "line[s] that lack[s|] columns [is|are] left out", f"line {reader.line_num}"
                 )
                 continue
             key = (row["file"], row["frame"], row["person"])

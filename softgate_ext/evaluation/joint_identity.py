@@ -168,7 +168,7 @@ def identities_of(
             who.append(identity_of({**fields, "category_id": kind}))
         except OddEntry as odd:
             who.append(None)
-            notes.count(f"entries {odd} are left out", place)
+            notes.count(f"entr[y|ies] {odd} [is|are] left out", place)
     return tuple(only_known(who, places, notes))
 
 
@@ -181,7 +181,9 @@ def only_known(
         return list(who)
     for one, name in zip(who, which, strict=True):
         if one is not None and not one.known:
-            notes.count("entries without a picture or an id, which others have, are left out", name)
+            notes.count(
+                "entr[y|ies] without a picture or an id, which others have, [is|are] left out", name
+            )
     return [one if one is not None and one.known else None for one in who]
 
 

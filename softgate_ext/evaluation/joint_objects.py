@@ -13,6 +13,7 @@ from softgate_ext.errors import InputError
 from softgate_ext.evaluation.joint_contents import NAMES
 from softgate_ext.evaluation.joint_entries import TAKES, Entry, Listing
 from softgate_ext.evaluation.joint_identity import FIELDS, FRAMES, category_of
+from softgate_ext.files.counted import counted
 
 CROWDS = ("people", "instances")  # of one picture
 SCORES = "keypoint_scores"  # marks a person of mmpose's, whose box is x1, y1, x2, y2
@@ -68,7 +69,7 @@ def _people(
                 _add_column(names[0], column, listing)
             elif field != "score":  # which may be of the joints of one person
                 raise InputError(
-                    f"predictions: {path} has {count} entries and {len(column)} {name}, which must "
+                    f"predictions: {path} has {counted(count, 'entr[y|ies]')} and {len(column)} {name}, which must "
                     "be as many"
                 )
     scores = holder.get("scores")
@@ -122,7 +123,7 @@ def _annotations(
             annotation = {**annotation, "image_id": None, "file_name": image.name}
         elif images:
             doubt = "an image that is not listed" if image is None else "an id of two pictures"
-            listing.notes.count(f"entries of {doubt} are left out", which)
+            listing.notes.count(f"entr[y|ies] of {doubt} [is|are] left out", which)
             continue
         category = categories.get(identity(annotation.get("category_id")), {})
         name, joints = category.get("name"), category.get("keypoints")
@@ -178,7 +179,7 @@ def listed(items: Iterable[Any], notes: ReadingNotes) -> Iterator[Entry]:
         keys = (*FIELDS["name"], *FIELDS["image_id"], "id", *FRAMES)
         named = next((item[key] for key in keys if item.get(key) is not None), f"number {number}")
         if not isinstance(item[crowd], list):
-            notes.count(f"pictures whose {crowd} are no list are left out", named)
+            notes.count(f"picture[s] whose {crowd} are no list [is|are] left out", named)
             continue
         for place, person in enumerate(item[crowd], 1):
             yield _entry(f"{named} person {place}", person, item, len(items) == 1)

@@ -13,6 +13,7 @@ from softgate_ext.errors import InputError
 from softgate_ext.evaluation.joint_identity import Identity, same_keys
 from softgate_ext.evaluation.joint_likeness import likeness, overlap, pairs
 from softgate_ext.evaluation.joint_pictures import Pictured, pictures_of, shown
+from softgate_ext.files.counted import counted
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -83,8 +84,8 @@ def _unused(
     extra = (here & ~unknown).sum() - (rows >= 0).sum()
     if extra:
         yield (
-            f"{extra} predictions are of nobody who is labelled in their pictures: they are not "
-            "used"
+            f"{counted(extra, 'prediction[s] [is|are]')} of nobody who is labelled in the picture, "
+            "and not used"
         )
 
 
@@ -95,8 +96,8 @@ def not_had(
     if strange.any():
         first = shown(who[int(strange.argmax())])
         yield (
-            f"{strange.sum()} predictions are of pictures or ids that {people.name} does not have, "
-            f"such as {first}: they are not used"
+            f"{counted(strange.sum(), 'prediction[s] [is|are]')} of pictures or ids that "
+            f"{people.name} does not have, such as {first}, and not used"
         )
 
 
@@ -105,8 +106,11 @@ def _missing(rows: Ints, people: PoseSet) -> Iterator[str]:
     missing = rows < 0
     if missing.any():
         yield (
-            f"{missing.sum()} of the {len(people)} people are not in the file, first in "
-            f"{people.image_paths[int(missing.argmax())].name}: their joints count as not found"
+            counted(
+                missing.sum(),
+                f"[person|people] of {len(people)} [is|are] not in the file, first in ",
+            )
+            + f"{people.image_paths[int(missing.argmax())].name}: their joints count as not found"
         )
 
 
@@ -222,7 +226,7 @@ def _in_pictures(
         for i, j in pairs(like, scores[found], by_score):
             rows[truth[j]] = found[i]
     return tuple(
-        f"{count} people in pictures with several were told apart by {way}"
+        counted(count, f"[person|people] in pictures with several [was|were] told apart by {way}")
         for way, count in sorted(ways.items())
     )
 
@@ -230,7 +234,7 @@ def _in_pictures(
 def strangers(path: Path, who: Sequence[Identity], people: Pictured) -> InputError:
     """The fault of a file whose entries are of nothing that the dataset has."""
     takes = f"file names such as {people.image_paths[0].name}"
-    if people.ids is not None:
+    if people.ids is not None and people.ids[0, 0] is not None:
         takes = f"image ids such as {people.ids[0, 0]}, or {takes}"
     names = list(dict.fromkeys(str(shown(one))[:60] for one in who))
     told = f"people of {', '.join(names[:3])} and " if names else ""

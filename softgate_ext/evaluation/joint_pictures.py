@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from softgate_ext.errors import InputError
 from softgate_ext.evaluation.joint_identity import Identity, Key, same_keys
+from softgate_ext.files.counted import counted
 
 
 class Pictured(Protocol):
@@ -150,8 +151,8 @@ def _by_name(
     if not apart:
         return result, ()
     return result, (
-        f"{len(apart)} pictures are matched by their names alone, since they lie in folders of "
-        f"other names, such as {apart[0][0]} and {apart[0][1]}",
+        f"{counted(len(apart), 'picture[s] [is|are] matched by name alone, lying')} in folders of other "
+        f"names, such as {apart[0][0]} and {apart[0][1]}",
     )
 
 

@@ -8,6 +8,9 @@ from dolls import BOXES, IDS, PICTURES, TRUTH
 from official import coco as coco_object
 from official import write_coco
 
+from softgate_ext.data.coco import read_coco
+from softgate_ext.data.poseset import PoseSet
+
 
 @pytest.fixture
 def dolls(tmp_path: Path) -> Path:
@@ -24,3 +27,9 @@ def dolls(tmp_path: Path) -> Path:
     ]
     contents = coco_object(annotations, 3)
     return write_coco(tmp_path / "annotations" / "dolls_val.json", contents)
+
+
+@pytest.fixture
+def doll_set(dolls: Path) -> PoseSet:
+    """The five people, read."""
+    return read_coco(dolls, "test")

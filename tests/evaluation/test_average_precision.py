@@ -186,9 +186,7 @@ def test_categories_of_arrays(tmp_path: Path, form: str) -> None:
         saved.write_text(json.dumps(columns))
     result = measured(path, saved, sigmas)
     assert precision(result) == expected
-    left_out = (
-        f"1 entries of another category than the data's are left out: number {len(results) + 1}"
-    )
+    left_out = f"1 entry of another category than the data's is left out: number {len(results) + 1}"
     assert left_out in result.notes
 
 
@@ -321,7 +319,7 @@ def test_entries_of_other_pictures_and_categories_are_left_out_and_said(tmp_path
     result = measured(*files(tmp_path, contents, [*results, *others]))
     assert precision(result) == expected
     said = " ".join(result.notes)
-    assert "1 predictions are of pictures or ids that toys_val-test does not have" in said
+    assert "1 prediction is of pictures or ids that toys_val-test does not have" in said
     assert "2 entries of another category than the data's are left out: number " in said
 
 
@@ -353,7 +351,7 @@ def test_other_predictions_say_that_false_positives_are_not_counted(
         (evaluate(config), "network and mean pose", 8),
     ):
         assert result.notes[-1] == (
-            f"AP and AR of {names}: at most one prediction of each of {count} people; false "
-            "positives, crowds and people without key points are not in them"
+            f"AP and AR of {names}: at most one prediction for each person, {count} people in "
+            "all; false positives, crowds and people without key points are not in them"
         )
         assert "counted" not in result.to_json()

@@ -108,7 +108,7 @@ def test_people_go_by_their_pictures(tmp_path: Path) -> None:
     np.testing.assert_allclose(read_predictions(path, people(3)).joints, JOINTS[:3])
     found = read_predictions(path, people(6))
     assert np.isnan(found.joints[5]).all()
-    assert "1 of the 6 people are not in the file, first in 5.jpg: their" in found.notes[-1]
+    assert "1 person of 6 is not in the file, first in 5.jpg: their" in found.notes[-1]
 
 
 def test_scores_and_other_arrays_are_left_alone(tmp_path: Path) -> None:
@@ -209,7 +209,7 @@ def test_bad_files_are_one_sentence(tmp_path: Path) -> None:
         (
             "g.json",
             "[[[1, 2]]]",
-            "1 entries with another number of joints than 16 are left out: number 1",
+            "1 entry with another number of joints than 16 is left out: number 1",
         ),
         ("h.json", json.dumps({"origin": "x", "preds": JOINTS.tolist()}), "origin in .* 0 or 1"),
         ("i.json", "[]", "i.json holds no entries; takes a list of"),
