@@ -168,6 +168,36 @@ def test_categories_of_a_whole_object_go_by_their_names(tmp_path: Path) -> None:
     assert precision(measured(path, saved, sigmas)) != expected
 
 
+def test_a_list_of_one_picture_keeps_boxes_and_categories(tmp_path: Path) -> None:
+    """As mmpose writes it, its boxes by their corners, the picture told by the name of the file."""
+    contents, results = scene(3, TOYS, kinds=3)
+    picture = results[-1]["image_id"]
+    for entry in results:  # all of them in one, so that there is enough to tell apart
+        entry["image_id"] = picture
+    for annotation in contents["annotations"]:
+        annotation["image_id"] = picture
+    own = []
+    for entry in results:
+        x, y, w, h = entry["bbox"]
+        joints = np.reshape(entry["keypoints"], (3, 3))
+        entry["score"] = joints[:, 2].mean()
+        own.append(
+            {
+                "keypoints": joints[:, :2].tolist(),
+                "keypoint_scores": joints[:, 2].tolist(),
+                "bbox": [[x, y, x + 2 * w, y + h / 3]],
+                "category_id": entry["category_id"],
+            }
+        )
+        entry["bbox"] = [x, y, 2 * w, h / 3]
+    path, saved = files(tmp_path, contents, results)
+    sigmas = (0.1, 0.1, 0.1)
+    expected = by_pycocotools(path, saved, [*sigmas])
+    listed = tmp_path / f"{picture:012d}.json"
+    listed.write_text(json.dumps(own))
+    assert precision(measured(path, listed, sigmas)) == pytest.approx(expected, abs=1e-9)
+
+
 @pytest.mark.parametrize("form", ["npz", "json"])
 def test_categories_of_arrays(tmp_path: Path, form: str) -> None:
     contents, results = scene(4, TOYS, kinds=3)
