@@ -50,11 +50,11 @@ def print_figures(config: EvalConfig) -> None:
     from softgate_ext.evaluation.evaluate import evaluate, submit
 
     if config.submission is not None:
-        for note in submit(config):
+        for note in submit(config, complain):
             print(note, file=sys.stderr)  # beside the file's name, which scripts read
         print(config.submission)
         return
-    result = evaluate(config)
+    result = evaluate(config, complain)
     if config.json == STDOUT:
         print(json.dumps(result.to_json(), indent=2))
         return

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from softgate_ext.files.counted import counted
 from softgate_ext.runs.options import Positional
 
 
@@ -49,7 +50,7 @@ def synthesise(config: SynthConfig) -> None:
     with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("drawing people", total=config.count)
         draw_people(config.folder, config.count, config.seed, progress=lambda _: bar.advance(task))
-    print(f"{config.folder}: {config.count} people, the first half to train")
+    print(f"{config.folder}: {counted(config.count, '[person|people]')}, the first half to train")
 
 
 def profile(config: ProfileConfig) -> None:

@@ -10,6 +10,7 @@ from softgate_ext.data.augment import Augmentation
 from softgate_ext.data.dataset import PoseDataset
 from softgate_ext.data.formats import recognise
 from softgate_ext.files.console import say
+from softgate_ext.files.counted import counted
 from softgate_ext.inference.batches import batches
 from softgate_ext.inference.device import resolve_device
 from softgate_ext.pose.codec import LARGEST
@@ -38,7 +39,7 @@ def cache(config: DataCacheConfig, console: Console | None = None) -> dict[str, 
     crops = cached_crops(people, config.image_size, augment, config.cache, console)
     say(
         console,
-        f"{crops.folder}: {len(crops)} crops, {len(crops.pixels) / 2**20:.0f} MiB, ready after "
+        f"{crops.folder}: {counted(len(crops), 'crop[s]')}, {len(crops.pixels) / 2**20:.0f} MiB, ready after "
         f"{time.monotonic() - start:.1f} s",
     )
     rates = {}
@@ -48,7 +49,7 @@ def cache(config: DataCacheConfig, console: Console | None = None) -> dict[str, 
         say(
             console,
             f"from the {name}: {rates[name]:.0f} crops of {config.image_size} x "
-            f"{config.image_size} a second, {config.workers} workers",
+            f"{config.image_size} a second, {counted(config.workers, 'worker[s]')}",
         )
     return rates
 

@@ -17,10 +17,12 @@ from softgate_ext.commands.data_config import DataCheckConfig
 from softgate_ext.data.formats import DatasetSource, datasets_at
 from softgate_ext.data.images import read_image
 from softgate_ext.data.poseset import EmptySplit, PoseSet
+from softgate_ext.data.shared_pictures import shared_pictures
 from softgate_ext.data.stated_size import contradiction
 from softgate_ext.errors import InputError
 from softgate_ext.files.atomic import write_json
 from softgate_ext.files.console import say
+from softgate_ext.files.counted import counted
 from softgate_ext.files.folders import check_targets
 from softgate_ext.files.png import write_png
 from softgate_ext.pose.draw import contact_sheet, draw_pose
@@ -61,12 +63,12 @@ class Findings:
         if not self.broken and not self.contradicted:
             return None
         total, gone = len(self.sizes) + len(self.broken), len(self.missing)
-        faults = [f"{gone} are missing", f"{len(self.broken) - gone} broken"]
+        faults = [counted(gone, "[is|are] missing"), f"{len(self.broken) - gone} broken"]
         if self.contradicted:
             faults.append(f"{len(self.contradicted)} of another size than stated")
         first = next(iter((self.broken or self.contradicted).values()))
         return (
-            f"{self.source.path}: of {total} pictures {', '.join(faults[:-1])} and {faults[-1]}; "
+            f"{self.source.path}: of {counted(total, 'picture[s]')} {', '.join(faults[:-1])} and {faults[-1]}; "
             f"first, {first}"
         )
 
@@ -240,13 +242,19 @@ def tell(findings: Findings, console: Console) -> None:
     official = facts["official_people"]
     lines = [f"{facts['title']} ({facts['format']}) in {facts['path']}"]
     whole = "" if official is None else f" (the complete release has {official})"
-    lines.append(f"{facts['people']} people in {facts['pictures']} whole pictures{whole}")
+    lines.append(
+        f"{counted(facts['people'], '[person|people]')} in "
+        f"{counted(facts['pictures'], 'whole picture[s]')}{whole}"
+    )
     gone = len(findings.missing)
     for heading, faults in (
-        (f"{gone} pictures missing, {len(findings.broken) - gone} broken:", findings.broken),
         (
-            f"{len(findings.contradicted)} pictures of another size than stated, whose people train, "
-            "evaluate and cache leave out:",
+            f"{counted(gone, 'picture[s]')} missing, {len(findings.broken) - gone} broken:",
+            findings.broken,
+        ),
+        (
+            f"{counted(len(findings.contradicted), 'picture[s]')} of another size than stated, whose "
+            "people train, evaluate and cache leave out:",
             findings.contradicted,
         ),
     ):
@@ -257,17 +265,22 @@ def tell(findings: Findings, console: Console) -> None:
                 lines.append(f"  and {len(reasons) - 10} more")
     lines += [f"no {name}: {reason}" for name, reason in findings.absent.items()]
     lines += dict.fromkeys(mirror_words(people.skeleton) for people in findings.splits.values())
+    lines += findings.source.notes
+    if len(findings.splits) > 1:
+        lines += shared_pictures(findings.splits["train"], findings.splits["test"])
     say(console, "\n".join(lines))
     for name, people in facts["splits"].items():
-        said = [f"{people['people']} people", f"{people['pictures']} pictures"]
+        said = []
         for key, words in (
-            ("pictures_of_several", "pictures with several people"),
-            ("head_boxes", "head boxes"),
-            ("torso_boxes", "torso boxes"),
-            ("without_labels", "people without a labelled joint"),
+            ("people", "[person|people]"),
+            ("pictures", "picture[s]"),
+            ("pictures_of_several", "picture[s] with several people"),
+            ("head_boxes", "head box[es]"),
+            ("torso_boxes", "torso box[es]"),
+            ("without_labels", "[person|people] without a labelled joint"),
         ):
             if people[key]:
-                said.append(f"{people[key]} {words}")
+                said.append(counted(people[key], words))
         headings = ("labelled", "visible", "outside the picture")
         columns = (Column(heading, justify="right") for heading in headings)
         table = Table("joint", *columns, title=f"{name}: {', '.join(said)}", title_justify="left")
@@ -275,7 +288,8 @@ def tell(findings: Findings, console: Console) -> None:
             table.add_row(joint.replace("_", " "), *map(str, counts.values()))
         console.print(table)
         for note in people["notes"]:
-            say(console, f"  {note}")
+            if note not in findings.source.notes:
+                say(console, f"  {note}")
 
 
 def _given(boxes: np.ndarray | None) -> int:

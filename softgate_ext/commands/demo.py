@@ -23,6 +23,7 @@ from softgate_ext.figures.gate_histograms import gate_histograms
 from softgate_ext.figures.sheet import draw_person
 from softgate_ext.files.atomic import write_json
 from softgate_ext.files.console import say
+from softgate_ext.files.counted import counted
 from softgate_ext.files.folders import check_folder, check_outside, make_folder
 from softgate_ext.files.lock import FolderLock
 from softgate_ext.files.png import write_png
@@ -185,7 +186,7 @@ def _show(report: dict[str, Any], config: DemoConfig, console: Console) -> None:
     if columns[2]["pooled"] <= columns[0]["pooled"]:
         say(
             console,
-            f"{report['epochs']} epochs were too few to pass the mean pose: the machine was busy, "
+            f"{counted(report['epochs'], 'epoch[s] [was|were]')} too few to pass the mean pose: the machine was busy, "
             "or is slow; give the demo more --minutes",
         )
     fused, unfused = (report["step_seconds"][key] for key in ("auto", "reference"))

@@ -22,6 +22,7 @@ from softgate_ext.evaluation.evaluate import evaluate
 from softgate_ext.evaluation.evaluate_config import EvalConfig
 from softgate_ext.figures.gate_histograms import gate_histograms
 from softgate_ext.files.atomic import write_json
+from softgate_ext.files.counted import counted
 from softgate_ext.files.folders import check_folder, check_outside, check_targets, make_folder
 from softgate_ext.inference.device import resolve_device
 from softgate_ext.models.base import PoseModel
@@ -134,8 +135,12 @@ def show_gates(config: GatesConfig, console: Console | None = None) -> dict[str,
     }
     console.print(_table(blocks, depths, config.eps))
     console.print(
-        f"{figures['closed']} of {figures['gates']} gates "
-        f"({figures['closed'] / figures['gates']:.1%}) are nearly closed, |alpha| < {config.eps:g}"
+        counted(
+            figures["closed"],
+            f"gate[s] of {figures['gates']} ({figures['closed'] / figures['gates']:.1%}) [is|are] nearly "
+            "closed",
+        )
+        + f", |alpha| < {config.eps:g}"
     )
     if config.png is not None:
         for path, rows in zip(_pictures(config.png), (blocks, depths), strict=True):
@@ -162,12 +167,15 @@ def _check(config: GatesConfig) -> None:
         raise InputError("prune and out: got one of them; a pruned run needs both")
     if config.data is not None and config.prune is None:
         raise InputError("data: measures a pruned run; give prune and out, or use `evaluate`")
+    for name in ("train_folder", "test_folder"):
+        if getattr(config, name) is not None and config.data is None:
+            raise InputError(f"{name}: got it without data; takes it beside data")
     if config.out is not None:
         if any((config.out / name).exists() for name in FILES):
             raise InputError(f"out: {config.out} holds a run already; give another folder")
         check_folder(config.out)
         if config.data is not None:
-            recognise(config.data, "data")
+            recognise(config.data, "data", config.train_folder, config.test_folder)
             check_outside(config.out, config.data)
     for picture in (None,) if config.png is None else _pictures(config.png):
         check_targets(png=picture, json=config.json)
@@ -207,7 +215,7 @@ def _prune_run(
         images = images.contiguous(memory_format=torch.channels_last)
     seconds = time_forward({"before": model, "after": pruned}, images)
     total = sum(alpha.numel() for alpha in pruned.gates().values())
-    console.print(f"{count} of {total} gates set to 0, |alpha| < {config.prune:g}")
+    console.print(f"{counted(count, f'gate[s] of {total}')} set to 0, |alpha| < {config.prune:g}")
     times = (Column(when, justify="right") for when in seconds)
     table = Table("", *times, box=None, padding=(0, 2, 0, 0))
     if accuracy:
@@ -228,7 +236,15 @@ def _prune_run(
 def _accuracy(config: GatesConfig, run: Any, weights: Any) -> float:
     """Main figure of the dataset's own metric on its test part, percent."""
     assert config.data is not None
-    asked = EvalConfig(run, config.data, weights=weights, device=config.device, workers=0)
+    asked = EvalConfig(
+        run,
+        config.data,
+        train_folder=config.train_folder,
+        test_folder=config.test_folder,
+        weights=weights,
+        device=config.device,
+        workers=0,
+    )
     return evaluate(asked).scores["network"].main
 
 

@@ -26,6 +26,10 @@ class GatesConfig:
     out: Path | None = None
     """Folder of the pruned run."""
     data: Path | None = None
-    """Folder in LSP's format: measure PCK@0.2 of its test half before and after."""
+    """Dataset as it unpacks: measure its test part, by its own metric, before and after."""
+    train_folder: Path | None = None
+    """Folder or annotation file, in `data` or elsewhere, that is the train part."""
+    test_folder: Path | None = None
+    """The same of the test part."""
     device: Device = "auto"
     """`auto` (CUDA where there is one), `cpu`, `cuda` or `cuda:N`."""

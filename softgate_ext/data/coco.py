@@ -55,7 +55,7 @@ def read_coco(path: Path | str, split: Split = "train", check_images: bool = Tru
         )
     notes = ReadingNotes()
     _, categories, annotated = read_annotations(path, notes)
-    people = [person for person in annotated if person.kept]
+    people = [person for person in annotated if not person.apart]
     if not people:
         raise EmptySplit(f"split {split!r} of {path} is empty", notes=notes.lines())
     names = [person.image.name for person in people]
@@ -84,6 +84,7 @@ def read_coco(path: Path | str, split: Split = "train", check_images: bool = Tru
         stated_sizes=np.array([person.image.size for person in people], np.float32),
         persons=np.array(places, np.int64),
         sigmas=categories.sigmas,
+        categories=categories.read,
         annotation_file=path,
         notes=(*notes.lines(), *absent),
     )

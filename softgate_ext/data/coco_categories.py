@@ -9,6 +9,7 @@ from typing import Any
 from softgate_ext.data.category_pairs import told_pairs
 from softgate_ext.data.entries import ReadingNotes, identity, numbers
 from softgate_ext.errors import InputError
+from softgate_ext.files.counted import counted
 from softgate_ext.pose.skeleton import COCO, Skeleton, name_skeleton
 
 
@@ -18,13 +19,13 @@ class PoseCategories:
 
     Attributes:
         listed: Ids of all of them, as text.
-        read: Ids of those whose annotations are read.
+        read: Names in lower case, by their ids, of those whose annotations are read.
         skeleton: What these name.
         sigmas: Their `sigmas` by joint, for OKS; empty where there are none.
     """
 
     listed: frozenset[str]
-    read: frozenset[str]
+    read: dict[str, str]
     skeleton: Skeleton
     sigmas: dict[str, float]
 
@@ -50,7 +51,7 @@ def choose_categories(
     for place, category in enumerate(categories, 1):
         key = identity(category.get("id")) if isinstance(category, dict) else None
         if key is None:
-            notes.count("categories without an id are passed over", f"number {place}")
+            notes.count("categor[y|ies] without an id [is|are] passed over", f"number {place}")
         else:
             listed.setdefault(key, category)
     lengths: dict[str, Counter[int]] = {key: Counter() for key in listed}
@@ -69,15 +70,18 @@ def choose_categories(
         found = sum((lengths[key] for key in chosen), Counter[int]())
         if found and 3 * len(joints) not in found:
             raise InputError(
-                f"{path} names {len(joints)} keypoints, which takes {3 * len(joints)} numbers a "
-                f"person, and all {found.total()} annotations have others, mostly "
+                f"{path} names {counted(len(joints), 'keypoint[s]')}, which takes "
+                f"{3 * len(joints)} numbers a person, and all "
+                f"{counted(found.total(), 'annotation[s] [has|have]')} others, mostly "
                 f"{found.most_common(1)[0][0]}"
             )
     else:
         chosen = [key for key in unnamed if lengths[key]]
         found = sum((lengths[key] for key in chosen), Counter[int]())
         joints = _numbered(found, path)
-        notes.say(f"no category names its keypoints, so that the {len(joints)} are numbered")
+        notes.say(
+            f"no category names its keypoints, so that {counted(len(joints), 'joint[s] [is|are]')} numbered"
+        )
     members = [listed[key] for key in chosen]
     if len(members) > 1:
         notes.say(f"{len(members)} categories of equal keypoints are read as one set")
@@ -85,10 +89,11 @@ def choose_categories(
     if joints != COCO.joints:
         given = next((limbs for one in members if (limbs := one.get("skeleton"))), None)
         written = _written(members[0]) or joints
-        limbs = read_limbs(given, len(joints), notes)
+        limbs = read_limbs(given, joints, notes)
         skeleton = told_pairs(name_skeleton(_name(members), written, limbs), members, notes)
     sigmas = _sigmas(members, skeleton.joints, notes)
-    return PoseCategories(frozenset(listed), frozenset(chosen), skeleton, sigmas)
+    read = {key: str(listed[key].get("name") or "").lower() for key in chosen}
+    return PoseCategories(frozenset(listed), read, skeleton, sigmas)
 
 
 def _sigmas(
@@ -103,25 +108,34 @@ def _sigmas(
     return {}
 
 
-def read_limbs(given: Any, joints: int, notes: ReadingNotes) -> list[tuple[int, int]]:
+def read_limbs(given: Any, joints: tuple[str, ...], notes: ReadingNotes) -> list[tuple[int, int]]:
     """Limbs as 0-based pairs; those that do not lead from one joint to another are dropped.
 
-    A `skeleton` counts joints from 1. One that has a 0 in it and fits so counts from 0.
+    A `skeleton` counts joints from 1. One that has a 0 in it and fits so counts from 0. Some tools
+    write the joints' names, whose case means nothing.
     """
     entries = given if isinstance(given, list) else []
     pairs = [numbers(entry, 2) for entry in entries]
     ends = [end for pair in pairs if pair is not None for end in pair.tolist()]
-    first = 0 if 0 in ends and 0 <= min(ends) <= max(ends) < joints else 1
+    first = 0 if 0 in ends and 0 <= min(ends) <= max(ends) < len(joints) else 1
     if not first:
         notes.say("the limbs count joints from 0 in place of 1, and are read so")
     limbs = []
     for entry, pair in zip(entries, pairs, strict=True):
-        a, b = (-1, -1) if pair is None else (pair - first).tolist()
-        if a in range(joints) and b in range(joints) and a != b:
+        places = _named(entry, joints) if pair is None else (pair - first).tolist()
+        if len({*places} & {*range(len(joints))}) == 2:
+            a, b = places
             limbs.append((int(a), int(b)))
         else:
-            notes.count("limbs that lead nowhere are dropped", entry)
+            notes.count("limb[s] that lead[s|] nowhere [is|are] dropped", entry)
     return limbs
+
+
+def _named(entry: Any, joints: tuple[str, ...]) -> list[int]:
+    """Places of two joints that are given by name; of what is no joint, none."""
+    names = entry if isinstance(entry, list) and len(entry) == 2 else []
+    lower = [name.lower() for name in names if isinstance(name, str)]
+    return [joints.index(name) for name in lower if name in joints]
 
 
 def _joints(category: dict[str, Any]) -> tuple[str, ...]:
@@ -160,7 +174,9 @@ def _annotated(
     joints = (used or list(groups))[0]
     for group in groups:
         for title in titles(group) if group != joints else ():
-            notes.count("categories with other keypoints and no annotations are passed over", title)
+            notes.count(
+                "categor[y|ies] with other keypoints and no annotations [is|are] passed over", title
+            )
     return joints
 
 

@@ -41,6 +41,7 @@ class CocoPerson:
         keypoints: (J, 3) x, y, flag; flags of 0 where it has none.
         box: x, y, width, height; without a size where there is none.
         area: In pixels, NaN where the file does not state it.
+        apart: Why it is nobody to crop, to follow "annotation[s]" as `counted` takes it; empty where it is somebody.
         crowd: Whether it is a crowd (`iscrowd`).
         ignored: Whether COCO's AP looks for nobody there: a crowd, or no key points by its own count
             (`num_keypoints`), or by their flags where it has none.
@@ -52,14 +53,9 @@ class CocoPerson:
     keypoints: npt.NDArray[np.float64]
     box: npt.NDArray[np.float64]
     area: float
+    apart: str
     crowd: bool
     ignored: bool
-
-    @property
-    def kept(self) -> bool:
-        """Whether it is somebody to crop: no crowd, with a labelled joint and a box."""
-        labelled = bool((self.keypoints[:, 2] > 0).any())
-        return labelled and not self.crowd and bool(self.box[2:].max() > 0)
 
 
 def listed_images(entries: Iterable[Any], notes: ReadingNotes) -> dict[str, ListedImage]:
@@ -70,11 +66,11 @@ def listed_images(entries: Iterable[Any], notes: ReadingNotes) -> dict[str, List
         name = entry.get("file_name") if key is not None else None
         if key is None or not isinstance(name, str) or not name:
             which = f"number {place + 1}" if key is None else key
-            notes.count("images without an id or a file_name are passed over", which)
+            notes.count("image[s] without an id or a file_name [is|are] passed over", which)
             continue
         doubtful = key in listed and (listed[key].doubtful or listed[key].name != name)
         if doubtful and not listed[key].doubtful:
-            notes.count("image ids stand for two pictures each", key)
+            notes.count("image id[s] stand[s|] for two pictures[| each]", key)
         if doubtful or key not in listed:
             size = numbers([entry.get("width"), entry.get("height")], 2)
             if size is None or size.min() <= 0:
@@ -89,15 +85,14 @@ def annotated_people(
     images: dict[str, ListedImage],
     notes: ReadingNotes,
 ) -> Iterator[CocoPerson]:
-    """The annotations that can be read, of those with a joint or a box; `notes` takes the others with
-    their ids, and the number of those that are not `kept`."""
-    ordinary = 0
+    """The annotations that can be read, of those with a joint or a box; `notes` takes the others and
+    those that are `apart` with their ids."""
     for place, entry in enumerate(entries, 1):
         key = identity(entry.get("id")) if isinstance(entry, dict) else None
         which = f"number {place}" if key is None else key
         try:
             if not isinstance(entry, dict):
-                raise OddEntry("that are no objects")
+                raise OddEntry("that [is no object|are no objects]")
             category = identity(entry.get("category_id"))
             if category not in categories.listed:
                 raise OddEntry("of a category that is not listed")
@@ -108,36 +103,48 @@ def annotated_people(
             image = _image(entry, images)
             box = _box(entry)
         except OddEntry as odd:
-            notes.count(f"annotations {odd} are left out", which)
+            notes.count(f"annotation[s] {odd} [is|are] left out", which)
             continue
         labelled = bool((found[:, 2] > 0).any())
-        if labelled and not crowd and box is None:
+        apart = _apart(entry, labelled)
+        if not apart and box is None:
             box = _box_around(found)
-            if box is not None:
-                notes.count("annotations have no bbox, which is made from their joints", which)
+            if box is None:
+                apart = "without a bbox, whose joints are in one place,"
+            else:
+                notes.count(
+                    "annotation[s] [has|have] no bbox, which is made from [its|their] joints", which
+                )
+        if apart:
+            notes.count(f"annotation[s] {apart} [is|are] not among the people", which)
+        if not labelled and box is None:
+            continue
         area, count = numbers(entry.get("area")), numbers(entry.get("num_keypoints"))
-        person = CocoPerson(
+        yield CocoPerson(
             image,
             None if key is None else entry["id"],
             category,
             found,
             np.zeros(4) if box is None else box,
             np.nan if area is None else area.item(),
+            apart,
             crowd,
             crowd or not (labelled if count is None else count),
         )
-        ordinary += not person.kept
-        if labelled or box is not None:
-            yield person
-    if ordinary:
-        notes.say(
-            f"{ordinary} annotations of crowds, or without a labelled joint or a box, are left out"
-        )
+
+
+def _apart(entry: dict[str, Any], labelled: bool) -> str:
+    """Why an annotation is nobody to crop whatever its box; empty where it may be somebody."""
+    if entry.get("iscrowd"):
+        return "of [a crowd|crowds]"
+    if entry.get("keypoints") in (None, []):
+        return "without keypoints"
+    return "" if labelled else "without a labelled joint"
 
 
 def _keypoints(given: Any, joints: int, crowd: bool) -> npt.NDArray[np.float64]:
     """Key points (J, 3), zeros where there are none; a crowd needs none."""
-    values = numbers(given, 3 * joints) if given else np.zeros(3 * joints)
+    values = np.zeros(3 * joints) if given in (None, []) else numbers(given, 3 * joints)
     if values is None and not crowd:
         raise OddEntry(f"whose keypoints are not {3 * joints} finite numbers")
     return np.zeros((joints, 3)) if values is None else values.reshape(joints, 3)

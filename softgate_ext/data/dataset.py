@@ -11,6 +11,7 @@ from softgate_ext.data.crops import CropCache, compose
 from softgate_ext.data.images import read_image
 from softgate_ext.data.poseset import PoseSet
 from softgate_ext.errors import InputError
+from softgate_ext.files.counted import counted
 from softgate_ext.pose.geometry import apply_affine, invert_affine, warp
 
 
@@ -52,7 +53,9 @@ class PoseDataset(Dataset[dict[str, torch.Tensor]]):
         if seed < 0:
             raise InputError(f"seed must not be negative, got {seed}")
         if crops is not None and len(crops) != len(pose_set):
-            raise InputError(f"crops must be of {len(pose_set)} people, got {len(crops)}")
+            raise InputError(
+                f"crops must be of {counted(len(pose_set), '[person|people]')}, got {len(crops)}"
+            )
         self.pose_set = pose_set
         self.image_size = image_size
         self.augment = augment

@@ -7,6 +7,7 @@ from pathlib import Path
 from softgate_ext.data.join import join
 from softgate_ext.data.jsonfile import ANNOTATIONS
 from softgate_ext.data.poseset import EmptySplit, PoseSet, Split
+from softgate_ext.files.counted import counted
 
 Reader = Callable[[Path, Split, bool], PoseSet]
 
@@ -24,6 +25,9 @@ class DatasetSource:
         path: The folder or file that is read.
         reader: Reads one split of it.
         splits: The parts that it has.
+        notes: What is to be said of it, whichever part is read; in the notes of its people too.
+        parts: The datasets that its parts are made of, and which split of them; empty where it is
+            read by itself.
     """
 
     format: str
@@ -31,12 +35,26 @@ class DatasetSource:
     path: Path
     reader: Reader
     splits: tuple[Split, ...] = ("train", "test")
+    notes: tuple[str, ...] = ()
+    parts: Mapping[Split, Sequence[tuple["DatasetSource", Split]]] = dataclasses.field(
+        default_factory=dict
+    )
 
     @property
     def name(self) -> str:
         """The folder that it lies in, to tell it from others beside it."""
         folder = self.path if self.path.is_dir() else self.path.parent
         return (folder.parent if folder.name in ANNOTATIONS else folder).name
+
+    def read_from(self, split: Split) -> set[tuple[Path, Split]]:
+        """What a part is read from: files or folders, and "train" or "test" of each."""
+        found: set[tuple[Path, Split]] = set()
+        for part in self.splits if split == "all" else (split,):
+            if not self.parts:
+                found.add((self.path.resolve(), part))
+            for source, own in self.parts.get(part, ()):
+                found |= source.read_from(own)
+        return found
 
     def read(self, split: Split = "train", check_images: bool = True) -> PoseSet:
         """One split; "all" is every part together. Raises InputError as the readers do."""
@@ -70,10 +88,10 @@ def source_of_parts(
         people = join(sets)
         said = people.notes
         if len(said) > MOST_NOTES:
-            said = (*said[:MOST_NOTES], f"and {len(said) - MOST_NOTES} notes more")
+            said = (*said[:MOST_NOTES], f"and {counted(len(said) - MOST_NOTES, 'note[s]')} more")
         name = people.name if len(sets) == 1 else f"{path.absolute().name}-{split}"
         return dataclasses.replace(people, name=name, notes=(*said, *notes))
 
     first = next(source for sources in parts.values() for source, _ in sources)
     splits = tuple(part for part, sources in parts.items() if sources)
-    return DatasetSource(first.format, first.title, path, read, splits)
+    return DatasetSource(first.format, first.title, path, read, splits, tuple(notes), parts)

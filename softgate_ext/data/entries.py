@@ -5,6 +5,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from softgate_ext.files.counted import counted
+
 LARGEST = 1e6
 """Coordinates are below it: pixels of no picture lie further out, and float32 still tells them."""
 
@@ -12,7 +14,8 @@ _TOLD = 5  # ids of one line
 
 
 class OddEntry(Exception):
-    """An entry that cannot be read; says of which kind it is, to follow "annotations" or "people"."""
+    """An entry that cannot be read; says of which kind it is, to follow "annotation[s]" as `counted`
+    takes it."""
 
 
 class ReadingNotes:
@@ -26,7 +29,8 @@ class ReadingNotes:
         self._found[sentence] = []
 
     def count(self, kind: str, which: object) -> None:
-        """One more entry of a kind, such as "people without a head are left out"."""
+        """One more entry of a kind, as `counted` takes it, such as "[person|people] without a head
+        [is|are] left out"."""
         text = "".join(mark if mark.isprintable() else "?" for mark in str(which))
         self._found.setdefault(kind, []).append(text if len(text) <= 40 else f"{text[:40]}...")
 
@@ -39,7 +43,7 @@ def _line(kind: str, entries: list[str]) -> str:
     if not entries:
         return kind
     more = f" and {len(entries) - _TOLD} more" if len(entries) > _TOLD else ""
-    return f"{len(entries)} {kind}: {', '.join(entries[:_TOLD])}{more}"
+    return f"{counted(len(entries), kind)}: {', '.join(entries[:_TOLD])}{more}"
 
 
 def numbers(value: Any, *shape: int) -> npt.NDArray[np.float64] | None:

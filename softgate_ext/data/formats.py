@@ -269,12 +269,14 @@ def _with_parts(path: Path, named: Mapping[Split, Path], argument: str) -> Datas
     for part, place in named.items():
         place = base / place if (base / place).exists() else place
         parts[part] = [(recognise(place, f"{part}_folder"), "all")]
-    taken = [source.path.resolve() for sources in parts.values() for source, _ in sources]
-    if len(set(taken)) < len(taken):
-        raise InputError(
-            f"test_folder: got {named['test']}, as train_folder did; takes other people"
-        )
     if len(parts) < 2:
-        own = recognise(path, argument)
-        parts = {**{part: [(own, part)] for part in own.splits}, **parts}
-    return source_of_parts(path, parts)
+        whole = recognise(path, argument)
+        parts = {**{part: [(whole, part)] for part in whole.splits}, **parts}
+    found = source_of_parts(path, parts)
+    if found.read_from("train") & found.read_from("test"):
+        part, other = ("test", "train") if "test" in named else ("train", "test")
+        before = (
+            f"as {other}_folder did" if other in named else f"which is the {other} part of {path}"
+        )
+        raise InputError(f"{part}_folder: got {named[part]}, {before}; takes other people")
+    return found

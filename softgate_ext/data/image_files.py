@@ -6,6 +6,7 @@ from pathlib import Path
 
 from softgate_ext.data.images import image_size
 from softgate_ext.errors import InputError
+from softgate_ext.files.counted import counted
 
 SAMPLE = 50
 """Names that are looked for in every place; the whole set only in the one that is chosen."""
@@ -46,7 +47,7 @@ def find_images(
     wanted = {name: _without_folders(whole, drop) for name, whole in wanted.items()}
     found = {name: listings.find(place, whole) for name, whole in wanted.items()}
     missing = [name for name, file in found.items() if file is None]
-    fault = f"{len(missing)} of {len(wanted)} images are missing"
+    fault = counted(len(missing), f"image[s] of {len(wanted)} [is|are] missing")
     notes: tuple[str, ...] = ()
     if missing and len(missing) == len(wanted):
         looked = f"{', '.join(subfolders)} below {', '.join(map(str, bases))}"

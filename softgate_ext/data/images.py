@@ -1,13 +1,17 @@
 """Reading picture files, with one clear error where a file is not a whole picture."""
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from softgate_ext.errors import InputError
+from softgate_ext.data.raw_files import CONVERT, HEAD, is_raw
+from softgate_ext.errors import InputError, reason
 
 _ORIENTATION = (
     0x0112  # EXIF tag; 5 to 8 exchange width and height, and what is beyond means nothing
@@ -30,27 +34,52 @@ def read_image(path: Path | str) -> npt.NDArray[np.uint8]:
     says nothing. Grey of 16 bits is scaled by 1/257, which takes 65535 to 255.
 
     Raises:
-        InputError: The file is missing, not a picture, cut short, of more pixels than Pillow
-            decodes, or of numbers without a known range (32-bit integers or floats).
+        InputError: The file is missing, not a picture, cut short, a camera's raw file, of more
+            pixels than Pillow decodes or memory holds, or of numbers without a known range (32-bit
+            integers or floats).
     """
+    with _opened(path) as image:
+        image.load()
+        return upright_rgb(image, path)
+
+
+@contextmanager
+def _opened(path: Path | str) -> Iterator[Image.Image]:
+    """A picture's file; raises InputError in place of all that Pillow raises while it is open."""
     try:
-        with Image.open(path, formats=picture_formats()) as image:
-            image.load()
-            return upright_rgb(image, path)
+        with open(path, "rb") as file, _identified(file, path) as image:
+            yield image
     except FileNotFoundError:
         raise InputError(f"image {path} does not exist; it must be a picture") from None
-    except UnidentifiedImageError:
-        raise InputError(
-            f"image {path} is not a picture that can be read; it must be a JPEG, PNG or the like"
-        ) from None
     except InputError:
         raise
     except Image.DecompressionBombError as error:
         raise _too_large(path, error) from None
-    except (OSError, SyntaxError, ValueError) as error:
+    except MemoryError:
         raise InputError(
-            f"image {path} is damaged or cut short ({error}); it must be whole"
+            f"image {path} needs more memory than there is; it must be smaller"
         ) from None
+    except Exception as error:  # what Pillow raises for a damaged file has a dozen types
+        raise InputError(
+            f"image {path} is damaged or cut short ({reason(error)}); it must be whole"
+        ) from None
+
+
+def _identified(file: BinaryIO, path: Path | str) -> Image.Image:
+    head = file.read(HEAD)
+    file.seek(0)
+    image = None
+    try:
+        image = Image.open(file, formats=picture_formats())
+    except UnidentifiedImageError:
+        if not is_raw(head, None, Path(path).suffix):
+            raise InputError(
+                f"image {path} is not a picture that can be read; it must be a JPEG, PNG or the like"
+            ) from None
+    if is_raw(head, image, Path(path).suffix):
+        raise InputError(f"image {path} is a raw file of a camera, which is not read; {CONVERT}")
+    assert image is not None
+    return image
 
 
 def upright_rgb(image: Image.Image, source: Path | str) -> npt.NDArray[np.uint8]:
@@ -78,23 +107,21 @@ def image_size(path: Path | str) -> tuple[int, int]:
     """(width, height) that `read_image` will give, from the picture's header alone.
 
     Raises:
-        InputError: The file is missing, not a picture, or of more pixels than Pillow decodes.
+        InputError: The file is missing, not a picture, a camera's raw file, or of more pixels than
+            Pillow decodes.
     """
-    try:
-        with Image.open(path, formats=picture_formats()) as image:
-            width, height = image.size
-            return (height, width) if _exchanged(image) else (width, height)
-    except FileNotFoundError:
-        raise InputError(f"image {path} does not exist") from None
-    except Image.DecompressionBombError as error:
-        raise _too_large(path, error) from None
-    except (OSError, SyntaxError, ValueError):
-        raise InputError(f"image {path} is not a picture that can be read") from None
+    with _opened(path) as image:
+        width, height = image.size
+        return (height, width) if _exchanged(image) else (width, height)
 
 
 def is_sideways(path: Path) -> bool:
-    """Whether the EXIF orientation of a picture that can be read exchanges width and height."""
-    with Image.open(path, formats=picture_formats()) as image:
+    """Whether the EXIF orientation of a picture exchanges width and height.
+
+    Raises:
+        InputError: As `image_size`.
+    """
+    with _opened(path) as image:
         return _exchanged(image)
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from softgate_ext.data.entries import identity
 from softgate_ext.data.poseset import PoseSet
 from softgate_ext.errors import InputError
 from softgate_ext.pose.skeleton import Skeleton, join_skeletons
@@ -117,7 +118,45 @@ def join(sets: Sequence[PoseSet]) -> PoseSet:
         torso_boxes=measures("torso_boxes", 4),
         boxes=measures("boxes", 4),
         areas=measures("areas"),
+        ids=_ids(parts),
         stated_sizes=measures("stated_sizes", 2),
+        persons=_persons(parts),
         sigmas={joint: sigma for part in parts for joint, sigma in part.sigmas.items()},
+        categories=parts[0].categories
+        if all(part.categories == parts[0].categories for part in parts)
+        else {},
         notes=tuple(f"{part.name}: {note}" for part in parts for note in part.notes),
     )
+
+
+def _ids(parts: Sequence[PoseSet]) -> npt.NDArray[np.object_] | None:
+    """Ids of images and annotations; of a kind that stands for two in different sets, none.
+
+    Files that count their annotations from 1 each would else be taken for one another.
+    """
+    if any(part.ids is None for part in parts):
+        return None
+    ids = np.concatenate([part.ids for part in parts if part.ids is not None])
+    images = [path for part in parts for path in part.image_paths]
+    people = range(len(images))
+    for column, things in zip(ids.T, (images, people), strict=True):
+        pairs = {
+            (identity(key), thing)
+            for key, thing in zip(column, things, strict=True)
+            if key is not None
+        }
+        if len({key for key, _ in pairs}) < len(pairs):
+            column[:] = None
+    return None if (ids == None).all() else ids  # noqa: E711
+
+
+def _persons(parts: Sequence[PoseSet]) -> npt.NDArray[np.int64] | None:
+    """Places of images, counted on from set to set, and of the people in them."""
+    places = []
+    start = 0
+    for part in parts:
+        if part.persons is None:
+            return None
+        places.append(part.persons + [start, 0])
+        start += 1 + int(part.persons[:, 0].max(initial=-1))
+    return np.concatenate(places)

@@ -10,6 +10,7 @@ from softgate_ext.data.image_files import image_extent
 from softgate_ext.data.matfile import load_variable
 from softgate_ext.data.poseset import EmptySplit, PoseSet, Split, check_split
 from softgate_ext.errors import InputError
+from softgate_ext.files.counted import counted
 from softgate_ext.files.paths import as_path
 from softgate_ext.pose.skeleton import LSP
 
@@ -61,7 +62,9 @@ def read_lsp(root: Path | str, split: Split = "train", check_images: bool = True
             "'train' or 'all'",
         )
     if not chosen:
-        raise EmptySplit(f"split {split!r} of {root} is empty, since it has {count} people in all")
+        raise EmptySplit(
+            f"split {split!r} of {root} is empty, since it has {counted(count, '[person|people]')} in all"
+        )
     paths, notes = _image_paths(root, count, extended, check_images)
     chosen_paths = [paths[i] for i in chosen]
     extent = np.array([image_extent(path, check_images) for path in chosen_paths], np.float32)
@@ -155,11 +158,11 @@ def _image_paths(
     if missing and must_exist:
         looked = str(folder) if found else " and ".join(map(str, places))
         raise InputError(
-            f"{looked} must hold one image for each of the {count} people in joints.mat, "
+            f"{looked} must hold one image for each of {counted(count, '[person|people]')} in joints.mat, "
             f"missing {len(missing)}, first {missing[0]} (or .png)"
         )
     if more := len(set(held[folder]) - set(names)):
-        notes.append(f"{more} more pictures in {folder} are left out")
+        notes.append(f"{counted(more, 'more picture[s] [is|are] left out')} in {folder}")
     return [folder / name for name in names], tuple(notes)
 
 

@@ -14,6 +14,7 @@ from softgate_ext.data.image_files import find_images
 from softgate_ext.data.matfile import field, load_variable, number, structs, text
 from softgate_ext.data.poseset import EmptySplit, PoseSet, check_split
 from softgate_ext.errors import InputError
+from softgate_ext.files.counted import counted
 from softgate_ext.pose.skeleton import MPII
 
 OFFICIAL_IMAGES = 24_987
@@ -85,7 +86,7 @@ def read_mpii(root: Path | str, split: MpiiSplit = "train", check_images: bool =
     if len(structs(field(release, "annolist"))) == OFFICIAL_IMAGES and split != "unlabelled":
         absent = sum(len(published_split()[name]) for name in _parts(split)) - len(chosen)
         if absent:
-            notes.append(f"{absent} of the published people are not in the file")
+            notes.append(counted(absent, "of the published people [is|are] not in the file"))
     find = functools.partial(
         find_images, bases=[images.parent], subfolders=["images"], must_exist=check_images
     )
@@ -113,7 +114,10 @@ def pose_set(
     """
     placed = [person for person in people if person.placed]
     if unplaced := len(people) - len(placed):
-        notes = [*notes, f"{unplaced} people without position or scale are left out"]
+        notes = [
+            *notes,
+            counted(unplaced, "[person|people] without position or scale [is|are] left out"),
+        ]
     if not placed:
         raise EmptySplit(f"split {split!r} of {path} is empty", notes=notes)
     names = [person.image for person in placed]
@@ -169,7 +173,7 @@ def _split(release: Any, split: MpiiSplit, path: Path) -> Iterator[AnnotatedPers
     is_training = flags.astype(bool) if flags.dtype.kind in "biuf" else np.empty(0, bool)
     if len(is_training) != len(annolist):
         raise InputError(
-            f"img_train in {path} must have one value for each of the {len(annolist)} images, "
+            f"img_train in {path} must have one value for each of {counted(len(annolist), 'image[s]')}, "
             f"got {len(is_training)}"
         )
     if split == "unlabelled":

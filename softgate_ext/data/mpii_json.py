@@ -52,12 +52,12 @@ def read_mpii_json(path: Path | str, split: Split = "train", check_images: bool 
     for place, person in enumerate(people, 1):
         try:
             if not isinstance(person, dict):
-                raise OddEntry("that are no objects")
+                raise OddEntry("that [is no object|are no objects]")
             in_test = bool(_value(person, "isValidation")) if "joint_self" in person else held
             if split in ("all", "test" if in_test else "train"):
                 chosen.append(_entry(person))
         except OddEntry as odd:
-            notes.count(f"people {odd} are left out", f"number {place}")
+            notes.count(f"[person|people] {odd} [is|are] left out", f"number {place}")
     find = partial(find_pictures, path, must_exist=check_images)
     read = pose_set(chosen, notes.lines(), split, path, find)
     known = read.persons is not None and (read.persons >= 0).all()

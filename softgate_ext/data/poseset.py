@@ -66,12 +66,15 @@ class PoseSet:
         areas: (N,) float32 pixels, the annotated area of the person, the scale of OKS; NaN and None
             as for `boxes`.
         ids: (N, 2) object, what the dataset's own file calls the image and the annotation, integers
-            or strings. None where it has no such ids.
+            or strings; None for those without. None where it has no such ids.
         stated_sizes: (N, 2) float32 width and height of the picture as the dataset's own file states
             them, which may not be those of the picture; NaN and None as for `boxes`.
         persons: (N, 2) int64, place of the image and of the person in it, 0-based, in the
-            dataset's own file. None where there is one person an image, in file order.
+            dataset's own file; of several files the images of later ones are counted on. None
+            where there is one person an image, in file order, or this is not known.
         sigmas: Spread of the annotators by joint, for OKS, where the dataset has its own.
+        categories: Names in lower case, by ids as text, of the categories that its own file gives
+            these people; empty where it has none.
         annotation_file: The one file in COCO's form that holds them, beside the crowds and pictures
             without anybody that COCO's AP goes by; None of other data and of several files.
         notes: What was left out or mended in reading, one sentence each.
@@ -93,6 +96,7 @@ class PoseSet:
     stated_sizes: npt.NDArray[np.float32] | None = None
     persons: npt.NDArray[np.int64] | None = None
     sigmas: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    categories: Mapping[str, str] = dataclasses.field(default_factory=dict)
     annotation_file: Path | None = None
     notes: tuple[str, ...] = ()
 

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from softgate_ext.data.images import image_size, is_sideways
 from softgate_ext.data.poseset import EmptySplit, PoseSet
+from softgate_ext.files.counted import counted
 
 
 def contradiction(path: Path, stated: npt.NDArray[np.float32], size: tuple[int, int]) -> str | None:
@@ -61,8 +62,8 @@ def without_contradicted(people: PoseSet) -> PoseSet:
     if not wrong:
         return people
     said = (
-        f"{len(people) - len(kept)} people are left out in {len(wrong)} pictures of another size than "
-        f"stated: {next(iter(wrong.values()))}"
+        f"{counted(len(people) - len(kept), '[person|people] [is|are] left out')} in "
+        f"{counted(len(wrong), 'picture[s]')} of another size than stated: {next(iter(wrong.values()))}"
     )
     if not kept:
         raise EmptySplit(f"{people.name} is empty", notes=(*people.notes, said))

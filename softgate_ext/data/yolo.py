@@ -18,6 +18,7 @@ from softgate_ext.data.yolo_layout import (
     without_pictures,
 )
 from softgate_ext.errors import InputError
+from softgate_ext.files.counted import counted
 
 MARGIN = 1.25
 """Side of the crop over the longer side of the annotated box."""
@@ -78,10 +79,10 @@ def read_yolo(path: Path | str, split: Split = "train", check_images: bool = Tru
             try:
                 box, joints = _person(line, len(skeleton), numbers)
             except OddEntry as odd:
-                notes.count(f"lines with {odd} are left out", where)
+                notes.count(f"line[s] with {odd} [is|are] left out", where)
                 continue
             if not (joints[:, 2] > 0).any():
-                notes.count("people without a labelled joint are left out", where)
+                notes.count("[person|people] without a labelled joint [is|are] left out", where)
                 continue
             if picture != (paths[-1] if paths else None):
                 extent = np.array(image_extent(picture, check_images), np.float64)
@@ -90,12 +91,12 @@ def read_yolo(path: Path | str, split: Split = "train", check_images: bool = Tru
             paths.append(picture)
             persons.append((index, number))
     for file in without_pictures(labels):
-        notes.count("label files have no picture", file.name)
+        notes.count("label file[s] [has|have] no picture", file.name)
     if not people:
         looked = f", such as {labels[0]}" if labels else ""
         raise EmptySplit(
-            f"split {split!r} of {path} is empty: it has {len(pictures)} pictures, and nobody in "
-            f"their labels{looked}",
+            f"split {split!r} of {path} is empty: it has {counted(len(pictures), 'picture[s]')}, and "
+            f"nobody in the labels{looked}",
             notes=notes.lines(),
         )
     values, sides = np.array(people), np.array(boxes)
@@ -127,7 +128,7 @@ def _person(
     words = line.split()
     wanted = 5 + joints * numbers
     if len(words) != wanted:
-        raise OddEntry(f"{len(words)} numbers in place of {wanted}")
+        raise OddEntry(f"{counted(len(words), 'number[s]')} in place of {wanted}")
     try:
         values = np.array([float(word) for word in words])
     except ValueError:

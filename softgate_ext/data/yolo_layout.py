@@ -14,6 +14,7 @@ from softgate_ext.data.image_files import find_images
 from softgate_ext.data.jsonfile import peek
 from softgate_ext.data.poseset import Split
 from softgate_ext.errors import InputError, reason
+from softgate_ext.files.counted import counted
 from softgate_ext.pose.mirror import pair_joints
 from softgate_ext.pose.skeleton import COCO, Skeleton, name_skeleton
 
@@ -74,7 +75,7 @@ def read_skeleton(
         if count == len(COCO) and set(pairs or ()) == set(COCO.flip_pairs):
             joints = COCO.joints
         else:
-            notes.say(f"no kpt_names of {count} joints, which are numbered")
+            notes.say(f"no kpt_names of {counted(count, 'joint[s], which [is|are] numbered')}")
     if pairs is None and joints[0] == "joint_1":
         notes.say("no flip_idx, so that no joints change places in a mirror image")
     if joints == COCO.joints:

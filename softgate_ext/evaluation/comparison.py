@@ -7,6 +7,7 @@ from typing import Any
 from rich import box
 from rich.table import Table
 
+from softgate_ext.files.counted import counted
 from softgate_ext.pose.metrics import half_up
 from softgate_ext.pose.protocol import Protocol, Score
 
@@ -87,7 +88,7 @@ class Comparison:
 
     def _title(self) -> str:
         sides = f" {self.sides}," if self.sides else ""
-        return f"{self.protocol.metric} of {self.people} people,{sides} in percent"
+        return f"{self.protocol.metric} of {counted(self.people, '[person|people]')},{sides} in percent"
 
     def _totals(self) -> list[str]:
         return [*next(iter(self.scores.values())).totals()]
@@ -109,4 +110,4 @@ class Comparison:
 
 def left_out_words(count: int) -> str:
     """What is said of people who cannot be measured."""
-    return f"{count} people left out: the unit of the metric is not labelled"
+    return counted(count, "[person|people] left out: the unit of the metric is not labelled")

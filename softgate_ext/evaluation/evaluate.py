@@ -1,5 +1,6 @@
 """The figures of a run, or of predictions in a file, by a metric."""
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -7,10 +8,11 @@ import numpy as np
 from softgate_ext.data.coco_truth import read_truth
 from softgate_ext.data.dataset import PoseDataset
 from softgate_ext.data.formats import recognise
-from softgate_ext.data.join import absent_joints, select_joints, with_joints_of
+from softgate_ext.data.join import absent_joints, select_joints, to_skeleton, with_joints_of
 from softgate_ext.data.mpii import find_mpii, read_mpii
 from softgate_ext.data.mpii_submission import write_submission
 from softgate_ext.data.poseset import PoseSet
+from softgate_ext.data.shared_pictures import shared_pictures
 from softgate_ext.errors import InputError
 from softgate_ext.evaluation.comparison import Comparison
 from softgate_ext.evaluation.evaluate_arguments import check
@@ -26,16 +28,24 @@ from softgate_ext.evaluation.measure import (
 )
 from softgate_ext.evaluation.published import compare
 from softgate_ext.files.atomic import replacing, write_json
-from softgate_ext.inference.device import resolve_device
+from softgate_ext.inference.device import resolve_device, slow_bf16
 from softgate_ext.inference.pose_inference import PoseInference, predict_people
 from softgate_ext.pose.codec import HeatmapCodec
+from softgate_ext.pose.mirror import pair_joints
 from softgate_ext.pose.sides import WORDS, Sides, observer_order, take_joints
 from softgate_ext.pose.skeleton import Skeleton, get_skeleton
-from softgate_ext.runs.checkpoint import load_run
+from softgate_ext.runs.checkpoint import load_config, load_run
+from softgate_ext.runs.run_config import RunConfig
+
+Tell = Callable[[str], None]
 
 
-def evaluate(config: EvalConfig) -> Comparison:
+def evaluate(config: EvalConfig, tell: Tell = lambda sentence: None) -> Comparison:
     """Measures a run beside a predictor that ignores the image, or predictions in files.
+
+    Args:
+        config: the command.
+        tell: called with each sentence that is of use before the network runs.
 
     Raises:
         InputError: the run, the data or a file cannot be used, or do not fit each other.
@@ -44,17 +54,20 @@ def evaluate(config: EvalConfig) -> Comparison:
     if config.reference is not None:
         result = compare(config.reference, config.labels)
     else:
-        result = _measured(config)
+        result = _measured(config, tell)
     if config.json not in (None, STDOUT):
         write_json(config.json, result.to_json())
     return result
 
 
-def _measured(config: EvalConfig) -> Comparison:
+def _measured(config: EvalConfig, tell: Tell) -> Comparison:
     assert config.data is not None
     source = recognise(config.data, "data", config.train_folder, config.test_folder)
     people = source.read(config.split, config.predictions is None)
+    if config.run is not None:
+        people = replace(people, skeleton=_with_swap(people.skeleton, load_config(config.run)))
     train = source.read("train", False) if "train" in source.splits else None
+    shared = shared_pictures(train, people) if train is not None and config.split == "test" else ()
     sides: Sides = config.labels or "pc"
     named = observer_centric if sides == "oc" else _as_it_is
     truth = named(people)
@@ -64,7 +77,7 @@ def _measured(config: EvalConfig) -> Comparison:
     known = np.isfinite(lengths)
     of_coco = protocol.sigmas is not None and config.predictions is not None
     whole = read_truth(people) if of_coco else None
-    found = find_joints(config, people, whole is not None)
+    found = find_joints(config, people, tell, whole is not None)
     counted = None
     if whole is not None and found.entries is not None:
         assert config.predictions is not None
@@ -81,6 +94,7 @@ def _measured(config: EvalConfig) -> Comparison:
     sets = None if counted is None else (counted.truth, counted.found)
     scores = {name: score(joints, measured, protocol, found.scores, lengths, sets)}
     if train is not None:
+        train = to_skeleton(train, people.skeleton)
         constant = constant_pose(named(train), people)
         scores["mean pose"] = score(constant, measured, protocol, lengths=lengths)
     if config.save_predictions is not None:
@@ -95,17 +109,30 @@ def _measured(config: EvalConfig) -> Comparison:
         int((~known).sum()),
         scores,
         {**found.about, "data": str(config.data), "split": config.split},
-        (*people.notes, *found.notes, *said),
+        (*people.notes, *shared, *found.notes, *said),
         WORDS[sides],
     )
+
+
+def _with_swap(skeleton: Skeleton, run: RunConfig) -> Skeleton:
+    """The data's joints with the pairs that the run's `swap` told, as far as both have them."""
+    own = get_skeleton(run.skeleton)
+    swap = [word.lower() for word in run.training.swap]
+    places = dict(zip(own.joints, own.places_in(skeleton), strict=True))
+    told = [(places.get(a), places.get(b)) for a, b in zip(swap[::2], swap[1::2], strict=True)]
+    return pair_joints(skeleton, [pair for pair in told if None not in pair], "swap")
 
 
 def _as_it_is(people: PoseSet) -> PoseSet:
     return people
 
 
-def submit(config: EvalConfig) -> tuple[str, ...]:
+def submit(config: EvalConfig, tell: Tell = lambda sentence: None) -> tuple[str, ...]:
     """Writes the joints of MPII's test people, by a run or from a file, as the benchmark takes them.
+
+    Args:
+        config: the command.
+        tell: as in `evaluate`.
 
     Returns:
         Sentences to print.
@@ -124,18 +151,19 @@ def submit(config: EvalConfig) -> tuple[str, ...]:
         )
     people = read_mpii(config.data, "unlabelled", config.predictions is None)
     assert people.persons is not None
-    found = find_joints(config, people)
+    found = find_joints(config, people, tell)
     with replacing(config.submission) as temporary:
         write_submission(temporary, find_mpii(config.data)[0], people.persons, found.joints)
     return (*people.notes, *found.notes)
 
 
-def find_joints(config: EvalConfig, people: PoseSet, detections: bool = False) -> Found:
+def find_joints(config: EvalConfig, people: PoseSet, tell: Tell, detections: bool = False) -> Found:
     """Joints of people by the run or from the file that `config` names.
 
     Args:
         config: What to read or run.
         people: Whose joints.
+        tell: As in `evaluate`.
         detections: As in `read_predictions`.
 
     Raises:
@@ -159,6 +187,8 @@ def find_joints(config: EvalConfig, people: PoseSet, detections: bool = False) -
         run.training.channels_last,
     )
     dataset = PoseDataset(people, run.image_size)
+    if slow := slow_bf16(device, config.amp):
+        tell(slow)
     joints, scores = predict_people(
         inference, dataset, config.batch_size, config.workers, config.scales
     )

@@ -30,7 +30,7 @@ class EvalConfig:
     """.npz with ground truth and arrays pred_NAME; each of these is scored."""
     predictions: Path | None = None
     """Joints to measure in place of a run's, by the pictures or ids that the file names, else in the
-    order of the data: .npz, .mat, .h5, .json."""
+    order of the data: .npz, .mat, .h5, .json, .jsonl, .csv."""
     origin: Literal[0, 1] | None = None
     """Coordinate of the first pixel in `predictions` (default: 1 in .mat and .h5, else 0)."""
     split: Literal["test", "train", "all"] = "test"

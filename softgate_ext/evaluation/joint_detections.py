@@ -9,11 +9,11 @@ import numpy as np
 import numpy.typing as npt
 
 from softgate_ext.data.coco_truth import CocoTruth
-from softgate_ext.data.entries import identity
 from softgate_ext.evaluation.joint_identity import Identity, same_keys
 from softgate_ext.evaluation.joint_people import not_had, strangers
 from softgate_ext.evaluation.joint_pictures import pictures_of
 from softgate_ext.evaluation.measure import BODY, areas_of
+from softgate_ext.files.counted import counted
 from softgate_ext.pose.metrics import Floats
 from softgate_ext.pose.oks import MOST, Annotated, Detected
 from softgate_ext.pose.sides import Sides, observer_order, take_joints
@@ -27,7 +27,7 @@ class Entries:
     """M people of a file, in its order.
 
     Attributes:
-        who: What it says of them.
+        who: What it says of them; nothing of those that are left out.
         joints: (M, J, 2) 0-based pixels, the dataset's joints; NaN where there is none.
         scores: (M, J) of the joints, all alike where the file has the person's.
     """
@@ -84,10 +84,10 @@ def counted_by_coco(
     # Who has no joint is no prediction: a submission has entries of everybody.
     here = np.isfinite(entries.joints.sum(-1)).any(1)
     pictures = _pictures(path, truth, who)
-    kinds, apart = _kinds(truth, who)
-    kept = np.flatnonzero(here & (pictures >= 0) & (kinds >= 0))
+    kept = np.flatnonzero(here & (pictures >= 0))
     if not len(kept):
         raise strangers(path, [who[i] for i in np.flatnonzero(here).tolist()], truth)
+    kinds, apart = _kinds(truth, [who[i] for i in kept.tolist()])
     joints, labelled = truth.joints, truth.labelled & ~absent
     found = entries.joints[kept]
     if sides == "oc":
@@ -105,18 +105,17 @@ def counted_by_coco(
         categories=truth.kinds if apart else np.zeros_like(truth.kinds),
     )
     own = np.array([math.nan if one.score is None else one.score for one in who])[kept]
+    first = next(place for place, one in enumerate(who) if one.known)  # that is not left out
     areas = np.array([math.nan if one.area is None else one.area for one in who])
     detected = Detected(
         images=truth.ranks[pictures[kept]],
         joints=found,
         scores=np.where(np.isfinite(own), own, entries.scores[kept].mean(1)),
-        categories=kinds[kept],
+        categories=kinds,
         # As pycocotools, which looks at the first entry whether all are by their boxes.
-        areas=None if np.isnan(areas[0]) else np.nan_to_num(areas[kept]),
+        areas=None if np.isnan(areas[first]) else np.nan_to_num(areas[kept]),
     )
     notes = [*not_had(who, here & (pictures < 0), truth)]
-    if other := (here & (pictures >= 0) & (kinds < 0)).sum():
-        notes.append(f"{other} predictions are of another category: they are not used")
     if not apart and len(truth.categories) > 1:
         notes.append("not all predictions have a category_id: AP is of all categories as one")
     return Counted(annotated, detected, (*notes, *_told(truth, annotated, detected)))
@@ -126,8 +125,9 @@ def one_for_each(names: Sequence[str], people: int) -> str:
     """The sentence beside figures, of predictors of these names, that are not of all entries of a
     file."""
     return (
-        f"AP and AR of {' and '.join(names)}: at most one prediction of each of {people} people; "
-        "false positives, crowds and people without key points are not in them"
+        f"AP and AR of {' and '.join(names)}: at most one prediction for each person, "
+        f"{counted(people, '[person|people] in all')}; false positives, crowds and people without key "
+        "points are not in them"
     )
 
 
@@ -143,32 +143,39 @@ def _pictures(path: Path, truth: CocoTruth, who: Sequence[Identity]) -> Ints:
 
 
 def _kinds(truth: CocoTruth, who: Sequence[Identity]) -> tuple[Ints, bool]:
-    """The category of each entry, -1 of those of others than are read; and whether categories are
-    told apart, which takes a category of each entry."""
-    given = [identity(one.category) for one in who]
-    apart = None not in given and len(truth.categories) > 1
-    kinds = [0 if one is None else truth.categories.get(one, -1) for one in given]
-    found = np.array(kinds, np.int64)
-    return found if apart else np.minimum(found, 0), apart
+    """The category of each entry, and whether these are told apart, which takes one of each entry."""
+    given = [one.category for one in who if one.category is not None]
+    if len(given) < len(who) or len(truth.categories) == 1:
+        return np.zeros(len(who), np.int64), False
+    return np.array([truth.categories[one] for one in given], np.int64), True
 
 
 def _told(truth: CocoTruth, annotated: Annotated, found: Detected) -> Iterator[str]:
     """Sentences on what is counted."""
     ignored = int(annotated.ignored.sum())
     yield (
-        f"AP and AR: {len(found.scores)} predictions of {len(truth.image_paths)} pictures beside "
-        f"{len(annotated.ignored) - ignored} people, false positives included; {ignored} crowds or "
-        "people without key points are ignored, and so is what lies on them"
+        f"AP and AR: {counted(len(found.scores), 'prediction[s]')} of "
+        f"{counted(len(truth.image_paths), 'picture[s]')} beside "
+        f"{counted(len(annotated.ignored) - ignored, '[person|people]')}, false positives included; "
+        + counted(
+            ignored,
+            "crowd[s] or [person|people] without key points [is|are] ignored, and so is what lies on "
+            "[it|them]",
+        )
     )
     crowded = np.stack([found.images, found.categories])
     beyond = np.maximum(np.unique(crowded, axis=1, return_counts=True)[1] - MOST, 0).sum()
     if beyond:
-        yield f"{beyond} predictions beyond the {MOST} surest of their pictures are not in AP and AR"
+        yield counted(
+            beyond,
+            f"prediction[s] beyond the {MOST} surest of [a picture|their pictures] [is|are] not in AP "
+            "and AR",
+        )
     bare = int((~(truth.areas > 0)).sum())
     if bare:
         yield (
-            f"{bare} annotations have no area above 0, for which {BODY} of the box is taken: "
-            "pycocotools alone refuses them, or takes an area of 0"
+            f"{counted(bare, 'annotation[s] [has|have] no area above 0')}, for which {BODY} of the box "
+            "is taken: pycocotools alone refuses such files, or takes an area of 0"
         )
     if truth.odd_ids:
         yield (

@@ -1,15 +1,16 @@
 """Joints of other programs and of our own, in the files that people exchange them in.
 
 Arrays of (N, J, 2 or 3), a third value being a score, in any order of axes: MATLAB and Lua write
-them transposed. Whose they are is told by the pictures and ids that the file has (`joint_identity`),
-in the form of a submission to MPII (`pred`) by the picture and the place in `annorect`; only where
-it has none, by the order of the dataset. Joints go by `joint_names`, or are those of the dataset.
+them transposed; or lists of people as text (`joint_forms`). Whose they are is told by the pictures
+and ids that the file has (`joint_identity`), in the form of a submission to MPII (`pred`) by the
+picture and the place in `annorect`; only where it has none, by the order of the dataset. Joints go by `joint_names`, or are those of the dataset.
 Coordinates are 1-based in .mat and .h5 files, as in MPII's own and the toolboxes around it, and
-0-based in .npz and JSON, unless the file says otherwise by a number called `origin`, or the caller
+0-based in .npz and texts, unless the file says otherwise by a number called `origin`, or the caller
 does.
 """
 
 import math
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,11 +22,14 @@ import scipy.io
 from softgate_ext.data.join import select_joints
 from softgate_ext.data.poseset import PoseSet
 from softgate_ext.errors import InputError
-from softgate_ext.evaluation.joint_contents import NAMES, Contents, read_contents, require_h5py
+from softgate_ext.evaluation.joint_contents import NAMES, Contents, read_arrays, require_h5py
 from softgate_ext.evaluation.joint_detections import Entries
+from softgate_ext.evaluation.joint_forms import TEXTS, read_text
+from softgate_ext.evaluation.joint_identity import Identity
 from softgate_ext.evaluation.joint_people import rows_of, with_meaning
 from softgate_ext.evaluation.joint_pictures import names_within
 from softgate_ext.files.atomic import replacing, write_json
+from softgate_ext.files.counted import counted
 from softgate_ext.pose.skeleton import Skeleton
 
 ORIGINS = {".mat": 1, ".h5": 1, ".hdf5": 1, ".npz": 0, ".json": 0}
@@ -66,7 +70,7 @@ def read_predictions(
     """Joints of people from a file.
 
     Args:
-        path: .mat, .h5, .npz or .json.
+        path: .mat, .h5, .npz, .json, .jsonl or .csv.
         people: The N people whose joints are looked for. Where the file says whose its joints are,
             it may lack some, who are not found, and have others.
         origin: Coordinate of the first pixel, or None to go by the file.
@@ -78,12 +82,13 @@ def read_predictions(
         InputError: The file cannot be read, holds other joints than J or by its order other people
             than N, or what it says of whom they are does not fit the dataset.
     """
-    suffix = _suffix(path, "predictions")
+    readable = (*ORIGINS, *(suffix for suffix in TEXTS if suffix not in ORIGINS))
+    suffix = _suffix(path, "predictions", readable)
     if not path.is_file():
         raise InputError(
-            f"predictions: there is no file {path}; takes one ending in {', '.join(ORIGINS)}"
+            f"predictions: there is no file {path}; takes one ending in {', '.join(readable)}"
         )
-    contents = read_contents(path)
+    contents = read_text(path, people) if suffix in TEXTS else read_arrays(path, people.categories)
     skeleton = people.skeleton
     if contents.joints is not None:
         skeleton = Skeleton("predictions", contents.joints, (), ())
@@ -92,12 +97,16 @@ def read_predictions(
                 f"predictions: {path} has joints named {', '.join(skeleton.joints)}; takes those "
                 f"of the dataset, {', '.join(people.skeleton.joints)}"
             )
-    told = any(one.known for one in contents.who)
-    array, notes = _fitting(
-        path, contents, len(contents.who) if told else len(people), len(skeleton)
-    )
+    who: Sequence[Identity] = [one or Identity() for one in contents.who]
+    told = any(one.known for one in who)
+    array, notes = _fitting(path, contents, len(who) if told else len(people), len(skeleton))
+    notes = (*contents.notes, *notes)
+    if len(who) == len(array):
+        array[[one is None for one in contents.who]] = math.nan
     if origin is None:
-        stored = np.asarray(ORIGINS[suffix] if contents.origin is None else contents.origin).ravel()
+        stored = np.asarray(
+            ORIGINS.get(suffix, 0) if contents.origin is None else contents.origin
+        ).ravel()
         if stored.size != 1 or stored[0] not in (0, 1):
             raise InputError(f"predictions: origin in {path} must be 0 or 1, got {stored.tolist()}")
         origin = int(stored[0])
@@ -105,13 +114,13 @@ def read_predictions(
     scores = select_joints(_scores(array, contents), skeleton, people.skeleton)
     there = np.asarray(np.isfinite(joints).all(-1))
     scores = np.where(there, np.nan_to_num(scores), 0.0)
-    if len(contents.who) == len(array):
-        own = np.array([[math.nan if one.score is None else one.score] for one in contents.who])
+    if len(who) == len(array):
+        own = np.array([[math.nan if one.score is None else one.score] for one in who])
         scores = np.where(np.isfinite(own) & there.any(1, keepdims=True), own, scores)
     entries = None
     if told:
-        who = with_meaning(path, contents.who, people)
-        if all(one.name is not None or one.image_id is not None for one in who):
+        who = with_meaning(path, who, people)
+        if all(one.pictured for one in who if one.known):
             entries = Entries(who, joints, scores)
         sure = (scores / np.maximum((scores != 0).sum(1, keepdims=True), 1)).sum(1)
         several = detections and entries is not None
@@ -159,7 +168,7 @@ def write_predictions(path: Path, joints: Floats, scores: Floats, people: PoseSe
     Raises:
         InputError: The suffix is none of the four, or the file cannot be written.
     """
-    suffix = _suffix(path, "save_predictions")
+    suffix = _suffix(path, "save_predictions", ORIGINS)
     origin = ORIGINS[suffix]
     names = list(people.skeleton.joints)
     crops = np.hstack([people.centers - people.sizes[:, None] / 2, *[people.sizes[:, None]] * 2])
@@ -168,7 +177,8 @@ def write_predictions(path: Path, joints: Floats, scores: Floats, people: PoseSe
         "box_xywh": crops.astype(np.float64).tolist(),
     }
     if people.ids is not None:
-        columns["image_id"], columns["annotation_id"] = people.ids.T.tolist()
+        named = zip(("image_id", "annotation_id"), people.ids.T.tolist(), strict=True)
+        columns |= {name: keys for name, keys in named if None not in keys}
     elif people.persons is not None:
         columns["place"] = people.persons[:, 1].tolist()
     if suffix == ".json":
@@ -209,9 +219,9 @@ def write_predictions(path: Path, joints: Floats, scores: Floats, people: PoseSe
                     store[name] = value
 
 
-def _suffix(path: Path, argument: str) -> str:
-    if path.suffix.lower() not in ORIGINS:
-        raise InputError(f"{argument}: got {path}; takes a file ending in {', '.join(ORIGINS)}")
+def _suffix(path: Path, argument: str, takes: Collection[str]) -> str:
+    if path.suffix.lower() not in takes:
+        raise InputError(f"{argument}: got {path}; takes a file ending in {', '.join(takes)}")
     return path.suffix.lower()
 
 
@@ -248,6 +258,7 @@ def _fitting(
         return found.transpose(orders[0]).astype(np.float64), notes
     shapes = ", ".join(f"{name} {array.shape}" for name, array in arrays.items()) or "nothing"
     raise InputError(
-        f"predictions: {path} must hold {people} people with {joints} joints, an array of shape "
+        f"predictions: {path} must hold {counted(people, '[person|people]')} with "
+        f"{counted(joints, 'joint[s]')}, an array of shape "
         f"({people}, {joints}, 2), got {shapes}"
     )

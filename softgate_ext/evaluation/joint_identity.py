@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from softgate_ext.data.entries import numbers
+from softgate_ext.data.entries import OddEntry, ReadingNotes, identity, numbers
 
 Key = int | str
 FAR = 1e9  # pixels, beyond which nothing is a box
@@ -27,6 +27,7 @@ FIELDS: dict[str, tuple[str, ...]] = {
     "score": ("score",),
     "category": ("category_id",),
 }  # fmt: skip
+FRAMES = ("frame", "frame_id")  # of a picture in a video, beside its people
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,8 @@ class Identity:
         box: x, y, width, height of the person.
         score: How sure the program was of the person.
         place: Of the person in `annorect` of the picture, from 0, as MPII's people are known by.
-        category: What the dataset's file calls the kind of person.
+        frame: Number of the picture in a video.
+        category: Id of the kind of person, as text, by which the dataset knows it.
         area: Width times height of `bbox`, of any size, by which COCO's AP tells small from large.
     """
 
@@ -52,54 +54,95 @@ class Identity:
     box: tuple[float, float, float, float] | None = None
     score: float | None = None
     place: int | None = None
-    category: Key | None = None
+    frame: int | None = None
+    category: str | None = None
     area: float | None = None
+
+    @property
+    def pictured(self) -> bool:
+        """Whether it says anything of the picture."""
+        return any(key is not None for key in (self.name, self.image_id, self.frame))
 
     @property
     def known(self) -> bool:
         """Whether it says anything of the picture or the person that the dataset has too."""
-        return any(
-            key is not None for key in (self.name, self.image_id, self.annotation_id, self.id)
-        )
+        return self.pictured or self.annotation_id is not None or self.id is not None
 
 
 def identity_of(fields: Mapping[str, Any], whole: Mapping[str, Any] | None = None) -> Identity:
     """What an entry says.
 
     Args:
-        fields: Of the person, as a file names them.
+        fields: Of the person, as a file names them; `category_id` as `category_of` has it.
         whole: Of the picture in which the person is listed, whose `id` is the picture's.
 
     Raises:
-        TypeError, ValueError: A field is something else.
+        OddEntry: A field is something else.
     """
     found = {name: _first(fields, names) for name, names in FIELDS.items()}
+    frame: int | None = None
     if whole is not None:
         for name in ("name", "image_id"):
             found[name] = _first(whole, FIELDS[name]) if found[name] is None else found[name]
         if found["image_id"] is None:
             found["image_id"] = whole.get("id")
+        number = _key("frame", _first(whole, FRAMES))
+        if isinstance(number, str):
+            raise OddEntry("whose frame is no number")
+        frame = number
     if found["name"] is not None and not isinstance(found["name"], str):  # a number of a picture
         found["image_id"] = found["name"] if found["image_id"] is None else found["image_id"]
         found["name"] = None
-    box, score = found["box"], found["score"]
+    given = _key("place", found["place"])
+    try:
+        place = None if given is None else int(given)  # arrays of words have words of these too
+    except ValueError:
+        raise OddEntry("whose place is no number") from None
     return Identity(
         found["name"],
-        _key(found["image_id"]),
-        _key(found["annotation_id"]),
-        _key(found["id"]),
-        None if box is None else _box(box),
-        None if score is None else float(score),
-        None if found["place"] is None else int(found["place"]),
-        _key(found["category"]),
+        _key("image_id", found["image_id"]),
+        _key("annotation_id", found["annotation_id"]),
+        _key("id", found["id"]),
+        _box(found["box"]),
+        _score(found["score"]),
+        place,
+        frame,
+        found["category"],
         None if (extent := numbers(fields.get("bbox"), 4)) is None else float(extent[2:].prod()),
     )
 
 
-def identities_of(arrays: dict[str, Any]) -> tuple[Identity, ...]:
+def category_of(given: Any, name: str | None, categories: Mapping[str, str]) -> str | None:
+    """The dataset's id of an entry's category; None where one of them has no categories.
+
+    By the name where both files have names, since each file counts as it likes; else by the id.
+
+    Args:
+        given: The id in the file of predictions.
+        name: What the file of predictions calls the category, if it says.
+        categories: Names in lower case, by ids as text, of those that the dataset's people have.
+
+    Raises:
+        OddEntry: It is of another category.
+    """
+    key = identity(given)
+    if name is not None and any(categories.values()):
+        named = [own for own, title in categories.items() if title == name.lower()]
+        key = key if key in named else next(iter(named), None)
+    elif not categories or given is None or (isinstance(given, float) and math.isnan(given)):
+        return None
+    if key not in categories:
+        raise OddEntry("of another category than the data's")
+    return key
+
+
+def identities_of(
+    arrays: dict[str, Any], categories: Mapping[str, str], notes: ReadingNotes
+) -> tuple[Identity | None, ...]:
     """What arrays with one row an entry say, which are taken out of `arrays`; empty where none does.
 
-    Pixels and scores of joints go by the same names: they stay.
+    None is an entry of other categories than the dataset's, or that says something else than an
+    identity, or nothing while others do; `notes` takes these. Pixels and scores of joints go by the same names: they stay.
 
     Raises:
         ValueError: An array has something else, or the arrays are not equally long.
@@ -116,10 +159,32 @@ def identities_of(arrays: dict[str, Any]) -> tuple[Identity, ...]:
     if len(lengths) > 1:
         told = ", ".join(f"{len(rows)} {name}" for name, rows in columns.items())
         raise ValueError(f"it has {told}, which must be as many")
-    return tuple(
-        identity_of(dict(zip(columns, row, strict=True)))
-        for row in zip(*columns.values(), strict=True)
-    )
+    who: list[Identity | None] = []
+    places = [f"number {row + 1}" for row in range(max(lengths, default=0))]
+    for place, row in zip(places, zip(*columns.values(), strict=True), strict=True):
+        try:
+            fields = dict(zip(columns, row, strict=True))
+            kind = category_of(fields.get("category_id"), None, categories)
+            who.append(identity_of({**fields, "category_id": kind}))
+        except OddEntry as odd:
+            who.append(None)
+            notes.count(f"entr[y|ies] {odd} [is|are] left out", place)
+    return tuple(only_known(who, places, notes))
+
+
+def only_known(
+    who: Sequence[Identity | None], which: Sequence[str], notes: ReadingNotes
+) -> list[Identity | None]:
+    """None for those that say nothing of whom they are, if others do; `notes` takes what messages
+    call them."""
+    if not any(one.known for one in who if one is not None):
+        return list(who)
+    for one, name in zip(who, which, strict=True):
+        if one is not None and not one.known:
+            notes.count(
+                "entr[y|ies] without a picture or an id, which others have, [is|are] left out", name
+            )
+    return [one if one is not None and one.known else None for one in who]
 
 
 def words_of(names: Any) -> list[Any]:
@@ -164,25 +229,43 @@ def _number(key: Any) -> int:
 
 
 def _first(fields: Mapping[str, Any], names: Sequence[str]) -> Any:
-    return next((fields[name] for name in names if fields.get(name) is not None), None)
+    values = (fields.get(name) for name in names)
+    return next((value for value in values if value is not None and value != ""), None)
 
 
-def _key(value: Any) -> Key | None:
+def _key(field: str, value: Any) -> Key | None:
     """An id as Python has it: MATLAB stores whole numbers as floats."""
     if value is None or isinstance(value, str):
         return value
-    if isinstance(value, float) and math.isnan(value):
-        return None
-    if int(value) != value:
-        raise ValueError(f"{value} is no id")
-    return int(value)
+    if isinstance(value, float):
+        if math.isnan(value):
+            return None
+        value = int(value) if value.is_integer() else value
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise OddEntry(f"whose {field} is no id")
+    return value
+
+
+def _score(value: Any) -> float | None:
+    try:
+        score = None if value is None else float(value)
+    except (TypeError, ValueError, OverflowError):
+        score = math.inf
+    if isinstance(value, bool) or (score is not None and math.isinf(score)):
+        raise OddEntry("whose score is no number")
+    return score
 
 
 def _box(value: Any) -> tuple[float, float, float, float] | None:
-    """A box, or None where it is none: other programs' boxes are no reason to refuse a file."""
-    if np.shape(value) != (4,):
+    """A box, or None where it is none: other programs' boxes are no reason to leave out an entry."""
+    if not isinstance(value, Sequence) or len(value) != 4:
         return None
-    x, y, width, height = (float(number) for number in value)
+    try:
+        x, y, width, height = (float(number) for number in value)
+    except (TypeError, ValueError, OverflowError):
+        x = y = width = height = math.inf
+    if math.inf in map(abs, (x, y, width, height)):
+        raise OddEntry("whose box is not 4 finite numbers")
     sound = abs(x) < FAR and abs(y) < FAR and 0 < width < FAR and 0 < height < FAR
     return (x, y, width, height) if sound else None
 

@@ -13,6 +13,7 @@ from softgate_ext.errors import InputError
 from softgate_ext.evaluation.joint_identity import Identity, same_keys
 from softgate_ext.evaluation.joint_likeness import likeness, overlap, pairs
 from softgate_ext.evaluation.joint_pictures import Pictured, pictures_of, shown
+from softgate_ext.files.counted import counted
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -30,7 +31,8 @@ def rows_of(
 
     Args:
         path: The file, for messages.
-        who: What its M entries say, as `with_meaning` has it.
+        who: What its M entries say, as `with_meaning` has it; nothing where an entry is left out, whose
+            joints are then NaN.
         joints: (M, J, 2) of the joints of `people`, 0-based pixels.
         scores: (M,), which of several entries comes first.
         people: Those who are wanted.
@@ -82,8 +84,8 @@ def _unused(
     extra = (here & ~unknown).sum() - (rows >= 0).sum()
     if extra:
         yield (
-            f"{extra} predictions are of nobody who is labelled in their pictures: they are not "
-            "used"
+            f"{counted(extra, 'prediction[s] [is|are]')} of nobody who is labelled in the picture, "
+            "and not used"
         )
 
 
@@ -94,8 +96,8 @@ def not_had(
     if strange.any():
         first = shown(who[int(strange.argmax())])
         yield (
-            f"{strange.sum()} predictions are of pictures or ids that {people.name} does not have, "
-            f"such as {first}: they are not used"
+            f"{counted(strange.sum(), 'prediction[s] [is|are]')} of pictures or ids that "
+            f"{people.name} does not have, such as {first}, and not used"
         )
 
 
@@ -104,8 +106,11 @@ def _missing(rows: Ints, people: PoseSet) -> Iterator[str]:
     missing = rows < 0
     if missing.any():
         yield (
-            f"{missing.sum()} of the {len(people)} people are not in the file, first in "
-            f"{people.image_paths[int(missing.argmax())].name}: their joints count as not found"
+            counted(
+                missing.sum(),
+                f"[person|people] of {len(people)} [is|are] not in the file, first in ",
+            )
+            + f"{people.image_paths[int(missing.argmax())].name}: their joints count as not found"
         )
 
 
@@ -113,14 +118,9 @@ def with_meaning(path: Path, who: Sequence[Identity], people: PoseSet) -> Sequen
     """The entries with what `id` stands for, where they have nothing else: an annotation or a picture.
 
     Raises:
-        InputError: An entry does not say whose it is, or `id` may be either.
+        InputError: `id` may be either.
     """
-    if silent := sum(not one.known for one in who):
-        raise InputError(
-            f"predictions: {path} has {silent} entries without the picture or the id that the "
-            "others have; takes them of all, or of none"
-        )
-    if any(key is not None for one in who for key in (one.name, one.image_id, one.annotation_id)):
+    if any(one.pictured or one.annotation_id is not None for one in who):
         return who
     pictures = [replace(one, image_id=one.id, id=None) for one in who]
     picture, own, _ = pictures_of(path, pictures, people)
@@ -162,7 +162,7 @@ def _by_annotation(
                 f"picture than {people.name}; takes entries that agree with the dataset"
             )
         if given.any() and (field == "annotation_id" or (found >= 0).any()):
-            strange = np.array([one.name is not None or one.image_id is not None for one in who])
+            strange = np.array([one.pictured for one in who])
             found[given & ((found < 0) | (strange & (picture < 0)))] = -2
             return found, ()
     return nothing, ()
@@ -226,7 +226,7 @@ def _in_pictures(
         for i, j in pairs(like, scores[found], by_score):
             rows[truth[j]] = found[i]
     return tuple(
-        f"{count} people in pictures with several were told apart by {way}"
+        counted(count, f"[person|people] in pictures with several [was|were] told apart by {way}")
         for way, count in sorted(ways.items())
     )
 
@@ -234,7 +234,7 @@ def _in_pictures(
 def strangers(path: Path, who: Sequence[Identity], people: Pictured) -> InputError:
     """The fault of a file whose entries are of nothing that the dataset has."""
     takes = f"file names such as {people.image_paths[0].name}"
-    if people.ids is not None:
+    if people.ids is not None and people.ids[0, 0] is not None:
         takes = f"image ids such as {people.ids[0, 0]}, or {takes}"
     names = list(dict.fromkeys(str(shown(one))[:60] for one in who))
     told = f"people of {', '.join(names[:3])} and " if names else ""

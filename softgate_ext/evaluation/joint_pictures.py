@@ -1,8 +1,9 @@
 """Which picture of a dataset an entry of a file is about."""
 
 import os
+import re
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
 
@@ -11,6 +12,7 @@ import numpy.typing as npt
 
 from softgate_ext.errors import InputError
 from softgate_ext.evaluation.joint_identity import Identity, Key, same_keys
+from softgate_ext.files.counted import counted
 
 
 class Pictured(Protocol):
@@ -56,6 +58,9 @@ def pictures_of(
         for one, number in zip(who, by_id, strict=True)
     ]
     by_name, notes = _by_name(path, {word for word in words if word is not None}, list(places))
+    by_frame, more = _by_frame(
+        {one.frame for one in who if one.frame is not None}, ids, list(places)
+    )
     found = []
     for one, number, word in zip(who, by_id, words, strict=True):
         named = by_name.get(word, -1) if word is not None else -1
@@ -65,8 +70,29 @@ def pictures_of(
                 f"{one.image_id}, which {people.name} has of another picture; takes entries that "
                 "agree with the dataset, or have one of both"
             )
-        found.append(max(number, named))
-    return np.array(found, np.int64), own, notes
+        framed = -1 if one.frame is None else by_frame.get(one.frame, -1)
+        found.append(max(number, named) if max(number, named) >= 0 else framed)
+    return np.array(found, np.int64), own, (*notes, *more)
+
+
+def _by_frame(
+    frames: Collection[int], ids: Mapping[Any, int], pictures: Sequence[Path]
+) -> tuple[dict[int, int], tuple[str, ...]]:
+    """The picture of each frame of a video, and a sentence: programs count frames from 0 or from 1.
+
+    By the last number in the pictures' names, where these have different ones; else by their ids.
+    """
+    numbers = [re.findall("[0-9]+", picture.stem)[-1:] for picture in pictures]
+    named = {int(last): number for number, own in enumerate(numbers) for last in own}
+    way = "the last numbers in the names of pictures"
+    if len(named) < len(pictures):
+        way = "the ids of pictures"
+        named = dict(zip(frames, same_keys(list(frames), ids), strict=True))
+    found = {frame: named[frame] for frame in frames if named.get(frame, -1) >= 0}
+    if not found:
+        return {}, ()
+    first = min(found)
+    return found, (f"frames go by {way}: frame {first} is {pictures[found[first]].name}",)
 
 
 def names_within(paths: Sequence[Path]) -> list[str]:
@@ -125,8 +151,8 @@ def _by_name(
     if not apart:
         return result, ()
     return result, (
-        f"{len(apart)} pictures are matched by their names alone, since they lie in folders of "
-        f"other names, such as {apart[0][0]} and {apart[0][1]}",
+        f"{counted(len(apart), 'picture[s] [is|are] matched by name alone, lying')} in folders of other "
+        f"names, such as {apart[0][0]} and {apart[0][1]}",
     )
 
 
@@ -147,5 +173,5 @@ def _in_common(parts: Sequence[str], picture: Path) -> int:
 
 def shown(one: Identity) -> Key | None:
     """What an entry calls its picture or person, for messages."""
-    keys = (one.image_id, one.name, one.annotation_id, one.id)
+    keys = (one.image_id, one.name, one.annotation_id, one.id, one.frame)
     return next((key for key in keys if key is not None), None)

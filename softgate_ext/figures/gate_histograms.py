@@ -9,6 +9,7 @@ from torch import Tensor
 
 from softgate_ext.errors import InputError
 from softgate_ext.figures.style import BLUE, GREY, ORANGE, save
+from softgate_ext.files.counted import counted
 
 
 def gate_histograms(gates: Mapping[str, Tensor], path: Path, bins: int = 41) -> None:
@@ -48,7 +49,7 @@ def draw_gate_histograms(figure: FigureBase, gates: Mapping[str, Tensor], bins: 
     rows.set(xlabel="gate (dot: median of the block)", ylabel="block, from input to output")
     figure.colorbar(image, ax=rows, label="share of the block's gates")
     total.hist(everything, edges.tolist(), color=BLUE)
-    total.set(xlabel="gate", ylabel="gates", title=f"all {everything.size} gates")
+    total.set(xlabel="gate", ylabel="gates", title=f"all {counted(everything.size, 'gate[s]')}")
     for axes in (rows, total):
         for at in (0.0, 1.0):  # closed, and a plain residual connection
             if low < at < high:

@@ -5,6 +5,7 @@ from contextlib import AbstractContextManager
 import torch
 
 from softgate_ext.errors import InputError
+from softgate_ext.files.counted import counted
 from softgate_ext.runs.options import Amp
 
 
@@ -26,7 +27,9 @@ def resolve_device(name: str) -> torch.device:
         raise InputError(f"device: got {name!r}; takes auto, cpu, cuda or cuda:N")
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         count = torch.cuda.device_count()
-        raise InputError(f"device: got {name!r}, but PyTorch sees {count} CUDA devices; try cpu")
+        raise InputError(
+            f"device: got {name!r}, but PyTorch sees {counted(count, 'CUDA device[s]')}; try cpu"
+        )
     return device
 
 
@@ -34,6 +37,16 @@ def autocast(device: torch.device, amp: Amp) -> AbstractContextManager[object]:
     """Autocast to bfloat16, or none; `auto` is bfloat16 where the device multiplies it natively."""
     on = amp == "bf16" or (amp == "auto" and multiplies_bf16(device))
     return torch.autocast(device.type, torch.bfloat16, enabled=on)
+
+
+def slow_bf16(device: torch.device, amp: Amp) -> str | None:
+    """A sentence where `amp` asks for bfloat16 of a device that emulates it; else None."""
+    if amp != "bf16" or multiplies_bf16(device):
+        return None
+    return (
+        f"amp: bf16 is emulated on this {device.type} and slow, since it does not multiply bfloat16 "
+        "natively; auto takes float32 here"
+    )
 
 
 def multiplies_bf16(device: torch.device) -> bool:

@@ -11,7 +11,9 @@ import numpy.typing as npt
 from PIL import Image
 
 from softgate_ext.data.images import upright_rgb
+from softgate_ext.data.raw_files import CONVERT, HEAD, is_raw
 from softgate_ext.errors import InputError
+from softgate_ext.files.counted import counted
 from softgate_ext.prediction.predict import draw_people
 from softgate_ext.prediction.predictor import PersonDetails, PosePredictor
 
@@ -40,6 +42,8 @@ def decoded(data: bytes | bytearray, megapixels: float) -> Drawing:
     except Exception:  # what Pillow raises for a file made to break it has a dozen types
         kinds = f"{', '.join(FORMATS[:-1])} or {FORMATS[-1]}"
         raise InputError(f"the file is not a picture that can be read; give {kinds}") from None
+    if is_raw(bytes(data[:HEAD]), image):
+        raise InputError(f"the file is a raw file of a camera, which is not read; {CONVERT}")
     width, height = image.size
     if width * height > megapixels * 1e6:
         raise InputError(f"the picture has {width} x {height} pixels; {most}")
@@ -83,8 +87,8 @@ def answer(predictor: PosePredictor, data: bytes | bytearray, megapixels: float)
     words = "Nobody was found in the picture."
     if people:
         sure = float(np.mean(people[0].scores))
-        count = "1 person" if len(people) == 1 else f"{len(people)} people"
-        words = f"{count} in {width} x {height} pixels; mean score of the joints {sure:.2f}."
+        found = counted(len(people), "[person|people]")
+        words = f"{found} in {width} x {height} pixels; mean score of the joints {sure:.2f}."
     scale = min(1.0, LARGEST / max(height, width))
     drawing = draw_people(picture, people, predictor.skeleton)
     if scale < 1:

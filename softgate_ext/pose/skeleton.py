@@ -1,7 +1,7 @@
 """Joint names, their order, left-right pairs and limbs of each annotation scheme."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from softgate_ext.errors import InputError
@@ -19,6 +19,8 @@ class Skeleton:
         limbs: Index pairs (from, to) of the bones, for drawing.
         unpaired: Indices of joints that are on a side, by their names, and in no flip pair: a
             mirror image would have no names for them.
+        written: The names before they were put in lower case, whose capitals part words; empty
+            where these say no more.
     """
 
     name: str
@@ -26,6 +28,7 @@ class Skeleton:
     flip_pairs: tuple[tuple[int, int], ...]
     limbs: tuple[tuple[int, int], ...]
     unpaired: tuple[int, ...] = ()
+    written: tuple[str, ...] = field(default=(), compare=False)
 
     def __len__(self) -> int:
         return len(self.joints)
@@ -33,7 +36,7 @@ class Skeleton:
     @property
     def names(self) -> tuple[JointName, ...]:
         """What the joints' names say, however they are spelled."""
-        return read_names(self.joints)
+        return read_names(self.written or self.joints)
 
     def find(self, joint: str | JointName) -> int | None:
         """Index of a joint by name, in any spelling: "left_hip" finds `LHip`.
@@ -88,7 +91,10 @@ class Skeleton:
             known = get_skeleton(self.name) == self
         except InputError:
             known = False
-        return self.name if known else asdict(self)
+        if known:
+            return self.name
+        entries = asdict(self)
+        return entries if self.written else {k: v for k, v in entries.items() if k != "written"}
 
     @property
     def groups(self) -> dict[str, tuple[int, ...]]:
@@ -184,7 +190,10 @@ def get_skeleton(stored: str | Mapping[str, Any]) -> Skeleton:
             else:  # stored when names were read in one spelling alone
                 more, unpaired = pairs_by_name(joints, [i for pair in pairs for i in pair])
                 pairs += more
-            return Skeleton(str(stored["name"]), joints, pairs, limbs, unpaired)
+            written = tuple(map(str, stored.get("written", ())))
+            if written and tuple(name.lower() for name in written) != joints:
+                raise ValueError("names written otherwise are others")
+            return Skeleton(str(stored["name"]), joints, pairs, limbs, unpaired, written)
         except (KeyError, TypeError, ValueError):
             raise InputError(f"skeleton is not one that was stored, got {stored}") from None
     parts = stored.split("+")
@@ -205,9 +214,18 @@ def join_skeletons(skeletons: Sequence[Skeleton]) -> Skeleton:
     name = "+".join(dict.fromkeys(word for part in skeletons for word in part.name.split("+")))
     union = Skeleton(name, (), (), ())
     for part in skeletons:
-        own = zip(part.joints, part.places_in(union), strict=True)
+        own = list(zip(part.joints, part.places_in(union), strict=True))
         added = tuple(joint for joint, place in own if place is None)
-        union = replace(union, joints=union.joints + added)
+        spelled = [
+            name
+            for name, (_, place) in zip(part.written or part.joints, own, strict=True)
+            if place is None
+        ]
+        union = replace(
+            union,
+            joints=union.joints + added,
+            written=(*(union.written or union.joints), *spelled),
+        )
     pairs: list[tuple[int, int]] = []
     limbs: dict[frozenset[int], tuple[int, int]] = {}
     lone: set[int] = set()
@@ -222,10 +240,12 @@ def join_skeletons(skeletons: Sequence[Skeleton]) -> Skeleton:
         for a, b in part.limbs:
             limbs.setdefault(frozenset((places[a], places[b])), (places[a], places[b]))
     paired = {i for pair in pairs for i in pair}
-    more, _ = pairs_by_name(union.joints, set(range(len(union))) - (lone - paired))
+    more, _ = pairs_by_name(union.written, set(range(len(union))) - (lone - paired))
     flip_pairs = (*pairs, *more)
     lone -= {i for pair in flip_pairs for i in pair}
-    return Skeleton(name, union.joints, flip_pairs, tuple(limbs.values()), tuple(sorted(lone)))
+    written = () if union.written == union.joints else union.written
+    alone = tuple(sorted(lone))
+    return Skeleton(name, union.joints, flip_pairs, tuple(limbs.values()), alone, written)
 
 
 def name_skeleton(
@@ -247,4 +267,5 @@ def name_skeleton(
     if any(not 0 <= end < len(kept) for limb in limbs for end in limb):
         raise InputError(f"limbs of {name} must lead from joint to joint, got {list(limbs)}")
     pairs, unpaired = pairs_by_name(joints)
-    return Skeleton(name, kept, pairs, tuple((a, b) for a, b in limbs), unpaired)
+    written = () if kept == tuple(joints) else tuple(joints)
+    return Skeleton(name, kept, pairs, tuple((a, b) for a, b in limbs), unpaired, written)

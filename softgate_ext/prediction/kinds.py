@@ -6,6 +6,7 @@ from typing import Literal
 from PIL import Image, UnidentifiedImageError
 
 from softgate_ext.data.images import picture_formats
+from softgate_ext.data.raw_files import is_raw
 from softgate_ext.errors import InputError
 from softgate_ext.prediction.video import VideoReader
 
@@ -46,7 +47,7 @@ def kind_of(path: Path) -> Kind | None:
             head = file.read(HEAD)
     except OSError:
         return _by_name(path)
-    if _is_still(head):
+    if _is_still(head) or is_raw(head):
         return "picture"
     try:
         with Image.open(path, formats=picture_formats()) as image:

@@ -10,7 +10,7 @@ from PIL import Image
 from torch import Tensor
 
 from softgate_ext.data.images import read_image, upright_rgb
-from softgate_ext.errors import InputError
+from softgate_ext.errors import InputError, reason
 
 Picture: TypeAlias = str | Path | npt.NDArray[np.generic] | Image.Image | Tensor
 TAKES = "takes a path, a Pillow image, an array (H, W, 3) or a tensor (3, H, W)"
@@ -32,11 +32,13 @@ def as_picture(image: Picture) -> npt.NDArray[np.uint8]:
     if isinstance(image, Image.Image):
         try:
             image.load()
-        except (OSError, SyntaxError, ValueError) as error:
+            return upright_rgb(image, "image")
+        except (InputError, MemoryError):
+            raise
+        except Exception as error:  # what Pillow raises for a damaged file has a dozen types
             raise InputError(
-                f"image: got a Pillow image that is cut short ({error}); takes a whole one"
+                f"image: got a Pillow image that is cut short ({reason(error)}); takes a whole one"
             ) from None
-        return upright_rgb(image, "image")
     if isinstance(image, Tensor):
         values = image.detach()
         if values.dtype is torch.bfloat16:

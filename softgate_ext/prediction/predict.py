@@ -16,6 +16,7 @@ import numpy.typing as npt
 from softgate_ext.data.images import read_image
 from softgate_ext.errors import InputError
 from softgate_ext.files.png import write_png
+from softgate_ext.inference.device import resolve_device, slow_bf16
 from softgate_ext.inference.interrupts import ctrl_c_waits
 from softgate_ext.pose.draw import draw_pose
 from softgate_ext.pose.skeleton import Skeleton
@@ -41,7 +42,7 @@ def predict(config: PredictConfig, tell: Callable[[str], None] = lambda sentence
 
     Args:
         config: the command.
-        tell: called with the sentence of each failure, as it happens.
+        tell: called with the sentence of each failure, as it happens, and of what is slow.
 
     Raises:
         InputError: an option, the run, the list of boxes or the output folder cannot be used, or
@@ -98,6 +99,8 @@ class _Batch:
             config.flip_test,
             config.detect_score if config.detect else False,
         )
+        if slow := slow_bf16(resolve_device(config.device), config.amp):
+            summary.tell(slow)
 
     def run_pictures(self, sources: Sequence[Source]) -> None:
         """Reads ahead, shares forward passes between pictures, and writes behind."""

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from softgate_ext.errors import InputError
+from softgate_ext.files.counted import counted
 from softgate_ext.files.paths import as_path
 from softgate_ext.inference.device import resolve_device
 from softgate_ext.inference.fold import fold
@@ -156,7 +157,7 @@ class PosePredictor:
         if boxes is not None and (not isinstance(boxes, Sequence) or len(boxes) != len(image)):
             got = f"{len(boxes)} lists" if isinstance(boxes, Sequence) else f"{boxes!r:.80}"
             raise InputError(
-                f"boxes: got {got} for {len(image)} pictures; takes a list with one for each"
+                f"boxes: got {got} for {counted(len(image), 'picture[s]')}; takes a list with one for each"
             )
         pairs = zip(image, [None] * len(image) if boxes is None else boxes, strict=True)
         return self.predict([self.locate(as_picture(one), own) for one, own in pairs])

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from softgate_ext.files.atomic import write_json, write_text
+from softgate_ext.files.counted import counted
 from softgate_ext.files.folders import make_folder
 from softgate_ext.prediction.person import Person
 from softgate_ext.prediction.predict_config import Output
@@ -55,7 +56,7 @@ class Outcome:
         """How many there were, and how many a second."""
         rate = self.frames / max(self.seconds, 1e-9)
         return (
-            f"{self.frames} pictures, {self.people} people in {self.seconds:.2f} s: "
+            f"{counted(self.frames, 'picture[s]')}, {counted(self.people, '[person|people]')} in {self.seconds:.2f} s: "
             f"{rate:.1f} pictures/s, {self.people / max(self.seconds, 1e-9):.1f} people/s"
         )
 

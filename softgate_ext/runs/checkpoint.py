@@ -24,6 +24,7 @@ from torch import Tensor, nn
 
 from softgate_ext.errors import InputError
 from softgate_ext.files.atomic import write_bytes, write_json
+from softgate_ext.files.counted import counted
 from softgate_ext.files.reading import read_json
 from softgate_ext.models import PoseModel, create_model
 from softgate_ext.runs.config_json import from_json, to_json
@@ -112,7 +113,7 @@ def init_weights(source: Path, model: nn.Module) -> str:
         raise InputError(f"init: no tensor of {path} has the name and shape of one of the network")
     model.load_state_dict(fitting, strict=False)
     anew = [name for name in own if name not in fitting]
-    words = f"{len(fitting)} of {len(own)} tensors from {path}"
+    words = f"{counted(len(fitting), f'tensor[s] of {len(own)}')} from {path}"
     return f"{words}; anew: {', '.join(anew)}" if anew else words
 
 
@@ -121,11 +122,9 @@ def check_architecture(source: str, stored: dict[str, Tensor], model: nn.Module)
     expected = model.state_dict()
     fault = None
     if missing := [name for name in expected if name not in stored]:
-        fault = f"{missing[0]} is missing ({len(missing)} of {len(expected)} tensors are)"
+        fault = f"{missing[0]} is missing ({counted(len(missing), f'tensor[s] of {len(expected)} [is|are]')})"
     elif surplus := [name for name in stored if name not in expected]:
-        fault = (
-            f"{surplus[0]} has no place in it ({len(surplus)} of {len(stored)} tensors have none)"
-        )
+        fault = f"{surplus[0]} has no place in it ({counted(len(surplus), f'tensor[s] of {len(stored)} [has|have] none')})"
     else:
         for name, tensor in expected.items():
             if stored[name].shape != tensor.shape:

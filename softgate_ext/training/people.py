@@ -13,7 +13,9 @@ from softgate_ext.data.formats import open_dataset, recognise
 from softgate_ext.data.images import read_image
 from softgate_ext.data.join import join, to_skeleton
 from softgate_ext.data.poseset import EmptySplit, PoseSet
+from softgate_ext.data.shared_pictures import shared_pictures
 from softgate_ext.errors import InputError
+from softgate_ext.files.counted import counted
 from softgate_ext.pose.metrics import box_sides, boxes_around
 from softgate_ext.pose.mirror import swap_joints
 from softgate_ext.runs.train_config import TrainConfig
@@ -41,11 +43,17 @@ def split_people(config: TrainConfig) -> tuple[PoseSet, PoseSet]:
         kept = len(train) - config.holdout
         train, watched = train.subset(range(kept)), train.subset(range(kept, len(train)))
     else:
-        raise InputError(f"holdout: got {config.holdout}; takes fewer than {len(train)} people")
+        raise InputError(
+            f"holdout: got {config.holdout}; takes fewer than "
+            f"{counted(len(train), '[person|people]')}"
+        )
     if 0 < config.watch < len(watched):
         watched = watched.subset(np.linspace(0, len(watched) - 1, config.watch).astype(int))
+    # What is said of the dataset, or of one part that is divided, is said once.
+    own = tuple(note for note in watched.notes if note not in train.notes)
     train = join([train, *(open_dataset(path, "train", argument="extra") for path in config.extra)])
     watched = to_skeleton(watched, train.skeleton)
+    watched = replace(watched, notes=(*own, *shared_pictures(train, watched)))
     skeleton = swap_joints(train.skeleton, config.swap)
     if config.flip > 0:
         _ = skeleton.flip_permutation  # raises before a picture is read
@@ -53,18 +61,19 @@ def split_people(config: TrainConfig) -> tuple[PoseSet, PoseSet]:
 
 
 def _refuse_twice(config: TrainConfig, source: DatasetSource) -> None:
-    """Raises InputError where `extra` names a dataset that is there already.
+    """Raises InputError where `extra` names people who are there already.
 
-    Its people would count twice, and those held out of the one would be trained on in the other.
+    They would count twice, and those watched or held out of the one be trained on in the other.
     """
-    known = {source.path.resolve()}
+    known = source.read_from("all")
     for path in config.extra:
-        place = recognise(path, "extra").path.resolve()
-        if place in known:
+        places = recognise(path, "extra").read_from("train")
+        if places & known:
             raise InputError(
-                f"extra: got {path}, which data or extra names already; takes other datasets"
+                f"extra: got {path}, which data, train_folder, test_folder or extra names already; "
+                "takes other datasets"
             )
-        known.add(place)
+        known |= places
 
 
 def check_pictures(paths: Iterable[Path]) -> None:

@@ -10,6 +10,7 @@ from softgate_ext.data.poseset import PoseSet
 from softgate_ext.errors import InputError
 from softgate_ext.evaluation.measure import constant_pose, protocol_for, score
 from softgate_ext.files.console import say
+from softgate_ext.files.counted import counted
 from softgate_ext.files.folders import check_outside
 from softgate_ext.models import PoseModel, create_model
 from softgate_ext.pose.protocol import Score
@@ -48,7 +49,7 @@ def prepare(
     sized = create_model(config.model, **{**config.model_options, "joints": 1})
     sized.check_image_size(config.image_size)
     train_set, watched = split_people(config)
-    for note in dict.fromkeys((*train_set.notes, *watched.notes)):
+    for note in (*train_set.notes, *watched.notes):
         say(console, note)
     watched = _with_labels_of(watched, train_set)
     protocol = protocol_for(watched, config.metric, config.oks_sigmas)
@@ -99,8 +100,9 @@ def _try_step(model: PoseModel, config: TrainConfig, order: EpochBatches) -> Non
     people, size = order.smallest // config.accumulate, config.image_size
     if people < 1:
         raise InputError(
-            f"batch_size: got {config.batch_size}, of which some of {order.size} processes and "
-            f"{config.accumulate} forward passes would get nobody; takes more people, or fewer of "
+            f"batch_size: got {config.batch_size}, of which some of "
+            f"{counted(order.size, 'process[es]')} and "
+            f"{counted(config.accumulate, 'forward pass[es]')} would get nobody; takes more people, or fewer of "
             "those"
         )
     if config.sync_bn:
@@ -112,7 +114,7 @@ def _try_step(model: PoseModel, config: TrainConfig, order: EpochBatches) -> Non
         if "value per channel" not in str(error):
             raise
         raise InputError(
-            f"batch_size: got {config.batch_size} of {order.count} people at image_size {size}, "
+            f"batch_size: got {config.batch_size} of {counted(order.count, '[person|people]')} at image_size {size}, "
             "where a normalisation has one value per channel left; takes more people in a forward "
             "pass, or larger images"
         ) from error
@@ -123,7 +125,9 @@ _KEPT = ("optimizer", "metric", "oks_sigmas")  # the best weights and the log go
 
 def _check_same_network(stored: RunConfig, asked: RunConfig) -> None:
     """Raises InputError unless a run of `stored` can go on as `asked`."""
-    known = replace(stored, skeleton=get_skeleton(stored.skeleton).stored)
+    skeleton = get_skeleton(stored.skeleton)
+    same = skeleton == get_skeleton(asked.skeleton)  # though one was stored with less about it
+    known = replace(stored, skeleton=asked.skeleton if same else skeleton.stored)
     before, now = to_json(known), to_json(asked)
     for entries in (before, now):
         entries |= {name: entries["training"][name] for name in _KEPT}

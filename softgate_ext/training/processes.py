@@ -12,6 +12,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from softgate_ext.errors import Elsewhere, InputError
+from softgate_ext.files.counted import counted
 from softgate_ext.inference.device import resolve_device
 
 T = TypeVar("T")
@@ -132,7 +133,7 @@ def _own_device(name: str, local_rank: int) -> torch.device:
     processes, devices = int(os.environ.get("LOCAL_WORLD_SIZE", 1)), torch.cuda.device_count()
     if processes > devices:
         raise InputError(
-            f"device: PyTorch sees {devices} CUDA devices, too few for {processes} processes; "
+            f"device: PyTorch sees {counted(devices, 'CUDA device[s]')}, too few for {processes} processes; "
             "start fewer, or take --device cpu"
         )
     return torch.device("cuda", local_rank)

@@ -5,6 +5,7 @@ from contextlib import AbstractContextManager, nullcontext
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
+from softgate_ext.files.counted import counted
 from softgate_ext.runs.log import Entry
 
 
@@ -29,7 +30,7 @@ def describe_epoch(entry: Entry, left: float) -> str:
         f"waits {1000 * entry['wait_per_step']:.1f} ms/step",
     ]
     if entry["skipped"]:
-        words.append(f"{entry['skipped']} steps skipped")
+        words.append(counted(entry["skipped"], "step[s] skipped"))
     return "  ".join([*words, f"{clock(left)} left"])
 
 

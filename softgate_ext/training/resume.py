@@ -4,6 +4,7 @@ from typing import Any
 
 from softgate_ext.data.poseset import PoseSet
 from softgate_ext.errors import InputError
+from softgate_ext.files.counted import counted
 from softgate_ext.runs.run_config import RunConfig
 from softgate_ext.runs.train_config import TrainConfig
 from softgate_ext.training.schedule import Budget
@@ -51,7 +52,7 @@ def standing(
     # Refused rather than taken for done: who asks for fewer means to add them.
     if budget.epochs is not None and budget.epochs < epoch:
         raise InputError(
-            f"epochs: got {budget.epochs}, but {epoch} are done; takes more than {epoch} to go on, "
+            f"epochs: got {budget.epochs}, but {counted(epoch, '[is|are] done')}; takes more than {epoch} to go on, "
             "those that are done included"
         )
     # The last step of a training may end a little after its time, hence only where it is changed.

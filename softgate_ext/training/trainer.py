@@ -17,8 +17,9 @@ from softgate_ext.evaluation.comparison import left_out_words
 from softgate_ext.evaluation.measure import figures_to_json, reference_lengths, score
 from softgate_ext.figures.sheet import plot_sheet
 from softgate_ext.files.console import say
+from softgate_ext.files.counted import counted
 from softgate_ext.inference.batches import in_one_sentence
-from softgate_ext.inference.device import resolve_device
+from softgate_ext.inference.device import resolve_device, slow_bf16
 from softgate_ext.inference.interrupts import ctrl_c_waits
 from softgate_ext.inference.pose_inference import PoseInference, predict_people
 from softgate_ext.pose.codec import HeatmapCodec
@@ -128,6 +129,8 @@ class Trainer:
                 self._plot()  # the process that trained it was ended before
             return
         say(self.console, self._describe_run())
+        if slow := slow_bf16(group.device, config.amp):
+            say(self.console, slow)
         say(self.console, mirror_words(self.skeleton))
         protocol = self.baseline.protocol
         say(self.console, f"constant mean pose: {protocol.metric} {self.baseline.main:.1f} %")
@@ -169,7 +172,7 @@ class Trainer:
         words = [
             f"{config.model}, {sum(p.numel() for p in self.learner.model.parameters()):,} "
             f"parameters, {config.image_size} x {config.image_size}",
-            f"{len(self.train_set)} people to train on, {len(self.watched)} to watch",
+            f"{counted(len(self.train_set), '[person|people]')} to train on, {len(self.watched)} to watch",
             f"{group.device}, amp {config.amp}"
             + (f", {group.size} processes" if group.size > 1 else ""),
         ]

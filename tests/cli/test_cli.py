@@ -66,7 +66,7 @@ def test_predict(run: Path, people: Path, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert sorted(os.listdir(tmp_path / "out")) == ["im0001.png", "predictions.json"]
     assert all(Path(line).is_file() for line in done.stdout.splitlines())
-    assert "1 pictures, 1 people in" in done.stderr and "pictures/s" in done.stderr
+    assert "1 picture, 1 person in" in done.stderr and "pictures/s" in done.stderr
 
 
 def test_predict_goes_on_after_a_failure(

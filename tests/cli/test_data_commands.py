@@ -50,8 +50,8 @@ def test_what_is_missing_and_broken_is_named(
     sheet = tmp_path / "sheet.png"
     assert main(["data", "check", str(root), "--sheet", str(sheet), "--json", str(found)]) == 2
     said = capsys.readouterr()
-    assert "1 pictures missing, 1 broken:" in said.out and sheet.is_file()
-    assert "of 6 pictures 1 are missing and 1 broken; first, image" in said.err
+    assert "1 picture missing, 1 broken:" in said.out and sheet.is_file()
+    assert "of 6 pictures 1 is missing and 1 broken; first, image" in said.err
     assert len(said.err.splitlines()) == 1
     facts = json.loads(found.read_text())
     assert facts["pictures"] == 4
@@ -68,8 +68,8 @@ def test_every_format(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
         coco([{"keypoints": [5, 6, 2, 7, 8, 1, 0, 0, 0]}]),
     )
     for path, words in (
-        (mpii, ["MPII Human Pose (mpii)", "1 pictures with several people", "2 head boxes",
-                "1 people without position or scale are left out", "no test: split 'test'"]),
+        (mpii, ["MPII Human Pose (mpii)", "1 picture with several people", "2 head boxes",
+                "1 person without position or scale is left out", "no test: split 'test'"]),
         (write_flic(tmp_path / "flic"), ["Cinema (FLIC) (flic)", "2 torso boxes", "left eye"]),
         (dolls, ["COCO's form (coco)", "right hand"]),
     ):  # fmt: skip
@@ -111,9 +111,9 @@ def test_what_is_damaged_does_not_hide_the_others(
     (above / "films" / "images" / "00001-film-00000001.jpg").unlink()
     assert main(["data", "check", str(above), "--sheet", "None"]) == 2
     said = capsys.readouterr()
-    assert "(lsp) in" in said.out and "1 pictures missing" in said.out
+    assert "(lsp) in" in said.out and "1 picture missing" in said.out
     (line,) = said.err.splitlines()
-    assert str(above / "cut" / "joints.mat") in line and "1 are missing" in line
+    assert str(above / "cut" / "joints.mat") in line and "1 is missing" in line
 
 
 def test_a_training_takes_one_dataset(above: Path, capsys: pytest.CaptureFixture[str]) -> None:

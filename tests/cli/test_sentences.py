@@ -78,7 +78,9 @@ def test_a_split_that_is_empty(run: Path, people: Path, extended: Path, tmp_path
     single.mkdir()
     scipy.io.savemat(single / "joints.mat", {"joints": joints})
     words = sentence(open_dataset, single, "train", False)
-    assert "is empty, since it has 1 people" in words and "; takes a part with people" in words
+    assert (
+        "is empty, since it has 1 person in all" in words and "; takes a part with people" in words
+    )
 
 
 def test_images_of_another_size(
@@ -178,10 +180,14 @@ def test_the_same_people_twice(tiny: Make, people: Path, tmp_path: Path, quiet: 
     link.symlink_to(people)
     for extra in ((people,), (link,), (people / "joints.mat",)):
         words = sentence(train, tiny(extra=extra), quiet)
-        assert words.startswith(f"extra: got {extra[0]}, which data or extra names already; takes")
+        assert words.startswith(
+            f"extra: got {extra[0]}, which data, train_folder, test_folder or extra names already; takes"
+        )
     other = Path(shutil.copytree(people, tmp_path / "other"))
     words = sentence(train, tiny(extra=(other, other)), quiet)
-    assert words.startswith(f"extra: got {other}, which data or extra names already; takes")
+    assert words.startswith(
+        f"extra: got {other}, which data, train_folder, test_folder or extra names already; takes"
+    )
     assert not (tmp_path / "run").exists()
 
 

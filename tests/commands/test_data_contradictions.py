@@ -45,10 +45,10 @@ def test_data_check_counts_and_names_what_is_odd(
         "lie elsewhere"
     )
     notes = [
-        "1 limbs that lead nowhere are dropped: [2, 9]",
-        "1 annotations whose keypoints are not 12 finite numbers are left out: 101",
+        "1 limb that leads nowhere is dropped: [2, 9]",
+        "1 annotation whose keypoints are not 12 finite numbers is left out: 101",
     ]
-    for line in ("1 pictures of another size than stated, whose people train, evaluate and cache "
+    for line in ("1 picture of another size than stated, whose people train, evaluate and cache "
                  "leave out:", fault, *notes):  # fmt: skip
         assert line in map(str.strip, said.out.splitlines())
     assert said.err.strip().endswith(
@@ -78,5 +78,5 @@ def test_a_training_leaves_them_out_and_says_so(
     names = [path.name for path in (*train.image_paths, *watched.image_paths)]
     assert len(names) == 6 and not {"000000000001.jpg", "000000000005.jpg"} & set(names)
     said = capsys.readouterr().out
-    assert said.count("are left out: 101") == 1 and said.count("1 people are left out in 1") == 1
+    assert said.count("is left out: 101") == 1 and said.count("1 person is left out in 1") == 1
     assert np.isfinite(train.joints).all()

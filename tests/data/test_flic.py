@@ -58,7 +58,7 @@ def test_missing_images_and_variables(tmp_path: Path) -> None:
     root = write_flic(tmp_path)
     for path in (root / "images").iterdir():
         path.unlink()
-    with pytest.raises(InputError, match="2 of 2 images are missing"):
+    with pytest.raises(InputError, match="2 images of 2 are missing"):
         read_flic(root, "train")
     assert len(read_flic(root, "train", check_images=False)) == 2
     scipy.io.savemat(root / "examples.mat", {"example": struct(a=1)})

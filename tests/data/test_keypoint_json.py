@@ -38,12 +38,18 @@ def test_coco_flags_boxes_and_names(tmp_path: Path) -> None:
     assert people.centers[0].tolist() == [39.5, 39.5] and people.sizes[0] == 75
     assert people.persons is not None and people.persons.tolist() == [[0, 0], [1, 0], [1, 1]]
     assert people.image_paths[0] == tmp_path / "images" / "000000000000.jpg"
-    assert people.notes[0].startswith("3 annotations of crowds")
+    assert people.notes == (
+        "1 annotation without a labelled joint is not among the people: 103",
+        "1 annotation of a crowd is not among the people: 104",
+        "1 annotation without a bbox, whose joints are in one place, is not among the people: 105",
+    )
 
 
 def test_coco_without_anybody_says_who_was_left_out(tmp_path: Path) -> None:
     contents = coco([{"keypoints": [0] * 9}, {"keypoints": [1, 1, 2] * 3, "iscrowd": 1}])
-    with pytest.raises(InputError, match=r"'train' of .* is empty \(2 annotations of crowds"):
+    with pytest.raises(
+        InputError, match=r"'train' of .* is empty \(1 annotation without .* of a crowd"
+    ):
         read_coco(write_coco(tmp_path / "annotations" / "dolls.json", contents))
 
 
@@ -64,10 +70,10 @@ def test_coco_finds_its_own_folders_and_parts(tmp_path: Path) -> None:
     [
         ({"categories": []}, "must have a category with keypoints"),
         ({"categories": None}, "images, annotations and categories, each a list"),
-        ({"annotations": [{"id": 1}]}, "1 annotations of a category that is not listed .*: 1"),
+        ({"annotations": [{"id": 1}]}, "1 annotation of a category that is not listed .*: 1"),
         ({"annotations": []}, "is empty"),
         ({"images": []}, "of an image that is not listed"),
-        ({"images": [{"id": 10}]}, "1 images without an id or a file_name are passed over: 10"),
+        ({"images": [{"id": 10}]}, "1 image without an id or a file_name is passed over: 10"),
     ],
 )
 def test_bad_coco_files_are_one_sentence(
@@ -132,9 +138,7 @@ def test_mpii_people(tmp_path: Path, name: str) -> None:
 def test_mpii_people_of_the_other_form(tmp_path: Path) -> None:
     nowhere = {**OTHER_FORM, "center": [-1, -1]}
     path = tmp_path / "valid.json"
-    with pytest.raises(
-        InputError, match=r"empty \(1 people without position or scale are left out"
-    ):
+    with pytest.raises(InputError, match=r"empty \(1 person without position or scale is left out"):
         read_mpii_json(write(path, [nowhere]), "test")
     people = read_mpii_json(write(path, [OTHER_FORM, nowhere]), "test")
     assert len(people) == 1 and people.notes

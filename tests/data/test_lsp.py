@@ -103,7 +103,7 @@ def test_pictures_beside_the_released_ones_are_left_out(tmp_path: Path) -> None:
     found = read_lsp(root, "all")
     assert [path.name for path in found.image_paths] == [f"im000{i}.jpg" for i in range(1, 6)]
     assert main(["data", "check", str(root), "--sheet", str(tmp_path / "sheet.png")]) == 0
-    assert found.notes == (f"3 more pictures in {root / 'images'} are left out",)
+    assert found.notes == (f"3 more pictures are left out in {root / 'images'}",)
 
 
 def test_hr_lspet_has_png_beside_the_joints_and_gaps_in_its_numbers(tmp_path: Path) -> None:
@@ -164,7 +164,7 @@ def replaced(joints: object, name: str = "joints") -> Callable[[Path], None]:
         (no_folder, "dataset folder .*/a does not exist"),
         (no_joints, "joints.mat does not exist"),
         (no_images, "/a/images and .*/a must hold one image for .*, missing 5, first im0001.jpg"),
-        (one_image_missing, "each of the 5 people in joints.mat, missing 1, first im0003.jpg"),
+        (one_image_missing, "each of 5 people in joints.mat, missing 1, first im0003.jpg"),
         (an_image_without_content, "im0001.jpg is not a picture"),
         (no_mat_file, "joints.mat is not a readable MATLAB file"),
         (truncated_mat_file, "joints.mat is not a readable MATLAB file"),
@@ -199,7 +199,7 @@ def test_unknown_and_empty_splits(tmp_path: Path) -> None:
     root = write_folder(tmp_path / "a", numbers(1).transpose(2, 1, 0))
     with pytest.raises(InputError, match="split must be one of train, test, all, got 'val'"):
         read_lsp(root, "val")  # type: ignore[arg-type]
-    with pytest.raises(InputError, match="'train' of .* is empty, since it has 1 people"):
+    with pytest.raises(InputError, match="'train' of .* is empty, since it has 1 person"):
         read_lsp(root, "train")
     assert len(read_lsp(root, "test")) == 1
 

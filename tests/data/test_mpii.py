@@ -68,10 +68,10 @@ def test_people_that_lack_something(tmp_path: Path) -> None:
     assert len(people) == 1 and people.joints[0, 0].tolist() == [6, 6]
     assert people.persons is not None and people.persons.tolist() == [[0, 3]]
     assert people.head_boxes is not None and np.isnan(people.head_boxes).all()
-    assert people.notes == ("1 people without position or scale are left out",)
+    assert people.notes == ("1 person without position or scale is left out",)
     with pytest.raises(
         InputError,
-        match=r"^split 'train' of .* is empty \(1 people without position or scale are left out\); ",
+        match=r"^split 'train' of .* is empty \(1 person without position or scale is left out\); ",
     ):
         one(tmp_path, no_place)
 
@@ -162,7 +162,7 @@ def test_the_complete_release_is_split_by_index(
         np.testing.assert_array_equal(people.persons, indices[split])
         assert people.notes == ()
     indices["test"] = np.array([[2, 1], [2, 2]])
-    assert read_mpii(root, "all").notes == ("1 of the published people are not in the file",)
+    assert read_mpii(root, "all").notes == ("1 of the published people is not in the file",)
 
 
 def test_the_archives_side_by_side(tmp_path: Path) -> None:
@@ -187,7 +187,7 @@ def test_bad_releases_are_one_sentence(tmp_path: Path) -> None:
     refused("split 'test' of .* is empty", "test")
     refused("split must be one of train, test, all, got 'val'", "val")
     (tmp_path / "images" / "000000001.jpg").unlink()
-    refused("1 of 1 images are missing, first .*000000001.jpg")
+    refused("1 image of 1 is missing, first .*000000001.jpg")
     assert len(read_mpii(tmp_path, check_images=False)) == 1
     write_mpii(tmp_path, [("000000001.jpg", [rect([point(16, 7, 7)])], 1)])
     refused("point id of 000000001.jpg in .* must be 0 to 15, got 16")
@@ -197,7 +197,7 @@ def test_bad_releases_are_one_sentence(tmp_path: Path) -> None:
     release = scipy.io.loadmat(file)["RELEASE"]
     release["img_train"][0, 0] = np.empty((0, 0))
     scipy.io.savemat(file, {"RELEASE": release})
-    refused("img_train in .* one value for each of the 1 images, got 0")
+    refused("img_train in .* one value for each of 1 image, got 0")
     scipy.io.savemat(file, {"RELEASE": np.zeros(3)})
     refused("RELEASE in .* must be one struct with a field annolist")
     scipy.io.savemat(file, {"other": 1})

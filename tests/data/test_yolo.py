@@ -2,46 +2,33 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
-import yaml
 from official import picture
+from yolo_files import (
+    LINE,
+    above_its_root,
+    absent_folder,
+    absent_picture,
+    beside_the_pictures,
+    label,
+    no_labels,
+    of_a_list,
+    of_another_machine,
+    of_cvat,
+    of_roboflow,
+    text,
+    ultralytics,
+    write_yaml,
+    wrong_settings,
+)
 
 from softgate_ext.cli import main
 from softgate_ext.data.formats import open_dataset, recognise
 from softgate_ext.data.yolo import read_yolo
 from softgate_ext.errors import InputError
 from softgate_ext.pose.skeleton import COCO
-
-# Pictures are 120 x 90. The box is (30, 9) to (90, 63); the third joint is not labelled.
-LINE = "0 0.5 0.4 0.5 0.6 0.25 0.1 2 0.75 0.5 1 0 0 0"
-SETTINGS = {
-    "path": ".", "train": "images/train", "val": "images/val", "kpt_shape": [3, 3],
-    "flip_idx": [0, 2, 1], "names": {0: "Doll"}, "kpt_names": {0: ["Nose", "hand1", "hand2"]},
-}  # fmt: skip
-
-
-def write_yaml(root: Path, **changes: Any) -> Path:
-    root.mkdir(parents=True, exist_ok=True)
-    settings = {key: value for key, value in {**SETTINGS, **changes}.items() if value is not None}
-    (root / "data.yaml").write_text(yaml.safe_dump(settings))
-    return root / "data.yaml"
-
-
-def label(root: Path, part: str, name: str = "1", lines: str = LINE, suffix: str = ".jpg") -> None:
-    """A picture and its labels."""
-    picture(root / "images" / part / f"{name}{suffix}")
-    file = root / "labels" / part / f"{name}.txt"
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(lines)
-
-
-def ultralytics(root: Path, **changes: Any) -> Path:
-    for part in ("train", "val"):
-        label(root, part)
-    return write_yaml(root, **changes)
 
 
 def test_people_are_in_pixels_of_their_pictures(tmp_path: Path) -> None:
@@ -66,41 +53,6 @@ def test_a_set_is_recognised_and_checked(tmp_path: Path, monkeypatch: pytest.Mon
         assert len(source.read("all")) == 2
     monkeypatch.chdir(tmp_path)
     assert main(["data", "check", "set"]) == 0
-
-
-def of_another_machine(root: Path) -> None:
-    ultralytics(root, path="/somebody/datasets/dolls")
-
-
-def above_its_root(root: Path) -> None:
-    ultralytics(root / "dolls")
-    (root / "dolls" / "data.yaml").unlink()
-    write_yaml(root, path="dolls")
-
-
-def of_roboflow(root: Path) -> None:
-    for part, folder in (("train", "train"), ("val", "valid")):
-        label(root / folder, ".", name=part)
-    write_yaml(root, path=None, train="../train/images", val="../valid/images")
-
-
-def of_cvat(root: Path) -> None:
-    ultralytics(root, path="./", train="train.txt", val="val.txt")
-    for part in ("train", "val"):
-        (root / f"{part}.txt").write_text(f"data/images/{part}/1.jpg\n")
-
-
-def of_a_list(root: Path) -> None:
-    ultralytics(root, train=["images/train", "more.txt"])
-    label(root, "more", suffix=".PNG")
-    (root / "more.txt").write_text("./images/more/1.PNG\n\n")
-
-
-def beside_the_pictures(root: Path) -> None:
-    for part in ("train", "val"):
-        picture(root / part / "1.jpg")
-        (root / part / "1.txt").write_text(LINE)
-    write_yaml(root, train="train", val="val")
 
 
 @pytest.mark.parametrize(
@@ -148,8 +100,8 @@ def test_lines_that_cannot_be_read_cost_themselves(tmp_path: Path) -> None:
         people = read_yolo(file)
         assert people.persons is not None and people.persons.tolist() == [[0, 0], [0, 4]]
         first, second = people.notes
-        assert first.startswith("1 lines with ") and first.endswith(f"{why} are left out: 1.txt:3")
-        assert second == "1 people without a labelled joint are left out: 1.txt:4"
+        assert first.startswith("1 line with ") and first.endswith(f"{why} is left out: 1.txt:3")
+        assert second == "1 person without a labelled joint is left out: 1.txt:4"
 
 
 def test_joints_without_flags(tmp_path: Path) -> None:
@@ -166,7 +118,7 @@ def test_pictures_without_labels_and_labels_without_pictures(tmp_path: Path) -> 
     (tmp_path / "labels" / "train" / "classes.txt").write_text("doll")
     people = read_yolo(file)
     assert people.persons is not None and people.persons.tolist() == [[1, 0]]
-    assert people.notes == ("1 label files have no picture: 2.txt",)
+    assert people.notes == ("1 label file has no picture: 2.txt",)
 
 
 def test_names_that_the_file_does_not_give(tmp_path: Path) -> None:
@@ -185,41 +137,12 @@ def test_names_that_the_file_does_not_give(tmp_path: Path) -> None:
     assert read_yolo(file).skeleton == COCO
 
 
-def absent_folder(root: Path) -> None:
-    ultralytics(root, train="images/none")
-
-
-def no_labels(root: Path) -> None:
-    ultralytics(root)
-    (root / "labels").rename(root / "texts")
-
-
-def absent_picture(root: Path) -> None:
-    of_cvat(root)
-    (root / "images" / "train" / "1.jpg").unlink()
-
-
-def wrong_settings(**changes: Any) -> Callable[[Path], None]:
-    def write(root: Path) -> None:
-        ultralytics(root, **changes)
-
-    return write
-
-
-def text(contents: str) -> Callable[[Path], None]:
-    def write(root: Path) -> None:
-        root.mkdir()
-        (root / "data.yaml").write_text(contents)
-
-    return write
-
-
 @pytest.mark.parametrize(
     ("write", "sentence"),
     [
         (absent_folder, r"its train is images/none, which is not there; looked in .*/set/images"),
         (no_labels, r"'train' of .* is empty: .* such as .*/set/labels/train/1.txt; takes"),
-        (absent_picture, r"1 of 1 images are missing, first data/images/train/1.jpg; looked in \."),
+        (absent_picture, r"1 image of 1 is missing, first data/images/train/1.jpg; looked in \."),
         (wrong_settings(train=5), "a folder, a .txt file or a list of them as train"),
         (wrong_settings(train="a" * 300), "its train is a+, which is not there"),
         (wrong_settings(kpt_shape="3x3"), r"kpt_shape \[joints, 2\] or \[joints, 3\]"),
@@ -259,4 +182,4 @@ def test_names_say_left_and_right_where_flip_idx_leaves_joints_in_their_places(
     assert skeleton.flip_pairs == ((0, 1),) and skeleton.unpaired == (2,)
     write_yaml(tmp_path, kpt_names=["HandRTip", "HandLTip", "eyeL"], flip_idx=[2, 1, 0])
     skeleton = read_yolo(file).skeleton
-    assert skeleton.flip_pairs == ((2, 0),) and skeleton.unpaired == (1,)
+    assert skeleton.flip_pairs == ((0, 2),) and skeleton.unpaired == (1,)  # right first

@@ -153,6 +153,73 @@ def test_each_of_several_categories_by_itself(tmp_path: Path, seed: int) -> None
     assert precision(measured(path, saved, (*sigmas,))) == by_pycocotools(path, saved, sigmas)
 
 
+def test_categories_of_a_whole_object_go_by_their_names(tmp_path: Path) -> None:
+    """Programs that write all of COCO's object count categories as they like."""
+    contents, results = scene(4, TOYS, kinds=3)
+    path, saved = files(tmp_path, contents, results)
+    sigmas = (0.1, 0.1, 0.1)
+    expected = by_pycocotools(path, saved, [*sigmas])
+    kinds = [dict(kind, id=kind["id"] % 3 + 1) for kind in contents["categories"]]
+    entries = [dict(entry, category_id=entry["category_id"] % 3 + 1) for entry in results]
+    whole = {"images": contents["images"], "categories": kinds, "annotations": entries}
+    saved.write_text(json.dumps(whole))
+    assert precision(measured(path, saved, sigmas)) == expected
+    saved.write_text(json.dumps(entries))  # without the names, ids are all there is
+    assert precision(measured(path, saved, sigmas)) != expected
+
+
+def test_a_list_of_one_picture_keeps_boxes_and_categories(tmp_path: Path) -> None:
+    """As mmpose writes it, its boxes by their corners, the picture told by the name of the file."""
+    contents, results = scene(3, TOYS, kinds=3)
+    picture = results[-1]["image_id"]
+    for entry in results:  # all of them in one, so that there is enough to tell apart
+        entry["image_id"] = picture
+    for annotation in contents["annotations"]:
+        annotation["image_id"] = picture
+    own = []
+    for entry in results:
+        x, y, w, h = entry["bbox"]
+        joints = np.reshape(entry["keypoints"], (3, 3))
+        entry["score"] = joints[:, 2].mean()
+        own.append(
+            {
+                "keypoints": joints[:, :2].tolist(),
+                "keypoint_scores": joints[:, 2].tolist(),
+                "bbox": [[x, y, x + 2 * w, y + h / 3]],
+                "category_id": entry["category_id"],
+            }
+        )
+        entry["bbox"] = [x, y, 2 * w, h / 3]
+    path, saved = files(tmp_path, contents, results)
+    sigmas = (0.1, 0.1, 0.1)
+    expected = by_pycocotools(path, saved, [*sigmas])
+    listed = tmp_path / f"{picture:012d}.json"
+    listed.write_text(json.dumps(own))
+    assert precision(measured(path, listed, sigmas)) == pytest.approx(expected, abs=1e-9)
+
+
+@pytest.mark.parametrize("form", ["npz", "json"])
+def test_categories_of_arrays(tmp_path: Path, form: str) -> None:
+    contents, results = scene(4, TOYS, kinds=3)
+    path, saved = files(tmp_path, contents, results)
+    sigmas = (0.1, 0.1, 0.1)
+    expected = by_pycocotools(path, saved, [*sigmas])
+    columns = {name: [e[name] for e in results] for name in ("image_id", "category_id", "score")}
+    columns["preds"] = np.reshape([e["keypoints"] for e in results], (-1, 3, 3)).tolist()
+    columns["category_id"].append(9)
+    for name in ("image_id", "score", "preds"):
+        columns[name].append(columns[name][0])
+    saved = tmp_path / f"arrays.{form}"
+    if form == "npz":
+        np.savez(saved, **{name: np.array(values) for name, values in columns.items()})
+    else:
+        saved.write_text(json.dumps(columns))
+    result = measured(path, saved, sigmas)
+    assert precision(result) == expected
+    left_out = f"1 entry of another category than the data's is left out: number {len(results) + 1}"
+    assert left_out in result.notes
+
+
 @pytest.mark.parametrize(
     "change",
     [
@@ -282,8 +349,8 @@ def test_entries_of_other_pictures_and_categories_are_left_out_and_said(tmp_path
     result = measured(*files(tmp_path, contents, [*results, *others]))
     assert precision(result) == expected
     said = " ".join(result.notes)
-    assert "1 predictions are of pictures or ids that toys_val-test does not have" in said
-    assert "2 predictions are of another category: they are not used" in said
+    assert "1 prediction is of pictures or ids that toys_val-test does not have" in said
+    assert "2 entries of another category than the data's are left out: number " in said
 
 
 def test_areas_that_are_not_stated_are_of_the_box(tmp_path: Path) -> None:
@@ -314,7 +381,7 @@ def test_other_predictions_say_that_false_positives_are_not_counted(
         (evaluate(config), "network and mean pose", 8),
     ):
         assert result.notes[-1] == (
-            f"AP and AR of {names}: at most one prediction of each of {count} people; false "
-            "positives, crowds and people without key points are not in them"
+            f"AP and AR of {names}: at most one prediction for each person, {count} people in "
+            "all; false positives, crowds and people without key points are not in them"
         )
         assert "counted" not in result.to_json()

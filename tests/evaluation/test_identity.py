@@ -1,6 +1,5 @@
 """Whose the joints in a file are: by what it says, never by its order."""
 
-import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -9,80 +8,15 @@ from typing import Any
 import numpy as np
 import pytest
 import scipy.io
-from official import coco as coco_object
-from official import write_coco
+from dolls import BOXES, FOUND, IDS, PICTURES, SHUFFLE, TRUTH, refused, results, save
 
 from softgate_ext.data.coco import read_coco
 from softgate_ext.data.lsp import read_lsp
 from softgate_ext.data.poseset import PoseSet
 from softgate_ext.data.synthetic import draw_people
-from softgate_ext.errors import InputError
 from softgate_ext.evaluation.evaluate import evaluate
 from softgate_ext.evaluation.evaluate_config import EvalConfig
 from softgate_ext.evaluation.joint_files import read_predictions, write_predictions
-
-# Two people in picture 10, two in 11, one in 12; the second of 11 lies within the first.
-BOXES = [[10, 10, 20, 60], [60, 10, 20, 60], [10, 10, 90, 70], [30, 20, 30, 40], [5, 5, 40, 60]]
-PICTURES = [10, 10, 11, 11, 12]
-IDS = [104, 100, 103, 102, 101]
-SHUFFLE = [3, 0, 4, 2, 1]
-
-
-def truth_of(box: list[int]) -> list[list[float]]:
-    x, y, w, h = box
-    return [[x + w / 2, y], [x, y + h / 2], [x + w, y + h / 2.0]]
-
-
-TRUTH = np.array([truth_of(box) for box in BOXES])
-FOUND = TRUTH + np.arange(5)[:, None, None] / 4  # tells whose they are
-
-
-@pytest.fixture
-def dolls(tmp_path: Path) -> Path:
-    """Five people in three pictures, in COCO's form."""
-    annotations = [
-        {
-            "id": name,
-            "image_id": picture,
-            "bbox": box,
-            "area": box[2] * box[3],
-            "keypoints": np.hstack([joints, np.full((3, 1), 2)]).ravel().tolist(),
-        }
-        for name, picture, box, joints in zip(IDS, PICTURES, BOXES, TRUTH, strict=True)
-    ]
-    contents = coco_object(annotations, 3)
-    return write_coco(tmp_path / "annotations" / "dolls_val.json", contents)
-
-
-@pytest.fixture
-def people(dolls: Path) -> PoseSet:
-    return read_coco(dolls, "test")
-
-
-def results(**fields: Callable[[int], Any]) -> list[dict[str, Any]]:
-    """COCO's results, with further fields by the number of the person."""
-    return [
-        {
-            "image_id": PICTURES[i],
-            "category_id": 1,
-            "keypoints": np.hstack([FOUND[i], np.ones((3, 1))]).ravel().tolist(),
-            "score": 0.9 - i / 10,
-            **{name: field(i) for name, field in fields.items()},
-        }
-        for i in range(5)
-    ]
-
-
-def save(path: Path, content: Any) -> Path:
-    path.write_text(json.dumps(content))
-    return path
-
-
-def refused(path: Path, people: PoseSet, words: str) -> None:
-    with pytest.raises(InputError, match=words) as caught:
-        read_predictions(path, people)
-    assert "\n" not in str(caught.value)
-
 
 IDENTITIES: dict[str, dict[str, Callable[[int], Any]]] = {
     "annotation ids": {"annotation_id": IDS.__getitem__},
@@ -102,12 +36,12 @@ IDENTITIES: dict[str, dict[str, Callable[[int], Any]]] = {
 }
 
 
-def test_coco_results_go_by_their_pictures(dolls: Path, people: PoseSet, tmp_path: Path) -> None:
+def test_coco_results_go_by_their_pictures(dolls: Path, doll_set: PoseSet, tmp_path: Path) -> None:
     """The truth itself, in every order of the file; scored as a whole."""
     exact = results(keypoints=lambda i: np.hstack([TRUTH[i], np.ones((3, 1))]).ravel().tolist())
     for order in (range(5), range(4, -1, -1), SHUFFLE):
         path = save(tmp_path / "results.json", [exact[i] for i in order])
-        found = read_predictions(path, people)
+        found = read_predictions(path, doll_set)
         np.testing.assert_array_equal(found.joints, TRUTH)
         assert found.notes[1:] == (
             "4 people in pictures with several were told apart by their joints, the surest first, "
@@ -116,35 +50,35 @@ def test_coco_results_go_by_their_pictures(dolls: Path, people: PoseSet, tmp_pat
         assert found.scores.tolist() == [[0.9 - i / 10] * 3 for i in range(5)]
 
 
-def test_wrong_ids_of_pictures_are_refused(people: PoseSet, tmp_path: Path) -> None:
+def test_wrong_ids_of_pictures_are_refused(doll_set: PoseSet, tmp_path: Path) -> None:
     path = tmp_path / "results.json"
     save(path, results(image_id=lambda i: 900 + i))
     refused(
         path,
-        people,
+        doll_set,
         r"results.json has people of 900, 901, 902 and nobody of dolls_val-test; takes people of "
         r"this dataset by image ids such as 10, or file names such as 000000000000.jpg",
     )
     save(path, results(image_id=lambda i: 900 + i, annotation_id=IDS.__getitem__))
-    refused(path, people, "has people of 900, 901, 902 and nobody of dolls_val-test")
+    refused(path, doll_set, "has people of 900, 901, 902 and nobody of dolls_val-test")
 
 
 @pytest.mark.parametrize("way", ["boxes", "annotation ids", "ids"])
-def test_unknown_ids_of_pictures_are_counted(way: str, people: PoseSet, tmp_path: Path) -> None:
+def test_unknown_ids_of_pictures_are_counted(way: str, doll_set: PoseSet, tmp_path: Path) -> None:
     fields = {**IDENTITIES[way], "image_id": lambda i: PICTURES[i] if i else 900}
-    found = read_predictions(save(tmp_path / "results.json", results(**fields)), people)
+    found = read_predictions(save(tmp_path / "results.json", results(**fields)), doll_set)
     assert np.isnan(found.joints[0]).all() and (found.scores[0] == 0).all()
     np.testing.assert_array_equal(found.joints[1:], FOUND[1:])
     assert [note for note in found.notes if "not used" in note] == [
-        "1 predictions are of pictures or ids that dolls_val-test does not have, such as 900: they "
-        "are not used"
+        "1 prediction is of pictures or ids that dolls_val-test does not have, such as 900, and "
+        "not used"
     ]
-    assert "1 of the 5 people are not in the file, first in 000000000000.jpg" in found.notes[-1]
+    assert "1 person of 5 is not in the file, first in 000000000000.jpg" in found.notes[-1]
 
 
 @pytest.mark.parametrize("fields", IDENTITIES.values(), ids=list(IDENTITIES))
 def test_people_of_one_picture_go_by_id_and_box(
-    fields: dict[str, Callable[[int], Any]], people: PoseSet, tmp_path: Path
+    fields: dict[str, Callable[[int], Any]], doll_set: PoseSet, tmp_path: Path
 ) -> None:
     """Joints of one picture exchanged: what a person's joints are like does not decide."""
     swap = [1, 0, 3, 2, 4]
@@ -153,66 +87,66 @@ def test_people_of_one_picture_go_by_id_and_box(
         entry["keypoints"] = FOUND[i].ravel().tolist()
     for order in (range(5), SHUFFLE):
         path = save(tmp_path / "results.json", [entries[i] for i in order])
-        found = read_predictions(path, people)
+        found = read_predictions(path, doll_set)
         np.testing.assert_array_equal(found.joints, FOUND[swap])
         assert not any("their joints" in note for note in found.notes)
 
 
-def test_boxes_tell_where_crops_are_one(people: PoseSet, tmp_path: Path) -> None:
+def test_boxes_tell_where_crops_are_one(doll_set: PoseSet, tmp_path: Path) -> None:
     """Somebody upright before somebody who lies, found by a detector."""
     boxes = np.array([[40, 0, 60, 80], [10, 30, 90, 50]], np.float32)
     crops = {"centers": np.full((2, 2), 50, np.float32), "sizes": np.full(2, 100, np.float32)}
-    two = replace(people.subset([0, 1]), boxes=boxes, **crops)
+    two = replace(doll_set.subset([0, 1]), boxes=boxes, **crops)
     seen = [[12, 29, 75, 21], [41, 2, 20, 76]]
     path = save(tmp_path / "a.json", results(bbox=lambda i: seen[i % 2])[:2])
     np.testing.assert_array_equal(read_predictions(path, two).joints, FOUND[[1, 0]])
 
 
-def test_the_surest_is_matched_first_as_in_coco(people: PoseSet, tmp_path: Path) -> None:
+def test_the_surest_is_matched_first_as_in_coco(doll_set: PoseSet, tmp_path: Path) -> None:
     """A person nobody labelled, however sure, does not take a labelled one's place."""
     entries = results()[:2]
     for entry in entries:
         entry["keypoints"] = FOUND[entries.index(entry)].ravel().tolist()
     worse = {**entries[0], "keypoints": (FOUND[0] + 1).ravel().tolist(), "score": 0.95}
     stranger = {**entries[0], "keypoints": (FOUND[0] + [500, 0]).ravel().tolist(), "score": 0.99}
-    few = people.subset([0, 1])
+    few = doll_set.subset([0, 1])
     for order in ([0, 1, 2, 3], [3, 2, 1, 0]):
         given = [entries[0], entries[1], worse, stranger]
         found = read_predictions(save(tmp_path / "r.json", [given[i] for i in order]), few)
         np.testing.assert_array_equal(found.joints, [FOUND[0] + 1, FOUND[1]])
-        assert "2 predictions are of nobody who is labelled in their pictures" in found.notes[-1]
+        assert "2 predictions are of nobody who is labelled in the picture" in found.notes[-1]
 
 
-def test_a_running_number_is_no_annotation(people: PoseSet, tmp_path: Path) -> None:
+def test_a_running_number_is_no_annotation(doll_set: PoseSet, tmp_path: Path) -> None:
     entries = results(id=lambda i: 100 + i, bbox=BOXES.__getitem__)
-    found = read_predictions(save(tmp_path / "a.json", entries), people)
+    found = read_predictions(save(tmp_path / "a.json", entries), doll_set)
     np.testing.assert_array_equal(found.joints, FOUND)
     assert "id counts the entries of the file and is not used" in found.notes[1]
 
 
-def test_contradictions_are_refused(people: PoseSet, tmp_path: Path) -> None:
+def test_contradictions_are_refused(doll_set: PoseSet, tmp_path: Path) -> None:
     path = tmp_path / "a.json"
     save(path, results(annotation_id=lambda i: 100 + i))
-    refused(path, people, "has the annotation 101 in another picture than dolls_val-test; takes")
+    refused(path, doll_set, "has the annotation 101 in another picture than dolls_val-test; takes")
     save(path, results(annotation_id=lambda i: 900 + i))
-    refused(path, people, "has people of 10, 11, 12 and nobody of dolls_val-test")
+    refused(path, doll_set, "has people of 10, 11, 12 and nobody of dolls_val-test")
     save(path, [*results(annotation_id=IDS.__getitem__)[:2], results(id=lambda i: IDS[0])[0]])
-    assert len(read_predictions(path, people).notes) == 3  # the last one has another field
+    assert len(read_predictions(path, doll_set).notes) == 3  # the last one has another field
     save(path, [results(annotation_id=IDS.__getitem__)[0]] * 2)
-    refused(path, people, "has two entries of one person, 10; takes one")
+    refused(path, doll_set, "has two entries of one person, 10; takes one")
     save(path, results(file_name=lambda i: "000000000000.jpg"))
-    refused(path, people, "an entry of 000000000000.jpg with the image id 11, which dolls_val-test")
-    save(path, [*results()[:4], {"keypoints": results()[4]["keypoints"]}])
-    refused(path, people, "has 1 entries without the picture or the id that the others have; takes")
+    refused(
+        path, doll_set, "an entry of 000000000000.jpg with the image id 11, which dolls_val-test"
+    )
     save(path, [{"id": IDS[i], "joints": FOUND[i].tolist()} for i in range(5)])
-    both = replace(people, ids=np.array([(100 + (i + 1) % 5, 100 + i) for i in range(5)], object))
+    both = replace(doll_set, ids=np.array([(100 + (i + 1) % 5, 100 + i) for i in range(5)], object))
     refused(path, both, "has ids, which are in dolls_val-test of people and of pictures; takes")
 
 
 def test_spellings_of_a_number_are_one_unless_there_are_two(
-    people: PoseSet, tmp_path: Path
+    doll_set: PoseSet, tmp_path: Path
 ) -> None:
-    one = people.subset([0, 4])
+    one = doll_set.subset([0, 4])
     path = save(tmp_path / "a.json", results(image_id=lambda i: str(PICTURES[i]))[::4])
     np.testing.assert_array_equal(read_predictions(path, one).joints, FOUND[[0, 4]])
     two = replace(one, ids=np.array([(10, 1), ("10", 2)], object))
@@ -226,7 +160,7 @@ def test_spellings_of_a_number_are_one_unless_there_are_two(
     "key",
     ["image", "file", "file_name", "filename", "image_name", "image_path", "id", "image_id"],
 )
-def test_json_that_names_pictures(key: str, people: PoseSet, tmp_path: Path) -> None:
+def test_json_that_names_pictures(key: str, doll_set: PoseSet, tmp_path: Path) -> None:
     """In their folders, with boxes that tell the people of one from each other."""
     swap = [1, 0, 3, 2, 4]
     entries = [
@@ -237,15 +171,15 @@ def test_json_that_names_pictures(key: str, people: PoseSet, tmp_path: Path) -> 
         }
         for i in SHUFFLE
     ]
-    found = read_predictions(save(tmp_path / "a.json", entries), people)
+    found = read_predictions(save(tmp_path / "a.json", entries), doll_set)
     np.testing.assert_array_equal(found.joints, FOUND[swap])
 
 
-def test_ids_alone_are_of_people_or_of_pictures(people: PoseSet, tmp_path: Path) -> None:
+def test_ids_alone_are_of_people_or_of_pictures(doll_set: PoseSet, tmp_path: Path) -> None:
     entries = [{"id": IDS[i], "joints": FOUND[i].tolist()} for i in SHUFFLE]
     path = save(tmp_path / "a.json", entries)
-    np.testing.assert_array_equal(read_predictions(path, people).joints, FOUND)
-    lone = people.subset([0, 2, 4])
+    np.testing.assert_array_equal(read_predictions(path, doll_set).joints, FOUND)
+    lone = doll_set.subset([0, 2, 4])
     pictures = [{"id": PICTURES[i], "joints": FOUND[i].tolist()} for i in (2, 4, 0)]
     np.testing.assert_array_equal(
         read_predictions(save(path, pictures), lone).joints, FOUND[[0, 2, 4]]
@@ -285,7 +219,7 @@ def array_file(path: Path, arrays: dict[str, Any]) -> Path:
 @pytest.mark.parametrize("suffix", [".npz", ".mat", ".h5", ".json"])
 @pytest.mark.parametrize("names", ARRAYS.values(), ids=list(ARRAYS))
 def test_arrays_beside_the_joints(
-    suffix: str, names: dict[str, Any], people: PoseSet, tmp_path: Path
+    suffix: str, names: dict[str, Any], doll_set: PoseSet, tmp_path: Path
 ) -> None:
     """Shuffled together; the file may hold more people, and fewer."""
     origin = 1 if suffix in (".mat", ".h5") else 0
@@ -298,31 +232,33 @@ def test_arrays_beside_the_joints(
     scores = [0.9 - i / 10 for i in order]
     preds = FOUND[order] + origin
     path = array_file(tmp_path / f"a{suffix}", {"preds": preds, "scores": scores, **given})
-    found = read_predictions(path, people)
+    found = read_predictions(path, doll_set)
     np.testing.assert_allclose(found.joints, FOUND, atol=1e-9)
     np.testing.assert_allclose(found.scores, [[0.9 - i / 10] * 3 for i in range(5)])
     assert (
-        "1 predictions are of pictures or ids that dolls_val-test does not have"
-        in (found.notes[-1])
+        "1 prediction is of pictures or ids that dolls_val-test does not have" in (found.notes[-1])
     )
 
 
-def test_arrays_that_are_no_identity(people: PoseSet, tmp_path: Path) -> None:
+def test_arrays_that_are_no_identity(doll_set: PoseSet, tmp_path: Path) -> None:
     """Pixels called images, and scores of joints, as HRNet's and others' files have them."""
     arrays = {"preds": FOUND, "images": np.zeros((5, 3, 8, 8)), "scores": FOUND[..., 0]}
-    found = read_predictions(array_file(tmp_path / "a.npz", arrays), people)
+    found = read_predictions(array_file(tmp_path / "a.npz", arrays), doll_set)
     np.testing.assert_array_equal(found.joints, FOUND)
     np.testing.assert_array_equal(found.scores, FOUND[..., 0])
     for wrong, words in (
         ({"image_names": np.array([["a", "b"]] * 5)}, "name has the shape .5, 2."),
         ({"image_ids": PICTURES, "ids": IDS[:4]}, "5 image_id, 4 id, which must be as many"),
         ({"image_ids": PICTURES[:4], "ids": IDS[:4]}, "must hold 4 people with 3 joints"),
-        ({"image_ids": [0.5] * 5}, "0.5 is no id"),
+        (
+            {"image_ids": [0.5] * 5},
+            "5 entries whose image_id is no id are left out: number 1, .*; takes",
+        ),
     ):
-        refused(array_file(tmp_path / "a.npz", {"preds": FOUND, **wrong}), people, words)
+        refused(array_file(tmp_path / "a.npz", {"preds": FOUND, **wrong}), doll_set, words)
 
 
-def test_names_in_cells_of_matlab_7_3(people: PoseSet, tmp_path: Path) -> None:
+def test_names_in_cells_of_matlab_7_3(doll_set: PoseSet, tmp_path: Path) -> None:
     h5py = pytest.importorskip("h5py")
     with h5py.File(tmp_path / "new.mat", "w", userblock_size=512) as store:
         store["preds"] = (FOUND[SHUFFLE] + 1).transpose()
@@ -333,10 +269,10 @@ def test_names_in_cells_of_matlab_7_3(people: PoseSet, tmp_path: Path) -> None:
             cells[row, 0] = store.create_dataset(f"refs/{row}", data=np.array(letters)).ref
     with open(tmp_path / "new.mat", "r+b") as file:
         file.write(b"MATLAB 7.3 MAT-file".ljust(124) + b"\x00\x02IM")
-    np.testing.assert_array_equal(read_predictions(tmp_path / "new.mat", people).joints, FOUND)
+    np.testing.assert_array_equal(read_predictions(tmp_path / "new.mat", doll_set).joints, FOUND)
 
 
-def test_pictures_of_one_name_in_two_folders(people: PoseSet, tmp_path: Path) -> None:
+def test_pictures_of_one_name_in_two_folders(doll_set: PoseSet, tmp_path: Path) -> None:
     path = tmp_path / "a.json"
 
     def given(*names: str) -> Path:
@@ -345,7 +281,7 @@ def test_pictures_of_one_name_in_two_folders(people: PoseSet, tmp_path: Path) ->
 
     def among(*names: str) -> PoseSet:
         images = [tmp_path / "data" / name for name in names]
-        return replace(people.subset(range(len(names))), image_paths=images, ids=None)
+        return replace(doll_set.subset(range(len(names))), image_paths=images, ids=None)
 
     two = among("b/1.jpg", "a/1.jpg")
     for names in (("a/1.jpg", "b/1.jpg"), ("/home/me/a/1.jpg", "..\\b\\1"), ("x/a/1.jpg", "b/1")):
@@ -357,28 +293,30 @@ def test_pictures_of_one_name_in_two_folders(people: PoseSet, tmp_path: Path) ->
     np.testing.assert_array_equal(found.joints, FOUND[[1]])
     refused(given("a/1.jpg", "c/1.jpg"), one, "a/1.jpg and c/1.jpg, either of which may be .*b/1")
     found = read_predictions(given("a/1.jpg"), one)
-    assert "matched by their names alone, since they lie in folders of other" in found.notes[1]
+    assert "1 picture is matched by name alone, lying in folders of other names" in found.notes[1]
 
 
-def test_who_is_who_needs_boxes_where_nobody_is_labelled(people: PoseSet, tmp_path: Path) -> None:
+def test_who_is_who_needs_boxes_where_nobody_is_labelled(doll_set: PoseSet, tmp_path: Path) -> None:
     """As MPII's test people are."""
-    bare = replace(people, labelled=np.zeros((5, 3), bool), boxes=None)
+    bare = replace(doll_set, labelled=np.zeros((5, 3), bool), boxes=None)
     path = save(tmp_path / "a.json", results())
     refused(path, bare, "2 of the people in 00000000000[01].jpg and the dataset 2, .* takes boxes")
-    crops = np.hstack([people.centers - people.sizes[:, None] / 2, *[people.sizes[:, None]] * 2])
+    crops = np.hstack(
+        [doll_set.centers - doll_set.sizes[:, None] / 2, *[doll_set.sizes[:, None]] * 2]
+    )
     save(path, [results(bbox=lambda i: crops[i].tolist())[i] for i in SHUFFLE])
     np.testing.assert_array_equal(read_predictions(path, bare).joints, FOUND)
 
 
 @pytest.mark.parametrize("suffix", [".npz", ".mat", ".h5", ".json"])
-def test_what_is_written_is_told_apart(suffix: str, people: PoseSet, tmp_path: Path) -> None:
+def test_what_is_written_is_told_apart(suffix: str, doll_set: PoseSet, tmp_path: Path) -> None:
     """By ids, by places in the dataset's file, and by crops."""
     if suffix == ".h5":
         pytest.importorskip("h5py")
     path = tmp_path / f"a{suffix}"
     scores = np.random.default_rng(0).random((5, 3))
-    twins = replace(people, centers=people.centers[[0, 0, 2, 2, 4]], ids=None)
-    for each in (people, twins, replace(people, ids=None, persons=None)):
+    twins = replace(doll_set, centers=doll_set.centers[[0, 0, 2, 2, 4]], ids=None)
+    for each in (doll_set, twins, replace(doll_set, ids=None, persons=None)):
         write_predictions(path, FOUND, scores, each)
         found = read_predictions(path, each.subset(SHUFFLE))
         np.testing.assert_allclose(found.joints, FOUND[SHUFFLE], atol=1e-9)
@@ -408,12 +346,12 @@ def test_the_order_of_a_file_means_nothing(seed: int, dolls: Path, tmp_path: Pat
 
 def test_shuffled_files_score_as_sorted_ones(tmp_path: Path) -> None:
     root = draw_people(tmp_path / "people", 12, seed=3, image_size=80)
-    people = read_lsp(root, "test")
-    joints = people.joints + np.random.default_rng(0).normal(0, 4, people.joints.shape)
-    order = np.random.default_rng(1).permutation(len(people))
+    doll_set = read_lsp(root, "test")
+    joints = doll_set.joints + np.random.default_rng(0).normal(0, 4, doll_set.joints.shape)
+    order = np.random.default_rng(1).permutation(len(doll_set))
     figures = []
-    for rows in (np.arange(len(people)), order):
-        names = [people.image_paths[i].name for i in rows]
+    for rows in (np.arange(len(doll_set)), order):
+        names = [doll_set.image_paths[i].name for i in rows]
         np.savez(tmp_path / "a.npz", preds=joints[rows], image_names=names)
         result = evaluate(EvalConfig(None, root, predictions=tmp_path / "a.npz"))
         figures.append(result.to_json()["rows"])

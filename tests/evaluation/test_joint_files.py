@@ -108,7 +108,7 @@ def test_people_go_by_their_pictures(tmp_path: Path) -> None:
     np.testing.assert_allclose(read_predictions(path, people(3)).joints, JOINTS[:3])
     found = read_predictions(path, people(6))
     assert np.isnan(found.joints[5]).all()
-    assert "1 of the 6 people are not in the file, first in 5.jpg: their" in found.notes[-1]
+    assert "1 person of 6 is not in the file, first in 5.jpg: their" in found.notes[-1]
 
 
 def test_scores_and_other_arrays_are_left_alone(tmp_path: Path) -> None:
@@ -206,9 +206,18 @@ def test_bad_files_are_one_sentence(tmp_path: Path) -> None:
         ("e.json", "{}", "one a person"),
         ("f.json", '[["a", "b"]]', "one a person"),
         ("j.json", '[{"people": [{"joints": {"pelvis": 3}}]}]', "one a person"),
-        ("g.json", "[[[1, 2]]]", r"5 people with 16 joints, .* \(5, 16, 2\), got"),
+        (
+            "g.json",
+            "[[[1, 2]]]",
+            "1 entry with another number of joints than 16 is left out: number 1",
+        ),
         ("h.json", json.dumps({"origin": "x", "preds": JOINTS.tolist()}), "origin in .* 0 or 1"),
-        ("i.json", "[]", "must hold 5 people"),
+        ("i.json", "[]", "i.json holds no entries; takes a list of"),
+        (
+            "k.json",
+            json.dumps(JOINTS[:4].tolist()),
+            r"5 people with 16 joints, .* \(5, 16, 2\), got",
+        ),
     ]
     if hdf5():
         contents.append(("text.h5", "text", "cannot read .*text.h5"))

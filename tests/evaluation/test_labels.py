@@ -1,12 +1,16 @@
 """Person-centric and observer-centric figures of LSP, of a run and of predictions in files."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+from official import coco, write_coco
+from rich.console import Console
 
 from softgate_ext.cli.run import main
+from softgate_ext.data.coco import read_coco
 from softgate_ext.data.lsp import read_lsp
 from softgate_ext.errors import InputError
 from softgate_ext.evaluation.evaluate import evaluate
@@ -15,6 +19,8 @@ from softgate_ext.evaluation.joint_files import write_predictions
 from softgate_ext.pose.metrics import half_up
 from softgate_ext.pose.sides import Sides, observer_order, take_joints
 from softgate_ext.pose.skeleton import LSP
+from softgate_ext.runs.train_config import TrainConfig
+from softgate_ext.training.trainer import train
 
 
 @pytest.fixture
@@ -126,3 +132,20 @@ def test_published_predictions_by_either_labels(shared_data: Path, tmp_path: Pat
             for labels in SIDES:
                 found = figure(shared_data / "lsp_dataset", joints, tmp_path / "x.npz", labels)
                 assert half_up(found, 1) == printed[labels], (name, labels)
+
+
+def test_pairs_that_a_run_was_told_count_for_either_labels(
+    tiny: Callable[..., TrainConfig], tmp_path: Path, quiet: Console
+) -> None:
+    """By their names alone the joints have no left and right."""
+    contents = coco([{"keypoints": [30, 20, 2, 50, 40, 2, 25, 45, 2]}] * 4)
+    contents["categories"][0]["keypoints"] = ["tail", "paw1", "paw2"]
+    path = write_coco(tmp_path / "dolls" / "annotations" / "dolls.json", contents)
+    config = tiny(data=path, epochs=1, holdout=2, swap=("Paw1", "paw2"), metric="box")
+    train(config, quiet)
+    asked = EvalConfig(config.out, path, split="train", device="cpu", workers=0, labels="oc")
+    assert evaluate(asked).sides == "observer-centric"
+    untold = EvalConfig(None, path, split="train", labels="oc", predictions=tmp_path / "joints.npz")
+    write_predictions(untold.predictions, np.ones((4, 3, 2)), np.ones((4, 3)), read_coco(path))
+    with pytest.raises(InputError, match="labels: got oc, but the joints of doll have no left and"):
+        evaluate(untold)

@@ -1,5 +1,6 @@
 """Files that are replaced as a whole."""
 
+import math
 import os
 from pathlib import Path
 
@@ -71,6 +72,12 @@ def test_leftovers_of_a_killed_process_are_removed(tmp_path: Path) -> None:
 def test_json(tmp_path: Path) -> None:
     write_json(tmp_path / "a.json", {"a": [1, None]})
     assert read_json(tmp_path / "a.json") == {"a": [1, None]}
+    long = "9" * 5000  # more digits than Python reads
+    (tmp_path / "a.json").write_text(f"[{long}, -{long}, 7, {'1' * 400}]")
+    assert read_json(tmp_path / "a.json") == [math.inf, -math.inf, 7, int("1" * 400)]
+    (tmp_path / "a.json").write_text(f"[{long}, ")
+    with pytest.raises(InputError, match="not valid JSON"):
+        read_json(tmp_path / "a.json")
     (tmp_path / "a.json").write_text('{"a": ')
     with pytest.raises(InputError, match="not valid JSON"):
         read_json(tmp_path / "a.json")

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import asdict
 
 import numpy as np
 import pytest
@@ -13,16 +14,9 @@ from softgate_ext.pose.draw import draw_pose
 from softgate_ext.pose.names import JointName, pairs_by_name, read_names
 from softgate_ext.pose.protocol import named_protocol, torso_pck
 from softgate_ext.pose.sides import observer_order
-from softgate_ext.pose.skeleton import (
-    COCO,
-    FLIC,
-    LSP,
-    MPII,
-    Skeleton,
-    get_skeleton,
-    join_skeletons,
-    name_skeleton,
-)
+from softgate_ext.pose.skeleton import Skeleton, get_skeleton, join_skeletons, name_skeleton
+
+LSP, MPII, FLIC, COCO = map(get_skeleton, ("lsp", "mpii", "flic", "coco"))
 
 
 @pytest.mark.parametrize(
@@ -186,3 +180,24 @@ def test_sigmas_of_coco_are_found_for_its_joints_in_other_spellings() -> None:
     own = name_skeleton("own", respelled(COCO, lambda: CLEAR[1]))
     usual, other = (named_protocol("oks", one, (), {}).sigmas for one in (COCO, own))
     assert other == usual is not None
+
+
+@pytest.mark.parametrize(
+    "joints",
+    [
+        ("LShoulder", "ShoulderR", "HipL", "RHip"),
+        ("LShoulder", "RHip"),
+        ("left_shoulder", "Nose", "hipR"),
+    ],
+)
+def test_the_torso_is_found_in_a_set_of_several_spellings(joints: tuple[str, ...]) -> None:
+    own = name_skeleton("own", joints)
+    ends = (0, len(joints) - 1)
+    assert torso_pck(own).reference == ends
+    stored = get_skeleton(json.loads(json.dumps(own.stored)))
+    assert stored.joints == own.joints and torso_pck(stored).reference == ends
+    both = join_skeletons([own, name_skeleton("b", ("Tail", "EarL"))])
+    assert torso_pck(both).reference == ends and both.index("left_ear") == len(both) - 1
+    assert [both.find(joint) for joint in joints] == [*range(len(joints))]
+    with pytest.raises(InputError, match="not one that was stored"):
+        get_skeleton({**asdict(own), "written": ["other"] * len(joints)})

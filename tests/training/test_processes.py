@@ -28,7 +28,7 @@ def test_a_fault_that_all_see_is_said_by_the_first(rank: int, kind: type[InputEr
     ("device", "words"),
     [
         ("cuda:0", "device: got 'cuda:0' for several processes"),
-        ("cuda", "device: PyTorch sees 1 CUDA devices, too few for 2 processes"),
+        ("cuda", "device: PyTorch sees 1 CUDA device, too few for 2 processes"),
         ("tpu", "device: got 'tpu'"),
     ],
 )

@@ -214,7 +214,7 @@ def test_what_does_not_fit_starts_anew(
     stored[head] = stored[head][:13]
     save_file(stored, tmp_path / "other.safetensors")
     Trainer(tiny(init=tmp_path / "other.safetensors"))
-    assert f"{len(stored) - 1} of {len(stored)} tensors from" in capsys.readouterr().out
+    assert f"{len(stored) - 1} tensors of {len(stored)} from" in capsys.readouterr().out
     save_file({head: stored[head]}, tmp_path / "other.safetensors")
     with pytest.raises(InputError, match="init: no tensor of .*other.safetensors has the name"):
         Trainer(tiny(init=tmp_path / "other.safetensors", out=tmp_path / "run2"))

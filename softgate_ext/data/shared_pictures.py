@@ -1,0 +1,27 @@
+"""Pictures that are trained on and measured too."""
+
+from functools import lru_cache
+from pathlib import Path
+
+from softgate_ext.data.poseset import PoseSet
+from softgate_ext.files.counted import counted
+
+
+def shared_pictures(train: PoseSet, test: PoseSet) -> tuple[str, ...]:
+    """A sentence where people of both parts are in the same pictures; else nothing.
+
+    A folder is the same by whichever link it is reached.
+    """
+    real = lru_cache(None)(Path.resolve)
+
+    def files(people: PoseSet) -> dict[Path, None]:
+        return dict.fromkeys(real(path.parent) / path.name for path in people.image_paths)
+
+    known = files(train)
+    both = [path for path in files(test) if path in known]
+    if not both:
+        return ()
+    return (
+        f"{counted(len(both), 'picture[s] [is|are]')} in the train part and in the test part, whose "
+        f"figures would flatter the network, first {both[0]}",
+    )

@@ -1,0 +1,213 @@
+"""The forms in which programs write people as JSON: a reader of each."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from softgate_ext.data.coco_people import listed_images
+from softgate_ext.data.entries import OddEntry, ReadingNotes, identity, numbers
+from softgate_ext.data.poseset import PoseSet
+from softgate_ext.errors import InputError
+from softgate_ext.evaluation.joint_contents import NAMES
+from softgate_ext.evaluation.joint_entries import TAKES, Entry, Listing
+from softgate_ext.evaluation.joint_identity import FIELDS, FRAMES, category_of
+from softgate_ext.files.counted import counted
+
+CROWDS = ("people", "instances")  # of one picture
+SCORES = "keypoint_scores"  # marks a person of mmpose's, whose box is x1, y1, x2, y2
+
+
+def list_object(value: Any, path: Path, people: PoseSet) -> Listing:
+    """The entries of a value of JSON.
+
+    Args:
+        value: A list of people, or an object in one of the forms.
+        path: The file, for messages.
+        people: Whose joints, and of which categories, are looked for.
+
+    Raises:
+        InputError: It is neither, or a part that all entries need is something else.
+    """
+    holder = {NAMES[0]: value} if isinstance(value, list) else value
+    if not isinstance(holder, dict):
+        raise InputError(f"predictions: {path} holds neither a list nor an object; {TAKES}")
+    key = next((key for key in _OBJECTS if key in holder), None)
+    if key is not None and not isinstance(holder[key], list):
+        raise InputError(f"predictions: {path} has {key} that are no list; {TAKES}")
+    listing = Listing(joints=_names(holder.get("joint_names")), origin=holder.get("origin"))
+    if listing.joints is None and holder.get("joint_names") is not None:
+        raise InputError(
+            f"predictions: {path} has joint_names that are no list of names; takes one"
+        )
+    if key is None:
+        _by_file_name(holder, listing)
+    else:
+        _OBJECTS[key](path, key, holder, people, listing)
+    if not listing.entries and holder.get("videos"):
+        raise InputError(
+            f"predictions: {path} has no people of pictures; takes the .jsonl of a video, which lies "
+            "beside it"
+        )
+    return listing
+
+
+def _people(
+    path: Path, key: str, holder: Mapping[str, Any], people: PoseSet, listing: Listing
+) -> None:
+    """People, or pictures with their people, as `softgate predict` and mmpose write them; whose they
+    are may also be said in lists beside them."""
+    listing.entries += listed(holder[key], listing.notes)
+    count = len(listing.entries)
+    for field, names in FIELDS.items():
+        for name in (spelling for each in names for spelling in (each, f"{each}s")):
+            column = holder.get(name) if name != key else None
+            if not isinstance(column, list) or not _is_of_entries(field, column):
+                continue
+            if len(column) == count:
+                _add_column(names[0], column, listing)
+            elif field != "score":  # which may be of the joints of one person
+                raise InputError(
+                    f"predictions: {path} has {counted(count, 'entr[y|ies]')} and {len(column)} {name}, which must "
+                    "be as many"
+                )
+    scores = holder.get("scores")
+    if isinstance(scores, list) and len(scores) == count:
+        _add_column("scores", [row if isinstance(row, list) else None for row in scores], listing)
+
+
+def _is_of_entries(field: str, column: Iterable[Any]) -> bool:
+    """Whether a list is one of values of entries, rather than of pixels or of what pictures are."""
+    kinds = {list} if field == "box" else {str, int, float}
+    return any(type(value) in kinds for value in column)
+
+
+def _add_column(name: str, column: Iterable[Any], listing: Listing) -> None:
+    """Gives each entry its value, unless it has one of its own."""
+    for row, (entry, value) in enumerate(zip(listing.entries, column, strict=True)):
+        person = {NAMES[0]: entry.person} if isinstance(entry.person, list) else entry.person
+        if isinstance(person, dict) and value is not None:
+            listing.entries[row] = replace(entry, person={name: value, **person})
+
+
+def _mmpose(
+    path: Path, key: str, holder: Mapping[str, Any], people: PoseSet, listing: Listing
+) -> None:
+    """mmpose's people of one picture, or of the frames of a video, with the names of the joints."""
+    listing.entries += listed(holder[key], listing.notes)
+    about = holder.get("meta_info")
+    names = about.get("keypoint_id2name") if isinstance(about, dict) else None
+    if isinstance(names, dict):
+        names = [names.get(str(place)) for place in range(len(names))]
+    listing.joints = _names(names)
+
+
+def _annotations(
+    path: Path, key: str, holder: Mapping[str, Any], people: PoseSet, listing: Listing
+) -> None:
+    """COCO's whole object. Its ids of pictures are its own, so that names count before them."""
+    pictures, kinds = (
+        part if isinstance(part := holder.get(name), list) else []
+        for name in ("images", "categories")
+    )
+    images = listed_images(pictures, listing.notes)
+    categories = {identity(kind.get("id")): kind for kind in kinds if isinstance(kind, dict)}
+    for number, annotation in enumerate(holder[key], 1):
+        if not isinstance(annotation, dict):
+            listing.entries.append(Entry(f"number {number}", annotation))
+            continue
+        which = identity(annotation.get("id")) or f"number {number}"
+        image = images.get(identity(annotation.get("image_id")) or "")
+        if image is not None and not image.doubtful:
+            annotation = {**annotation, "image_id": None, "file_name": image.name}
+        elif images:
+            doubt = "an image that is not listed" if image is None else "an id of two pictures"
+            listing.notes.count(f"entr[y|ies] of {doubt} [is|are] left out", which)
+            continue
+        category = categories.get(identity(annotation.get("category_id")), {})
+        name, joints = category.get("name"), category.get("keypoints")
+        name = name if isinstance(name, str) else None
+        listing.entries.append(Entry(which, annotation, None, name, True))
+        with suppress(OddEntry):  # the joints of another category are not the data's
+            category_of(annotation.get("category_id"), name, people.categories)
+            listing.joints = listing.joints or _names(joints, str.lower)
+
+
+def _names(given: Any, spelled: Callable[[str], str] = str) -> tuple[str, ...] | None:
+    """Names of joints; None where they are something else, so that the dataset's count."""
+    if not isinstance(given, list) or not all(isinstance(name, str) for name in given):
+        return None
+    return tuple(map(spelled, given)) or None
+
+
+def _by_file_name(holder: Mapping[str, Any], listing: Listing) -> None:
+    """Names of pictures, each with the joints of a person, or with several people."""
+    for name, value in holder.items():
+        if name in ("joint_names", "origin"):
+            continue
+        if isinstance(value, dict) and any(crowd in value for crowd in CROWDS):
+            value = {"file": name, **value}
+            listing.entries += listed([value], listing.notes)
+            continue
+        if isinstance(value, dict) and not any(key in value for key in NAMES):
+            value = {NAMES[0]: value}
+        several = isinstance(value, list) and any(map(_is_person, value))
+        for number, person in enumerate(value if several else [value], 1):
+            which = f"{name} person {number}" if several else name
+            listing.entries.append(Entry(which, _own_terms(person), {"file": name}))
+
+
+def _is_person(value: Any) -> bool:
+    """Whether it is a person rather than a joint of one."""
+    if isinstance(value, dict):
+        return any(key in value for key in NAMES)
+    return isinstance(value, list) and (
+        len(value) > 3 or any(isinstance(joint, list | dict) for joint in value)
+    )
+
+
+def listed(items: Iterable[Any], notes: ReadingNotes) -> Iterator[Entry]:
+    """The entries of a list of people, or of pictures with their people; `notes` takes pictures that
+    cannot be read."""
+    items = list(items)
+    for number, item in enumerate(items, 1):
+        crowd = next((key for key in CROWDS if isinstance(item, dict) and key in item), None)
+        if crowd is None:
+            yield _entry(f"number {number}", item, None, True)
+            continue
+        keys = (*FIELDS["name"], *FIELDS["image_id"], "id", *FRAMES)
+        named = next((item[key] for key in keys if item.get(key) is not None), f"number {number}")
+        if not isinstance(item[crowd], list):
+            notes.count(f"picture[s] whose {crowd} are no list [is|are] left out", named)
+            continue
+        for place, person in enumerate(item[crowd], 1):
+            yield _entry(f"{named} person {place}", person, item, len(items) == 1)
+
+
+def _entry(which: str, person: Any, whole: Mapping[str, Any] | None, lone: bool) -> Entry:
+    own = identity(person.get("id")) if isinstance(person, dict) else None
+    theirs = isinstance(person, dict) and SCORES in person
+    return Entry(own or which, _own_terms(person), whole, lone=lone and theirs)
+
+
+def _own_terms(person: Any) -> Any:
+    """A person of mmpose's with the scores and the box as others have them."""
+    if not isinstance(person, dict) or SCORES not in person:
+        return person
+    box = person.get("bbox")
+    corners = numbers(box[0] if isinstance(box, list) and len(box) == 1 else box, 4)
+    sides = None if corners is None else [*corners[:2], *corners[2:] - corners[:2]]
+    return {**person, "scores": person[SCORES], "bbox": sides}
+
+
+_Reader = Callable[[Path, str, Mapping[str, Any], PoseSet, Listing], None]
+_OBJECTS: dict[str, _Reader] = {
+    "annotations": _annotations,
+    "instance_info": _mmpose,
+    "predictions": _people,
+    "people": _people,
+    **dict.fromkeys(NAMES, _people),
+    "images": _people,  # last: elsewhere these are beside the people
+}
+"""Reader of an object of JSON by the first of these that it has; `_by_file_name` reads all others."""

@@ -1,0 +1,125 @@
+"""Categories of files in COCO's form: joints, names and limbs as tools write them."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from odd_coco import GOOD, hands, read, two_categories
+from official import KEYPOINTS, coco
+
+from softgate_ext.errors import InputError
+from softgate_ext.pose.draw import draw_pose
+from softgate_ext.pose.skeleton import COCO
+
+
+@pytest.mark.parametrize(
+    ("given", "limbs", "notes"),
+    [
+        ([[1, 2], [1, 3]], ((0, 1), (0, 2)), ()),
+        # CrowdPose and converters keep the limbs of another scheme.
+        ([[1, 2], [3, 17], [16, 14]], ((0, 1),), ("2 limbs that lead nowhere are dropped: "
+         "[3, 17], [16, 14]",)),
+        ([[0, 1], [0, 2]], ((0, 1), (0, 2)),
+         ("the limbs count joints from 0 in place of 1, and are read so",)),
+        # With a 3 in it, which joint 0 to 2 do not reach, it counts from 1.
+        ([[0, 1], [1, 3]], ((0, 2),), ("1 limb that leads nowhere is dropped: [0, 1]",)),
+        ([[2, 2], [1], None, ["nose", "tail"], [1, None], [-1, 2], [1.5, 2], [2, 3]], ((1, 2),),
+         ("7 limbs that lead nowhere are dropped: [2, 2], [1], None, ['nose', 'tail'], [1, None] "
+          "and 2 more",)),
+        ([["nose", "Left_Hand"], ["right_hand", "nose"]], ((0, 1), (2, 0)), ()),
+        ([["nose", "nose"], ["nose", 2], ["nose", "left_hand", "nose"], [1, 3]], ((0, 2),),
+         ("3 limbs that lead nowhere are dropped: ['nose', 'nose'], ['nose', 2], "
+          "['nose', 'left_hand', 'nose']",)),
+        (None, (), ()),
+        ("none", (), ()),
+    ],
+)  # fmt: skip
+def test_limbs_are_no_gate(
+    tmp_path: Path, given: Any, limbs: tuple[tuple[int, int], ...], notes: tuple[str, ...]
+) -> None:
+    contents = coco([{"keypoints": GOOD}])
+    contents["categories"][0]["skeleton"] = given
+    people = read(tmp_path, contents)
+    assert people.skeleton.limbs == limbs and people.notes == notes
+    draw_pose(np.zeros((20, 20, 3), np.uint8), people.joints[0], skeleton=people.skeleton)
+
+
+def test_categories_of_equal_keypoints_are_one_set(tmp_path: Path) -> None:
+    """AP-10K has 54, an animal each."""
+    contents = coco([{"keypoints": GOOD, "category_id": 1 + i % 54} for i in range(60)])
+    contents["categories"] = [
+        {"id": 1 + i, "name": f"animal {i}", "supercategory": "Animal", "keypoints": KEYPOINTS,
+         "skeleton": [[1, 2]]}
+        for i in range(54)
+    ]  # fmt: skip
+    people = read(tmp_path, contents)
+    assert len(people) == 60
+    assert people.skeleton.name == "animal" and people.skeleton.limbs == ((0, 1),)
+    assert people.notes == ("54 categories of equal keypoints are read as one set",)
+
+
+def test_of_categories_with_other_keypoints_the_annotated_one_is_read(tmp_path: Path) -> None:
+    people = read(tmp_path, two_categories([{"keypoints": [1, 2, 2, 5, 6, 2], "category_id": 2}]))
+    assert people.skeleton.joints == ("seat", "back")
+    assert people.notes == (
+        "1 category with other keypoints and no annotations is passed over: Doll",
+    )
+
+
+def test_several_annotated_ones_are_refused_by_name(tmp_path: Path) -> None:
+    chair = {"keypoints": [1, 2, 2, 5, 6, 2], "category_id": 2}
+    with pytest.raises(InputError, match=r"different keypoints \(3 of Doll; 2 of chair\)"):
+        read(tmp_path, two_categories([{"keypoints": GOOD}, chair]))
+
+
+@pytest.mark.parametrize("field", ["name", "supercategory", "skeleton"])
+@pytest.mark.parametrize("value", ["absent", None])
+def test_a_category_may_lack_all_but_its_keypoints(
+    tmp_path: Path, field: str, value: str | None
+) -> None:
+    contents = coco([{"keypoints": GOOD}])
+    category = contents["categories"][0] = {"supercategory": "Toy", **contents["categories"][0]}
+    del category[field]
+    if value is None:
+        category[field] = None
+    people = read(tmp_path, contents)
+    assert len(people) == 1 and people.notes == ()
+    assert people.skeleton.name == ("toy" if field == "name" else "doll")
+    assert people.skeleton.limbs == (() if field == "skeleton" else ((0, 1), (0, 2)))
+    contents["categories"][0] = {"id": 1, "keypoints": KEYPOINTS}
+    assert read(tmp_path, contents).skeleton.name == "pose"
+
+
+@pytest.mark.parametrize("names", [{}, {"keypoints": []}, {"keypoints": None}])
+def test_joints_without_names_are_numbered(tmp_path: Path, names: dict[str, Any]) -> None:
+    """300W: 68 points of a face."""
+    contents = coco(
+        [{"keypoints": [4, 5, 2] * 68}, {"keypoints": [4, 5, 2] * 68}, {"keypoints": [4, 5, 2]}]
+    )
+    contents["categories"] = [{"id": 1, "name": "face", "skeleton": [[1, 68]], **names}]
+    people = read(tmp_path, contents)
+    assert people.joints.shape == (2, 68, 2) and people.skeleton.limbs == ((0, 67),)
+    assert people.skeleton.joints[::67] == ("joint_1", "joint_68")
+    assert people.notes == (
+        "no category names its keypoints, so that 68 joints are numbered",
+        "1 annotation whose keypoints are not 204 finite numbers is left out: 102",
+    )
+
+
+def test_51_numbers_for_21_names(tmp_path: Path) -> None:
+    people = read(tmp_path, hands(51, 63, 51))
+    assert len(people) == 1 and people.notes == (
+        "2 annotations whose keypoints are not 63 finite numbers are left out: 100, 102",
+    )
+    with pytest.raises(
+        InputError, match=r"21 keypoints, which takes 63 numbers .* all 3 .* mostly 51$"
+    ):
+        read(tmp_path, hands(51, 51, 48))
+
+
+def test_coco_itself_needs_no_limbs_of_the_file(tmp_path: Path) -> None:
+    contents = coco([{"keypoints": [4, 4, 2] * 17}])
+    contents["categories"][0].update(keypoints=list(COCO.joints), skeleton=[[0, 99]])
+    people = read(tmp_path, contents)
+    assert people.skeleton == COCO and people.notes == ()

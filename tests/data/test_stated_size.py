@@ -1,0 +1,63 @@
+"""Pictures of another size than the file states."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from odd_coco import read, sized
+from official import write_coco
+from PIL import Image
+
+from softgate_ext.data.coco import read_coco
+from softgate_ext.data.poseset import EmptySplit
+
+
+@pytest.mark.parametrize(
+    ("stated", "why"),
+    [
+        ((240, 180), "stated as 240 x 180: resized or cut after labelling"),
+        ((90, 120), "stated as 90 x 120: turned after labelling"),
+    ],
+)
+def test_people_in_pictures_of_another_size_are_left_out(
+    tmp_path: Path, stated: tuple[int, int], why: str
+) -> None:
+    people = read(tmp_path, sized(*stated))
+    assert people.ids is not None and people.ids.tolist() == [[11, 101]]
+    (note,) = people.notes
+    assert note.startswith("1 person is left out in 1 picture of another size than stated: ")
+    assert note.endswith(
+        f"000000000000.jpg is 120 x 90 and {why}, so that its joints lie elsewhere"
+    )
+    contents = sized(*stated)
+    contents["images"][1].update(
+        contents["images"][0] | {"id": 11, "file_name": "000000000001.jpg"}
+    )
+    with pytest.raises(EmptySplit, match="is empty .2 people are left out in 2 pictures"):
+        read(tmp_path, contents)
+
+
+@pytest.mark.parametrize(
+    ("width", "height"),
+    [(120, 90), (120.0, 90.0), (0, 0), (None, None), ("240", "180"), (-1, 10**400), (120, None)],
+)
+def test_a_size_that_states_nothing_contradicts_nothing(
+    tmp_path: Path, width: Any, height: Any
+) -> None:
+    people = read(tmp_path, sized(width, height))
+    assert len(people) == 2 and people.notes == ()
+
+
+def test_a_picture_turned_by_exif_is_told(tmp_path: Path) -> None:
+    contents = sized(120, 90)
+    path = write_coco(tmp_path / "annotations" / "dolls.json", contents)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.new("RGB", (120, 90)).save(tmp_path / "images" / "000000000000.jpg", exif=exif)
+    (note,) = read_coco(path).notes
+    assert "is 90 x 120 and stated as 120 x 90: turned by its EXIF orientation" in note
+    contents["images"][0].update(width=90, height=120)  # labelled upright
+    path.write_text(json.dumps(contents))
+    people = read_coco(path)
+    assert people.notes == () and len(people) == 2
