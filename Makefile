@@ -1,4 +1,5 @@
-# make demo    a small network learns to find drawn people, in about two minutes
+# make demo    the shipped weights look at a photograph, then a small network learns to find drawn
+#              people, in about two minutes (DATA=a dataset, PICTURES=a folder of photographs)
 # make test    the fast test suite
 # Both set up .venv first (make install) and are quick the second time.
 #
@@ -12,7 +13,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 SOURCES := $(shell find csrc triton_kernels -name '*.*' -type f) setup.py pyproject.toml
 JOBS := $(shell n=$$(nproc); [ $$n -gt 8 ] && echo 8 || echo $$n)
-DEMO_ARGS := $(if $(DATA),--data "$(DATA)")
+DEMO_ARGS := $(if $(DATA),--data "$(DATA)") $(if $(PICTURES),--pictures "$(PICTURES)")
 
 # On a machine without a GPU the CUDA kernels are only checked: one architecture is enough.
 ifeq ($(shell command -v nvidia-smi),)

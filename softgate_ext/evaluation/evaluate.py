@@ -31,7 +31,7 @@ from softgate_ext.inference.pose_inference import PoseInference, predict_people
 from softgate_ext.pose.codec import HeatmapCodec
 from softgate_ext.pose.sides import WORDS, Sides, observer_order, take_joints
 from softgate_ext.pose.skeleton import Skeleton, get_skeleton
-from softgate_ext.runs.checkpoint import load_run
+from softgate_ext.runs.opening import load_run
 
 
 def evaluate(config: EvalConfig) -> Comparison:

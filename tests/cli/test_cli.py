@@ -341,8 +341,8 @@ def test_ctrl_c_says_how_to_go_on(people: Path, tmp_path: Path) -> None:
 def test_killed_at_any_moment_it_ends_with_the_same_weights(
     people: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from softgate_ext.runs.checkpoint import load_run
     from softgate_ext.runs.log import read_log
+    from softgate_ext.runs.opening import load_run
 
     epochs = 24
     options = ["--epochs", epochs, "--ema", 0.9, "--evaluate-every", 6]
