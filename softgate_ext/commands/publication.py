@@ -15,6 +15,7 @@ from torch import Tensor
 from softgate_ext.commands.publication_config import PublishConfig
 from softgate_ext.data.formats import recognise
 from softgate_ext.errors import InputError
+from softgate_ext.evaluation.comparison import Comparison
 from softgate_ext.evaluation.evaluate import evaluate
 from softgate_ext.evaluation.evaluate_config import EvalConfig
 from softgate_ext.files.atomic import write_json, write_text
@@ -34,11 +35,6 @@ from softgate_ext.runs.train_config import TrainConfig
 from softgate_ext.training.schedule import Budget
 
 SOURCES = Path(__file__).parents[2]  # the source tree, of an installed package that of nothing
-MEASURED: tuple[list[str], ...] = (
-    [],
-    ["--flip-test"],
-    ["--labels", "oc"],
-)  # options of each evaluation
 
 
 def publish(config: PublishConfig, console: Console | None = None) -> dict[str, Any]:
@@ -226,36 +222,44 @@ def _figures(
     config: PublishConfig, training: TrainConfig, halves: Path, console: Console
 ) -> list[dict[str, Any]]:
     """What `softgate evaluate` says of the weights as they are shipped, and of those of the run."""
-    found = []
+    found: list[dict[str, Any]] = []
     for data in config.measure or (training.data,):
-        for words in MEASURED:
-            command = shlex.join(["softgate", "evaluate", config.name, str(_shorter(data)), *words])
-            asked = EvalConfig(
-                halves,
-                data,
-                flip_test="--flip-test" in words,
-                labels="oc" if "oc" in words else None,
-                batch_size=config.batch_size,
-                workers=config.workers,
-            )
-            half = evaluate(asked)
-            asked = dataclasses.replace(asked, run=config.run, weights=config.weights)
-            single = evaluate(asked).scores["network"].main
-            network = half.scores["network"]
-            figure = {
-                "command": command,
-                "metric": half.protocol.metric,
-                "people": half.people,
-                "figure": round(network.main, 2),
-                "float32": round(single, 2),
-                "mean_pose": round(half.scores["mean pose"].main, 2)
-                if "mean pose" in half.scores
-                else None,
-                "columns": {
-                    name: round(value, 2)
-                    for name, value in network.pck.grouped(half.protocol.columns).items()
-                },
-            }
-            found.append(figure)
-            say(console, f"{command}: {figure['metric']} {figure['figure']} (float32 {single:.2f})")
+        joints = halves / "joints.npz"
+        asked = EvalConfig(
+            halves,
+            data,
+            batch_size=config.batch_size,
+            workers=config.workers,
+            save_predictions=joints,
+        )
+        command = shlex.join(["softgate", "evaluate", config.name, str(_shorter(data))])
+        plain = _figure(command, evaluate(asked))
+        single = dataclasses.replace(
+            asked, run=config.run, weights=config.weights, save_predictions=None
+        )
+        plain["float32"] = round(evaluate(single).scores["network"].main, 2)
+        found.append(plain)
+        # The sides change what is counted, not what was found.
+        sides = evaluate(EvalConfig(None, data, predictions=joints, labels="oc"))
+        found.append(_figure(f"{command} --labels oc", sides))
+        if config.flip_test:
+            flipped = dataclasses.replace(asked, flip_test=True, save_predictions=None)
+            found.append(_figure(f"{command} --flip-test", evaluate(flipped)))
+    for one in found:
+        exact = f" (float32 {one['float32']})" if "float32" in one else ""
+        say(console, f"{one['command']}: {one['metric']} {one['figure']}{exact}")
     return found
+
+
+def _figure(command: str, measured: Comparison) -> dict[str, Any]:
+    """What the card keeps of an evaluation."""
+    ours, *others = measured.scores.values()
+    columns = ours.pck.grouped(measured.protocol.columns)
+    return {
+        "command": command,
+        "metric": measured.protocol.metric,
+        "people": measured.people,
+        "figure": round(ours.main, 2),
+        "mean_pose": round(others[0].main, 2) if others else None,
+        "columns": {name: round(value, 2) for name, value in columns.items()},
+    }

@@ -31,6 +31,8 @@ class PublishConfig:
     """Sentences on what it gets wrong, beside those that follow from the figures."""
     unfinished: bool = False
     """Take a run whose training is not over; the card says so."""
+    flip_test: bool = True
+    """Measure with the flip test too."""
     batch_size: int = 32
     """People in a forward pass of the measurements."""
     workers: int = 1

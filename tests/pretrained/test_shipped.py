@@ -18,9 +18,13 @@ from softgate_ext.files.reading import read_json
 from softgate_ext.models import build_model, create_model, list_models, list_pretrained
 from softgate_ext.prediction import sources
 from softgate_ext.pretrained import shipped
+from softgate_ext.pretrained.model_card import model_page
 from softgate_ext.runs.opening import load_run
 from softgate_ext.runs.places import find_run
 from softgate_ext.training.trainer import Trainer
+
+ROOT = Path(__file__).parents[2]
+LSP = ROOT.parent / "shared" / "data" / "lsp_dataset"
 
 
 def sentence(capsys: pytest.CaptureFixture[str], *words: object) -> str:
@@ -204,3 +208,30 @@ def test_a_header_that_is_wrong(
     assert "tiny.safetensors" in line
     with pytest.raises(InputError, match=words):
         load_run("tiny")
+
+
+def test_the_page_is_that_of_the_cards() -> None:
+    page = (ROOT / "docs" / "models.md").read_text(encoding="utf-8")
+    assert page == model_page([shipped.read_card(name) for name in list_pretrained()])
+
+
+def test_what_is_shipped_loads_and_is_small() -> None:
+    assert shipped.DEFAULT in list_pretrained()
+    for name in list_pretrained():
+        model, config, _ = load_run(name)
+        card = shipped.read_card(name)
+        assert sum(p.numel() for p in model.parameters()) == card["parameters"]
+        assert config.image_size == card["image_size"]
+        assert not config.training.data.is_absolute()
+        assert shipped.weights_file(name).stat().st_size == card["bytes"] < 4 * 2**20
+
+
+@pytest.mark.slow
+def test_the_figure_of_the_card_is_measured(capsys: pytest.CaptureFixture[str]) -> None:
+    if not LSP.is_dir():
+        pytest.skip(f"needs Leeds Sports Pose in {LSP}")
+    figure = shipped.read_card(shipped.DEFAULT)["figures"][0]
+    assert figure["command"] == f"softgate evaluate {shipped.DEFAULT} ../shared/data/lsp_dataset"
+    assert main(["evaluate", shipped.DEFAULT, str(LSP), "--device", "cpu"]) == 0
+    (row,) = (line for line in capsys.readouterr().out.splitlines() if "weighted mean" in line)
+    assert float(row.split("│")[2]) == pytest.approx(figure["figure"], abs=0.1)
