@@ -53,7 +53,7 @@ def card_text(card: dict[str, Any]) -> str:
             f"    {card['command']}",
             "",
             f"At commit `{card['commit'][:12]}`, {card['epochs']} epochs ({card['steps']} steps) in "
-            f"{card['hours']} hours on {card['cores']} processor cores, {card['core_hours']} core "
+            f"{card['hours']} hours on {card['cores']} processor cores, at most {card['core_hours']} core "
             f"hours{over}. Recipe: {recipe}.",
             "",
             *_figures(card["figures"]),
@@ -83,17 +83,9 @@ def _weak(figures: Sequence[dict[str, Any]]) -> list[str]:
     """What follows from the figures themselves, and from what the network is."""
     first = figures[0]
     weakest = sorted(first["columns"].items(), key=lambda column: column[1])[:3]
-    said = [
+    return [
         "It sees one person in each box and never says that nobody is there. Without a box the whole "
         "picture is one; `--detect` finds people first.",
         f"{', '.join(f'{name} {value:.1f} %' for name, value in weakest)} are its weakest joints by "
         f"the first figure ({first['figure']:.1f} %).",
     ]
-    for one in figures:
-        sides = one["command"] == f"{first['command']} --labels oc"
-        if sides and one["figure"] > first["figure"] + 0.5:
-            said.append(
-                f"It mixes up left and right: with the sides of the picture in place of the person's "
-                f"own the first figure is {one['figure']:.1f} %."
-            )
-    return said
