@@ -1,4 +1,5 @@
-# make demo    a small network learns to find drawn people, in about two minutes
+# make demo    the shipped weights look at a photograph, then a small network learns to find drawn
+#              people, in about two minutes (DATA=a dataset, PICTURES=a folder of photographs)
 # make test    the fast test suite
 # Both set up .venv first (make install) and are quick the second time.
 #
@@ -15,7 +16,7 @@ JOBS := $(shell n=$$(nproc); [ $$n -gt 8 ] && echo 8 || echo $$n)
 # One thread a process: the processes already keep the cores busy. Tests take from milliseconds to a
 # minute, so a process that has none left takes some from another.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(JOBS) --dist worksteal
-DEMO_ARGS := $(if $(DATA),--data "$(DATA)")
+DEMO_ARGS := $(if $(DATA),--data "$(DATA)") $(if $(PICTURES),--pictures "$(PICTURES)")
 
 # On a machine without a GPU the CUDA kernels are only checked: one architecture is enough.
 ifeq ($(shell command -v nvidia-smi),)

@@ -184,6 +184,7 @@ setup(
         "softgate_ext": ["*.pyi", "py.typed"],
         "softgate_ext.data": ["*.npz"],
         "softgate_ext.page": ["*.html"],
+        "softgate_ext.pretrained": ["*.safetensors", "*.json"],
     },
     ext_modules=[extension],
     cmdclass={"build_ext": command},

@@ -95,6 +95,9 @@ def test_wheel_with_kernels(sdist, tmp_path):
     out = python(tmp_path, "-c", TRY)
     assert str(tmp_path) in out
     assert "cpu\n48.0\n1" in out
+    weights = "from softgate_ext.models import create_model; "
+    weights += "print(create_model('hybrid_2x48', pretrained=True).config['name'])"
+    assert "hybrid_2x48" in python(tmp_path, "-c", weights)
 
 
 @pytest.mark.slow
@@ -106,6 +109,8 @@ def test_wheel_names_its_licence_and_command(sdist, tmp_path):
         metadata = archive.read(next(n for n in names if n.endswith("METADATA"))).decode()
     assert any(n.endswith("LICENSE") for n in names)
     assert {"softgate_ext/data/mpii_split.npz", "softgate_ext/page/page.html"} <= set(names)
+    for kind in ("safetensors", "json"):
+        assert f"softgate_ext/pretrained/softgate-small.{kind}" in names
     assert "License-Expression: Apache-2.0" in metadata
     assert any(n.endswith("entry_points.txt") for n in names)
     assert "Requires-Dist: torch>=2.11\n" in metadata

@@ -6,7 +6,7 @@ Dataclasses are the commands; what needs PyTorch is imported by the command that
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import import_module
 from typing import Any
 
@@ -25,7 +25,8 @@ from softgate_ext.runs.train_config import TrainConfig
 
 # By name: the words that a command takes, and the function of this package that gets them. It is
 # imported when it runs; a number that it returns is the exit code.
-COMMANDS: dict[str, tuple[type, str]] = {
+Commands = Mapping[str, tuple[type, str]]
+COMMANDS: Commands = {
     "train": (TrainConfig, "cli.results:train_run"),
     "evaluate": (EvalConfig, "cli.results:print_figures"),
     "predict": (PredictConfig, "cli.results:print_files"),
@@ -41,9 +42,9 @@ COMMANDS: dict[str, tuple[type, str]] = {
 }
 
 
-def parse(arguments: Sequence[str]) -> Any:
+def parse(arguments: Sequence[str], commands: Commands = COMMANDS) -> Any:
     """The configuration that a command line stands for; see `command_line.parse`."""
-    return command_line.parse(arguments, {name: kind for name, (kind, _) in COMMANDS.items()})
+    return command_line.parse(arguments, {name: kind for name, (kind, _) in commands.items()})
 
 
 def _out_of_memory(error: Exception) -> bool:
@@ -52,8 +53,12 @@ def _out_of_memory(error: Exception) -> bool:
     return isinstance(error, MemoryError) or any(word in str(error).lower() for word in words)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(arguments: Sequence[str] | None = None, commands: Commands = COMMANDS) -> int:
     """Runs a command.
+
+    Args:
+        arguments: the words of the command line (default: those of this process).
+        commands: which there are.
 
     Returns:
         The exit code: 0, 1 when nobody reads the output any more, 2 for wrong input, 3 when some
@@ -63,8 +68,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     talks = os.environ.get("RANK", "0") == "0"
     config = None
     try:
-        config = parse(sys.argv[1:] if arguments is None else arguments)
-        (where,) = (where for kind, where in COMMANDS.values() if kind is type(config))
+        config = parse(sys.argv[1:] if arguments is None else arguments, commands)
+        (where,) = (where for kind, where in commands.values() if kind is type(config))
         module, _, name = where.partition(":")
         code = getattr(import_module(f"softgate_ext.{module}"), name)(config)
         sys.stdout.flush()

@@ -33,7 +33,7 @@ class ProfileConfig:
 
 @dataclass
 class InfoConfig:
-    """Say what was built, what `auto` picks, and which networks there are."""
+    """Say what was built, what `auto` picks, and which networks and weights there are."""
 
     json: bool = False
     """Print JSON in place of lines."""
@@ -62,10 +62,10 @@ def profile(config: ProfileConfig) -> None:
 
 def print_info(config: InfoConfig) -> None:
     """Prints what was built."""
-    from softgate_ext.models import list_models
+    from softgate_ext.models import list_models, list_pretrained
     from softgate_ext.ops.backend import info
 
-    facts = {**info(), "models": list_models()}
+    facts = {**info(), "models": list_models(), "pretrained": list_pretrained()}
     if config.json:
         print(json.dumps(facts, indent=2))
         return

@@ -1,8 +1,9 @@
 """The whole of the project in two minutes: `softgate demo`, or `make demo`.
 
-Draws people (or takes a folder in LSP's format), trains a small network on the first half, and
-shows what it does with the other half. A finished demo is shown again rather than repeated, an
-interrupted one goes on where it was, and `--fresh` starts anew.
+Shows what the shipped weights find in photographs. Then draws people (or takes a folder in LSP's
+format), trains a small network on the first half, and shows what it does with the other half. A
+finished demo is shown again rather than repeated, an interrupted one goes on where it was, and
+`--fresh` starts anew.
 """
 
 import math
@@ -14,6 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from softgate_ext.commands.demo_config import DemoConfig
+from softgate_ext.commands.demo_photographs import check_pictures_of, show_photographs
 from softgate_ext.data.dataset import PoseDataset
 from softgate_ext.data.synthetic import draw_people
 from softgate_ext.errors import InputError
@@ -30,7 +32,7 @@ from softgate_ext.files.png import write_png
 from softgate_ext.files.reading import read_json
 from softgate_ext.inference.pose_inference import predict_people
 from softgate_ext.pose.draw import contact_sheet
-from softgate_ext.runs import checkpoint
+from softgate_ext.runs import checkpoint, places
 from softgate_ext.runs.config_json import to_json
 from softgate_ext.runs.train_config import TrainConfig
 from softgate_ext.training.people import split_people
@@ -39,6 +41,7 @@ from softgate_ext.training.trainer import Trainer
 
 PEOPLE = 2000
 SHOWN = 24
+PHOTOGRAPHS = "photographs"
 REPORT = "demo.json"
 BEFORE = "before.json"  # in the run's folder; also tells a demo's run from others
 
@@ -72,6 +75,7 @@ def demo(config: DemoConfig, console: Console | None = None) -> dict[str, Any]:
     training = training_config(config, data)
     training.check()
     check_folder(config.out)
+    check_pictures_of(config.pictures)
     path = config.out / REPORT
     report = read_json(path) if path.is_file() and not config.fresh else None
     if report is not None:
@@ -80,6 +84,7 @@ def demo(config: DemoConfig, console: Console | None = None) -> dict[str, Any]:
             raise damaged
         if report["training"] == to_json(training):
             say(console, f"{config.out} holds this demo already; --fresh trains anew")
+            show_photographs(config.pictures, config.out / PHOTOGRAPHS, console)
             try:
                 _show(report, config, console)
             except (LookupError, TypeError, AttributeError, ValueError, ArithmeticError) as error:
@@ -92,6 +97,7 @@ def demo(config: DemoConfig, console: Console | None = None) -> dict[str, Any]:
     if not resumes:
         _refuse_foreign(training.out)
     make_folder(config.out)
+    show_photographs(config.pictures, config.out / PHOTOGRAPHS, console)
     if config.data is None:
         say(console, f"drawing {PEOPLE} people into {data}, unless they are there")
         draw_people(data, PEOPLE, seed=0)
@@ -108,7 +114,7 @@ def demo(config: DemoConfig, console: Console | None = None) -> dict[str, Any]:
 def _unfinished(training: TrainConfig) -> bool:
     """Whether the folder of the run holds this very training, to go on with."""
     run = training.out
-    files = (checkpoint.STATE, checkpoint.CONFIG, BEFORE)
+    files = (places.STATE, places.CONFIG, BEFORE)
     return all((run / name).is_file() for name in files) and (
         checkpoint.load_config(run).training == training
     )
@@ -121,10 +127,10 @@ def _refuse_foreign(run: Path) -> None:
     if run.is_symlink() or not run.is_dir():
         raise InputError(f"out: {run} is no folder of a demo; give another --out")
     names = {path.name for path in run.iterdir() if not path.name.endswith(".tmp")}
-    log = run / checkpoint.LOG
+    log = run / places.LOG
     if log.is_file() and log.stat().st_size == 0:  # all there is before a demo's own mark
-        names.discard(checkpoint.LOG)
-    own = {*checkpoint.FILES, BEFORE}
+        names.discard(places.LOG)
+    own = {*places.FILES, BEFORE}
     foreign = sorted(names - own)
     if foreign or (names and BEFORE not in names):
         what = foreign[0] if foreign else "a run"
@@ -136,7 +142,7 @@ def _discard(run: Path) -> None:
     if run.is_dir():
         lock = FolderLock(run)
         try:
-            for name in (*checkpoint.FILES, BEFORE):
+            for name in (*places.FILES, BEFORE):
                 (run / name).unlink(missing_ok=True)
         finally:
             lock.release()

@@ -6,12 +6,15 @@ from pathlib import Path
 
 @dataclass
 class DemoConfig:
-    """Train a small network for two minutes and show what it has learned."""
+    """Show what the shipped weights find in photographs, then train a small network for two minutes
+    and show what it has learned."""
 
     out: Path = Path("runs/demo")
     """Folder of the run, the drawn people and the pictures."""
     data: Path | None = None
     """Folder in LSP's format (default: people drawn into `out`/people)."""
+    pictures: Path | None = None
+    """Folder of photographs for the shipped weights (default: one that an installed package has)."""
     minutes: float = 2.0
     """Budget of wall time for the training."""
     fresh: bool = False

@@ -16,7 +16,7 @@ from softgate_ext.files.folders import check_folder, make_folder
 from softgate_ext.inference.fold import fold
 from softgate_ext.ops.backend import use_backend
 from softgate_ext.pose.codec import HeatmapCodec
-from softgate_ext.runs.checkpoint import load_run
+from softgate_ext.runs.opening import load_run
 
 Format = Literal["onnx", "torch", "aoti"]
 MOST_IMAGES = 4096  # in a batch; compilers take a bound to choose index types by

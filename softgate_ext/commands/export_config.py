@@ -12,7 +12,7 @@ class ExportConfig:
     """Write a run's network as one file for another runtime, with any batch size."""
 
     run: Positional[Path]
-    """Folder that `softgate train` wrote."""
+    """Folder that `softgate train` wrote, the name of one in `runs`, or the name of shipped weights."""
     out: Path
     """File to write."""
     format: Literal["onnx", "torch", "aoti"] = "onnx"

@@ -24,10 +24,12 @@ from softgate_ext.figures.gate_histograms import gate_histograms
 from softgate_ext.files.atomic import write_json
 from softgate_ext.files.counted import counted
 from softgate_ext.files.folders import check_folder, check_outside, check_targets, make_folder
+from softgate_ext.files.tensors import save_tensors
 from softgate_ext.inference.device import resolve_device
 from softgate_ext.models.base import PoseModel
-from softgate_ext.prediction.predictor import find_run
-from softgate_ext.runs.checkpoint import FILES, WEIGHTS, load_run, save_config, save_weights
+from softgate_ext.runs.checkpoint import save_config
+from softgate_ext.runs.opening import load_run
+from softgate_ext.runs.places import FILES, WEIGHTS
 from softgate_ext.runs.run_config import RunConfig
 from softgate_ext.training.timing import time_forward
 
@@ -114,13 +116,12 @@ def show_gates(config: GatesConfig, console: Console | None = None) -> dict[str,
     _check(config)
     console = console or Console()
     device = resolve_device(config.device)
-    run = find_run(config.run)
-    model, stored, about = load_run(run, config.weights)
+    model, stored, about = load_run(config.run, config.weights)
     blocks = gates_of(model, stored.image_size)
     depths = by_depth(blocks)
     accuracy: dict[str, float] = {}
     if config.data is not None:  # before anything is written, since it looks at all of the data
-        accuracy["before"] = _accuracy(config, run, config.weights)
+        accuracy["before"] = _accuracy(config, config.run, config.weights)
     everything = np.concatenate([block.values for block in blocks])
     edges = np.histogram_bin_edges(everything.astype(np.float64), 40)
     figures: dict[str, Any] = {
@@ -148,7 +149,7 @@ def show_gates(config: GatesConfig, console: Console | None = None) -> dict[str,
             gate_histograms(named, path)
             console.print(path)
     if config.prune is not None:
-        pruned, _, _ = load_run(run, config.weights)
+        pruned, _, _ = load_run(config.run, config.weights)
         figures["pruned"] = _prune_run(
             config, (model.to(device), pruned.to(device)), stored, about, accuracy, console
         )
@@ -203,7 +204,7 @@ def _prune_run(
     model, pruned = models
     count = prune(pruned, config.prune)
     make_folder(config.out)
-    save_weights(
+    save_tensors(
         config.out / WEIGHTS["last"], pruned.state_dict(), {**about, "pruned": config.prune}
     )
     save_config(config.out, stored)

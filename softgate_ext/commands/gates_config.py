@@ -12,7 +12,7 @@ class GatesConfig:
     """Show the gates of a run by block and depth, and remove those that are nearly closed."""
 
     run: Positional[Path]
-    """Folder that `softgate train` wrote, or the name of one in `runs`."""
+    """Folder that `softgate train` wrote, the name of one in `runs`, or the name of shipped weights."""
     weights: Literal["last", "best"] = "last"
     """`last` weights of the run, or those that were `best` on the people it watched."""
     eps: float = 0.01

@@ -34,7 +34,7 @@ from softgate_ext.pose.codec import HeatmapCodec
 from softgate_ext.pose.mirror import pair_joints
 from softgate_ext.pose.sides import WORDS, Sides, observer_order, take_joints
 from softgate_ext.pose.skeleton import Skeleton, get_skeleton
-from softgate_ext.runs.checkpoint import load_config, load_run
+from softgate_ext.runs.opening import config_of, load_run
 from softgate_ext.runs.run_config import RunConfig
 
 Tell = Callable[[str], None]
@@ -65,7 +65,7 @@ def _measured(config: EvalConfig, tell: Tell) -> Comparison:
     source = recognise(config.data, "data", config.train_folder, config.test_folder)
     people = source.read(config.split, config.predictions is None)
     if config.run is not None:
-        people = replace(people, skeleton=_with_swap(people.skeleton, load_config(config.run)))
+        people = replace(people, skeleton=_with_swap(people.skeleton, config_of(config.run)))
     train = source.read("train", False) if "train" in source.splits else None
     shared = shared_pictures(train, people) if train is not None and config.split == "test" else ()
     sides: Sides = config.labels or "pc"

@@ -23,7 +23,7 @@ class EvalConfig:
     """
 
     run: Positional[Path | None] = None
-    """Folder that `softgate train` wrote."""
+    """Folder that `softgate train` wrote, the name of one in `runs`, or the name of shipped weights."""
     data: Positional[Path | None] = None
     """Folder of a dataset as it was released (LSP: joints.mat and images/)."""
     reference: Path | None = None

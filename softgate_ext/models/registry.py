@@ -1,13 +1,15 @@
 """Pose models by name."""
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from softgate_ext.errors import InputError
+from softgate_ext.models.architecture import check_architecture
 from softgate_ext.models.base import PoseModel
 from softgate_ext.models.hybrid import HybridNet
+from softgate_ext.pretrained.shipped import list_pretrained, read_card, read_pretrained
 
 
 @dataclass(frozen=True)
@@ -49,9 +51,13 @@ def register_model(
     _models[name] = (build, defaults or ModelDefaults())
 
 
-def list_models() -> list[str]:
-    """Names that `create_model` knows, in alphabetical order."""
-    return sorted(_models)
+def list_models(pretrained: bool = False) -> list[str]:
+    """Names that `create_model` knows, in alphabetical order.
+
+    Args:
+        pretrained: only those that the package ships weights of.
+    """
+    return sorted(_models.keys() & _shipped() if pretrained else _models)
 
 
 def model_defaults(name: str) -> ModelDefaults:
@@ -63,34 +69,100 @@ def model_defaults(name: str) -> ModelDefaults:
     return _find(name)[1]
 
 
-def create_model(name: str, **kwargs: Any) -> PoseModel:
-    """Builds a model with fresh weights.
+def create_model(name: str, pretrained: bool | str = False, **kwargs: Any) -> PoseModel:
+    """Builds a model, with fresh weights or with those that the package ships.
 
     Args:
         name: one of `list_models()`.
+        pretrained: True takes the shipped weights of this network, a text those of that name (one
+            of `list_pretrained()`). The options are then those of the weights: their joints are
+            the ones that they were trained on, in the order that their card gives.
         kwargs: options that replace the named model's own, such as `joints`, `width`, `stacks`,
             `depth`, `groups`, `fusion`, `gate` and `alpha_init` (see `HybridNet`).
 
     Returns:
-        The model; its `config` is the name and all options, and rebuilds it.
+        The model, float32 and in training mode; its `config` is the name and all options, and
+        rebuilds it.
 
     Raises:
-        InputError: for an unknown name, option or value.
+        InputError: for an unknown name, option or value; or there are no such weights, they are
+            damaged, or they have other options than those given.
     """
+    if not pretrained:
+        return build_model(name, kwargs)
+    return _pretrained_model(name, pretrained, kwargs)
+
+
+def build_model(name: str, options: Mapping[str, Any]) -> PoseModel:
+    """As `create_model`, with fresh weights; `options` may come from a command or a file."""
     build, defaults = _find(name)
-    options = inspect.signature(build).parameters
-    unknown = [key for key in kwargs if key not in options]
-    if unknown:
-        raise InputError(f"{name} has no option {unknown[0]!r}; it takes {', '.join(options)}")
-    model = build(**(defaults.kwargs | kwargs))
+    _check_options(name, options)
+    model = build(**{**defaults.kwargs, **options})
     model.config = {"name": name, "kwargs": model.config["kwargs"]}
     return model
+
+
+def rebuild(config: Any, source: str) -> PoseModel:
+    """The model, with fresh weights, whose `config` was stored as JSON.
+
+    Args:
+        config: what was stored.
+        source: where, for the message.
+
+    Raises:
+        InputError: no model has that config.
+    """
+    for key, kind in (("name", str), ("kwargs", dict)):
+        if key not in config:
+            raise InputError(f"{source}: {key!r} is missing")
+        if not isinstance(config[key], kind):
+            raise InputError(f"{source}: {key}: expected {kind.__name__}, got {config[key]!r}")
+    try:
+        return build_model(config["name"], config["kwargs"])
+    except InputError:
+        raise
+    except (TypeError, ValueError, OverflowError, RuntimeError) as error:
+        raise InputError(f"{source}: no network has the options {config['kwargs']}") from error
+
+
+def _pretrained_model(name: str, pretrained: str | bool, kwargs: dict[str, Any]) -> PoseModel:
+    _check_options(name, kwargs)
+    weights = pretrained if isinstance(pretrained, str) else _shipped().get(name)
+    if weights is None:
+        takes = " or ".join(list_models(pretrained=True)) or "False, since no weights are shipped"
+        raise InputError(f"pretrained: there are no weights of {name}; takes {takes}")
+    stored, about = read_pretrained(weights)
+    config = about["config"]["model"]
+    model = rebuild(config, f"pretrained: {weights}")
+    if config["name"] != name:
+        raise InputError(f"pretrained: {weights} are weights of {config['name']}, got {name}")
+    theirs = model.config["kwargs"]
+    for key, value in kwargs.items():
+        if (list(value) if isinstance(value, tuple) else value) != theirs.get(key):
+            raise InputError(
+                f"{key}: got {value!r}, where the weights {weights} have {theirs.get(key)!r}; leave "
+                f"it out, or start a training with `--init {weights}`, which takes what fits"
+            )
+    check_architecture(f"pretrained: {weights}", stored, model, "its header")
+    model.load_state_dict(stored)
+    return model
+
+
+def _shipped() -> dict[str, str]:
+    """Names of shipped weights by their networks; of several, the first in alphabetical order."""
+    return {read_card(weights)["model"]: weights for weights in reversed(list_pretrained())}
 
 
 def _find(name: str) -> tuple[Callable[..., PoseModel], ModelDefaults]:
     if name not in _models:
         raise InputError(f"model must be one of {', '.join(list_models())}, got {name!r}")
     return _models[name]
+
+
+def _check_options(name: str, options: Mapping[str, Any]) -> None:
+    known = inspect.signature(_find(name)[0]).parameters
+    if unknown := [key for key in options if key not in known]:
+        raise InputError(f"{name} has no option {unknown[0]!r}; it takes {', '.join(known)}")
 
 
 def _register_all() -> None:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from softgate_ext.pretrained.shipped import DEFAULT
 from softgate_ext.runs.options import Device, Positional
 
 
@@ -11,8 +12,8 @@ from softgate_ext.runs.options import Device, Positional
 class ServeConfig:
     """Serve a page that shows the pose in a picture (needs the extra `serve`)."""
 
-    run: Positional[Path]
-    """Folder that `softgate train` wrote, or the name of one in `runs`."""
+    run: Positional[Path] = Path(DEFAULT)
+    """Folder that `softgate train` wrote, the name of one in `runs`, or the name of shipped weights."""
     host: str = "127.0.0.1"
     """Address to listen at; 0.0.0.0 is every address of this machine."""
     port: int = 7860

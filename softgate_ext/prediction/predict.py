@@ -25,7 +25,13 @@ from softgate_ext.prediction.frame_files import frame_files
 from softgate_ext.prediction.person import Person
 from softgate_ext.prediction.predict_config import PredictConfig
 from softgate_ext.prediction.predictor import Located, PosePredictor
-from softgate_ext.prediction.sources import Reader, Source, find_sources, open_frames
+from softgate_ext.prediction.sources import (
+    Reader,
+    Source,
+    find_sources,
+    open_frames,
+    run_and_images,
+)
 from softgate_ext.prediction.summary import SUMMARIES, Outcome, Summary
 from softgate_ext.prediction.tracks import Tracks
 
@@ -49,6 +55,7 @@ def predict(config: PredictConfig, tell: Callable[[str], None] = lambda sentence
             a file to write is one of those to read.
     """
     config.check()
+    config.run, config.images = run_and_images(config.run, config.images)
     sources, lost = find_sources(config.images)
     summary = Summary(config.out, config.outputs, tell)
     for word, fault in lost.items():
@@ -77,6 +84,7 @@ class _Batch:
     """The state of one `predict`: what is read, what is found, what is written."""
 
     def __init__(self, config: PredictConfig, sources: Sequence[Source], summary: Summary) -> None:
+        assert config.run is not None  # `run_and_images` says which
         self.config, self.summary = config, summary
         self.listed: BoxList | None = None
         if config.boxes is not None:

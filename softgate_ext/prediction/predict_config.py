@@ -14,13 +14,17 @@ Output = Literal["overlay", "json", "csv"]
 
 @dataclass
 class PredictConfig:
-    """Find the joints of people in pictures, videos or before a camera: drawings, JSON, CSV."""
+    """Find the joints of people in pictures, videos or before a camera: drawings, JSON, CSV.
 
-    run: Positional[Path]
-    """Folder that `softgate train` wrote, or the name of one in `runs`."""
-    images: Positional[tuple[str, ...]]
+    `predict RUN IMAGES` takes the weights of a run, `predict IMAGES` those that the package ships.
+    """
+
+    run: Positional[Path | None] = None
+    """Folder that `softgate train` wrote, the name of one in `runs`, or the name of shipped weights
+    (default: softgate-small)."""
+    images: Positional[tuple[str, ...]] = ()
     """Pictures, videos, folders of them, patterns such as 'photos/*.jpg', or a camera's number."""
-    out: Path
+    out: Path = Path("poses")
     """Folder of what is written."""
     outputs: tuple[Output, ...] = ("overlay", "json")
     """`overlay` (PNG; MP4 of a video), `json` (predictions.json; JSON lines of a video's frames),

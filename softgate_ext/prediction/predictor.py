@@ -1,9 +1,7 @@
 """A trained run that finds the joints of people in pictures."""
 
 import math
-import os
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, overload
@@ -15,7 +13,6 @@ from torch import Tensor
 
 from softgate_ext.errors import InputError
 from softgate_ext.files.counted import counted
-from softgate_ext.files.paths import as_path
 from softgate_ext.inference.device import resolve_device
 from softgate_ext.inference.fold import fold
 from softgate_ext.inference.pose_inference import PoseInference, to_source
@@ -25,13 +22,14 @@ from softgate_ext.pose.skeleton import get_skeleton
 from softgate_ext.prediction.detector import PersonDetector
 from softgate_ext.prediction.person import Box, Person, check_box
 from softgate_ext.prediction.picture import Picture, as_picture
-from softgate_ext.runs.checkpoint import Which, load_run
+from softgate_ext.pretrained.shipped import DEFAULT
+from softgate_ext.runs.opening import load_run
 from softgate_ext.runs.options import Amp
+from softgate_ext.runs.places import Which
 from softgate_ext.runs.run_config import RunConfig
 
 Boxes = Sequence[Sequence[float]]
 CHUNK = 32  # crops in a forward pass, whatever the number of boxes
-RUNS = "SOFTGATE_RUNS"  # environment variable: the folder of runs that are known by name
 
 
 @dataclass(frozen=True)
@@ -102,7 +100,7 @@ class PosePredictor:
     @classmethod
     def from_pretrained(
         cls,
-        path_or_name: Path | str,
+        path_or_name: Path | str = DEFAULT,
         weights: Which = "last",
         device: str = "auto",
         amp: Amp = "off",
@@ -110,11 +108,12 @@ class PosePredictor:
         detect: bool | float = False,
         folded: bool = True,
     ) -> "PosePredictor":
-        """Loads a run that `softgate train` wrote.
+        """Loads a run that `softgate train` wrote, or weights that the package ships.
 
         Args:
-            path_or_name: its folder; or the name of one in the folder `runs`, or in the one that
-                the environment variable SOFTGATE_RUNS names.
+            path_or_name: the run's folder; or the name of one in the folder `runs`, or in the one
+                that the environment variable SOFTGATE_RUNS names; or the name of shipped weights
+                (`softgate_ext.models.list_pretrained()`). A folder goes before weights of its name.
             weights: the `last` of the run, or those that were `best` on the people it watched.
             device: `auto`, `cpu`, `cuda` or `cuda:N`.
             amp: `off`, `bf16`, or `auto` (where the device multiplies it natively).
@@ -125,7 +124,7 @@ class PosePredictor:
         Raises:
             InputError: the run or the device cannot be used, or the extra is not installed.
         """
-        model, config, _ = load_run(find_run(path_or_name), weights)
+        model, config, _ = load_run(path_or_name, weights)
         detector = None
         if detect is not False:
             detector = PersonDetector() if detect is True else PersonDetector(detect)
@@ -218,17 +217,3 @@ class PosePredictor:
             for (index, (box, _, sure)), where, score, crop, maps in rows:
                 person = Person(box, where, score, self.skeleton.joints, sure)
                 yield index, PersonDetails(person, crop, maps.numpy())
-
-
-def find_run(path_or_name: Path | str) -> Path:
-    """The folder of a run: of that name in `SOFTGATE_RUNS` (`runs`), else the path itself.
-
-    Raises:
-        InputError: it is neither a text nor a path.
-    """
-    path = as_path(path_or_name, "path_or_name", "the folder of a run, or its name in `runs`")
-    known = Path(os.environ.get(RUNS) or "runs")
-    with suppress(OSError):  # a name that cannot be one; whoever opens it says so
-        if len(path.parts) == 1 and not path.exists() and (known / path).is_dir():
-            return known / path
-    return path

@@ -11,6 +11,8 @@ from softgate_ext.prediction.animation import AnimationReader
 from softgate_ext.prediction.kinds import Kind, kind_of
 from softgate_ext.prediction.person import shortened
 from softgate_ext.prediction.video import CameraReader, VideoReader
+from softgate_ext.pretrained.shipped import DEFAULT
+from softgate_ext.runs.places import is_run
 
 Reader = VideoReader | AnimationReader | CameraReader
 GIVE = "give pictures, videos, folders, patterns, or a camera's number"
@@ -70,6 +72,30 @@ def find_sources(words: Sequence[str]) -> tuple[list[Source], dict[str, InputErr
             lost[word] = InputError(f"images: {word} stands for no picture; {GIVE}")
         found.update(dict.fromkeys(sources))
     return list(found), lost
+
+
+def run_and_images(run: Path | None, images: tuple[str, ...]) -> tuple[Path, tuple[str, ...]]:
+    """The run, the shipped one by default, and the words of the pictures.
+
+    Args:
+        run: the first word, which may also be that of a picture.
+        images: the others.
+
+    Raises:
+        InputError: the only word is neither.
+    """
+    if run is None:
+        return Path(DEFAULT), images
+    if is_run(run):
+        return run, images
+    _, lost = find_sources([str(run)])
+    if not lost:
+        return Path(DEFAULT), (str(run), *images)
+    if images:  # a misspelt run, which is refused when it is opened, and no picture that is lost
+        return run, images
+    raise InputError(
+        f"images: got {shortened(str(run))}, which is no run and stands for no picture; {GIVE}"
+    )
 
 
 def open_frames(source: Source) -> Reader:

@@ -13,27 +13,18 @@ leaves a folder that predicts and resumes: from training.pt alone, whichever epo
 """
 
 import io
-import json
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
-from torch import Tensor, nn
 
 from softgate_ext.errors import InputError
 from softgate_ext.files.atomic import write_bytes, write_json
-from softgate_ext.files.counted import counted
 from softgate_ext.files.reading import read_json
-from softgate_ext.models import PoseModel, create_model
+from softgate_ext.pretrained.shipped import list_pretrained
 from softgate_ext.runs.config_json import from_json, to_json
+from softgate_ext.runs.places import CONFIG, STATE
 from softgate_ext.runs.run_config import RunConfig
-
-CONFIG, STATE, LOG, PLOTS = "config.json", "training.pt", "log.jsonl", "plots.png"
-Which = Literal["last", "best"]
-WEIGHTS: dict[Which, str] = {"last": "model.safetensors", "best": "best.safetensors"}
-FILES = (CONFIG, *WEIGHTS.values(), STATE, LOG, PLOTS)
 
 
 def save_config(run: Path, config: RunConfig) -> None:
@@ -55,119 +46,14 @@ def load_config(run: Path) -> RunConfig:
             "wrote"
         ) from None
     if not there:
-        raise InputError(f"run: there is no folder {run}; give one that `softgate train` wrote")
+        shipped = "".join(f" or {name}" for name in list_pretrained())
+        raise InputError(
+            f"run: there is no folder {run}; give one that `softgate train` wrote{shipped}"
+        )
     path = run / CONFIG
     if not path.is_file():
         raise InputError(f"run: {run} holds no {CONFIG}; give a folder that `softgate train` wrote")
     return from_json(RunConfig, read_json(path), str(path))
-
-
-def save_weights(path: Path, state: dict[str, Tensor], about: dict[str, Any]) -> None:
-    """Writes a state_dict as safetensors; `about` goes into the header as JSON."""
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
-    write_bytes(path, save(tensors, metadata={"softgate": json.dumps(about)}))
-
-
-def load_weights(path: Path, model: nn.Module) -> dict[str, Any]:
-    """Loads a safetensors file into `model` and returns what its header says of it.
-
-    Raises:
-        InputError: the file is missing, damaged, or of another architecture than `model`.
-    """
-    stored, about = _read_weights(path, "run")
-    check_architecture(str(path), stored, model)
-    model.load_state_dict(stored)
-    return about
-
-
-def _read_weights(path: Path, argument: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """The tensors of a safetensors file, and what its header says of them."""
-    try:
-        with safe_open(path, framework="pt") as file:
-            about = json.loads((file.metadata() or {}).get("softgate", "{}"))
-            stored = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError, ValueError) as error:
-        raise InputError(
-            f"{argument}: {path} is not a readable safetensors file ({error}); takes a whole one"
-        ) from error
-    return stored, about if isinstance(about, dict) else {}
-
-
-def init_weights(source: Path, model: nn.Module) -> str:
-    """Loads what fits `model`, by name and shape, from a run's folder or a safetensors file.
-
-    Returns:
-        What was taken and what was not, in words.
-
-    Raises:
-        InputError: the file is missing or damaged, or nothing of it fits.
-    """
-    path = source / WEIGHTS["last"] if source.is_dir() else source
-    if not path.is_file():
-        raise InputError(f"init: there are no weights {path}; takes a run or a .safetensors file")
-    stored, _ = _read_weights(path, "init")
-    own = model.state_dict()
-    fitting = {n: t for n, t in stored.items() if n in own and t.shape == own[n].shape}
-    learnt = dict(model.named_parameters())
-    if not fitting.keys() & learnt.keys():
-        raise InputError(f"init: no tensor of {path} has the name and shape of one of the network")
-    model.load_state_dict(fitting, strict=False)
-    anew = [name for name in own if name not in fitting]
-    words = f"{counted(len(fitting), f'tensor[s] of {len(own)}')} from {path}"
-    return f"{words}; anew: {', '.join(anew)}" if anew else words
-
-
-def check_architecture(source: str, stored: dict[str, Tensor], model: nn.Module) -> None:
-    """Raises InputError, with the first difference, unless `stored` is a state_dict of `model`."""
-    expected = model.state_dict()
-    fault = None
-    if missing := [name for name in expected if name not in stored]:
-        fault = f"{missing[0]} is missing ({counted(len(missing), f'tensor[s] of {len(expected)} [is|are]')})"
-    elif surplus := [name for name in stored if name not in expected]:
-        fault = f"{surplus[0]} has no place in it ({counted(len(surplus), f'tensor[s] of {len(stored)} [has|have] none')})"
-    else:
-        for name, tensor in expected.items():
-            if stored[name].shape != tensor.shape:
-                got, takes = tuple(stored[name].shape), tuple(tensor.shape)
-                fault = f"{name} has the shape {got} where the network has {takes}"
-                break
-    if fault:
-        raise InputError(f"{source} belongs to another architecture than {CONFIG} says: {fault}")
-
-
-def load_run(run: Path, which: Which = "last") -> tuple[PoseModel, RunConfig, dict[str, Any]]:
-    """The network of a run in inference mode on the CPU, its configuration and the header's words.
-
-    Raises:
-        InputError: a file is missing, damaged, or does not fit the others.
-    """
-    if which not in WEIGHTS:
-        raise InputError(f"weights: got {which!r}; takes {' or '.join(WEIGHTS)}")
-    config = load_config(run)
-    if not (run / WEIGHTS[which]).is_file():
-        there = [name for name, file in WEIGHTS.items() if (run / file).is_file()]
-        takes = " or ".join(there) or "a run that was trained"
-        raise InputError(
-            f"weights: got {which}, but there are no weights {run / WEIGHTS[which]}; takes {takes}"
-        )
-    source = f"{run / CONFIG}: model"
-    for key, kind in (("name", str), ("kwargs", dict)):
-        if key not in config.model:
-            raise InputError(f"{source}: {key!r} is missing")
-        if not isinstance(config.model[key], kind):
-            got = config.model[key]
-            raise InputError(f"{source}: {key}: expected {kind.__name__}, got {got!r}")
-    try:
-        model = create_model(config.model["name"], **config.model["kwargs"])
-    except InputError:
-        raise
-    except (TypeError, ValueError, OverflowError, RuntimeError) as error:
-        raise InputError(
-            f"{source}: no network has the options {config.model['kwargs']}"
-        ) from error
-    model.check_image_size(config.image_size)
-    about = load_weights(run / WEIGHTS[which], model)
-    return model.eval(), config, about
 
 
 def save_state(run: Path, state: dict[str, Any]) -> None:

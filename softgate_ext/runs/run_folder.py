@@ -9,7 +9,8 @@ from softgate_ext.errors import InputError
 from softgate_ext.files.atomic import remove_leftovers
 from softgate_ext.files.folders import check_folder, make_folder
 from softgate_ext.files.lock import FolderLock
-from softgate_ext.runs import checkpoint
+from softgate_ext.files.tensors import save_tensors
+from softgate_ext.runs import checkpoint, places
 from softgate_ext.runs.log import Entry, append_entry, read_log, rewind_log
 from softgate_ext.runs.run_config import RunConfig
 
@@ -41,7 +42,7 @@ class RunFolder:
             return None, None
         stored = checkpoint.load_config(self.path)
         state = checkpoint.load_state(self.path)
-        read_log(self.path / checkpoint.LOG)
+        read_log(self.path / places.LOG)
         return stored, state
 
     def claim(self, epoch: int) -> list[Entry]:
@@ -54,8 +55,8 @@ class RunFolder:
         if self._lock is None:
             self._lock = FolderLock(self.path)
             self._refuse_a_run()
-        remove_leftovers(self.path, checkpoint.FILES)
-        return rewind_log(self.path / checkpoint.LOG, epoch)
+        remove_leftovers(self.path, places.FILES)
+        return rewind_log(self.path / places.LOG, epoch)
 
     def keep(
         self,
@@ -78,11 +79,11 @@ class RunFolder:
             checkpoint.save_config(self.path, run)
             self._configured = True
         about = {"epoch": entry["epoch"], "watched": entry["watched"]}
-        checkpoint.save_weights(self.path / checkpoint.WEIGHTS["last"], weights, about)
+        save_tensors(self.path / places.WEIGHTS["last"], weights, about)
         if best:
-            checkpoint.save_weights(self.path / checkpoint.WEIGHTS["best"], weights, about)
+            save_tensors(self.path / places.WEIGHTS["best"], weights, about)
         # The log may run ahead of the state, never behind: resuming drops the surplus lines.
-        append_entry(self.path / checkpoint.LOG, entry)
+        append_entry(self.path / places.LOG, entry)
         checkpoint.save_state(self.path, state)
 
     def release(self) -> None:
@@ -93,18 +94,18 @@ class RunFolder:
     def _refuse_a_run(self) -> None:
         """Raises InputError where the folder holds what a training made, whole or not."""
         out = self.path
-        if (out / checkpoint.STATE).exists():
+        if (out / places.STATE).exists():
             raise InputError(
                 f"out: {out} holds a run already; add --resume to continue it, or give another "
                 "folder"
             )
-        for name in checkpoint.WEIGHTS.values():
+        for name in places.WEIGHTS.values():
             if (out / name).exists():
                 raise InputError(
-                    f"out: {out} holds weights ({name}) but no {checkpoint.STATE} to resume from; "
+                    f"out: {out} holds weights ({name}) but no {places.STATE} to resume from; "
                     "give another folder"
                 )
-        if read_log(out / checkpoint.LOG):
+        if read_log(out / places.LOG):
             raise InputError(
-                f"out: {out} holds the log of a run ({checkpoint.LOG}); give another folder"
+                f"out: {out} holds the log of a run ({places.LOG}); give another folder"
             )

@@ -46,8 +46,8 @@ class TrainConfig:
     model_options: dict[str, ModelOption] = field(default_factory=dict)
     """Options of the network as pairs, such as `gate block alpha_init 1.0`."""
     init: Path | None = None
-    """Start from these weights: a run's folder or a .safetensors file; tensors of another name or
-    shape (such as the heatmaps of other joints) start anew."""
+    """Start from these weights: a run's folder, its name or that of shipped weights, or a .safetensors
+    file; tensors of another name or shape (such as the heatmaps of other joints) start anew."""
     image_size: int = 256
     """Side of the square crop in pixels; the heatmaps are a quarter of it."""
     sigma: float = 1.0

@@ -14,9 +14,9 @@ from torch.optim.swa_utils import AveragedModel
 from softgate_ext.inference.device import autocast
 from softgate_ext.inference.pose_inference import to_input
 from softgate_ext.models import PoseModel
+from softgate_ext.models.architecture import check_architecture
 from softgate_ext.nn import SyncBatchNorm2d
 from softgate_ext.pose.codec import HeatmapCodec
-from softgate_ext.runs.checkpoint import check_architecture
 from softgate_ext.runs.train_config import TrainConfig
 from softgate_ext.training.loss import heatmap_loss
 from softgate_ext.training.processes import Group

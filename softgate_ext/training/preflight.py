@@ -12,11 +12,11 @@ from softgate_ext.evaluation.measure import constant_pose, protocol_for, score
 from softgate_ext.files.console import say
 from softgate_ext.files.counted import counted
 from softgate_ext.files.folders import check_outside
-from softgate_ext.models import PoseModel, create_model
+from softgate_ext.models import PoseModel, build_model
 from softgate_ext.pose.protocol import Score
 from softgate_ext.pose.skeleton import get_skeleton
-from softgate_ext.runs.checkpoint import init_weights
 from softgate_ext.runs.config_json import to_json
+from softgate_ext.runs.opening import init_weights
 from softgate_ext.runs.run_config import RunConfig
 from softgate_ext.runs.train_config import TrainConfig
 from softgate_ext.training.order import EpochBatches
@@ -46,7 +46,7 @@ def prepare(
     if config.threads is not None:
         torch.set_num_threads(config.threads)
     # The number of joints, which the data tell, changes nothing about the sizes that are taken.
-    sized = create_model(config.model, **{**config.model_options, "joints": 1})
+    sized = build_model(config.model, {**config.model_options, "joints": 1})
     sized.check_image_size(config.image_size)
     train_set, watched = split_people(config)
     for note in (*train_set.notes, *watched.notes):
@@ -58,7 +58,7 @@ def prepare(
             check_outside(config.out, path)
     torch.manual_seed(config.seed)
     options = {**config.model_options, "joints": len(train_set.skeleton)}
-    model = create_model(config.model, **options)
+    model = build_model(config.model, options)
     run = RunConfig(
         model=model.config,
         skeleton=train_set.skeleton.stored,

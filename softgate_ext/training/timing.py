@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from softgate_ext.inference.device import resolve_device
-from softgate_ext.models import create_model
+from softgate_ext.models import build_model
 from softgate_ext.ops.backend import use_backend
 from softgate_ext.pose.codec import HeatmapCodec
 from softgate_ext.runs.train_config import TrainConfig
@@ -36,7 +36,7 @@ def time_steps(
     """
     device = resolve_device(config.device)
     torch.manual_seed(config.seed)
-    model = create_model(config.model, **{"joints": joints, **config.model_options})
+    model = build_model(config.model, {"joints": joints, **config.model_options})
     codec = HeatmapCodec(config.image_size, config.image_size // 4, config.sigma)
     learner = Learner(model, codec, config, Group(device))
     size, people = config.image_size, config.batch_size

@@ -24,7 +24,7 @@ from softgate_ext.inference.interrupts import ctrl_c_waits
 from softgate_ext.inference.pose_inference import PoseInference, predict_people
 from softgate_ext.pose.codec import HeatmapCodec
 from softgate_ext.pose.mirror import mirror_words
-from softgate_ext.runs import checkpoint
+from softgate_ext.runs import places
 from softgate_ext.runs.log import Entry
 from softgate_ext.runs.run_config import RunConfig
 from softgate_ext.runs.run_folder import RunFolder
@@ -125,7 +125,7 @@ class Trainer:
         budget = Budget(config.epochs, config.minutes, steps, self.elapsed, config.schedule)
         if self.finished:
             say(self.console, f"{config.out} is trained; more --epochs or --minutes go on")
-            if not group.from_first((config.out / checkpoint.PLOTS).exists):
+            if not group.from_first((config.out / places.PLOTS).exists):
                 self._plot()  # the process that trained it was ended before
             return
         say(self.console, self._describe_run())
@@ -154,7 +154,7 @@ class Trainer:
         if self.predicted is None:
             self.watch()
         if self.group.leads and self.predicted is not None:
-            path = self.config.out / checkpoint.PLOTS
+            path = self.config.out / places.PLOTS
             gates = self.learner.evaluated.gates()
             plot_sheet(
                 path,
@@ -225,6 +225,7 @@ class Trainer:
             "images_per_second": round(people / seconds, 2),
             "wait_per_step": round(waited / len(losses), 5),
             "skipped": skipped,
+            "processes": self.group.size,
             "elapsed": round(budget.elapsed, 2),
         }
         self.elapsed = budget.elapsed
@@ -284,7 +285,7 @@ class Trainer:
         except InputError:
             raise
         except (LookupError, TypeError, AttributeError, ValueError, RuntimeError) as error:
-            path = self.config.out / checkpoint.STATE
+            path = self.config.out / places.STATE
             raise InputError(
                 f"resume: {path} is damaged, not a training state of this run; put a copy of it "
                 "back, or train into another folder"

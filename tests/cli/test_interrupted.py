@@ -11,7 +11,7 @@ import pytest
 from softgate_command import SMALL
 
 from softgate_ext.cli.run import main
-from softgate_ext.runs.checkpoint import load_run
+from softgate_ext.runs.opening import load_run
 from softgate_ext.runs.log import read_log
 
 

@@ -94,6 +94,14 @@ def test_a_damaged_report(
         demo(DemoConfig(tmp_path, data=people), quiet)
 
 
+def test_a_folder_without_pictures(tmp_path: Path, quiet: Console) -> None:
+    (tmp_path / "empty").mkdir()
+    for pictures in ("empty", "absent"):
+        with pytest.raises(InputError, match="pictures: got .*; takes a folder with pictures"):
+            demo(DemoConfig(tmp_path / "demo", pictures=tmp_path / pictures), quiet)
+    assert not (tmp_path / "demo").exists()
+
+
 def test_steps_are_timed_by_backend(tiny_options: dict[str, Any], tmp_path: Path) -> None:
     config = TrainConfig(tmp_path, tmp_path, **tiny_options)
     seconds = time_steps(config, 14, ("reference", "auto"), rounds=2)

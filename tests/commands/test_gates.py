@@ -15,8 +15,9 @@ from softgate_ext.commands.gates_config import GatesConfig
 from softgate_ext.data.images import read_image
 from softgate_ext.errors import InputError
 from softgate_ext.files.reading import read_json
+from softgate_ext.files.tensors import save_tensors
 from softgate_ext.models import create_model
-from softgate_ext.runs.checkpoint import load_run, save_weights
+from softgate_ext.runs.opening import load_run
 
 
 @pytest.fixture
@@ -30,7 +31,7 @@ def known(run: Path, tmp_path: Path) -> Path:
             if name.endswith(".alpha"):
                 alpha.copy_(0.01 * torch.arange(at, at + alpha.numel()))
                 at += alpha.numel()
-    save_weights(folder / "model.safetensors", model.state_dict(), {"epoch": 2})
+    save_tensors(folder / "model.safetensors", model.state_dict(), {"epoch": 2})
     return folder
 
 

@@ -14,8 +14,8 @@ from softgate_ext.figures.sheet import draw_heatmaps, draw_pck_curves, plot_shee
 from softgate_ext.inference.pose_inference import PoseInference
 from softgate_ext.pose.codec import HeatmapCodec
 from softgate_ext.pose.skeleton import LSP
-from softgate_ext.runs.checkpoint import load_run
 from softgate_ext.runs.log import read_log
+from softgate_ext.runs.opening import load_run
 
 
 @pytest.fixture

@@ -11,8 +11,10 @@ import torch
 from served_page import Served, served_by, started
 
 from softgate_ext.data.synthetic import draw_people
+from softgate_ext.files.tensors import save_tensors
 from softgate_ext.models import create_model
-from softgate_ext.runs.checkpoint import WEIGHTS, save_config, save_weights
+from softgate_ext.runs.checkpoint import save_config
+from softgate_ext.runs.places import WEIGHTS
 from softgate_ext.runs.run_config import RunConfig
 from softgate_ext.runs.train_config import TrainConfig
 
@@ -28,7 +30,7 @@ def untrained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     training = TrainConfig(Path("data"), folder)
     about = {"name": "hybrid_1x32", "kwargs": kwargs}
     save_config(folder, RunConfig(about, "lsp", 64, 1.0, 1.2, training))
-    save_weights(folder / WEIGHTS["last"], model.state_dict(), {})
+    save_tensors(folder / WEIGHTS["last"], model.state_dict(), {})
     return folder
 
 

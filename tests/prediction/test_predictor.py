@@ -25,7 +25,8 @@ from softgate_ext.prediction import predictor as module
 from softgate_ext.prediction.person import Person, check_box
 from softgate_ext.prediction.picture import as_picture
 from softgate_ext.prediction.predictor import PosePredictor
-from softgate_ext.runs.checkpoint import load_run
+from softgate_ext.runs.opening import load_run
+from softgate_ext.runs.places import find_run
 
 
 @pytest.fixture(scope="module")
@@ -186,9 +187,9 @@ def test_runs_have_names(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "runs").symlink_to(run.parent)
-    assert module.find_run(run.name) == Path("runs") / run.name
+    assert find_run(run.name) == Path("runs") / run.name
     monkeypatch.setenv("SOFTGATE_RUNS", str(run.parent))
-    assert module.find_run(run.name) == run
+    assert find_run(run.name) == run
     assert softgate_ext.PosePredictor.from_pretrained(run.name)(file)
     with pytest.raises(InputError, match="there is no folder absent"):
         PosePredictor.from_pretrained("absent")

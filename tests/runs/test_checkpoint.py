@@ -11,8 +11,9 @@ import torch
 from softgate_ext.errors import InputError
 from softgate_ext.files.atomic import write_json
 from softgate_ext.files.reading import read_json
+from softgate_ext.files.tensors import read_tensors, save_tensors
 from softgate_ext.models import create_model
-from softgate_ext.runs import checkpoint
+from softgate_ext.runs import checkpoint, opening
 
 
 @pytest.fixture
@@ -22,16 +23,17 @@ def copied(run: Path, tmp_path: Path) -> Path:
 
 
 def test_weights_come_back_bit_for_bit(tmp_path: Path) -> None:
-    first, second = (create_model("hybrid_1x32", width=8, depth=1, groups=1) for _ in range(2))
-    first = first.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    checkpoint.save_weights(tmp_path / "w.safetensors", first.state_dict(), {"epoch": 7})
-    assert checkpoint.load_weights(tmp_path / "w.safetensors", second) == {"epoch": 7}
-    for name, tensor in first.state_dict().items():
-        assert torch.equal(tensor, second.state_dict()[name]), name
+    model = create_model("hybrid_1x32", width=8, depth=1, groups=1)
+    model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    save_tensors(tmp_path / "w.safetensors", model.state_dict(), {"epoch": 7})
+    stored, about = read_tensors(tmp_path / "w.safetensors", "run")
+    assert about == {"epoch": 7} and stored.keys() == model.state_dict().keys()
+    for name, tensor in model.state_dict().items():
+        assert torch.equal(tensor, stored[name]), name
 
 
 def test_a_run_rebuilds_its_network(run: Path) -> None:
-    model, config, about = checkpoint.load_run(run)
+    model, config, about = opening.load_run(run)
     assert not model.training
     assert config.image_size == 64 and config.skeleton == "lsp"
     assert about["epoch"] == 2
@@ -40,7 +42,7 @@ def test_a_run_rebuilds_its_network(run: Path) -> None:
 
 def test_best_and_last_weights_are_kept(run: Path) -> None:
     for which in ("last", "best"):
-        _, _, about = checkpoint.load_run(run, which)  # type: ignore[arg-type]
+        _, _, about = opening.load_run(run, which)  # type: ignore[arg-type]
         assert 0 <= about["watched"]["pooled"] <= 100
 
 
@@ -61,7 +63,7 @@ def change_option(run: Path, **options: Any) -> None:
 def test_weights_of_another_architecture(copied: Path, options: Any, words: str) -> None:
     change_option(copied, **options)
     with pytest.raises(InputError, match=f"another architecture.*{words}") as caught:
-        checkpoint.load_run(copied)
+        opening.load_run(copied)
     assert "\n" not in str(caught.value)
 
 
@@ -69,20 +71,20 @@ def test_damaged_weights(copied: Path) -> None:
     path = copied / "model.safetensors"
     path.write_bytes(path.read_bytes()[:1000])
     with pytest.raises(InputError, match="not a readable safetensors file"):
-        checkpoint.load_run(copied)
+        opening.load_run(copied)
     path.unlink()
     with pytest.raises(InputError, match="there are no weights"):
-        checkpoint.load_run(copied)
+        opening.load_run(copied)
 
 
 def test_damaged_configuration(copied: Path) -> None:
     stored = read_json(copied / "config.json")
     write_json(copied / "config.json", stored | {"model": {"name": "hybrid_1x32"}})
     with pytest.raises(InputError, match="'kwargs' is missing"):
-        checkpoint.load_run(copied)
+        opening.load_run(copied)
     write_json(copied / "config.json", stored | {"model": {"name": "resnet", "kwargs": {}}})
     with pytest.raises(InputError, match="resnet"):
-        checkpoint.load_run(copied)
+        opening.load_run(copied)
     for model in (
         3,
         {"name": ["x"], "kwargs": {}},
@@ -91,7 +93,7 @@ def test_damaged_configuration(copied: Path) -> None:
     ):
         write_json(copied / "config.json", stored | {"model": model})
         with pytest.raises(InputError, match="config.json|width") as caught:
-            checkpoint.load_run(copied)
+            opening.load_run(copied)
         assert "\n" not in str(caught.value)
 
 
@@ -129,6 +131,6 @@ def test_a_state_executes_nothing(tmp_path: Path) -> None:
 
 def test_what_is_no_run(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="there is no folder"):
-        checkpoint.load_run(tmp_path / "absent")
+        opening.load_run(tmp_path / "absent")
     with pytest.raises(InputError, match="holds no config.json"):
-        checkpoint.load_run(tmp_path)
+        opening.load_run(tmp_path)

@@ -16,7 +16,7 @@ from stored_weights import assert_same_weights
 from softgate_ext.data.synthetic import draw_people
 from softgate_ext.errors import InputError
 from softgate_ext.files import atomic
-from softgate_ext.runs import checkpoint
+from softgate_ext.runs import checkpoint, opening, places
 from softgate_ext.runs.log import read_log
 from softgate_ext.runs.train_config import TrainConfig
 from softgate_ext.training.trainer import Trainer, train
@@ -58,10 +58,10 @@ def test_killed_at_any_file_it_resumes_to_the_same_weights(
                 break
             except Killed:
                 deaths += 1
-        if (out / checkpoint.WEIGHTS["last"]).exists():
-            checkpoint.load_run(out)
-        resume = (out / checkpoint.STATE).exists()
-        if not resume and (out / checkpoint.WEIGHTS["last"]).exists():
+        if (out / places.WEIGHTS["last"]).exists():
+            opening.load_run(out)
+        resume = (out / places.STATE).exists()
+        if not resume and (out / places.WEIGHTS["last"]).exists():
             # Killed within the first epoch's files: nothing is taken away unasked.
             with pytest.raises(InputError, match="holds weights"):
                 train(tiny(out=out), quiet)
@@ -140,9 +140,9 @@ def test_plots_that_a_killed_process_owes_are_drawn_by_the_resume(
     tiny: Make, run: Path, tmp_path: Path, quiet: Console
 ) -> None:
     out = Path(shutil.copytree(run, tmp_path / "run"))
-    (out / checkpoint.PLOTS).unlink()
+    (out / places.PLOTS).unlink()
     train(tiny(resume=True, plots=True), quiet)
-    assert (out / checkpoint.PLOTS).is_file()
+    assert (out / places.PLOTS).is_file()
 
 
 def contents(folder: Path) -> dict[str, bytes]:

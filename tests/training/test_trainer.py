@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 from stored_weights import assert_same_weights
 
 from softgate_ext.errors import InputError
-from softgate_ext.runs import checkpoint
+from softgate_ext.runs import places
 from softgate_ext.runs.log import read_log
 from softgate_ext.runs.train_config import TrainConfig
 from softgate_ext.training import schedule
@@ -146,11 +146,11 @@ def test_weights_without_a_state_are_left_alone(
     tiny: Make, run: Path, tmp_path: Path, quiet: Console
 ) -> None:
     out = Path(shutil.copytree(run, tmp_path / "run"))
-    (out / checkpoint.STATE).unlink()
+    (out / places.STATE).unlink()
     before = {path.name: path.read_bytes() for path in out.iterdir()}
     with pytest.raises(InputError, match="holds weights"):
         train(tiny(), quiet)
-    for name in checkpoint.WEIGHTS.values():
+    for name in places.WEIGHTS.values():
         (out / name).unlink()
         del before[name]
     with pytest.raises(InputError, match="holds the log of a run"):
@@ -172,7 +172,7 @@ def test_a_full_disk_is_one_sentence(
     genuine = Path.write_bytes
 
     def full(path: Path, data: bytes) -> int:
-        if checkpoint.STATE in path.name:
+        if places.STATE in path.name:
             raise OSError(28, "No space left on device")
         return genuine(path, data)
 

@@ -14,8 +14,8 @@ from softgate_ext.evaluation.evaluate import evaluate
 from softgate_ext.evaluation.evaluate_config import EvalConfig
 from softgate_ext.evaluation.measure import figures_to_json
 from softgate_ext.files.reading import read_json
-from softgate_ext.runs.checkpoint import load_run
 from softgate_ext.runs.config_json import from_json
+from softgate_ext.runs.opening import load_run
 from softgate_ext.runs.run_config import RunConfig
 from softgate_ext.runs.train_config import TrainConfig
 from softgate_ext.training.trainer import Trainer, train

@@ -1,0 +1,265 @@
+"""Weights of a run as part of the package: float16, their card, and the page about all of them."""
+
+import dataclasses
+import re
+import shlex
+import subprocess
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import torch
+from rich.console import Console
+from torch import Tensor
+
+from softgate_ext.commands.publication_config import PublishConfig
+from softgate_ext.data.formats import recognise
+from softgate_ext.errors import InputError
+from softgate_ext.evaluation.comparison import Comparison
+from softgate_ext.evaluation.evaluate import evaluate
+from softgate_ext.evaluation.evaluate_config import EvalConfig
+from softgate_ext.files.atomic import write_json, write_text
+from softgate_ext.files.console import say
+from softgate_ext.files.tensors import save_tensors
+from softgate_ext.models import PoseModel
+from softgate_ext.pose.skeleton import get_skeleton
+from softgate_ext.pretrained import shipped
+from softgate_ext.pretrained.model_card import LICENCES, model_page
+from softgate_ext.runs import places
+from softgate_ext.runs.checkpoint import save_config
+from softgate_ext.runs.config_json import to_json
+from softgate_ext.runs.log import Entry, read_log
+from softgate_ext.runs.opening import load_run
+from softgate_ext.runs.run_config import RunConfig
+from softgate_ext.runs.train_config import TrainConfig
+from softgate_ext.training.schedule import Budget
+
+SOURCES = Path(__file__).parents[2]  # the source tree, of an installed package that of nothing
+
+
+def publish(config: PublishConfig, console: Console | None = None) -> dict[str, Any]:
+    """Writes weights, card and page; returns the card.
+
+    Raises:
+        InputError: the run is not finished or cannot be used, its data are not there, or what must
+            be known of it is not; then nothing is written.
+    """
+    console = console or Console()
+    page = SOURCES / "docs" / "models.md"
+    if not page.parent.is_dir():
+        raise InputError(f"publish: {SOURCES} is no source tree; run it from a clone's own package")
+    if not re.fullmatch(r"[a-z0-9]+([-_.][a-z0-9]+)*", config.name):
+        raise InputError(
+            f"name: got {config.name!r}; takes small letters, digits, and - _ . between them"
+        )
+    if not (config.run / places.CONFIG).is_file():
+        raise InputError(f"run: got {config.run}; takes the folder that `softgate train` wrote")
+    model, run, about = load_run(config.run, config.weights)
+    log = _log(config, run.training, about)
+    card = {
+        "name": config.name,
+        **_network(model, run),
+        **_training(config, run.training, log),
+        **_data(run.training),
+    }
+    halves = half_precision(model.state_dict())
+    # Of what is shipped, and before it is: an evaluation that fails leaves nothing behind.
+    with TemporaryDirectory() as staged:
+        save_config(Path(staged), run)
+        save_tensors(Path(staged) / places.WEIGHTS["last"], halves, {})
+        card["figures"] = _figures(config, run.training, Path(staged), console)
+    card["failures"] = list(config.failures)
+
+    path = shipped.weights_file(config.name)
+    stored = dataclasses.replace(run, training=_portable(run.training, config.name))
+    header = {"config": to_json(stored), "epoch": about.get("epoch")}
+    save_tensors(path, halves, header)
+    card["bytes"], card["sha256"] = path.stat().st_size, shipped.sha256(path)
+    write_json(path.with_suffix(".json"), card)
+    load_run(path)  # what is there serves
+    write_text(page, model_page([shipped.read_card(name) for name in shipped.list_pretrained()]))
+    for written in (path, path.with_suffix(".json"), page):
+        say(console, str(written))
+    return card
+
+
+def half_precision(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """A state_dict whose floating-point tensors are float16; counters stay as they are.
+
+    Raises:
+        InputError: a value is too large for float16, or is none.
+    """
+    halves = {n: t.half() if t.is_floating_point() else t for n, t in state.items()}
+    for name, tensor in halves.items():
+        if not torch.isfinite(tensor).all():
+            raise InputError(
+                f"run: {name} has values that float16 cannot hold; takes other weights"
+            )
+    return halves
+
+
+def _log(config: PublishConfig, training: TrainConfig, about: dict[str, Any]) -> list[Entry]:
+    """The log of the run up to the epoch of the weights."""
+    log = read_log(config.run / places.LOG)
+    if not log:
+        raise InputError(f"run: {config.run} has no log; takes a run with its {places.LOG}")
+    last = log[-1]
+    lengths = (training.epochs, training.minutes, 1, last["elapsed"], training.schedule)
+    if Budget(*lengths).progress(last["epoch"]) < 1 and not config.unfinished:
+        spent = f"{last['epoch']} epochs and {last['elapsed'] / 60:.1f} minutes"
+        raise InputError(
+            f"run: the training of {config.run} is not over after {spent}; takes a finished run, or "
+            "--unfinished, which the card will say"
+        )
+    if config.weights == "last" and about.get("epoch") != last["epoch"]:
+        raise InputError(
+            f"run: the weights are of epoch {about.get('epoch')} and the log ends at epoch "
+            f"{last['epoch']}; takes a run that no process writes"
+        )
+    return [entry for entry in log if entry["epoch"] <= (about.get("epoch") or 0)]
+
+
+def _network(model: PoseModel, run: RunConfig) -> dict[str, Any]:
+    return {
+        "model": run.model["name"],
+        "parameters": sum(p.numel() for p in model.parameters()),
+        "image_size": run.image_size,
+        "joints": list(get_skeleton(run.skeleton).joints),
+    }
+
+
+def _training(config: PublishConfig, training: TrainConfig, log: list[Entry]) -> dict[str, Any]:
+    """Recipe, command, commit and cost."""
+    last = log[-1]
+    cores = config.cores
+    if cores is None and training.threads is not None and "processes" in last:
+        cores = training.threads * last["processes"]
+    if cores is None:
+        raise InputError(
+            "cores: got none, and the run does not say its processes and --threads; takes the "
+            "processor cores that trained it"
+        )
+    portable = _portable(training, config.name)
+    lengths = (training.epochs, training.minutes, 1, last["elapsed"], training.schedule)
+    return {
+        "recipe": {name: to_json(portable)[name] for name in _RECIPE},
+        "command": train_command(portable),
+        "commit": _commit(config.commit),
+        "weights": config.weights,
+        "epochs": last["epoch"],
+        "steps": last["step"],
+        "finished": Budget(*lengths).progress(last["epoch"]) >= 1,
+        "hours": round(last["elapsed"] / 3600, 2),
+        "device": training.device,
+        "cores": cores,
+        "core_hours": round(cores * last["elapsed"] / 3600, 2),
+    }
+
+
+_RECIPE = (
+    "epochs", "minutes", "batch_size", "optimizer", "lr", "schedule", "warmup", "weight_decay",
+    "ema", "amp", "sigma", "scale", "rotation", "flip", "colour", "seed",
+)  # fmt: skip
+
+
+def _commit(name: str) -> str:
+    """The whole name of a commit of this repository."""
+    words = ["git", "-C", str(SOURCES), "rev-parse", "--verify", "--quiet", f"{name}^{{commit}}"]
+    done = subprocess.run(words, capture_output=True, text=True)
+    if done.returncode:
+        raise InputError(f"commit: got {name!r}; takes a commit of the repository {SOURCES}")
+    return done.stdout.strip()
+
+
+def _portable(training: TrainConfig, name: str) -> TrainConfig:
+    """The training without places of the machine that did it."""
+    values = {f.name: _shorter(getattr(training, f.name)) for f in dataclasses.fields(training)}
+    return TrainConfig(**{**values, "out": Path("runs") / name})
+
+
+def _shorter(value: Any) -> Any:
+    """An absolute path as its last part, anything else as it is."""
+    if isinstance(value, tuple):
+        return tuple(map(_shorter, value))
+    return Path(value.name) if isinstance(value, Path) and value.is_absolute() else value
+
+
+def train_command(training: TrainConfig) -> str:
+    """The command line of a training, without what is as by default."""
+    words = ["softgate", "train", str(training.data), "--out", str(training.out)]
+    for item in dataclasses.fields(training):
+        value, flag = getattr(training, item.name), f"--{item.name.replace('_', '-')}"
+        default = (
+            item.default_factory()
+            if item.default_factory is not dataclasses.MISSING
+            else item.default
+        )
+        if item.name in ("data", "out") or value == default:
+            continue
+        if isinstance(value, bool):
+            words.append(flag if value else f"--no-{flag[2:]}")
+            continue
+        if isinstance(value, dict):
+            value = [word for pair in value.items() for word in pair]
+        words += [flag, *map(str, value if isinstance(value, list | tuple) else [value])]
+    return shlex.join(words)
+
+
+def _data(training: TrainConfig) -> dict[str, Any]:
+    """The datasets of a training: what they are, whom they have to train on, and their licence."""
+    found, licences = [], set()
+    for path in (training.data, *training.extra):
+        own = path == training.data
+        source = recognise(path, "run", training.train_folder if own else None)
+        people = len(source.read("train", check_images=False)) - own * training.holdout
+        own_terms, weights = LICENCES.get(source.format, ("that of its owner", "that of the data"))
+        found.append({"title": source.title, "people": people, "licence": own_terms})
+        licences.add(weights)
+    return {"data": found, "licence": ", ".join(sorted(licences))}
+
+
+def _figures(
+    config: PublishConfig, training: TrainConfig, halves: Path, console: Console
+) -> list[dict[str, Any]]:
+    """What `softgate evaluate` says of the weights as they are shipped, and of those of the run."""
+    found: list[dict[str, Any]] = []
+    for data in config.measure or (training.data,):
+        joints = halves / "joints.npz"
+        asked = EvalConfig(
+            halves,
+            data,
+            batch_size=config.batch_size,
+            workers=config.workers,
+            save_predictions=joints,
+        )
+        command = shlex.join(["softgate", "evaluate", config.name, str(_shorter(data))])
+        plain = _figure(command, evaluate(asked))
+        single = dataclasses.replace(
+            asked, run=config.run, weights=config.weights, save_predictions=None
+        )
+        plain["float32"] = round(evaluate(single).scores["network"].main, 2)
+        found.append(plain)
+        # The sides change what is counted, not what was found.
+        sides = evaluate(EvalConfig(None, data, predictions=joints, labels="oc"))
+        found.append(_figure(f"{command} --labels oc", sides))
+        if config.flip_test:
+            flipped = dataclasses.replace(asked, flip_test=True, save_predictions=None)
+            found.append(_figure(f"{command} --flip-test", evaluate(flipped)))
+    for one in found:
+        exact = f" (float32 {one['float32']})" if "float32" in one else ""
+        say(console, f"{one['command']}: {one['metric']} {one['figure']}{exact}")
+    return found
+
+
+def _figure(command: str, measured: Comparison) -> dict[str, Any]:
+    """What the card keeps of an evaluation."""
+    ours, *others = measured.scores.values()
+    columns = ours.pck.grouped(measured.protocol.columns)
+    return {
+        "command": command,
+        "metric": measured.protocol.metric,
+        "people": measured.people,
+        "figure": round(ours.main, 2),
+        "mean_pose": round(others[0].main, 2) if others else None,
+        "columns": {name: round(value, 2) for name, value in columns.items()},
+    }

@@ -1,0 +1,39 @@
+"""What `python -m softgate_ext.cli.publish` is told: a dataclass that is the command line."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from softgate_ext.runs.options import Positional
+
+
+@dataclass
+class PublishConfig:
+    """Ship the weights of a finished run in the package, with their card, and rewrite docs/models.md.
+
+    The datasets that it was trained on must be there: their people are counted, and the figures of
+    the card are measured on the first one's test part.
+    """
+
+    run: Positional[Path]
+    """Folder that `softgate train` wrote."""
+    name: Positional[str]
+    """What users will call the weights; those of that name are replaced."""
+    commit: str
+    """Commit of this repository that trained them."""
+    weights: Literal["last", "best"] = "last"
+    """`last` weights of the run, or those that were `best` on the people it watched."""
+    measure: tuple[Path, ...] = ()
+    """Datasets to measure in place of the one that was watched."""
+    cores: int | None = None
+    """Processor cores that trained it (default: processes in its log times its `--threads`)."""
+    failures: tuple[str, ...] = ()
+    """Sentences on what it gets wrong, beside those that follow from the figures."""
+    unfinished: bool = False
+    """Take a run whose training is not over; the card says so."""
+    flip_test: bool = True
+    """Measure with the flip test too."""
+    batch_size: int = 32
+    """People in a forward pass of the measurements."""
+    workers: int = 1
+    """Processes that read and crop images (0: none beside the network's own)."""

@@ -1,0 +1,39 @@
+"""Tensors in safetensors files, with words about them in the header."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from softgate_ext.errors import InputError
+from softgate_ext.files.atomic import write_bytes
+
+
+def save_tensors(path: Path, state: dict[str, Tensor], about: dict[str, Any]) -> None:
+    """Writes a state_dict as safetensors; `about` goes into the header as JSON."""
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
+    write_bytes(path, save(tensors, metadata={"softgate": json.dumps(about)}))
+
+
+def read_tensors(path: Path, argument: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """The tensors of a safetensors file, and what its header says of them.
+
+    Args:
+        path: the file.
+        argument: where it was named, for the message.
+
+    Raises:
+        InputError: the file is missing or damaged.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            about = json.loads((file.metadata() or {}).get("softgate", "{}"))
+            stored = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError, ValueError) as error:
+        raise InputError(
+            f"{argument}: {path} is not a readable safetensors file ({error}); takes a whole one"
+        ) from error
+    return stored, about if isinstance(about, dict) else {}

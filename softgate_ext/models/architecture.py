@@ -1,0 +1,35 @@
+"""Whether stored weights are those of a network."""
+
+from torch import Tensor, nn
+
+from softgate_ext.errors import InputError
+from softgate_ext.files.counted import counted
+
+
+def check_architecture(
+    source: str, stored: dict[str, Tensor], model: nn.Module, says: str = "config.json"
+) -> None:
+    """Raises InputError, with the first difference, unless `stored` is a state_dict of `model`.
+
+    Args:
+        source: what holds the weights, for the message.
+        stored: the weights.
+        model: the network.
+        says: what told that this is the network, for the message.
+    """
+    expected = model.state_dict()
+    fault = None
+    if missing := [name for name in expected if name not in stored]:
+        count = counted(len(missing), f"tensor[s] of {len(expected)} [is|are]")
+        fault = f"{missing[0]} is missing ({count})"
+    elif surplus := [name for name in stored if name not in expected]:
+        count = counted(len(surplus), f"tensor[s] of {len(stored)} [has|have] none")
+        fault = f"{surplus[0]} has no place in it ({count})"
+    else:
+        for name, tensor in expected.items():
+            if stored[name].shape != tensor.shape:
+                got, takes = tuple(stored[name].shape), tuple(tensor.shape)
+                fault = f"{name} has the shape {got} where the network has {takes}"
+                break
+    if fault:
+        raise InputError(f"{source} belongs to another architecture than {says} says: {fault}")

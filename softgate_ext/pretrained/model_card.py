@@ -1,0 +1,91 @@
+"""docs/models.md: the cards of the weights that the package ships, for people to read."""
+
+from collections.abc import Sequence
+from typing import Any
+
+_CITED = ("none stated; its authors ask for citation", "research")
+_MPII = ("annotations Simplified BSD, pictures for research", "research")
+LICENCES = {"lsp": _CITED, "lspet": _CITED, "flic": _CITED, "mpii": _MPII, "mpii-json": _MPII}
+"""By the format of a dataset: its licence, and what weights may be used for that come from it."""
+
+_HEAD = """# Models
+
+Weights that the package ships. Each reading verifies their SHA-256, and nothing is downloaded. This page is written
+by `python -m softgate_ext.cli.publish`, from the cards beside the weights (`softgate_ext/pretrained/*.json`).
+
+The names are taken wherever a run is: `softgate predict photo.jpg` uses {default}, and so do
+`softgate evaluate {default} DATA`, `serve`, `gates`, `export`, `train --init {default}` and
+`softgate_ext.PosePredictor.from_pretrained("{default}")`. A folder of that name, here or in `runs`, goes before.
+In Python, `softgate_ext.models.create_model(NAME, pretrained=True)` is the network alone, and
+`list_models(pretrained=True)` and `list_pretrained()` say what there is. Options that differ from those of the
+weights are refused; `--init` takes what fits.
+"""
+
+
+def model_page(cards: Sequence[dict[str, Any]]) -> str:
+    """The page, of all cards."""
+    from softgate_ext.pretrained.shipped import DEFAULT
+
+    return "\n".join([_HEAD.format(default=DEFAULT), *map(card_text, cards)])
+
+
+def card_text(card: dict[str, Any]) -> str:
+    """One card as Markdown."""
+    recipe = ", ".join(f"{key} {value}" for key, value in card["recipe"].items() if value)
+    over = "" if card["finished"] else ". **The training was not over when these were taken**"
+    size = card["image_size"]
+    return "\n".join(
+        [
+            f"## {card['name']}",
+            "",
+            f"`{card['model']}`, {card['parameters']:,} parameters, for people in crops of {size} x "
+            f"{size} pixels; {card['bytes'] / 2**20:.2f} MiB of float16, SHA-256",
+            f"`{card['sha256']}`.",
+            "",
+            f"Joints: {', '.join(card['joints'])}.",
+            "",
+            "| trained on | people | licence of the data |",
+            "|---|---|---|",
+            *(f"| {d['title']} | {d['people']} | {d['licence']} |" for d in card["data"]),
+            "",
+            f"Licence of the weights: {card['licence']}.",
+            "",
+            f"    {card['command']}",
+            "",
+            f"At commit `{card['commit'][:12]}`, {card['epochs']} epochs ({card['steps']} steps) in "
+            f"{card['hours']} hours on {card['cores']} processor cores, at most {card['core_hours']} core "
+            f"hours{over}. Recipe: {recipe}.",
+            "",
+            *_figures(card["figures"]),
+            "",
+            "Known failures:",
+            "",
+            *(f"- {sentence}" for sentence in (*_weak(card["figures"]), *card["failures"])),
+            "",
+        ]
+    )
+
+
+def _figures(figures: Sequence[dict[str, Any]]) -> list[str]:
+    rows = ["| measured by | metric, people | mean pose | these weights | in float32 |"]
+    rows += ["|---|---|---|---|---|"]
+    for one in figures:
+        constant = "" if one["mean_pose"] is None else f"{one['mean_pose']:.1f}"
+        single = f"{one['float32']:.1f}" if "float32" in one else ""
+        rows.append(
+            f"| `{one['command']}` | {one['metric']}, {one['people']} | {constant} | "
+            f"{one['figure']:.1f} | {single} |"
+        )
+    return rows
+
+
+def _weak(figures: Sequence[dict[str, Any]]) -> list[str]:
+    """What follows from the figures themselves, and from what the network is."""
+    first = figures[0]
+    weakest = sorted(first["columns"].items(), key=lambda column: column[1])[:3]
+    return [
+        "It sees one person in each box and never says that nobody is there. Without a box the whole "
+        "picture is one; `--detect` finds people first.",
+        f"{', '.join(f'{name} {value:.1f} %' for name, value in weakest)} are its weakest joints by "
+        f"the first figure ({first['figure']:.1f} %).",
+    ]
