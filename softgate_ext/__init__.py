@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         bn_relu,
         gated_residual,
         gated_residual_bn_relu,
+        recompute,
         skip_merge,
         skip_merge_bn_relu,
     )
@@ -38,6 +39,7 @@ __all__ = [
     "gated_residual",
     "gated_residual_bn_relu",
     "info",
+    "recompute",
     "skip_merge",
     "skip_merge_bn_relu",
     "use_backend",

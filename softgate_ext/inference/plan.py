@@ -51,7 +51,7 @@ class Unplannable(Exception):
     """An op has no form that writes into memory given to it."""
 
 
-class Plan:
+class ForwardPlan:
     """The calls of `network(x)`, for any x of that shape.
 
     Args:
@@ -164,7 +164,7 @@ def _step(op: Any, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -
     return partial(into, *args, **kwargs, out=result)
 
 
-class Plans:
+class ForwardPlans:
     """A network's plans, by the shape of the input, for one thread.
 
     The dictionaries of the modules are held, not the modules: the network may go.
@@ -177,9 +177,9 @@ class Plans:
         self._tensors = [d for m in modules for d in (m._parameters, m._buffers) if d]
         self._state = self._now()
         self._unplannable = False
-        self._seen: OrderedDict[torch.Size, Plan | None] = OrderedDict()
+        self._seen: OrderedDict[torch.Size, ForwardPlan | None] = OrderedDict()
 
-    def find(self, network: nn.Module, x: Tensor) -> Plan | None:
+    def find(self, network: nn.Module, x: Tensor) -> ForwardPlan | None:
         """The plan for inputs like x, made when a shape comes for the second time."""
         if self._unplannable or any(self._hooks) or any(ON_ALL_MODULES):
             return None
@@ -195,7 +195,7 @@ class Plans:
         if self._seen[x.shape] is None:
             try:
                 with torch.inference_mode(False), torch.no_grad():
-                    self._seen[x.shape] = Plan(network, x)
+                    self._seen[x.shape] = ForwardPlan(network, x)
             except Unplannable:
                 self._unplannable = True
                 return None
@@ -210,13 +210,13 @@ class Plans:
 
 class _OfThread(threading.local):
     def __init__(self) -> None:
-        self.plans: WeakKeyDictionary[nn.Module, Plans] = WeakKeyDictionary()
+        self.plans: WeakKeyDictionary[nn.Module, ForwardPlans] = WeakKeyDictionary()
 
 
 _of_thread = _OfThread()
 
 
-def plan_for(network: nn.Module, x: Any) -> Plan | None:
+def plan_for(network: nn.Module, x: Any) -> ForwardPlan | None:
     """This thread's plan of the network for inputs like x, or None where it is to be called.
 
     Compilers, modes and gradients want to see its ops.
@@ -230,7 +230,7 @@ def plan_for(network: nn.Module, x: Any) -> Plan | None:
     if torch._C._are_functorch_transforms_active() or backend.serving("cpu") != "cpu":
         return None
     if network not in _of_thread.plans:
-        _of_thread.plans[network] = Plans(network)
+        _of_thread.plans[network] = ForwardPlans(network)
     return _of_thread.plans[network].find(network, x)
 
 

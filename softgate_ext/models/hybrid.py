@@ -111,6 +111,8 @@ class HybridNet(PoseModel):
         block: "gated" (`SoftGatedBlock`) or "bottleneck".
         inner_block: whether one more block sits at the lowest resolution.
         mean, std: of the images' red, green and blue in [0, 1]; the network normalises.
+        recompute: training keeps no activation that a fused norm can compute again (see
+            `softgate_ext.recompute`): less memory, the same bits.
 
     Raises:
         InputError: for a value out of range.
@@ -130,8 +132,12 @@ class HybridNet(PoseModel):
         inner_block: bool = False,
         mean: Sequence[float] = IMAGENET_MEAN,
         std: Sequence[float] = IMAGENET_STD,
+        recompute: bool = False,
     ):
         super().__init__()
+        if not isinstance(recompute, bool):
+            raise InputError(f"recompute must be True or False, got {recompute!r}")
+        self.recompute = recompute
         _check_counts(width=width, stacks=stacks, depth=depth, groups=groups, joints=joints)
         if width % 8:
             raise InputError(f"width must be a multiple of 8, got {width}")
@@ -187,6 +193,12 @@ class HybridNet(PoseModel):
                 often enough.
         """
         images = checked_images(images, self.step)
+        if not (self.recompute and torch.is_grad_enabled()):
+            return self._heatmaps(images)
+        with ops.recompute():
+            return self._heatmaps(images)
+
+    def _heatmaps(self, images: Tensor) -> list[Tensor]:
         features = call_chained(self.stem, images, complete=False)
         outputs = []
         for stack in self.stacks:

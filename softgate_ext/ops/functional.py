@@ -18,6 +18,7 @@ from softgate_ext.ops import checks, fake, fallback, reference, triton  # noqa: 
 from softgate_ext.ops.backend import serving
 from softgate_ext.ops.eager import eager_ops
 from softgate_ext.ops.overrides import overridable
+from softgate_ext.ops.recipes import note
 from softgate_ext.ops.schema import NAMESPACE, TRITON_NAMESPACE, Call
 
 __all__ = [
@@ -103,6 +104,8 @@ def gated_residual_bn_relu(
     ops = _ops_for(x)
     if ops is not None:
         y, z, mean, var = ops.gated_residual_bn_relu(*tensors, training, eps, relu)
+        statistics = (mean, var) if training else (running_mean, running_var)
+        note(z, ops.bn_relu, y, (*statistics, weight, bias), eps, relu)
         _update_running(y, mean, var, running_mean, running_var, training, momentum)
         return y, z
     checks.call(Call("gated_residual_bn_relu", (*tensors, training, eps, relu)))
@@ -141,6 +144,8 @@ def bn_relu(
     ops = _ops_for(x)
     if ops is not None:
         z, mean, var = ops.bn_relu(*tensors, training, eps, relu)
+        statistics = (mean, var) if training else (running_mean, running_var)
+        note(z, ops.bn_relu, x, (*statistics, weight, bias), eps, relu)
         _update_running(x, mean, var, running_mean, running_var, training, momentum)
         return z
     checks.call(Call("bn_relu", (*tensors, training, eps, relu)))
@@ -218,6 +223,8 @@ def skip_merge_bn_relu(
         merged, z, mean, var = ops.skip_merge_bn_relu(
             skip, parts, low, *vectors, training, eps, relu, mode
         )
+        statistics = (mean, var) if training else (running_mean, running_var)
+        note(z, ops.bn_relu, merged, (*statistics, weight, bias), eps, relu)
         _update_running(merged, mean, var, running_mean, running_var, training, momentum)
         return merged, z
     checks.call(Call("skip_merge_bn_relu", (skip, parts, low, *vectors, training, eps, relu, mode)))

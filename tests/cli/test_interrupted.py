@@ -11,8 +11,8 @@ import pytest
 from softgate_command import SMALL
 
 from softgate_ext.cli.run import main
-from softgate_ext.runs.opening import load_run
 from softgate_ext.runs.log import read_log
+from softgate_ext.runs.opening import load_run
 
 
 def start_training(people: Path, out: Path, *options: object) -> "subprocess.Popen[str]":
