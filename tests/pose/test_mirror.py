@@ -19,6 +19,15 @@ def test_told_pairs_are_beside_those_of_the_names() -> None:
     assert swap_joints(DOLL, ()) == DOLL and swap_joints(LSP, ()).stored == "lsp"
 
 
+def test_told_pairs_are_of_joints_in_any_spelling() -> None:
+    told = swap_joints(DOLL, ["EarL", "OHR_2", "Paw 1", "paw-2"])
+    assert told.flip_pairs == ((2, 1), (4, 3), (5, 6))
+    twice = name_skeleton("twice", ("l_ear", "ear.l", "ohr"))
+    assert swap_joints(twice, ["EAR.L", "ohr"]).flip_pairs == ((2, 1),)
+    with pytest.raises(InputError, match="^swap: got Ear-L ohr; takes pairs of joints of twice"):
+        swap_joints(twice, ["Ear-L", "ohr"])
+
+
 def test_told_pairs_count_before_the_names_and_leave_nobody_behind_unsaid() -> None:
     told = swap_joints(DOLL, ["left_eye", "paw1"])
     assert told.flip_pairs == ((5, 1),)
