@@ -62,9 +62,12 @@ class VideoReader:
 
     def __iter__(self) -> Iterator[Frame]:
         """Until the end, or where it is cut short; raises InputError where there is not one."""
-        start, number = (self._container.start_time or 0) / 1e6, 0
+        first, number = self._container.start_time, 0
+        start = None if first is None else first / 1e6
         for frame in self._frames():
-            seconds = number / self.rate if frame.time is None else frame.time - start
+            if start is None:  # a file of few frames, whose container does not tell
+                start = frame.time
+            seconds = number / self.rate if frame.time is None else frame.time - (start or 0)
             picture = np.rot90(frame.to_ndarray(format="rgb24"), round(frame.rotation / 90))
             yield Frame(np.ascontiguousarray(picture), seconds)
             number += 1

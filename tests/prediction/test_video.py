@@ -61,6 +61,15 @@ def test_times_are_those_of_the_container(tmp_path: Path, name: str, start: floa
     assert [frame.seconds for frame in seen] == pytest.approx(TIMES, abs=2e-3)
 
 
+@pytest.mark.parametrize("name", ["v.mkv", "v.ts"])
+@pytest.mark.parametrize("count", [1, 3])
+def test_few_frames_count_from_the_first_where_the_container_is_silent(
+    tmp_path: Path, name: str, count: int
+) -> None:
+    seen = frames(encode(tmp_path / name, TIMES[:count], 10.0, "libx264"))
+    assert [frame.seconds for frame in seen] == pytest.approx(TIMES[:count], abs=2e-3)
+
+
 @pytest.mark.parametrize("rate", [1 / 3600, 0.5, 12.0, 29.97, 240.0])
 def test_a_steady_rate_is_told(tmp_path: Path, rate: float) -> None:
     times = [number / rate for number in range(5)]
