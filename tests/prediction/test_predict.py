@@ -225,6 +225,7 @@ def test_nothing_is_written_when_an_option_is_wrong(
     for wrong, words in (
         ({"box": (0, 0, 5, 5), "boxes": tmp_path / "boxes.json"}, "give one of them"),
         ({"box": (0, 0, 5, 5), "detect": True}, "give one of them"),
+        ({"box": (0, 0, -5, 5)}, "^box: got 0 0 -5 5; takes a positive width and height$"),
         ({"batch_size": 0}, "batch_size: got 0"),
         ({"max_frames": -1}, "max_frames: got -1"),
         ({"outputs": ()}, "outputs: got none; takes one or more of overlay, json, csv"),
