@@ -73,8 +73,7 @@ def mirror_words(skeleton: Skeleton) -> str:
 
 def _place(skeleton: Skeleton, joint: Any) -> int | None:
     if isinstance(joint, str):
-        name = joint.lower()
-        return skeleton.find(name if name in skeleton.joints else joint)
+        return skeleton.find(joint)
     return joint if type(joint) is int and 0 <= joint < len(skeleton) else None
 
 

@@ -114,7 +114,7 @@ def _by_words(words: Sequence[str]) -> JointName:
     # Not the letter of a number: L5 is a vertebra.
     letters = [
         word in _MARKS and not after.isdigit()
-        for word, after in zip(words, [*words[1:], ""], strict=True)
+        for word, after in zip(words, [*words, ""][1:], strict=True)
     ]
     others = (word for word, mark in zip(words, letters, strict=True) if not mark)
     return _named(words, letters if any(map(str.isalpha, others)) else [False] * len(words))

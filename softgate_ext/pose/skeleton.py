@@ -43,8 +43,8 @@ class Skeleton:
 
         None where there is no such joint, or where several are called so in other spellings.
         """
-        if joint in self.joints:
-            return self.joints.index(joint)
+        if isinstance(joint, str) and joint.lower() in self.joints:
+            return self.joints.index(joint.lower())
         name = read_names((joint,))[0] if isinstance(joint, str) else joint
         return self.names.index(name) if self.names.count(name) == 1 else None
 

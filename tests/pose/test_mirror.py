@@ -40,6 +40,7 @@ def test_told_pairs_count_before_the_names_and_leave_nobody_behind_unsaid() -> N
     ("words", "sentence"),
     [
         (["paw1"], r"^swap: got paw1; takes pairs of names"),
+        (["", "paw1"], r"^swap: got  paw1; takes pairs of joints of doll"),
         (["paw1", "paw3"], r"^swap: got paw1 paw3; takes pairs of joints of doll, which has nose"),
         (["paw1", "paw2", "paw2", "nose"], r"^swap: got paw2 in two pairs; takes each joint once"),
         (["paw1", "paw1", "paw1", "paw2"], r"^swap: got paw1 in two pairs"),
