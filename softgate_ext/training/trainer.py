@@ -27,8 +27,8 @@ from softgate_ext.runs.run_config import RunConfig
 from softgate_ext.runs.run_folder import RunFolder
 from softgate_ext.runs.train_config import TrainConfig
 from softgate_ext.training.crop_cache import cached_crops
+from softgate_ext.training.introduction import opening_lines
 from softgate_ext.training.learner import Learner
-from softgate_ext.training.opening import opening_lines
 from softgate_ext.training.order import training_loader
 from softgate_ext.training.preflight import prepare
 from softgate_ext.training.processes import Group, joined

@@ -163,6 +163,20 @@ def test_a_video_that_is_cut_short_or_damaged(
     assert capfd.readouterr() == ("", "")
 
 
+@pytest.mark.parametrize(
+    ("name", "codec"), [("v.ts", "libx264"), ("v.ts", "mpeg4"), ("v.flv", "flv")]
+)
+def test_a_stream_that_is_cut_short_says_so(tmp_path: Path, name: str, codec: str) -> None:
+    path = encode(tmp_path / name, [n / 30 for n in range(60)], codec=codec)
+    whole = path.read_bytes()
+    for data, cut in ((whole, False), (whole[: len(whole) // 2 // 188 * 188 + 94], True)):
+        path.write_bytes(data)
+        reader = VideoReader(path)
+        assert not reader.cut and list(reader)
+        reader.close()
+        assert reader.cut == cut
+
+
 @pytest.mark.parametrize("data", [b"", b"no video", bytes(5000), b"\x89PNG\r\n\x1a\n"])
 def test_what_is_no_video(tmp_path: Path, data: bytes) -> None:
     (tmp_path / "v.mp4").write_bytes(data)
