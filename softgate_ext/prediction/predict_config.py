@@ -7,7 +7,6 @@ from typing import Literal, get_args
 
 from softgate_ext.errors import InputError
 from softgate_ext.files.folders import check_folder
-from softgate_ext.prediction.person import read_box
 from softgate_ext.runs.options import Amp, Device, Positional, require
 
 Output = Literal["overlay", "json", "csv"]
@@ -65,6 +64,8 @@ class PredictConfig:
         if sum((self.box is not None, self.boxes is not None, self.detect)) > 1:
             raise InputError("box, boxes and detect: got more than one; give one of them")
         if self.box is not None:
+            from softgate_ext.prediction.person import read_box  # loads NumPy, --help does not
+
             read_box(self.box)
         for name in ("batch_size", "max_frames"):
             value = getattr(self, name)
