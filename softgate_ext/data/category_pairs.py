@@ -1,6 +1,6 @@
 """What a category in COCO's form says of left and right, in the words of several tools."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from softgate_ext.data.entries import ReadingNotes
@@ -8,7 +8,13 @@ from softgate_ext.errors import InputError
 from softgate_ext.pose.mirror import pair_joints
 from softgate_ext.pose.skeleton import Skeleton
 
-_KEYS = ("flip_pairs", "keypoint_flip_map", "flip_idx", "swap", "keypoint_info")
+_TAKES = {
+    "flip_pairs": "pairs of joints",
+    "keypoint_flip_map": "pairs of joints",
+    "flip_idx": "the index of each joint in the mirror image",
+    "swap": "pairs of joints, or for each joint the one that it changes places with",
+    "keypoint_info": "an entry with name and swap for each joint",
+}
 
 
 def told_pairs(
@@ -16,10 +22,10 @@ def told_pairs(
 ) -> Skeleton:
     """The skeleton with the flip pairs that its categories carry: those of the first that has any.
 
-    They are `flip_pairs` (0-based indices or names) and `keypoint_flip_map` (Detectron2's pairs of
-    names), `flip_idx` (the order of the joints in the mirror image), `swap` (a name for each joint,
-    or by name) and `keypoint_info` (MMPose's, with a `swap` each). A joint that they pair with
-    itself goes by its name.
+    They are `flip_pairs` and `keypoint_flip_map` (Detectron2's), both pairs of names or 0-based
+    indices, `flip_idx` (the order of the joints in the mirror image), `swap` (pairs too, or a name
+    for each joint, or by name) and `keypoint_info` (MMPose's, with a `swap` each). A joint that
+    they pair with itself goes by its name.
 
     The names alone count where the pairs cannot be right: they are not joints, or by their indices
     a left joint changes places with one that is not right, as happens where they count from 1.
@@ -29,18 +35,15 @@ def told_pairs(
         categories: As in the file.
         notes: Takes a sentence where the names alone count.
     """
-    given = ((key, one) for one in categories for key in _KEYS if one.get(key))
-    key, category = next(given, ("", {}))
+    given = ((key, one[key]) for one in categories for key in _TAKES if one.get(key))
+    key, value = next(given, ("", None))
     if not key:
         return skeleton
     try:
-        pairs = [pair for pair in _pairs(key, category) if len(set(pair)) > 1]
+        pairs = [pair for pair in _pairs(key, value, skeleton) if not _is_identity(pair)]
         told = pair_joints(skeleton, pairs, key)
     except InputError as error:
         notes.say(f"left and right are those of the names, since {error}")
-        return skeleton
-    except (LookupError, TypeError, ValueError, AttributeError):
-        notes.say(f"left and right are those of the names, since {key} is damaged")
         return skeleton
     counted = any(isinstance(joint, int) for pair in pairs for joint in pair)
     for a, b in told.flip_pairs if counted else ():
@@ -51,19 +54,29 @@ def told_pairs(
     return told
 
 
-def _pairs(key: str, category: Mapping[str, Any]) -> Iterator[Any]:
-    """Pairs of names or indices; there may be identities and either order."""
-    value = category[key]
-    if key in ("flip_pairs", "keypoint_flip_map"):
-        yield from value.items() if isinstance(value, dict) else value
-        return
-    if key == "keypoint_info":
-        infos = value.values() if isinstance(value, dict) else value
-        value = {info["name"]: info.get("swap") for info in infos}
-    if isinstance(value, dict):
-        yield from ((name, other) for name, other in value.items() if other)
-    elif key == "flip_idx":
-        yield from enumerate(value)
-    else:
-        joints = category["keypoints"]
-        yield from ((a, b) for a, b in zip(joints, value, strict=True) if b)
+def _pairs(key: str, value: Any, skeleton: Skeleton) -> list[Any]:
+    """Pairs of names or indices; there may be identities and either order.
+
+    Raises:
+        InputError: The value has none of the forms of its key.
+    """
+    try:
+        if key == "keypoint_info":
+            infos = value.values() if isinstance(value, dict) else value
+            value = {info["name"]: info.get("swap") for info in infos}
+        if isinstance(value, dict):
+            return [pair for pair in value.items() if pair[1] not in (None, "")]
+        if key != "flip_idx" and isinstance(value[0], list | tuple):
+            return list(value)
+        if key == "flip_idx":
+            return list(enumerate(value))
+        if key == "swap":
+            each = zip(skeleton.joints, value, strict=True)
+            return [pair for pair in each if pair[1] not in (None, "")]
+    except (LookupError, TypeError, ValueError, AttributeError):
+        pass
+    raise InputError(f"{key}: got {value!s:.80}; takes {_TAKES[key]}")
+
+
+def _is_identity(pair: Any) -> bool:
+    return isinstance(pair, list | tuple) and len(pair) == 2 and pair[0] == pair[1]

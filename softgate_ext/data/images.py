@@ -115,6 +115,15 @@ def image_size(path: Path | str) -> tuple[int, int]:
         return (height, width) if _exchanged(image) else (width, height)
 
 
+def page_count(path: Path) -> int:
+    """Pages of a TIFF, of which `read_image` reads the first; 1 of other files and damaged ones."""
+    try:
+        with Image.open(path, formats=("TIFF",)) as image:
+            return int(getattr(image, "n_frames", 1))
+    except Exception:  # what Pillow raises for a damaged file has a dozen types
+        return 1
+
+
 def is_sideways(path: Path) -> bool:
     """Whether the EXIF orientation of a picture exchanges width and height.
 

@@ -13,7 +13,7 @@ def pair_joints(skeleton: Skeleton, pairs: Sequence[Any], argument: str = "pairs
 
     Args:
         skeleton: The joints.
-        pairs: Two joints each, by name (without regard to case) or index. A joint beside itself
+        pairs: Two joints each, by name, in any spelling, or index. A joint beside itself
             keeps its place, whatever its name says; a pair may be there both ways round.
         argument: What the caller calls the pairs, for messages.
 
@@ -73,8 +73,7 @@ def mirror_words(skeleton: Skeleton) -> str:
 
 def _place(skeleton: Skeleton, joint: Any) -> int | None:
     if isinstance(joint, str):
-        name = joint.lower()
-        return skeleton.joints.index(name) if name in skeleton.joints else None
+        return skeleton.find(joint)
     return joint if type(joint) is int and 0 <= joint < len(skeleton) else None
 
 

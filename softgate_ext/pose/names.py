@@ -19,6 +19,7 @@ _MIRROR |= {after: before for before, after in _MIRROR.items()}
 _SEAMS = re.compile(
     r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])|(?<=[^\W\d_])(?=\d)|(?<=\d)(?=[^\W\d_])"
 )
+_EITHER = re.compile(r"(left|right)|([lr]t)|[lr]")
 _WHOLE = re.compile(r"\b(left|right)(?=[^\W\d_]{2})")
 
 
@@ -81,24 +82,36 @@ def pairs_by_name(
 ) -> tuple[tuple[tuple[int, int], ...], tuple[int, ...]]:
     """Index pairs (right, left) of names that differ in the side alone, and what is left over.
 
+    Where several are called so, those of one spelling are pairs: `L_Eye` with `R_Eye`, and `eyeL`
+    beside them with `eyeR`.
+
     Args:
         joints: The names.
         settled: Indices of joints that are not to be paired.
 
     Returns:
         The pairs in the order of the right ones; and the other joints with a side, since nothing
-        is called as their mirror image, or several are.
+        is called as their mirror image, or several are in other spellings.
     """
     names = read_names(tuple(joints))
     count = Counter(names)
+    spelled: dict[tuple[JointName, str], int] = {}
+    for i, name in enumerate(names):
+        single = count[name] == count[name.mirrored] == 1
+        spelled[name, "" if single else _spelling(joints[i])] = i
     pairs = tuple(
         (i, j)
-        for i, name in enumerate(names)
-        if name.side == "right" and count[name] == count[name.mirrored] == 1
-        if not {i, j := names.index(name.mirrored)} & set(settled)
+        for (name, spelling), i in spelled.items()
+        if name.side == "right"
+        if (j := spelled.get((name.mirrored, spelling))) is not None and not {i, j} & set(settled)
     )
     done = {*settled, *chain.from_iterable(pairs)}
     return pairs, tuple(i for i, name in enumerate(names) if name.sides and i not in done)
+
+
+def _spelling(name: str) -> str:
+    """The name with the same mark in place of either side: equal for both joints of a pair."""
+    return _EITHER.sub(lambda mark: f"<{mark.lastindex}>", name.lower())
 
 
 def _words(name: str) -> list[str]:
@@ -114,7 +127,7 @@ def _by_words(words: Sequence[str]) -> JointName:
     # Not the letter of a number: L5 is a vertebra.
     letters = [
         word in _MARKS and not after.isdigit()
-        for word, after in zip(words, [*words[1:], ""], strict=True)
+        for word, after in zip(words, [*words, ""][1:], strict=True)
     ]
     others = (word for word, mark in zip(words, letters, strict=True) if not mark)
     return _named(words, letters if any(map(str.isalpha, others)) else [False] * len(words))

@@ -3,7 +3,6 @@
 import dataclasses
 import math
 from collections.abc import Mapping, Sequence
-from itertools import permutations
 from typing import Any
 
 import numpy as np
@@ -161,7 +160,7 @@ def named_protocol(
 
     Args:
         metric: `torso`, `box`, `oks`, or two joints with a comma between, as in "nose,tail", whose
-            distance is then the unit of PCK@0.2.
+            distance is then the unit of PCK@0.2; each in any spelling that names one joint.
         skeleton: The joints.
         sigmas: Of OKS, one for each joint; empty for those that are `known`, or COCO's by name.
         known: Sigmas that the data have, by joint.
@@ -175,15 +174,28 @@ def named_protocol(
         raise InputError(f"oks_sigmas: got them beside the metric {metric}; takes metric oks")
     if metric in ("torso", "box"):
         return torso_pck(skeleton) if metric == "torso" else box_pck(skeleton)
-    for ends in permutations(range(len(skeleton)), 2):
+    if ends := _two_joints(metric, skeleton):
         first, second = (skeleton.joints[end] for end in ends)
-        if metric.lower() == f"{first},{second}":
-            unit = f"distance from {first} to {second}".replace("_", " ")
-            return _pck(f"PCK@0.2 ({first}, {second})", skeleton, unit, ends)
+        unit = f"distance from {first} to {second}".replace("_", " ")
+        return _pck(f"PCK@0.2 ({first}, {second})", skeleton, unit, ends)
     raise InputError(
         f"metric: got {metric}; takes auto, torso, box, oks, or two of the joints with a comma "
         f"between them, which are {', '.join(skeleton.joints)}"
     )
+
+
+def _two_joints(words: str, skeleton: Skeleton) -> tuple[int, int] | None:
+    """The joints on both sides of a comma; None where there are none, or several such pairs."""
+    parts = words.split(",")  # a joint's own name may hold commas
+    halves = [
+        (",".join(parts[:place]).strip(), ",".join(parts[place:]).strip())
+        for place in range(1, len(parts))
+    ]
+    # Names as they are printed count before those in other spellings.
+    printed = [pair for pair in halves if {end.lower() for end in pair} <= set(skeleton.joints)]
+    found = [(skeleton.find(first), skeleton.find(second)) for first, second in printed or halves]
+    pairs = [(a, b) for a, b in found if a is not None and b is not None and a != b]
+    return pairs[0] if len(pairs) == 1 else None
 
 
 def _oks(skeleton: Skeleton, sigmas: Sequence[float], known: Mapping[str, float]) -> Protocol:

@@ -43,8 +43,8 @@ class Skeleton:
 
         None where there is no such joint, or where several are called so in other spellings.
         """
-        if joint in self.joints:
-            return self.joints.index(joint)
+        if isinstance(joint, str) and joint.lower() in self.joints:
+            return self.joints.index(joint.lower())
         name = read_names((joint,))[0] if isinstance(joint, str) else joint
         return self.names.index(name) if self.names.count(name) == 1 else None
 
@@ -262,8 +262,12 @@ def name_skeleton(
         InputError: Two joints share a name, or a limb leads to no joint.
     """
     kept = tuple(joint.lower() for joint in joints)
-    if not kept or len(set(kept)) != len(kept):
-        raise InputError(f"joints of {name} must have one name each, got {', '.join(kept)}")
+    doubled = [joint for joint, low in zip(joints, kept, strict=True) if kept.count(low) > 1]
+    if not kept or doubled:
+        raise InputError(
+            f"joints of {name} must have one name each, whatever its capitals, got "
+            f"{', '.join(doubled) or 'none'}"
+        )
     if any(not 0 <= end < len(kept) for limb in limbs for end in limb):
         raise InputError(f"limbs of {name} must lead from joint to joint, got {list(limbs)}")
     pairs, unpaired = pairs_by_name(joints)

@@ -19,13 +19,14 @@ class AnimationReader:
 
     Attributes:
         rate: frames a second, by the first of them.
+        cut: whether the frames that were read to their end are not all that there were.
 
     Raises:
         InputError: it cannot be opened.
     """
 
     def __init__(self, path: Path) -> None:
-        self.path = path
+        self.path, self.cut = path, False
         try:
             self._image = Image.open(path, formats=picture_formats())
             # A picture before the first frame is for programs that show no animation.
@@ -46,11 +47,24 @@ class AnimationReader:
                 self._image.seek(number)
                 self._image.load()
                 picture = upright_rgb(self._image, self.path)
-            except Exception:  # the end, or damaged from here on
+            except EOFError:
+                self.cut = self._has_more(number)
+                return
+            except Exception:  # what Pillow raises for a damaged file has a dozen types
+                self.cut = True
                 return
             yield Frame(picture, seconds)
             seconds += self._duration()
             number += 1
+
+    def _has_more(self, number: int) -> bool:
+        """Whether the file tells of more frames than `number`; a GIF ends with a mark of its own."""
+        if self._image.format != "GIF":
+            return number < getattr(self._image, "n_frames", 1)
+        file = self._image.fp
+        assert file is not None
+        file.seek(-1, 1)  # what Pillow read last: the mark, or the file's last byte
+        return file.read(1) != b";"
 
     def close(self) -> None:
         self._image.close()

@@ -4,17 +4,19 @@ import math
 import os
 import re
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path, PurePath
 from typing import Any
 
 from softgate_ext.errors import InputError
+from softgate_ext.files.counted import counted
 from softgate_ext.files.reading import read_json
 from softgate_ext.prediction.person import check_box, shortened
 
 ENTRY = '{"file", "bbox_xywh"} or {"image_id", "category_id", "bbox"}'
+TOLD = 5  # pictures that one sentence names
 PERSON = 1  # number of COCO's category
 
 
@@ -106,6 +108,29 @@ class BoxList:
         Raises:
             InputError: the list does not know the picture.
         """
+        found = self._entries(picture)
+        if not found:
+            raise InputError(
+                f"boxes: {self.path} has no entry for {picture}; give each picture a box"
+            )
+        own = [box for index in sorted(found) if (box := self._boxes[index])]
+        return [box for box in own if box.score is None or box.score >= self._min_score]
+
+    def others(self, pictures: Iterable[Path]) -> str:
+        """A sentence about the pictures that have boxes and are none of these; empty without any."""
+        used = {index for picture in pictures for index in self._entries(picture)}
+        names = [
+            str(picture)
+            for picture, own in (*self._by_name.items(), *self._by_number.items())
+            if not used & set(own) and any(self._boxes[index] for index in own)
+        ]
+        if not names:
+            return ""
+        more = f" and {len(names) - TOLD} more" if len(names) > TOLD else ""
+        count = counted(len(names), "picture[s] that [is|are] none of the sources")
+        return f"boxes: {self.path} has boxes of {count}: {', '.join(names[:TOLD])}{more}"
+
+    def _entries(self, picture: Path) -> set[int]:
         found: set[int] = set()
         for path in {picture.absolute(), picture.resolve()}:
             found.update(self._by_path.get(str(path), ()))
@@ -114,12 +139,7 @@ class BoxList:
                     found.update(self._by_end.get(parts[start:], ()))
         if numbers := re.findall("[0-9]+", picture.stem):
             found.update(self._by_number.get(int(numbers[-1]), ()))
-        if not found:
-            raise InputError(
-                f"boxes: {self.path} has no entry for {picture}; give each picture a box"
-            )
-        own = [box for index in sorted(found) if (box := self._boxes[index])]
-        return [box for box in own if box.score is None or box.score >= self._min_score]
+        return found
 
     def _add_list(self, entries: list[Any]) -> None:
         categories = {

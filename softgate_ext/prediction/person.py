@@ -54,26 +54,38 @@ class Person:
         }
 
 
+def read_box(box: Sequence[float]) -> Box:
+    """The box as four floats.
+
+    Raises:
+        InputError: it is not x, y, width, height of an area, in whatever picture.
+    """
+    try:
+        if isinstance(box, str | bytes) or any(isinstance(v, str | bytes | bool) for v in box):
+            raise TypeError("text and truth values would pass for numbers")
+        x, y, w, h = (float(value) for value in box)
+        if not all(map(math.isfinite, (x, y, w, h))):
+            raise ValueError("NaN and infinity are no places")
+    except (TypeError, ValueError, OverflowError):
+        raise InputError(
+            f"box: got {shortened(box)}; takes four numbers, x y width height, in pixels"
+        ) from None
+    if w <= 0 or h <= 0:
+        raise InputError(f"box: got {x:g} {y:g} {w:g} {h:g}; takes a positive width and height")
+    if not 1 <= max(w, h) <= LONGEST:
+        raise InputError(
+            f"box: got {x:g} {y:g} {w:g} {h:g}; takes a longer side from 1 to {LONGEST} pixels"
+        )
+    return x, y, w, h
+
+
 def check_box(box: Sequence[float], width: int, height: int) -> Box:
     """The box as four floats.
 
     Raises:
         InputError: it is not x, y, width, height of an area that meets the picture.
     """
-    try:
-        if isinstance(box, str | bytes) or any(isinstance(v, str | bytes | bool) for v in box):
-            raise TypeError("text and truth values would pass for numbers")
-        x, y, w, h = (float(value) for value in box)
-    except (TypeError, ValueError, OverflowError):
-        raise InputError(
-            f"box: got {shortened(box)}; takes four numbers, x y width height, in pixels"
-        ) from None
-    if not all(map(math.isfinite, (x, y, w, h))) or w <= 0 or h <= 0:
-        raise InputError(f"box: got {x:g} {y:g} {w:g} {h:g}; takes a positive width and height")
-    if not 1 <= max(w, h) <= LONGEST:
-        raise InputError(
-            f"box: got {x:g} {y:g} {w:g} {h:g}; takes a longer side from 1 to {LONGEST} pixels"
-        )
+    x, y, w, h = read_box(box)
     if x >= width or y >= height or x + w <= 0 or y + h <= 0:
         raise InputError(
             f"box: {x:g} {y:g} {w:g} {h:g} lies outside the picture of {width} x {height} pixels"

@@ -1,25 +1,25 @@
 """Pictures, videos and cameras in; drawings, JSON and CSV out."""
 
 import time
-from collections import deque
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
 from itertools import chain, islice
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-from softgate_ext.data.images import read_image
+from softgate_ext.data.images import page_count, read_image
 from softgate_ext.errors import InputError
+from softgate_ext.files.counted import counted
 from softgate_ext.files.png import write_png
 from softgate_ext.inference.device import resolve_device, slow_bf16
 from softgate_ext.inference.interrupts import ctrl_c_waits
 from softgate_ext.pose.draw import draw_pose
 from softgate_ext.pose.skeleton import Skeleton
+from softgate_ext.prediction.ahead import ahead, groups
 from softgate_ext.prediction.boxes import BoxList, ListedBox, meeting
 from softgate_ext.prediction.frame_files import frame_files
 from softgate_ext.prediction.person import Person
@@ -32,11 +32,10 @@ from softgate_ext.prediction.sources import (
     open_frames,
     run_and_images,
 )
-from softgate_ext.prediction.summary import SUMMARIES, Outcome, Summary
+from softgate_ext.prediction.summary import Outcome, Summary
+from softgate_ext.prediction.targets import keep_inputs, name_targets
 from softgate_ext.prediction.tracks import Tracks
 
-T = TypeVar("T")
-R = TypeVar("R")
 READERS = 2  # threads that read and write pictures beside the network
 
 
@@ -72,6 +71,7 @@ def predict(config: PredictConfig, tell: Callable[[str], None] = lambda sentence
                 batch.run_video(source)
         batch.summary.outcome.seconds = time.perf_counter() - started
         batch.finish()
+        batch.tell_others()
     except OSError as error:
         raise InputError(
             f"out: cannot write to {config.out} ({error.strerror}); "
@@ -91,13 +91,8 @@ class _Batch:
             self.listed = BoxList(config.boxes, config.detect_score)
             for sentence in self.listed.odd:
                 summary.fail(config.boxes, InputError(sentence))
-        self.targets: dict[Source, Path] = {}
-        for source in sources:
-            suffix = ".png" if source.kind == "picture" else ".mp4"
-            self.targets[source] = _free_name(
-                config.out / f"{source.stem}{suffix}", self.targets.values()
-            )
-        self._keep_inputs()
+        self.targets = name_targets(sources, config.out)
+        keep_inputs(self.targets, config.boxes)
         config.check_folders()
         self.predictor = PosePredictor.from_pretrained(
             config.run,
@@ -115,12 +110,15 @@ class _Batch:
         with ThreadPoolExecutor(READERS) as pool:
             waiting: list[tuple[Source, Located]] = []
             writing: list[Future[None]] = []
-            read = _ahead(pool, self._locate, sources, depth=2 * READERS)
+            read = ahead(pool, self._locate, sources, depth=2 * READERS)
             for source, (located, faults) in zip(sources, read, strict=True):
                 for fault in faults:
                     self.summary.fail(source, fault)
                 if located is None:
                     continue
+                assert isinstance(source.place, Path)
+                if (pages := page_count(source.place)) > 1:
+                    self.summary.tell(f"{source} has {pages} pages, of which the first is used")
                 waiting.append((source, located))
                 if sum(max(1, len(one.people)) for _, one in waiting) >= self.config.batch_size:
                     writing = self._predict(pool, waiting, writing)
@@ -151,6 +149,12 @@ class _Batch:
                     "flip_test": self.config.flip_test,
                 }
             )
+
+    def tell_others(self) -> None:
+        """Says which pictures have boxes and are none of the sources."""
+        own = [source.place for source in self.targets if isinstance(source.place, Path)]
+        if self.listed is not None and (sentence := self.listed.others(own)):
+            self.summary.tell(sentence)
 
     def _locate(self, source: Source) -> tuple[Located | None, list[InputError]]:
         """Whom to look at in a picture, and what is wrong with its boxes, or with itself."""
@@ -236,7 +240,7 @@ class _Batch:
         tracks = Tracks(config.smooth, config.min_score)
         number = 0
         with frame_files(target, config.outputs, reader.rate, height, width, self._drawn) as files:
-            for group in _groups(chain([first], frames), together):
+            for group in groups(chain([first], frames), together):
                 located = [self._located(frame.picture, boxes) for frame in group]
                 for frame, found in zip(group, self.predictor.predict(located), strict=True):
                     people = tracks.follow(found, frame.seconds)
@@ -247,6 +251,9 @@ class _Batch:
                     break
             if interrupted() and source.kind != "camera":
                 raise KeyboardInterrupt
+        if reader.cut:
+            words = f"{source} is cut short or damaged; {counted(number, 'frame[s] [is|are] used')}"
+            self.summary.fail(source, InputError(words))
         self.summary.outcome.written += files.paths
         about = {"file": str(source), "width": width, "height": height, "rate": reader.rate}
         self.summary.entries["videos"].append(
@@ -261,19 +268,6 @@ class _Batch:
     def _draw(self, target: Path, picture: npt.NDArray[np.uint8], people: Sequence[Person]) -> None:
         write_png(target, self._drawn(picture, people))
 
-    def _keep_inputs(self) -> None:
-        """Raises InputError where a file to write is one of those to read."""
-        inputs = {
-            place.resolve() for place in (s.place for s in self.targets) if isinstance(place, Path)
-        }
-        if self.config.boxes:
-            inputs.add(self.config.boxes.resolve())
-        written = [*self.targets.values(), *(self.config.out / name for name in SUMMARIES)]
-        written += [t.with_suffix(".jsonl") for t in self.targets.values() if t.suffix == ".mp4"]
-        for path in written:
-            if path.resolve() in inputs:
-                raise InputError(f"out: {path} would overwrite an input; give another folder")
-
 
 def draw_people(
     picture: npt.NDArray[np.uint8],
@@ -286,31 +280,3 @@ def draw_people(
     for person in people:
         canvas = draw_pose(canvas, person.joints, person.scores, skeleton, min_score)
     return canvas
-
-
-def _ahead(
-    pool: ThreadPoolExecutor, work: Callable[[T], R], items: Sequence[T], depth: int
-) -> Iterator[R]:
-    """`map(work, items)` in the pool's threads, at most `depth` results ahead of the reader."""
-    queue: deque[Future[R]] = deque()
-    coming = iter(items)
-    while True:
-        queue.extend(pool.submit(work, item) for item in islice(coming, depth - len(queue)))
-        if not queue:
-            return
-        yield queue.popleft().result()
-
-
-def _groups(items: Iterable[T], size: int) -> Iterator[list[T]]:
-    coming = iter(items)
-    while group := list(islice(coming, size)):
-        yield group
-
-
-def _free_name(path: Path, taken: Collection[Path]) -> Path:
-    """`path`, or with -2, -3, ... after the stem where two sources share a name."""
-    name, number = path, 1
-    while name in taken:
-        number += 1
-        name = path.with_stem(f"{path.stem}-{number}")
-    return name

@@ -63,6 +63,10 @@ class PredictConfig:
         """
         if sum((self.box is not None, self.boxes is not None, self.detect)) > 1:
             raise InputError("box, boxes and detect: got more than one; give one of them")
+        if self.box is not None:
+            from softgate_ext.prediction.person import read_box  # loads NumPy, --help does not
+
+            read_box(self.box)
         for name in ("batch_size", "max_frames"):
             value = getattr(self, name)
             require(self, name, value is None or value >= 1, "at least 1")

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from softgate_ext.errors import InputError
 
 USUAL_RATE = 25.0  # frames a second, where a file or camera does not say
+PACKETS = (188, 192, 204)  # bytes, of transport streams and of those with times or checks beside
 TICK = Fraction(1, 90_000)  # seconds: what the times of a written video are multiples of
 
 
@@ -35,6 +36,7 @@ class VideoReader:
 
     Attributes:
         rate: frames a second, on average.
+        cut: whether the frames that were read to their end stop in the middle of one.
 
     Raises:
         InputError: it cannot be opened.
@@ -42,7 +44,7 @@ class VideoReader:
 
     def __init__(self, path: Path, head: int = 1 << 20) -> None:
         av = _pyav()
-        self.path, self._error = path, av.FFmpegError
+        self.path, self.cut, self._error = path, False, av.FFmpegError
         try:
             # A file may be a list of others; what it names beside files is not fetched.
             options = {"protocol_whitelist": "file", "formatprobesize": str(head)}
@@ -62,9 +64,12 @@ class VideoReader:
 
     def __iter__(self) -> Iterator[Frame]:
         """Until the end, or where it is cut short; raises InputError where there is not one."""
-        start, number = (self._container.start_time or 0) / 1e6, 0
+        first, number = self._container.start_time, 0
+        start = None if first is None else first / 1e6
         for frame in self._frames():
-            seconds = number / self.rate if frame.time is None else frame.time - start
+            if start is None:  # a file of few frames, whose container does not tell
+                start = frame.time
+            seconds = number / self.rate if frame.time is None else frame.time - (start or 0)
             picture = np.rot90(frame.to_ndarray(format="rgb24"), round(frame.rotation / 90))
             yield Frame(np.ascontiguousarray(picture), seconds)
             number += 1
@@ -72,14 +77,26 @@ class VideoReader:
             raise InputError(f"video {self.path} holds no frame that can be read")
 
     def _frames(self) -> Iterator[Any]:
+        damaged, last = False, None  # of what comes last
         try:
             for packet in self._container.demux(self._stream):
                 try:
-                    yield from packet.decode()
+                    if packet.size:  # one without data asks for the frames that wait
+                        damaged = packet.is_corrupt
+                    for frame in packet.decode():
+                        yield frame
+                        last = frame
                 except self._error:
-                    continue  # a damaged one
+                    damaged = True
         except self._error:
-            return  # cut short
+            damaged = True
+        broken = last is not None and last.is_corrupt
+        self.cut = damaged or broken or self._ends_in_a_packet()
+
+    def _ends_in_a_packet(self) -> bool:
+        """Whether a transport stream, which says nothing of its length, is no whole packets."""
+        stream = self._container.format.name == "mpegts"
+        return stream and all(self._container.size % size for size in PACKETS)
 
     def close(self) -> None:
         self._container.close()
@@ -90,12 +107,14 @@ class CameraReader:
 
     Attributes:
         rate: frames a second.
+        cut: False; it ends where somebody ends it.
 
     Raises:
         InputError: it cannot be opened.
     """
 
     def __init__(self, number: int) -> None:
+        self.cut = False
         before = cv2.utils.logging.getLogLevel()
         cv2.utils.logging.setLogLevel(0)
         try:

@@ -13,23 +13,21 @@ from softgate_ext.data.augment import Augmentation
 from softgate_ext.data.dataset import PoseDataset
 from softgate_ext.data.poseset import PoseSet
 from softgate_ext.errors import InputError
-from softgate_ext.evaluation.comparison import left_out_words
-from softgate_ext.evaluation.measure import figures_to_json, reference_lengths, score
+from softgate_ext.evaluation.measure import figures_to_json, score
 from softgate_ext.figures.sheet import plot_sheet
 from softgate_ext.files.console import say
-from softgate_ext.files.counted import counted
 from softgate_ext.inference.batches import in_one_sentence
-from softgate_ext.inference.device import resolve_device, slow_bf16
+from softgate_ext.inference.device import resolve_device
 from softgate_ext.inference.interrupts import ctrl_c_waits
 from softgate_ext.inference.pose_inference import PoseInference, predict_people
 from softgate_ext.pose.codec import HeatmapCodec
-from softgate_ext.pose.mirror import mirror_words
 from softgate_ext.runs import places
 from softgate_ext.runs.log import Entry
 from softgate_ext.runs.run_config import RunConfig
 from softgate_ext.runs.run_folder import RunFolder
 from softgate_ext.runs.train_config import TrainConfig
 from softgate_ext.training.crop_cache import cached_crops
+from softgate_ext.training.introduction import opening_lines
 from softgate_ext.training.learner import Learner
 from softgate_ext.training.order import training_loader
 from softgate_ext.training.preflight import prepare
@@ -128,17 +126,10 @@ class Trainer:
             if not group.from_first((config.out / places.PLOTS).exists):
                 self._plot()  # the process that trained it was ended before
             return
-        say(self.console, self._describe_run())
-        if slow := slow_bf16(group.device, config.amp):
-            say(self.console, slow)
-        say(self.console, mirror_words(self.skeleton))
-        protocol = self.baseline.protocol
-        say(self.console, f"constant mean pose: {protocol.metric} {self.baseline.main:.1f} %")
-        if left_out := int(np.isnan(reference_lengths(self.watched, protocol)).sum()):
-            say(self.console, left_out_words(left_out))
-        taught = self.train_set.labelled.any(0)
-        if absent := [self.skeleton.joints[j] for j in np.flatnonzero(~taught)]:
-            say(self.console, f"masked, since nobody to train on has them: {', '.join(absent)}")
+        parameters = sum(p.numel() for p in self.learner.model.parameters())
+        people = self.train_set, self.watched
+        for line in opening_lines(config, group, parameters, *people, self.baseline):
+            say(self.console, line)
         if config.tensorboard and group.leads:
             self.board = Board(config.out / "tensorboard", self.epoch)
         progress = TrainingProgress(self.console)
@@ -166,17 +157,6 @@ class Trainer:
                 gates,
             )
             say(self.console, str(path))
-
-    def _describe_run(self) -> str:
-        config, group = self.config, self.group
-        words = [
-            f"{config.model}, {sum(p.numel() for p in self.learner.model.parameters()):,} "
-            f"parameters, {config.image_size} x {config.image_size}",
-            f"{counted(len(self.train_set), '[person|people]')} to train on, {len(self.watched)} to watch",
-            f"{group.device}, amp {config.amp}"
-            + (f", {group.size} processes" if group.size > 1 else ""),
-        ]
-        return "; ".join(words)
 
     def _epoch(
         self, budget: Budget, progress: TrainingProgress, interrupted: Callable[[], bool]

@@ -33,6 +33,8 @@ def test_the_pairs_of_the_names_come_from_the_names_as_written(tmp_path: Path) -
         {"keypoint_flip_map": {"A": "B", "Auge": "Oeil"}},
         {"flip_idx": [1, 0, 3, 2, 4]},
         {"swap": ["B", "A", "Oeil", "Auge", ""]},
+        {"swap": [["A", "B"], ["oeil", "Auge"], ["C", "C"]]},
+        {"swap": [[0, 1], [3, 2]]},
         {"swap": {"A": "B", "B": "A", "Auge": "Oeil", "C": ""}},
         {
             "keypoint_info": {
@@ -57,10 +59,17 @@ def test_every_tools_word_for_them(tmp_path: Path, told: dict[str, Any]) -> None
         ({"flip_pairs": [[0, 3], [1, 2]]}, "flip_pairs joins nose with left_eye"),
         ({"flip_idx": [0, 1, 2]}, None),  # says nothing: every joint keeps its place
         ({"flip_idx": [1, 2, 0, 4, 3]}, "flip_idx: got .* in two pairs"),
-        ({"swap": ["a"]}, "swap is damaged"),
-        ({"swap": 3}, "swap is damaged"),
-        ({"keypoint_info": {"0": {}}}, "keypoint_info is damaged"),
-        ({"flip_pairs": [[[1], [2]]]}, "flip_pairs is damaged"),
+        ({"swap": ["a"]}, r"swap: got \['a'\]; takes pairs of joints, or for each joint the one"),
+        ({"swap": 3}, "swap: got 3; takes pairs of joints, or"),
+        ({"swap": [["nose", "tails"]]}, "swap: got nose tails; takes pairs of joints of"),
+        ({"swap": [["nose", "mouth"], "tail"]}, "swap: got tail; takes pairs of joints of"),
+        ({"keypoint_info": {"0": {}}}, "keypoint_info: got {'0': {}}; takes an entry with name"),
+        ({"keypoint_info": [3]}, r"keypoint_info: got \[3\]; takes an entry with name and swap"),
+        ({"flip_pairs": [[[1], [2]]]}, r"flip_pairs: got \[1\] \[2\]; takes pairs of joints of"),
+        ({"flip_pairs": [["nose"]]}, "flip_pairs: got nose; takes pairs of joints of"),
+        ({"flip_pairs": ["nose", "tail"]}, r"flip_pairs: got \['nose', .*; takes pairs of joints$"),
+        ({"flip_idx": 3}, "flip_idx: got 3; takes the index of each joint in the mirror image"),
+        ({"flip_idx": [1, None]}, "flip_idx: got 1 None; takes pairs of joints of"),
         ({"flip_pairs": None}, None),
     ],
 )

@@ -16,6 +16,7 @@ from softgate_ext.errors import InputError
 from softgate_ext.evaluation.evaluate import evaluate
 from softgate_ext.evaluation.evaluate_config import EvalConfig
 from softgate_ext.evaluation.measure import protocol_for, reference_lengths, score
+from softgate_ext.pose.protocol import named_protocol
 from softgate_ext.pose.skeleton import FLIC, LSP, name_skeleton
 
 SIGMAS = (0.05, 0.1, 0.1)
@@ -78,6 +79,33 @@ def test_a_length_between_two_joints(toys: PoseSet) -> None:
     np.testing.assert_allclose(reference_lengths(toys, protocol), expected)
     spaced = replace(toys, skeleton=name_skeleton("odd", ["a, b", "Left Hand", "c"]))
     assert protocol_for(spaced, "a, b,Left Hand").reference == (0, 1)
+
+
+@pytest.mark.parametrize(
+    ("metric", "ends"),
+    [
+        ("wrist_a,hip_one", (0, 1)),
+        ("Wrist A,Hip One", (0, 1)),
+        ("Wrist, Middle1", (2, 3)),
+        ("hipOne , wrist", (1, 2)),
+        ("WRIST_B,wrist-b", (4, 5)),  # as they are printed, though each is called as the other
+        ("a,b,c", None),  # which of two pairs?
+        ("wrist,WRIST", None),
+        ("wrist.b,wrist", None),  # which of two joints?
+        ("wrist a", None),
+        (",", None),
+    ],
+)
+def test_the_two_joints_are_found_in_any_spelling_that_names_one(
+    metric: str, ends: tuple[int, int] | None
+) -> None:
+    names = ["Wrist A", "Hip One", "Wrist", "Middle1", "wrist_b", "Wrist-B", "a", "b,c", "a,b", "c"]
+    own = name_skeleton("own", names)
+    if ends is not None:
+        assert named_protocol(metric, own, (), {}).reference == ends
+        return
+    with pytest.raises(InputError, match=r"^metric: got .*; takes auto, torso, box, oks, or two"):
+        named_protocol(metric, own, (), {})
 
 
 def test_areas_are_those_of_the_file_else_of_the_box(toys: PoseSet) -> None:

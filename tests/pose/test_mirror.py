@@ -19,6 +19,15 @@ def test_told_pairs_are_beside_those_of_the_names() -> None:
     assert swap_joints(DOLL, ()) == DOLL and swap_joints(LSP, ()).stored == "lsp"
 
 
+def test_told_pairs_are_of_joints_in_any_spelling() -> None:
+    told = swap_joints(DOLL, ["EarL", "OHR_2", "Paw 1", "paw-2"])
+    assert told.flip_pairs == ((2, 1), (4, 3), (5, 6))
+    twice = name_skeleton("twice", ("l_ear", "ear.l", "ohr"))
+    assert swap_joints(twice, ["EAR.L", "ohr"]).flip_pairs == ((2, 1),)
+    with pytest.raises(InputError, match="^swap: got Ear-L ohr; takes pairs of joints of twice"):
+        swap_joints(twice, ["Ear-L", "ohr"])
+
+
 def test_told_pairs_count_before_the_names_and_leave_nobody_behind_unsaid() -> None:
     told = swap_joints(DOLL, ["left_eye", "paw1"])
     assert told.flip_pairs == ((5, 1),)
@@ -31,6 +40,7 @@ def test_told_pairs_count_before_the_names_and_leave_nobody_behind_unsaid() -> N
     ("words", "sentence"),
     [
         (["paw1"], r"^swap: got paw1; takes pairs of names"),
+        (["", "paw1"], r"^swap: got  paw1; takes pairs of joints of doll"),
         (["paw1", "paw3"], r"^swap: got paw1 paw3; takes pairs of joints of doll, which has nose"),
         (["paw1", "paw2", "paw2", "nose"], r"^swap: got paw2 in two pairs; takes each joint once"),
         (["paw1", "paw1", "paw1", "paw2"], r"^swap: got paw1 in two pairs"),

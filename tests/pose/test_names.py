@@ -69,7 +69,8 @@ def test_what_is_grown_together_is_a_side_beside_its_mirror_image(joints: tuple[
         (("nose", "L_Eye"), ["l_eye"]),
         (("eyeL", "eye"), ["eyel"]),
         (("LHip", "RKnee", "LKnee"), ["lhip"]),
-        (("left_eye", "L Eye", "right_eye"), ["left_eye", "l eye", "right_eye"]),  # which of two?
+        (("left_eye", "L Eye", "right_eye"), ["l eye"]),
+        (("left_eye", "L Eye", "eye right"), ["left_eye", "l eye", "eye right"]),  # which of two?
     ],
 )
 def test_a_side_without_the_other_is_kept_and_cannot_be_mirrored(
@@ -81,6 +82,22 @@ def test_a_side_without_the_other_is_kept_and_cannot_be_mirrored(
     assert stored == skeleton
     with pytest.raises(InputError, match=r"^flip: got .* of doll .*; takes .*--flip 0.*--swap a b"):
         _ = stored.flip_permutation
+
+
+@pytest.mark.parametrize(
+    "joints",
+    [
+        ("R_Eye", "L_Eye", "eyeR", "eyeL"),
+        ("right ear", "left ear", "RtEar", "LtEar"),
+        ("r_ear", "l_ear", "rear", "lear"),
+        ("RightEye_LeftCorner", "LeftEye_RightCorner", "R_Eye_L_Corner", "L_Eye_R_Corner"),
+    ],
+)
+def test_each_spelling_of_the_same_joints_is_paired_with_its_own_kind(
+    joints: tuple[str, ...],
+) -> None:
+    skeleton = name_skeleton("doll", ("nose", *joints))
+    assert skeleton.flip_pairs == ((1, 2), (3, 4)) and skeleton.unpaired == ()
 
 
 Spell = Callable[[str, str], str]

@@ -81,8 +81,10 @@ def test_own_skeletons_pair_sides_by_name_and_are_stored_whole() -> None:
     assert get_skeleton(json.loads(json.dumps(own.stored))) == own
     joined = join_skeletons([own, LSP])
     assert get_skeleton(json.loads(json.dumps(joined.stored))) == joined
-    with pytest.raises(InputError, match="one name each"):
-        name_skeleton("cat", ("tail", "tail"))
+    with pytest.raises(InputError, match="one name each, .*, got RightHand, righthand$"):
+        name_skeleton("cat", ("RightHand", "tail", "righthand"))
+    with pytest.raises(InputError, match="one name each, .*, got none$"):
+        name_skeleton("cat", ())
     with pytest.raises(InputError, match="from joint to joint"):
         name_skeleton("cat", ("tail",), [(0, 1)])
     with pytest.raises(InputError, match="not one that was stored"):

@@ -42,6 +42,7 @@ def test_all_frames_at_their_times(tmp_path: Path, name: str) -> None:
         assert np.abs(frame.picture.astype(int) - colour).max() < 12
     reader = AnimationReader(tmp_path / name)
     assert reader.rate == pytest.approx(10)
+    assert list(reader) and not reader.cut
     reader.close()
 
 
@@ -64,6 +65,11 @@ def test_one_that_is_cut_short(tmp_path: Path) -> None:
     whole = path.read_bytes()
     path.write_bytes(whole[: len(whole) * 3 // 4])
     assert 1 <= len(frames(path)) < 4
+    for length in range(len(whole) // 2, len(whole)):  # the last byte is the mark of the end
+        path.write_bytes(whole[:length])
+        reader = AnimationReader(path)
+        assert list(reader) and reader.cut, length
+        reader.close()
     path.write_bytes(whole[:20])
     with pytest.raises(InputError, match=r"image .*a\.gif is damaged or cut short"):
         AnimationReader(path)

@@ -115,6 +115,21 @@ def test_annotations(tmp_path: Path) -> None:
     assert values(dogs, "val/photo2.jpg") == [A, D]
 
 
+def test_pictures_that_are_not_asked_about(tmp_path: Path) -> None:
+    stored = {
+        "images": [{"id": n, "file_name": f"{n}.jpg"} for n in range(9)],
+        "annotations": [{"image_id": n, "bbox": A} for n in range(8)],
+    }
+    path = tmp_path / "boxes.json"
+    sentence = listed(tmp_path, stored).others([Path("a/0.jpg"), Path("8.jpg")])
+    words = "7 pictures that are none of the sources: 1.jpg, 2.jpg, 3.jpg, 4.jpg, 5.jpg and 2 more"
+    assert sentence == f"boxes: {path} has boxes of {words}"
+    numbered = listed(tmp_path, [result(7, A), result(8, B)])
+    one = "1 picture that is none of the sources: 8"
+    assert numbered.others([Path("7.jpg")]) == f"boxes: {path} has boxes of {one}"
+    assert numbered.others([Path("7.jpg"), Path("im_008.jpg")]) == ""
+
+
 ODD: list[Any] = [
     None,
     3,

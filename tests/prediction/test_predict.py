@@ -103,7 +103,10 @@ def test_boxes_from_a_file(config: PredictConfig, tmp_path: Path) -> None:
             {"file": "elsewhere.jpg", "bbox_xywh": first},
         ],
     )
-    predict(replace(config, boxes=boxes))
+    said: list[str] = []
+    assert predict(replace(config, boxes=boxes), said.append).failed == []
+    others = "2 pictures that are none of the sources: other/im0003.jpg, elsewhere.jpg"
+    assert said == [f"boxes: {boxes} has boxes of {others}"]
     entries = stored(config)["images"]
     found = [[person["box_xywh"] for person in entry["people"]] for entry in entries]
     assert found[1] == [first, second]
@@ -225,6 +228,7 @@ def test_nothing_is_written_when_an_option_is_wrong(
     for wrong, words in (
         ({"box": (0, 0, 5, 5), "boxes": tmp_path / "boxes.json"}, "give one of them"),
         ({"box": (0, 0, 5, 5), "detect": True}, "give one of them"),
+        ({"box": (0, 0, -5, 5)}, "^box: got 0 0 -5 5; takes a positive width and height$"),
         ({"batch_size": 0}, "batch_size: got 0"),
         ({"max_frames": -1}, "max_frames: got -1"),
         ({"outputs": ()}, "outputs: got none; takes one or more of overlay, json, csv"),
@@ -335,6 +339,34 @@ def test_an_animation_is_a_video(config: PredictConfig, pictures: Path, name: st
     assert [one.seconds for one in VideoReader(config.out / "walk.mp4")] == pytest.approx(
         [0, 0.3, 0.4], abs=1e-4
     )
+
+
+@pytest.mark.parametrize("name", ["a.gif", "a.png"])
+def test_an_animation_that_is_cut_short_costs_a_sentence(
+    config: PredictConfig, tmp_path: Path, name: str
+) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (3, 40, 40, 3), np.uint8)
+    first, *more = map(Image.fromarray, noise)
+    first.save(tmp_path / name, save_all=True, append_images=more, duration=100)
+    config = replace(config, images=(str(tmp_path / name),))
+    assert predict(config).failed == []
+    whole = (tmp_path / name).read_bytes()
+    (tmp_path / name).write_bytes(whole[: len(whole) * 5 // 6])
+    outcome = predict(config)
+    sentence = f"{tmp_path / name} is cut short or damaged; 2 frames are used"
+    assert outcome.failed == [sentence] and outcome.frames == 2
+    assert predict(replace(config, max_frames=1)).failed == []
+
+
+def test_further_pages_of_a_picture_cost_a_sentence(config: PredictConfig, tmp_path: Path) -> None:
+    first, *more = (Image.new("RGB", (40, 30), (n, 0, 0)) for n in range(3))
+    first.save(tmp_path / "a.tif", save_all=True, append_images=more)
+    first.save(tmp_path / "b.tif")
+    said: list[str] = []
+    images = tuple(str(tmp_path / name) for name in ("a.tif", "b.tif"))
+    outcome = predict(replace(config, images=images), said.append)
+    assert said == [f"{images[0]} has 3 pages, of which the first is used"]
+    assert outcome.failed == [] and outcome.frames == 2
 
 
 @pytest.mark.parametrize("smooth", [False, True])

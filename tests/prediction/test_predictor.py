@@ -220,7 +220,7 @@ def test_a_margin_that_is_none(run: Path, margin: float) -> None:
     [
         ((0, 0, 0, 5), "positive width and height"),
         ((0, 0, 5, -1), "positive width and height"),
-        ((0, 0, float("nan"), 5), "positive width and height"),
+        ((0, 0, float("nan"), 5), "takes four numbers, x y width height"),
         ((100, 0, 5, 5), "lies outside the picture of 100 x 50"),
         ((0, -9, 5, 5), "lies outside"),
         ((1, 2, 3), "x y width height"),

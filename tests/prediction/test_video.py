@@ -61,6 +61,15 @@ def test_times_are_those_of_the_container(tmp_path: Path, name: str, start: floa
     assert [frame.seconds for frame in seen] == pytest.approx(TIMES, abs=2e-3)
 
 
+@pytest.mark.parametrize("name", ["v.mkv", "v.ts"])
+@pytest.mark.parametrize("count", [1, 3])
+def test_few_frames_count_from_the_first_where_the_container_is_silent(
+    tmp_path: Path, name: str, count: int
+) -> None:
+    seen = frames(encode(tmp_path / name, TIMES[:count], 10.0, "libx264"))
+    assert [frame.seconds for frame in seen] == pytest.approx(TIMES[:count], abs=2e-3)
+
+
 @pytest.mark.parametrize("rate", [1 / 3600, 0.5, 12.0, 29.97, 240.0])
 def test_a_steady_rate_is_told(tmp_path: Path, rate: float) -> None:
     times = [number / rate for number in range(5)]
@@ -152,6 +161,20 @@ def test_a_video_that_is_cut_short_or_damaged(
     (tmp_path / "damaged.mkv").write_bytes(damaged)
     assert 10 < len(frames(tmp_path / "damaged.mkv")) <= 60
     assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize(
+    ("name", "codec"), [("v.ts", "libx264"), ("v.ts", "mpeg4"), ("v.flv", "flv")]
+)
+def test_a_stream_that_is_cut_short_says_so(tmp_path: Path, name: str, codec: str) -> None:
+    path = encode(tmp_path / name, [n / 30 for n in range(60)], codec=codec)
+    whole = path.read_bytes()
+    for data, cut in ((whole, False), (whole[: len(whole) // 2 // 188 * 188 + 94], True)):
+        path.write_bytes(data)
+        reader = VideoReader(path)
+        assert not reader.cut and list(reader)
+        reader.close()
+        assert reader.cut == cut
 
 
 @pytest.mark.parametrize("data", [b"", b"no video", bytes(5000), b"\x89PNG\r\n\x1a\n"])

@@ -1,0 +1,45 @@
+"""Which file the drawing of each source becomes: each its own, and none of those that are read."""
+
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+
+from softgate_ext.errors import InputError
+from softgate_ext.prediction.sources import Source
+from softgate_ext.prediction.summary import SUMMARIES
+
+
+def name_targets(sources: Sequence[Source], out: Path) -> dict[Source, Path]:
+    """The drawing of each source, in the folder `out`: PNG of a picture, else MP4."""
+    targets: dict[Source, Path] = {}
+    for source in sources:
+        suffix = ".png" if source.kind == "picture" else ".mp4"
+        targets[source] = _free_name(out / f"{source.stem}{suffix}", targets.values())
+    return targets
+
+
+def keep_inputs(targets: Mapping[Source, Path], boxes: Path | None) -> None:
+    """Raises InputError where a file to write is one of those to read: a source, or the boxes.
+
+    Args:
+        targets: as `name_targets` gives them; the lines and summaries lie beside.
+        boxes: the file of boxes.
+    """
+    places = (source.place for source in targets)
+    inputs = {place.resolve() for place in places if isinstance(place, Path)}
+    if boxes is not None:
+        inputs.add(boxes.resolve())
+    folders = {target.parent for target in targets.values()}
+    written = [*targets.values(), *(out / name for out in folders for name in SUMMARIES)]
+    written += [t.with_suffix(".jsonl") for t in targets.values() if t.suffix == ".mp4"]
+    for path in written:
+        if path.resolve() in inputs:
+            raise InputError(f"out: {path} would overwrite an input; give another folder")
+
+
+def _free_name(path: Path, taken: Collection[Path]) -> Path:
+    """`path`, or with -2, -3, ... after the stem where two sources share a name."""
+    name, number = path, 1
+    while name in taken:
+        number += 1
+        name = path.with_stem(f"{path.stem}-{number}")
+    return name
