@@ -13,6 +13,7 @@ from torch import Tensor
 
 from softgate_ext.errors import InputError
 from softgate_ext.files.counted import counted
+from softgate_ext.files.paths import as_path
 from softgate_ext.inference.device import resolve_device
 from softgate_ext.inference.fold import fold
 from softgate_ext.inference.pose_inference import PoseInference, to_source
@@ -124,7 +125,8 @@ class PosePredictor:
         Raises:
             InputError: the run or the device cannot be used, or the extra is not installed.
         """
-        model, config, _ = load_run(path_or_name, weights)
+        place = as_path(path_or_name, "path_or_name", "the folder of a run, or a name")
+        model, config, _ = load_run(place, weights)
         detector = None
         if detect is not False:
             detector = PersonDetector() if detect is True else PersonDetector(detect)
