@@ -44,6 +44,12 @@ def show_photographs(pictures: Path | None, out: Path, console: Console) -> list
         )
         return []
     say(console, f"{DEFAULT}, trained on photographs, looks at {source}")
+    if pictures is None:
+        say(
+            console,
+            "it knows whole bodies and gets a portrait of head and shoulders wrong; --pictures takes "
+            "photographs of yours",
+        )
     config = PredictConfig(Path(DEFAULT), (str(source),), out, outputs=("overlay",))
     written = predict(config, lambda sentence: say(console, sentence)).written
     drawings = [path for path in written if path.suffix in (".png", ".mp4")]
