@@ -233,5 +233,7 @@ def test_the_figure_of_the_card_is_measured(capsys: pytest.CaptureFixture[str]) 
     figure = shipped.read_card(shipped.DEFAULT)["figures"][0]
     assert figure["command"] == f"softgate evaluate {shipped.DEFAULT} ../shared/data/lsp_dataset"
     assert main(["evaluate", shipped.DEFAULT, str(LSP), "--device", "cpu"]) == 0
-    (row,) = (line for line in capsys.readouterr().out.splitlines() if line.startswith("│ weighted mean "))
+    (row,) = (
+        line for line in capsys.readouterr().out.splitlines() if line.startswith("│ weighted mean ")
+    )
     assert float(row.split("│")[2]) == pytest.approx(figure["figure"], abs=0.1)
