@@ -2,6 +2,8 @@
 
 import copy
 import pickle
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -144,6 +146,20 @@ def test_plans_are_made_within_inference_mode_and_used_outside_it() -> None:
         for _ in range(3):
             inside = model(x)
     assert equal(results(model, x), [t.clone() for t in inside])
+
+
+def test_no_compiler_is_imported_for_it() -> None:
+    script = """if True:
+        import sys, torch
+        from softgate_ext import fold
+        from softgate_ext.models import create_model
+        model = fold(create_model("hybrid_1x32", width=8, depth=1), conv="winograd")
+        with torch.no_grad():
+            for _ in range(3):
+                model(torch.rand(1, 3, 16, 16))
+        assert "torch._dynamo" not in sys.modules and "torch._inductor" not in sys.modules
+    """
+    subprocess.run([sys.executable, "-c", script], check=True)
 
 
 def test_a_few_shapes_are_kept() -> None:
