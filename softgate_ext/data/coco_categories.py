@@ -114,6 +114,8 @@ def read_limbs(given: Any, joints: tuple[str, ...], notes: ReadingNotes) -> list
     A `skeleton` counts joints from 1. One that has a 0 in it and fits so counts from 0. Some tools
     write the joints' names, whose case means nothing.
     """
+    if given and not isinstance(given, list):
+        notes.say("the skeleton is no list of limbs, and is left out")
     entries = given if isinstance(given, list) else []
     pairs = [numbers(entry, 2) for entry in entries]
     ends = [end for pair in pairs if pair is not None for end in pair.tolist()]

@@ -32,7 +32,8 @@ from softgate_ext.pose.skeleton import COCO
          ("3 limbs that lead nowhere are dropped: ['nose', 'nose'], ['nose', 2], "
           "['nose', 'left_hand', 'nose']",)),
         (None, (), ()),
-        ("none", (), ()),
+        ("none", (), ("the skeleton is no list of limbs, and is left out",)),
+        ({"nose": [1, 2]}, (), ("the skeleton is no list of limbs, and is left out",)),
     ],
 )  # fmt: skip
 def test_limbs_are_no_gate(
