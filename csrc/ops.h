@@ -14,10 +14,10 @@ namespace softgate {
 std::vector<Tensor> forward(const Arguments& args, at::TensorList into);
 std::vector<Tensor> backward(const Arguments& args);
 
-// A convolution for inference (csrc/winograd.cpp), into `out` where that is given.
+// A convolution for inference (csrc/winograd.cpp), into the one tensor of `out` where there is one.
 Tensor winograd_conv3x3(const Tensor& x, const Tensor& weight, const OptionalTensor& scale,
                         const OptionalTensor& shift, const OptionalTensor& bias, int64_t channels,
-                        int64_t groups, const OptionalTensor& out);
+                        int64_t groups, const std::vector<Tensor>& out);
 
 // Takes the arguments of an op from the stack and leaves its results there.
 class Kernel final : public c10::OperatorKernel {

@@ -25,7 +25,7 @@ const float* vector(std::string_view who, const OptionalTensor& t, int64_t chann
 
 Tensor winograd_conv3x3(const Tensor& x, const Tensor& weight, const OptionalTensor& scale,
                         const OptionalTensor& shift, const OptionalTensor& bias, int64_t channels,
-                        int64_t groups, const OptionalTensor& out) {
+                        int64_t groups, const std::vector<Tensor>& out) {
   checks::activation("x", x);
   checks::on_cpu(x);
   checks::dense("weight", weight);
@@ -46,9 +46,10 @@ Tensor winograd_conv3x3(const Tensor& x, const Tensor& weight, const OptionalTen
   std::vector<Tensor> kept;
   const Tensor dense = x.contiguous(at::MemoryFormat::ChannelsLast), packed = weight.contiguous();
   const std::vector<int64_t> size{x.size(0), channels, x.size(2), x.size(3)};
-  if (out) checks::result("out", *out, x, size, at::MemoryFormat::ChannelsLast);
-  const Tensor y =
-      out ? *out : at::empty(size, x.options().memory_format(at::MemoryFormat::ChannelsLast));
+  if (!out.empty()) checks::result("out", out[0], x, size, at::MemoryFormat::ChannelsLast);
+  const Tensor y = out.empty()
+                       ? at::empty(size, x.options().memory_format(at::MemoryFormat::ChannelsLast))
+                       : out[0];
   const Winograd args{x.size(0), x.size(2), x.size(3), x.size(1), channels, groups,
                       dense.const_data_ptr<float>(), packed.const_data_ptr<float>(),
                       vector("scale", scale, x.size(1), kept), vector("shift", shift, x.size(1), kept),
@@ -63,7 +64,7 @@ TORCH_LIBRARY_IMPL(softgate, CPU, m) {
          [](const Tensor& x, const Tensor& weight, const OptionalTensor& scale,
             const OptionalTensor& shift, const OptionalTensor& bias, int64_t channels,
             int64_t groups) {
-           return winograd_conv3x3(x, weight, scale, shift, bias, channels, groups, std::nullopt);
+           return winograd_conv3x3(x, weight, scale, shift, bias, channels, groups, {});
          });
 }
 

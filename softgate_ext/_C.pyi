@@ -16,6 +16,6 @@ def winograd_conv3x3(
     bias: Tensor | None,
     channels: int,
     groups: int,
-    out: Tensor | None,
+    out: list[Tensor],
 ) -> Tensor: ...
 def __getattr__(op: str) -> Callable[..., Any]: ...  # those served, without autograd

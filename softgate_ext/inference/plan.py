@@ -155,10 +155,7 @@ def _step(op: Any, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -
     """The call that writes into `result`."""
     if op.namespace == "softgate":
         kernel = getattr(backend.extension(), op._schema.name.split("::")[1])
-        given = [t for t in _tensors(result) if t.numel()]
-        if isinstance(result, Tensor) and op is torch.ops.softgate.winograd_conv3x3.default:
-            return partial(kernel, *args, out=result)
-        return partial(kernel, *args, **kwargs, out=given)
+        return partial(kernel, *args, **kwargs, out=[t for t in _tensors(result) if t.numel()])
     names = (f"{op._overloadname}_out", "out")
     into = next(
         (getattr(op.overloadpacket, n) for n in names if hasattr(op.overloadpacket, n)), None
