@@ -19,6 +19,7 @@ from softgate_ext.ops.backend import serving
 from softgate_ext.ops.eager import eager_ops
 from softgate_ext.ops.overrides import overridable
 from softgate_ext.ops.recipes import note
+from softgate_ext.ops.running import update_running
 from softgate_ext.ops.schema import NAMESPACE, TRITON_NAMESPACE, Call
 
 __all__ = [
@@ -104,9 +105,8 @@ def gated_residual_bn_relu(
     ops = _ops_for(x)
     if ops is not None:
         y, z, mean, var = ops.gated_residual_bn_relu(*tensors, training, eps, relu)
-        statistics = (mean, var) if training else (running_mean, running_var)
-        note(z, ops.bn_relu, y, (*statistics, weight, bias), eps, relu)
-        _update_running(y, mean, var, running_mean, running_var, training, momentum)
+        norm = (running_mean, running_var, weight, bias)
+        _settle(ops, y, z, mean, var, norm, training, momentum, eps, relu)
         return y, z
     checks.call(Call("gated_residual_bn_relu", (*tensors, training, eps, relu)))
     return reference.gated_residual_bn_relu(
@@ -144,9 +144,8 @@ def bn_relu(
     ops = _ops_for(x)
     if ops is not None:
         z, mean, var = ops.bn_relu(*tensors, training, eps, relu)
-        statistics = (mean, var) if training else (running_mean, running_var)
-        note(z, ops.bn_relu, x, (*statistics, weight, bias), eps, relu)
-        _update_running(x, mean, var, running_mean, running_var, training, momentum)
+        norm = (running_mean, running_var, weight, bias)
+        _settle(ops, x, z, mean, var, norm, training, momentum, eps, relu)
         return z
     checks.call(Call("bn_relu", (*tensors, training, eps, relu)))
     return reference.bn_relu(*tensors, training=training, momentum=momentum, eps=eps, relu=relu)
@@ -223,9 +222,8 @@ def skip_merge_bn_relu(
         merged, z, mean, var = ops.skip_merge_bn_relu(
             skip, parts, low, *vectors, training, eps, relu, mode
         )
-        statistics = (mean, var) if training else (running_mean, running_var)
-        note(z, ops.bn_relu, merged, (*statistics, weight, bias), eps, relu)
-        _update_running(merged, mean, var, running_mean, running_var, training, momentum)
+        norm = (running_mean, running_var, weight, bias)
+        _settle(ops, merged, z, mean, var, norm, training, momentum, eps, relu)
         return merged, z
     checks.call(Call("skip_merge_bn_relu", (skip, parts, low, *vectors, training, eps, relu, mode)))
     return reference.skip_merge_bn_relu(
@@ -273,19 +271,21 @@ def _match(first: Tensor, others: Branches, *vectors: Tensor | None) -> tuple[Te
     return first, rest
 
 
-def _update_running(
+def _settle(
+    ops: Any,
     y: Tensor,
+    z: Tensor,
     mean: Tensor,
     var: Tensor,
-    running_mean: Tensor | None,
-    running_var: Tensor | None,
+    norm: tuple[Tensor | None, Tensor | None, Tensor | None, Tensor | None],
     training: bool,
     momentum: float,
+    eps: float,
+    relu: bool,
 ) -> None:
-    """In place, with the unbiased variance, as ``batch_norm``; an empty batch changes nothing."""
-    if not training or running_mean is None or running_var is None or y.numel() == 0:
-        return
-    count = y.numel() // y.shape[1]
-    with torch.no_grad():
-        running_mean.lerp_(mean.to(running_mean.dtype), momentum)
-        running_var.lerp_((var * (count / (count - 1))).to(running_var.dtype), momentum)
+    """What is left to do when z is computed: its recipe, and the running statistics of training."""
+    running_mean, running_var, weight, bias = norm
+    used = (mean, var) if training else (running_mean, running_var)
+    note(z, ops.bn_relu, y, (*used, weight, bias), eps, relu)
+    if training:
+        update_running(y, mean, var, running_mean, running_var, momentum)

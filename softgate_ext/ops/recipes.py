@@ -18,6 +18,22 @@ from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
 
 
+class _Kept:
+    """A tensor that a backward pass needs, as it is now: PyTorch leaves this check to hooks."""
+
+    def __init__(self, t: Tensor):
+        self._tensor, self._version = t, t._version
+
+    def __call__(self) -> Tensor:
+        if self._tensor._version != self._version:
+            raise RuntimeError(
+                "a tensor that the backward pass needs was changed in place after the forward pass: "
+                f"shape {tuple(self._tensor.shape)}, version {self._tensor._version}, expected "
+                f"version {self._version}"
+            )
+        return self._tensor
+
+
 class _Recipe:
     """How z was computed: `op(y, mean, var, weight, bias, False, eps, relu)`."""
 
@@ -25,7 +41,7 @@ class _Recipe:
         self, z: Tensor, op: Any, y: Tensor, vectors: tuple[Tensor | None, ...], *rest: Any
     ):
         self._op, self._rest = op, rest
-        self._tensors = [None if t is None else t.detach() for t in (y, *vectors)]
+        self._tensors = [None if t is None else _Kept(t.detach()) for t in (y, *vectors)]
         self._of = _traits(z)
 
     def makes(self, t: Tensor) -> bool:
@@ -34,7 +50,8 @@ class _Recipe:
 
     def __call__(self) -> Tensor:
         with torch.no_grad():
-            z: Tensor = self._op(*self._tensors, False, *self._rest)[0]
+            given = [None if kept is None else kept() for kept in self._tensors]
+            z: Tensor = self._op(*given, False, *self._rest)[0]
         return z
 
 
@@ -68,8 +85,10 @@ def recompute(enabled: bool = True) -> Iterator[None]:
     """Within it, forward passes keep no activation that a fused norm can compute again.
 
     Around the forward pass of any model whose norms are this package's (`bn_relu`,
-    `gated_residual_bn_relu`, `skip_merge_bn_relu`, converted networks included), on every device.
-    Gradients are the same bits. `torch.compile` plans its own recomputation, so there it does nothing.
+    `gated_residual_bn_relu`, `skip_merge_bn_relu`, converted networks included), with the compiled
+    kernels and with Triton's. Gradients are the same bits. On the reference backend, in norms that are
+    synchronised over processes and under `torch.compile`, which plans its own recomputation, nothing
+    is left out.
 
     Args:
         enabled: False does nothing.
@@ -80,12 +99,12 @@ def recompute(enabled: bool = True) -> Iterator[None]:
     before = _recipes.by_address
     table: dict[int, _Recipe] = {} if before is None else before
 
-    def pack(t: Tensor) -> Tensor | _Recipe:
+    def pack(t: Tensor) -> _Kept | _Recipe:
         recipe = table.get(t.data_ptr())
-        return recipe if recipe is not None and recipe.makes(t) else t
+        return recipe if recipe is not None and recipe.makes(t) else _Kept(t)
 
-    def unpack(kept: Tensor | _Recipe) -> Tensor:
-        return kept() if isinstance(kept, _Recipe) else kept
+    def unpack(kept: _Kept | _Recipe) -> Tensor:
+        return kept()
 
     _recipes.by_address = table
     try:
