@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
+from softgate_ext.files.counted import counted
+
 _CITED = ("none stated; its authors ask for citation", "research")
 _MPII = ("annotations Simplified BSD, pictures for research", "research")
 LICENCES = {"lsp": _CITED, "lspet": _CITED, "flic": _CITED, "mpii": _MPII, "mpii-json": _MPII}
@@ -52,7 +54,7 @@ def card_text(card: dict[str, Any]) -> str:
             "",
             f"    {card['command']}",
             "",
-            f"At commit `{card['commit'][:12]}`, {card['epochs']} epochs ({card['steps']} steps) in "
+            f"At commit `{card['commit'][:12]}`, {counted(card['epochs'], 'epoch[s]')} ({card['steps']} steps) in "
             f"{card['hours']} hours on {card['cores']} processor cores, at most {card['core_hours']} core "
             f"hours{over}. Recipe: {recipe}.",
             "",

@@ -67,3 +67,13 @@ def test_compiled_competitor(tmp_path: Path) -> None:
     entries = json.loads(file.read_text())["benchmarks"]
     assert len(entries) == 2
     assert all(e["extra_info"]["competitors"]["compile"]["fullgraph"] for e in entries)
+
+
+def test_memory_of_a_step() -> None:
+    small = ["--model", "hybrid_1x32", "--batch", "1", "--size", "64", "--steps", "1"]
+    command = [sys.executable, "-m", "benchmarks.step_memory", *small, "--dtypes", "float32"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stderr
+    _, *lines = map(json.loads, done.stdout.splitlines())
+    assert [line["way"] for line in lines] == ["eager", "fused", "recompute"]
+    assert all(line["ms"] > 0 for line in lines) and lines[0]["of_eager"] == {"gb": 1.0, "ms": 1.0}

@@ -1,0 +1,90 @@
+"""Memory and time of a training step: `python -m benchmarks.step_memory`.
+
+Eager PyTorch (`use_backend("reference")`), the fused ops, and the fused ops within `recompute`, a process
+each: its memory is how far its peak grows in the steps beyond what it held before them.
+"""
+
+import json
+import resource
+import subprocess
+import sys
+import time
+from contextlib import nullcontext
+from typing import Literal
+
+import torch
+
+from benchmarks import options
+from benchmarks.machine import describe_machine
+from softgate_ext import recompute, use_backend
+from softgate_ext.models import create_model
+
+WAYS = ("eager", "fused", "recompute")
+_PEAK_UNIT = 1 if sys.platform == "darwin" else 1024  # bytes of ru_maxrss
+
+
+def measure(
+    way: str, model: str, batch: int, size: int, dtype: str, threads: int, steps: int
+) -> dict[str, float]:
+    """Of this process: GB of growth, and the shortest step in milliseconds."""
+    torch.set_num_threads(threads)
+    torch.manual_seed(0)
+    network = create_model(model).train().to(memory_format=torch.channels_last)
+    images = torch.rand(batch, 3, size, size).contiguous(memory_format=torch.channels_last)
+    half = torch.autocast("cpu", torch.bfloat16, enabled=dtype == "bfloat16")
+    before, times = _peak(), []
+    for _ in range(steps):
+        start = time.perf_counter()
+        with use_backend("reference") if way == "eager" else nullcontext():
+            with recompute(way == "recompute"), half:
+                loss = sum(heatmaps.float().square().mean() for heatmaps in network(images))
+            loss.backward()
+        network.zero_grad()
+        times.append(time.perf_counter() - start)
+    return {"gb": round((_peak() - before) / 1e9, 3), "ms": round(min(times) * 1e3)}
+
+
+def _peak() -> int:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _PEAK_UNIT
+
+
+def main(
+    model: str = "hybrid_4x144",
+    batch: int = 4,
+    size: int = 256,
+    dtypes: tuple[Literal["float32", "bfloat16"], ...] = ("float32", "bfloat16"),
+    threads: int = 2,
+    steps: int = 5,
+    way: str = "",
+) -> None:
+    """Prints a JSON line a dtype and way, with the share of eager's memory and time.
+
+    Args:
+        model: a name that `softgate info` lists.
+        batch: images in a step.
+        size: side of an image, pixels.
+        dtypes: of the convolutions, bfloat16 by autocast.
+        threads: of PyTorch.
+        steps: forward and backward passes.
+        way: one of eager, fused and recompute, to measure in this process; all, a process each.
+    """
+    if way:
+        (dtype,) = dtypes
+        print(json.dumps(measure(way, model, batch, size, dtype, threads, steps)))
+        return
+    print(json.dumps(describe_machine() | {"model": model, "batch": batch, "size": size}))
+    for dtype in dtypes:
+        numbers = {"batch": batch, "size": size, "threads": threads, "steps": steps}
+        words = ["--model", model, "--dtypes", dtype]
+        words += [word for name, value in numbers.items() for word in (f"--{name}", str(value))]
+        found = {}
+        for name in WAYS:
+            command = [sys.executable, "-m", "benchmarks.step_memory", *words, "--way", name]
+            found[name] = json.loads(subprocess.check_output(command, text=True))
+            share = {key: round(found[name][key] / found["eager"][key], 2) for key in ("gb", "ms")}
+            line = {"dtype": dtype, "way": name, **found[name], "of_eager": share}
+            print(json.dumps(line), flush=True)
+
+
+if __name__ == "__main__":
+    options.run(main)
