@@ -70,7 +70,7 @@ def test_compiled_competitor(tmp_path: Path) -> None:
 
 
 def test_memory_of_a_step() -> None:
-    small = ["--model", "hybrid_1x32", "--batch", "1", "--size", "64", "--steps", "1"]
+    small = ["--model", "hybrid_1x32", "--batch", "2", "--size", "64", "--steps", "1"]
     command = [sys.executable, "-m", "benchmarks.step_memory", *small, "--dtypes", "float32"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr
