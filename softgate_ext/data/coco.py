@@ -23,7 +23,7 @@ MARGIN = 1.25
 
 
 def read_coco(path: Path | str, split: Split = "train", check_images: bool = True) -> PoseSet:
-    """Read a JSON file with `images`, `annotations` and `categories`.
+    """Read a JSON file with `images`, `annotations` and, as a rule, `categories`.
 
     The joints' names, lower case, and limbs are those of the category that has annotations with
     key points, or of several whose joints are equal; left and right are paired by the
@@ -104,14 +104,12 @@ def read_annotations(
         InputError: The file cannot be read, or its contents are not of this form.
     """
     contents = read_json(path)
-    parts = ("images", "annotations", "categories")
+    parts = ("images", "annotations")
     if not isinstance(contents, dict) or not all(
         isinstance(contents.get(part), list) for part in parts
     ):
-        raise InputError(
-            f"{path} must be an object with images, annotations and categories, each a list"
-        )
+        raise InputError(f"{path} must be an object with images and annotations, each a list")
     images = listed_images(contents["images"], notes)
     annotations = contents["annotations"]
-    categories = choose_categories(contents["categories"], annotations, path, notes)
+    categories = choose_categories(contents.get("categories"), annotations, path, notes)
     return images, categories, list(annotated_people(annotations, categories, images, notes))

@@ -1,7 +1,7 @@
 """Which categories of a file in COCO's form are read, and the joints and limbs that they name."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,12 +30,18 @@ class PoseCategories:
     sigmas: dict[str, float]
 
 
+def category_key(annotation: dict[str, Any]) -> str:
+    """Id of an annotation's category as text, empty where it has none."""
+    return identity(annotation.get("category_id")) or ""
+
+
 def choose_categories(
-    categories: Iterable[Any], annotations: Iterable[Any], path: Path, notes: ReadingNotes
+    categories: Any, annotations: Iterable[Any], path: Path, notes: ReadingNotes
 ) -> PoseCategories:
     """Those with annotated key points, which must be equal: one set has one skeleton.
 
-    Where no category names its joints, they are numbered.
+    Where no category names its joints, they are numbered. A file without categories has those that
+    its annotations tell.
 
     Args:
         categories: As in the file.
@@ -48,6 +54,11 @@ def choose_categories(
             another count of numbers than the joints need.
     """
     listed: dict[str, dict[str, Any]] = {}
+    entries = [annotation for annotation in annotations if isinstance(annotation, dict)]
+    if not isinstance(categories, list) or not categories:
+        notes.say("the file has no list of categories")
+        listed = {category_key(entry): {} for entry in entries}
+        categories = []
     for place, category in enumerate(categories, 1):
         key = identity(category.get("id")) if isinstance(category, dict) else None
         if key is None:
@@ -55,10 +66,9 @@ def choose_categories(
         else:
             listed.setdefault(key, category)
     lengths: dict[str, Counter[int]] = {key: Counter() for key in listed}
-    for annotation in annotations:
-        given = annotation.get("keypoints") if isinstance(annotation, dict) else None
-        key = identity(annotation.get("category_id")) if given else None
-        if key in lengths and isinstance(given, list):
+    for entry in entries:
+        given, key = entry.get("keypoints"), category_key(entry)
+        if given and key in lengths and isinstance(given, list):
             lengths[key][len(given)] += 1
     groups: dict[tuple[str, ...], list[str]] = {}
     for key, category in listed.items():
@@ -85,6 +95,8 @@ def choose_categories(
     members = [listed[key] for key in chosen]
     if len(members) > 1:
         notes.say(f"{len(members)} categories of equal keypoints are read as one set")
+    for title in [one for category in members[:1] for one in _renamed(category)]:
+        notes.count("keypoint name[s] [is|are] no text or given twice, and numbered", title)
     skeleton = COCO
     if joints != COCO.joints:
         given = next((limbs for one in members if (limbs := one.get("skeleton"))), None)
@@ -146,12 +158,24 @@ def _joints(category: dict[str, Any]) -> tuple[str, ...]:
 
 
 def _written(category: dict[str, Any]) -> tuple[str, ...]:
-    """Names as in the file; one that is no text is numbered."""
+    """Names as in the file; one that is no text, or another's too, gets the number of its place."""
     given = category.get("keypoints")
-    return tuple(
-        name if isinstance(name, str) and name else f"joint_{place}"
-        for place, name in enumerate(given if isinstance(given, list) else (), 1)
-    )
+    names: list[str] = []
+    met: set[str] = set()
+    for place, name in enumerate(given if isinstance(given, list) else (), 1):
+        own = name if isinstance(name, str) and name else f"joint_{place}"
+        while own.lower() in met:
+            own = f"{own}_{place}"
+        met.add(own.lower())
+        names.append(own)
+    return tuple(names)
+
+
+def _renamed(category: dict[str, Any]) -> Iterator[str]:
+    """Names of a category that are not read as they are."""
+    for given, own in zip(category.get("keypoints") or (), _written(category), strict=False):
+        if given != own:
+            yield f"{given} as {own}"
 
 
 def _annotated(

@@ -1,5 +1,6 @@
 """People of a file in COCO's form: those of its images and annotations that can be read."""
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from softgate_ext.data.coco_categories import PoseCategories
+from softgate_ext.data.coco_categories import PoseCategories, category_key
 from softgate_ext.data.entries import OddEntry, ReadingNotes, identity, numbers
 
 
@@ -61,6 +62,7 @@ class CocoPerson:
 def listed_images(entries: Iterable[Any], notes: ReadingNotes) -> dict[str, ListedImage]:
     """Images by their ids as text. Two entries of one id and file_name are one image."""
     listed: dict[str, ListedImage] = {}
+    files: dict[str, str] = {}
     for place, entry in enumerate(entries):
         key = identity(entry.get("id")) if isinstance(entry, dict) else None
         name = entry.get("file_name") if key is not None else None
@@ -72,9 +74,17 @@ def listed_images(entries: Iterable[Any], notes: ReadingNotes) -> dict[str, List
         if doubtful and not listed[key].doubtful:
             notes.count("image id[s] stand[s|] for two pictures[| each]", key)
         if doubtful or key not in listed:
-            size = numbers([entry.get("width"), entry.get("height")], 2)
+            stated = [entry.get("width"), entry.get("height")]
+            size = numbers(stated, 2)
             if size is None or size.min() <= 0:
                 size = np.full(2, np.nan)
+                if stated != [None, None]:
+                    notes.count(
+                        "image[s] whose width and height are not 2 numbers above 0 [is|are] read "
+                        "without a size", key,
+                    )  # fmt: skip
+            if files.setdefault(name, key) != key:
+                notes.count("file[s] with several image ids [is|are] one picture", name)
             listed[key] = ListedImage(place, entry["id"], name, size, doubtful)
     return listed
 
@@ -87,16 +97,17 @@ def annotated_people(
 ) -> Iterator[CocoPerson]:
     """The annotations that can be read, of those with a joint or a box; `notes` takes the others and
     those that are `apart` with their ids."""
+    met: Counter[str | None] = Counter()
     for place, entry in enumerate(entries, 1):
         key = identity(entry.get("id")) if isinstance(entry, dict) else None
         which = f"number {place}" if key is None else key
         try:
             if not isinstance(entry, dict):
                 raise OddEntry("that [is no object|are no objects]")
-            category = identity(entry.get("category_id"))
+            category = category_key(entry)
             if category not in categories.listed:
                 raise OddEntry("of a category that is not listed")
-            if category is None or category not in categories.read:
+            if category not in categories.read:
                 continue
             crowd = bool(entry.get("iscrowd"))
             found = _keypoints(entry.get("keypoints"), len(categories.skeleton), crowd)
@@ -105,6 +116,17 @@ def annotated_people(
         except OddEntry as odd:
             notes.count(f"annotation[s] {odd} [is|are] left out", which)
             continue
+        met[key] += 1
+        if key is not None and met[key] == 2:
+            notes.count(
+                "annotation id[s] stand[s|] for several annotations, which predictions cannot be told "
+                "by", key,
+            )  # fmt: skip
+        if not np.isin(found[:, 2], (0, 1, 2)).all():
+            notes.count(
+                "annotation[s] [has|have] flags beside 0, 1 and 2, of which those above 0 are read as "
+                "labelled", which,
+            )  # fmt: skip
         labelled = bool((found[:, 2] > 0).any())
         apart = _apart(entry, labelled)
         if not apart and box is None:

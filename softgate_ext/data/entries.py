@@ -49,8 +49,10 @@ def _line(kind: str, entries: list[str]) -> str:
 def numbers(value: Any, *shape: int) -> npt.NDArray[np.float64] | None:
     """A list of that shape of finite numbers below `LARGEST`, as float64; None for all else.
 
-    Strings of digits are no numbers, nor is `null`.
+    Strings of digits are no numbers, nor are `null` and `true`.
     """
+    if isinstance(value, list) and bool in map(type, value):
+        return None
     try:
         array = np.array(value)
     except (ValueError, OverflowError):

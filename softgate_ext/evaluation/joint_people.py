@@ -1,7 +1,7 @@
 """Which entry of a file of predictions is which person of a dataset."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,13 +10,14 @@ import numpy.typing as npt
 
 from softgate_ext.data.poseset import PoseSet
 from softgate_ext.errors import InputError
-from softgate_ext.evaluation.joint_identity import Identity, same_keys
-from softgate_ext.evaluation.joint_likeness import likeness, overlap, pairs
+from softgate_ext.evaluation.joint_identity import Identity, Key, same_keys
+from softgate_ext.evaluation.joint_likeness import ALIKE, likeness, overlap, pairs
 from softgate_ext.evaluation.joint_pictures import Pictured, pictures_of, shown
 from softgate_ext.files.counted import counted
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
+SHARED = -3  # in the place of a person, of an id that several have
 
 
 def rows_of(
@@ -46,7 +47,7 @@ def rows_of(
         InputError: An entry contradicts itself or another, or nobody was found.
     """
     picture, own, notes = pictures_of(path, who, people)
-    person, more = _by_annotation(path, who, picture, own, people)
+    person, more = _by_annotation(path, who, picture, own, joints, people)
     notes += more
     # Who has no joint is no prediction: a submission has entries of everybody.
     here: npt.NDArray[np.bool_] = np.isfinite(joints.sum(-1)).any(1)
@@ -126,7 +127,7 @@ def with_meaning(path: Path, who: Sequence[Identity], people: PoseSet) -> Sequen
     picture, own, _ = pictures_of(path, pictures, people)
     if people.ids is None:
         return pictures
-    ids = dict(zip(people.ids[:, 1], range(len(people)), strict=True))
+    ids = _of_one_person(people.ids[:, 1])
     person = np.array(same_keys([one.id for one in who], ids), np.int64)
     votes = int((person >= 0).sum() - (picture >= 0).sum())
     if votes == 0 and (own[person] != picture)[person >= 0].any():
@@ -137,21 +138,31 @@ def with_meaning(path: Path, who: Sequence[Identity], people: PoseSet) -> Sequen
     return pictures if votes < 0 else who
 
 
+def _of_one_person(ids: npt.NDArray[np.object_]) -> dict[Hashable, int]:
+    """The places of ids that are one person's: who has another's too is told by the picture."""
+    places: dict[Hashable, int] = {}
+    for place, key in enumerate(ids.tolist()):
+        places[key] = SHARED if key in places else place
+    return places
+
+
 def _by_annotation(
-    path: Path, who: Sequence[Identity], picture: Ints, own: Ints, people: PoseSet
+    path: Path, who: Sequence[Identity], picture: Ints, own: Ints, joints: Floats, people: PoseSet
 ) -> tuple[Ints, tuple[str, ...]]:
     """The person of each entry by what it says of the person; -1 where it says nothing, -2 where
     this is none of the dataset's."""
     nothing = np.full(len(who), -1, np.int64)
     if people.ids is None:
         return _by_place(path, who, picture, own, people), ()
-    ids = dict(zip(people.ids[:, 1], range(len(people)), strict=True))
+    ids = _of_one_person(people.ids[:, 1])
     for field in ("annotation_id", "id"):
         keys = [getattr(one, field) for one in who]
-        given = np.array([key is not None for key in keys])
         found = np.array(same_keys(keys, ids), np.int64)
+        given = np.array([key is not None for key in keys]) & (found != SHARED)
+        found[~given] = -1
         elsewhere = (found >= 0) & (picture >= 0) & (own[found] != picture)
-        if field == "id" and elsewhere.any():
+        counts = field == "id" and _ascend(keys)
+        if elsewhere.any() and counts and not _alike(joints, found, elsewhere, people):
             return nothing, (
                 "id counts the entries of the file and is not used, since the dataset has it in other "
                 "pictures",
@@ -160,12 +171,29 @@ def _by_annotation(
             raise InputError(
                 f"predictions: {path} has the annotation {keys[int(elsewhere.argmax())]} in another "
                 f"picture than {people.name}; takes entries that agree with the dataset"
+                + (", or that have no id" if field == "id" else "")
             )
         if given.any() and (field == "annotation_id" or (found >= 0).any()):
             strange = np.array([one.pictured for one in who])
             found[given & ((found < 0) | (strange & (picture < 0)))] = -2
             return found, ()
     return nothing, ()
+
+
+def _ascend(keys: Sequence[Key | None]) -> bool:
+    """Whether these are numbers as a program counts what it writes."""
+    counts = [key for key in keys if isinstance(key, int)]
+    return counts == sorted(set(counts)) and len(counts) == len(keys)
+
+
+def _alike(joints: Floats, person: Ints, of: npt.NDArray[np.bool_], people: PoseSet) -> bool:
+    """Whether most of some entries lie as the persons do whose ids they have."""
+    rows = np.flatnonzero(of)
+    like = [
+        likeness(joints[row : row + 1], people.subset([person[row]])).item() >= ALIKE
+        for row in rows
+    ]
+    return 2 * sum(like) > len(like)
 
 
 def _by_place(

@@ -174,4 +174,5 @@ def _in_common(parts: Sequence[str], picture: Path) -> int:
 def shown(one: Identity) -> Key | None:
     """What an entry calls its picture or person, for messages."""
     keys = (one.image_id, one.name, one.annotation_id, one.id, one.frame)
-    return next((key for key in keys if key is not None), None)
+    found = next((key for key in keys if key is not None), None)
+    return f"{str(found)[:40]}..." if len(str(found)) > 40 else found

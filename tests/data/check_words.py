@@ -57,6 +57,12 @@ def samples() -> Iterator[tuple[str, Write]]:
     twice = of({"image_id": 11})
     twice["images"].append({"id": 10, "file_name": "other.jpg"})
     yield "two pictures of one id", dolls(twice)
+    yield "one id of two annotations", dolls(of({"id": 100}))
+    yield "flags of another scheme", dolls(of({"keypoints": [5, 6, 7, *GOOD[3:]]}))
+    yield "a joint's name twice", dolls(of(keypoints=["nose", "hand", "hand"]))
+    bare = of()
+    del bare["categories"]
+    yield "no categories", dolls(bare)
     yield "turned after labelling", dolls(sized(90, 120))
     yield "resized after labelling", dolls(sized(240, 180))
     for name in ("of_another_machine", "of_roboflow", "of_cvat", "of_a_list"):

@@ -108,6 +108,41 @@ def test_joints_without_names_are_numbered(tmp_path: Path, names: dict[str, Any]
     )
 
 
+@pytest.mark.parametrize(
+    ("names", "joints", "told"),
+    [
+        (["nose", None, "hand"], ("nose", "joint_2", "hand"), "None as joint_2"),
+        (["hand", "nose", "Hand"], ("hand", "nose", "hand_3"), "Hand as Hand_3"),
+        (["a_3", "a", "a"], ("a_3", "a", "a_3_3"), "a as a_3_3"),
+    ],
+)
+def test_names_that_are_none_or_given_twice_are_numbered(
+    tmp_path: Path, names: list[Any], joints: tuple[str, ...], told: str
+) -> None:
+    contents = coco([{"keypoints": GOOD}])
+    contents["categories"][0].update(keypoints=names, skeleton=[[1, 2]])
+    people = read(tmp_path, contents)
+    assert people.skeleton.joints == joints and people.skeleton.limbs == ((0, 1),)
+    assert people.notes == (f"1 keypoint name is no text or given twice, and numbered: {told}",)
+
+
+@pytest.mark.parametrize("kinds", [[1, 1], [1, 2], [None, None]])
+@pytest.mark.parametrize("categories", ["absent", None, [], 3])
+def test_a_file_without_categories_is_read(
+    tmp_path: Path, categories: Any, kinds: list[int | None]
+) -> None:
+    contents = coco([{"keypoints": GOOD, "category_id": kind} for kind in kinds])
+    contents["categories"] = categories
+    if categories == "absent":
+        del contents["categories"]
+    people = read(tmp_path, contents)
+    assert len(people) == 2 and people.skeleton.joints == ("joint_1", "joint_2", "joint_3")
+    assert people.notes[:2] == (
+        "the file has no list of categories",
+        "no category names its keypoints, so that 3 joints are numbered",
+    )
+
+
 def test_51_numbers_for_21_names(tmp_path: Path) -> None:
     people = read(tmp_path, hands(51, 63, 51))
     assert len(people) == 1 and people.notes == (

@@ -48,6 +48,7 @@ NUMBERS = "whose keypoints are not 9 finite numbers"
         ({"keypoints": [1, float("inf"), 2] * 3}, NUMBERS),
         ({"keypoints": ["1", "2", "2"] * 3}, NUMBERS),
         ({"keypoints": [1, None, 2] * 3}, NUMBERS),
+        ({"keypoints": [1, 2, True] * 3}, NUMBERS),
         ({"keypoints": "1,2,2"}, NUMBERS),
         ({"keypoints": {"nose": [1, 2]}}, NUMBERS),
         ({"keypoints": {}}, NUMBERS),
@@ -110,6 +111,42 @@ def test_null_anywhere_costs_its_own_entry(tmp_path: Path) -> None:
         "1 annotation that is no object is left out: number 3",
         "1 annotation of a category that is not listed is left out: number 4",
     )
+
+
+def test_an_id_of_several_annotations_is_told(tmp_path: Path) -> None:
+    people = read(
+        tmp_path, coco([{"keypoints": GOOD, "id": i} for i in (7, 8, "7", 7, None, None)])
+    )
+    assert len(people) == 6 and people.notes == (
+        "1 annotation id stands for several annotations, which predictions cannot be told by: 7",
+    )
+
+
+@pytest.mark.parametrize("flag", [7, -1, 0.5])
+def test_other_flags_than_coco_s_are_told(tmp_path: Path, flag: float) -> None:
+    people = read(tmp_path, coco([{"keypoints": [5, 6, flag, *GOOD[3:]]}, {"keypoints": GOOD}]))
+    assert people.labelled[0].tolist() == [flag > 0, True, False]
+    assert people.notes == (
+        "1 annotation has flags beside 0, 1 and 2, of which those above 0 are read as labelled: 100",
+    )
+
+
+@pytest.mark.parametrize("width", [10**400, 0, -5, "120", None, True, 1e9])
+def test_a_size_that_is_none_is_told(tmp_path: Path, width: Any) -> None:
+    contents = coco([{"keypoints": GOOD}])
+    contents["images"][0].update(width=width, height=90)
+    people = read(tmp_path, contents)
+    assert people.notes == (
+        "1 image whose width and height are not 2 numbers above 0 is read without a size: 10",
+    )
+
+
+def test_two_ids_of_one_file_are_told(tmp_path: Path) -> None:
+    contents = coco([{"keypoints": GOOD}, {"keypoints": GOOD, "image_id": 12}])
+    contents["images"].append({**contents["images"][0], "id": 12})
+    people = read(tmp_path, contents)
+    assert len(people) == 2 and len(set(people.image_paths)) == 1
+    assert people.notes == ("1 file with several image ids is one picture: 000000000000.jpg",)
 
 
 def test_ids_are_compared_as_text(tmp_path: Path) -> None:

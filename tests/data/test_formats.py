@@ -66,7 +66,7 @@ def test_what_is_not_known_is_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text(json.dumps({"a": 1}))
     refused(tmp_path / "a.json", "a.json is no annotation file that is known")
     (tmp_path / "b.json").write_text(json.dumps({"images": []}))
-    refused(tmp_path / "b.json", "must be an object with images, annotations")
+    refused(tmp_path / "b.json", "must be an object with images and annotations")
     (tmp_path / "b.json").write_text(json.dumps([{"file": "a.jpg"}]))  # a.json is none either
     refused(tmp_path, "must hold joints.mat")
     with pytest.raises(InputError, match="split must be one of train, test, all, got 'val'"):

@@ -68,8 +68,8 @@ def test_coco_finds_its_own_folders_and_parts(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        ({"categories": []}, "must have a category with keypoints"),
-        ({"categories": None}, "images, annotations and categories, each a list"),
+        ({"categories": [], "annotations": []}, "must have a category with keypoints"),
+        ({"images": None}, "must be an object with images and annotations, each a list"),
         ({"annotations": [{"id": 1}]}, "1 annotation of a category that is not listed .*: 1"),
         ({"annotations": []}, "is empty"),
         ({"images": []}, "of an image that is not listed"),

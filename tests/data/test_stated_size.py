@@ -40,7 +40,7 @@ def test_people_in_pictures_of_another_size_are_left_out(
 
 @pytest.mark.parametrize(
     ("width", "height"),
-    [(120, 90), (120.0, 90.0), (0, 0), (None, None), ("240", "180"), (-1, 10**400), (120, None)],
+    [(120, 90), (120.0, 90.0), (None, None)],
 )
 def test_a_size_that_states_nothing_contradicts_nothing(
     tmp_path: Path, width: Any, height: Any

@@ -143,6 +143,51 @@ def test_contradictions_are_refused(doll_set: PoseSet, tmp_path: Path) -> None:
     refused(path, both, "has ids, which are in dolls_val-test of people and of pictures; takes")
 
 
+@pytest.mark.parametrize("ascending", [True, False])
+def test_ids_of_the_dataset_in_other_pictures_are_refused(
+    ascending: bool, doll_set: PoseSet, tmp_path: Path
+) -> None:
+    """COCO's whole object whose ids of pictures are moved by one, in each order of the file."""
+    pictures = {10: 11, 11: 12, 12: 10}
+    entries = results(id=IDS.__getitem__, bbox=BOXES.__getitem__)
+    for entry in entries:
+        entry["image_id"] = pictures[entry["image_id"]]
+    entries.sort(key=lambda entry: entry["id"], reverse=not ascending)
+    images = [{"id": i, "file_name": f"{i - 10:012d}.jpg"} for i in (10, 11, 12)]
+    refused(
+        save(tmp_path / "a.json", {"images": images, "annotations": entries, "categories": []}),
+        doll_set,
+        "has the annotation 10[04] in another picture than dolls_val-test; takes entries that agree "
+        "with the dataset, or that have no id$",
+    )
+
+
+@pytest.mark.parametrize("field", ["id", "annotation_id"])
+def test_an_id_of_several_people_does_not_tell_them(
+    field: str, doll_set: PoseSet, tmp_path: Path
+) -> None:
+    """Nor are the predictions blamed for it."""
+    ids = np.array(list(zip(PICTURES, [7, 100, 7, 102, 101], strict=True)), object)
+    twice = replace(doll_set, ids=ids)
+    own = ids[:, 1].tolist()
+    entries = results(**{field: own.__getitem__, "bbox": BOXES.__getitem__})
+    for spelled in (int, str):
+        given = [{**entry, field: spelled(entry[field])} for entry in entries]
+        path = save(tmp_path / "a.json", [given[i] for i in SHUFFLE])
+        np.testing.assert_array_equal(read_predictions(path, twice).joints, FOUND)
+
+
+def test_an_endless_id_is_shortened(doll_set: PoseSet, tmp_path: Path) -> None:
+    entries = results(image_id=lambda i: PICTURES[i] if i else 10**400)
+    found = read_predictions(save(tmp_path / "a.json", entries), doll_set)
+    assert max(map(len, found.notes)) < 250
+    refused(
+        save(tmp_path / "a.json", [{**entry, "annotation_id": "7" * 400} for entry in results()]),
+        doll_set,
+        "has people of 10, 11, 12 and nobody",
+    )
+
+
 def test_spellings_of_a_number_are_one_unless_there_are_two(
     doll_set: PoseSet, tmp_path: Path
 ) -> None:
