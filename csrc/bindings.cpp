@@ -73,6 +73,7 @@ PYBIND11_MODULE(_C, m) {
   m.def("winograd_conv3x3", &winograd_conv3x3, py::arg("x"), py::arg("weight"), py::arg("scale"),
         py::arg("shift"), py::arg("bias"), py::arg("channels"), py::arg("groups"), py::arg("out"),
         py::call_guard<py::gil_scoped_release>());
+  m.def("update_running", &update_running, py::call_guard<py::gil_scoped_release>());
   m.def("serve", [m](const std::string& name) mutable { serve(m, name); });
 #ifdef SOFTGATE_CUDA
   m.def("force_variant", &cuda::force_variant);

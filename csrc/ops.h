@@ -14,6 +14,10 @@ namespace softgate {
 std::vector<Tensor> forward(const Arguments& args, at::TensorList into);
 std::vector<Tensor> backward(const Arguments& args);
 
+// In place, with the biased variance times `unbiased`.
+void update_running(const Tensor& mean, const Tensor& var, Tensor running_mean, Tensor running_var,
+                    double momentum, double unbiased);
+
 // A convolution for inference (csrc/winograd.cpp), into the one tensor of `out` where there is one.
 Tensor winograd_conv3x3(const Tensor& x, const Tensor& weight, const OptionalTensor& scale,
                         const OptionalTensor& shift, const OptionalTensor& bias, int64_t channels,

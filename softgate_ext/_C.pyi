@@ -8,6 +8,15 @@ from torch import Tensor
 def build_info() -> dict[str, Any]: ...
 def force_variant(name: str, /) -> None: ...  # only where build_info()["cuda"] is a version
 def serve(op: str, /) -> None: ...
+def update_running(
+    mean: Tensor,
+    var: Tensor,
+    running_mean: Tensor,
+    running_var: Tensor,
+    momentum: float,
+    unbiased: float,
+    /,
+) -> None: ...
 def winograd_conv3x3(
     x: Tensor,
     weight: Tensor,

@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor
 
+from softgate_ext.ops.backend import extension
+
 
 def update_running(
     y: Tensor,
@@ -16,6 +18,11 @@ def update_running(
     if running_mean is None or running_var is None or y.numel() == 0:
         return
     count = y.numel() // y.shape[1]
+    unbiased = count / (count - 1)
+    compiled = None if torch.compiler.is_compiling() else extension()
+    if compiled is not None:
+        compiled.update_running(mean, var, running_mean, running_var, momentum, unbiased)
+        return
     with torch.no_grad():
         running_mean.lerp_(mean.to(running_mean.dtype), momentum)
-        running_var.lerp_((var * (count / (count - 1))).to(running_var.dtype), momentum)
+        running_var.lerp_((var * unbiased).to(running_var.dtype), momentum)
