@@ -85,7 +85,7 @@ class ForwardPlan:
             empty = torch.empty(0, dtype=value.dtype)
             return empty.set_(self.arena.untyped_storage(), offset, value.size(), value.stride())
 
-        self._steps = [
+        self.steps = [
             _step(op, tree_map(placed, args), tree_map(placed, kwargs), tree_map(placed, result))
             for op, args, kwargs, result in calls
         ]
@@ -94,7 +94,7 @@ class ForwardPlan:
     def __call__(self, x: Tensor) -> Any:
         """What the network returns for x, in memory of its own."""
         self._input.copy_(x)
-        for step in self._steps:
+        for step in self.steps:
             step()
         return tree_map(torch.clone, self._results)
 

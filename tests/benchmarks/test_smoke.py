@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -67,6 +68,19 @@ def test_compiled_competitor(tmp_path: Path) -> None:
     entries = json.loads(file.read_text())["benchmarks"]
     assert len(entries) == 2
     assert all(e["extra_info"]["competitors"]["compile"]["fullgraph"] for e in entries)
+
+
+def test_cost_by_kinds_adds_up_to_the_whole() -> None:
+    small = ["--model", "hybrid_1x32", "--batch", "2", "--size", "64", "--rounds", "2"]
+    command = [sys.executable, "-m", "benchmarks.cost", *small]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stderr
+    tables = [table.splitlines() for table in done.stdout.split("\n\n") if table]
+    assert [table[0].split()[0] for table in tables] == ["inference", "training"]
+    for _, _, *rows, whole in tables:
+        times = [float(re.findall(r"-?[0-9.]+(?= +-?[0-9]+%)", row)[0]) for row in rows]
+        assert sum(times) == pytest.approx(float(whole.split()[-1]), abs=0.01 * len(rows))
+    assert any("3x3 by Winograd" in row for row in tables[0])
 
 
 def test_memory_of_a_step() -> None:
