@@ -7,9 +7,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from benchmarks import report
+from benchmarks import growth, report
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -81,6 +82,16 @@ def test_cost_by_kinds_adds_up_to_the_whole() -> None:
         times = [float(re.findall(r"-?[0-9.]+(?= +-?[0-9]+%)", row)[0]) for row in rows]
         assert sum(times) == pytest.approx(float(whole.split()[-1]), abs=0.01 * len(rows))
     assert any("3x3 by Winograd" in row for row in tables[0])
+
+
+def test_growth_is_fitted() -> None:
+    sizes = np.array([1e3, 1e5, 1e6, 1e7])
+    call, rate, error = growth.fitted(1e-5 + sizes / 2e9, sizes)
+    assert (call, rate) == pytest.approx((1e-5, 2e9)) and error < 1e-9
+    command = [sys.executable, "-m", "benchmarks.growth", "--seconds", "0.001"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("us by ") == 16 and done.stdout.count(" us a call + bytes / ") == 8
 
 
 def test_memory_of_a_step() -> None:
