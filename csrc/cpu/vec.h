@@ -147,6 +147,29 @@ SG_INLINE void stream_fence() {
 
 // The first n lanes, 0 < n < kLanes: the others are read as zero and not written.
 
+#if SG_BYTES == 32
+SG_INLINE __m256i first_words(int64_t n) {
+  static const int32_t words[16] = {-1, -1, -1, -1, -1, -1, -1, -1};
+  return _mm256_loadu_si256((const __m256i*)(words + 8 - n));
+}
+
+// By halves: a masked store of AVX2 takes an AMD processor longer than all of these.
+template <class T>
+SG_INLINE void store_words(T* p, __m256i v, int64_t words) {
+  int32_t* const out = (int32_t*)p;
+  __m128i rest = _mm256_castsi256_si128(v);
+  if (words & 4) {
+    _mm_storeu_si128((__m128i*)out, rest);
+    rest = _mm256_extracti128_si256(v, 1);
+  }
+  if (words & 2) {
+    _mm_storel_epi64((__m128i*)(out + (words & 4)), rest);
+    rest = _mm_unpackhi_epi64(rest, rest);
+  }
+  if (words & 1) _mm_storeu_si32(out + (words & 6), rest);
+}
+#endif
+
 template <class T>
 SG_INLINE Vec<T> load(const T* p, int64_t n) {
 #if SG_BYTES == 64
@@ -156,6 +179,11 @@ SG_INLINE Vec<T> load(const T* p, int64_t n) {
     return (Vec<T>)_mm512_maskz_loadu_pd((__mmask8)((1u << n) - 1), p);
   } else {
     return widened((U16)_mm256_maskz_loadu_epi16((__mmask16)((1u << n) - 1), p), p);
+  }
+#elif SG_BYTES == 32
+  if constexpr (sizeof(T) == 4) return (Vec<T>)_mm256_maskload_epi32((const int*)p, first_words(n));
+  if constexpr (sizeof(T) == 8) {
+    return (Vec<T>)_mm256_maskload_epi32((const int*)p, first_words(2 * n));
   }
 #endif
   T buffer[kLanes<T>] = {};
@@ -173,6 +201,8 @@ SG_INLINE void store(T* p, V v, int64_t n) {
   } else {
     return _mm256_mask_storeu_epi16(p, (__mmask16)((1u << n) - 1), (__m256i)narrow(v, p));
   }
+#elif SG_BYTES == 32
+  if constexpr (sizeof(T) >= 4) return store_words(p, (__m256i)v, n * sizeof(T) / 4);
 #endif
   T buffer[kLanes<T>];
   store(buffer, v);
