@@ -178,7 +178,7 @@ def find_joints(config: EvalConfig, people: PoseSet, tell: Tell, detections: boo
     model, run, stored = load_run(config.run, config.weights)
     skeleton = get_skeleton(run.skeleton)
     with_joints_of(people, skeleton)  # raises where they have no joint in common
-    inference = PoseInference(
+    inference = PoseInference.folded(
         model.to(device),
         HeatmapCodec(run.image_size, run.image_size // 4, run.sigma, config.decoder),
         skeleton,

@@ -34,9 +34,13 @@ def resolve_device(name: str) -> torch.device:
 
 
 def autocast(device: torch.device, amp: Amp) -> AbstractContextManager[object]:
-    """Autocast to bfloat16, or none; `auto` is bfloat16 where the device multiplies it natively."""
-    on = amp == "bf16" or (amp == "auto" and multiplies_bf16(device))
-    return torch.autocast(device.type, torch.bfloat16, enabled=on)
+    """Autocast to bfloat16, or none."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=in_bf16(device, amp))
+
+
+def in_bf16(device: torch.device, amp: Amp) -> bool:
+    """Whether convolutions run in bfloat16; `auto` is where the device multiplies it natively."""
+    return amp == "bf16" or (amp == "auto" and multiplies_bf16(device))
 
 
 def slow_bf16(device: torch.device, amp: Amp) -> str | None:

@@ -13,7 +13,8 @@ from torch.utils.data import Dataset, StackDataset
 from softgate_ext.data.dataset import PoseDataset
 from softgate_ext.errors import InputError
 from softgate_ext.inference.batches import batches, loader
-from softgate_ext.inference.device import autocast
+from softgate_ext.inference.device import autocast, in_bf16
+from softgate_ext.inference.fold import fold
 from softgate_ext.pose.codec import HeatmapCodec
 from softgate_ext.pose.skeleton import Skeleton
 from softgate_ext.runs.options import Amp
@@ -53,6 +54,25 @@ class PoseInference:
         self.flip_test = flip_test
         self.channels_last = channels_last
         self.device = next(model.parameters()).device
+
+    @classmethod
+    def folded(
+        cls,
+        model: nn.Module,
+        codec: HeatmapCodec,
+        skeleton: Skeleton,
+        amp: Amp = "off",
+        flip_test: bool = False,
+        channels_last: bool = False,
+    ) -> "PoseInference":
+        """The same of the network that `fold` makes of the model, for weights that stay.
+
+        Its 3x3 convolutions are Winograd's where those serve: float32 on the CPU.
+        """
+        device = next(model.parameters()).device
+        winograd = device.type == "cpu" and not in_bf16(device, amp)
+        network = fold(model, None, channels_last, "winograd" if winograd else "direct")
+        return cls(network, codec, skeleton, amp, flip_test, network.channels_last)
 
     @torch.inference_mode()
     def heatmaps(self, crops: Tensor) -> Tensor:

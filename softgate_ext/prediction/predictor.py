@@ -15,7 +15,6 @@ from softgate_ext.errors import InputError
 from softgate_ext.files.counted import counted
 from softgate_ext.files.paths import as_path
 from softgate_ext.inference.device import resolve_device
-from softgate_ext.inference.fold import fold
 from softgate_ext.inference.pose_inference import PoseInference, to_source
 from softgate_ext.pose.codec import HeatmapCodec
 from softgate_ext.pose.geometry import crop_affine, warp
@@ -83,20 +82,10 @@ class PosePredictor:
         self.detector = detector
         codec = HeatmapCodec(config.image_size, config.image_size // 4, config.sigma)
         network = model.to(resolve_device(device)).eval()
-        # Where the kernels of Winograd's convolution serve: float32 on the CPU.
-        winograd = folded and amp == "off" and resolve_device(device).type == "cpu"
-        channels_last = config.training.channels_last or winograd
         self._gates: dict[str, Tensor] = network.gates()  # type: ignore[operator]
-        self._infer = PoseInference(
-            fold(network, None, channels_last, "winograd" if winograd else "direct")
-            if folded
-            else network,
-            codec,
-            self.skeleton,
-            amp,
-            flip_test,
-            channels_last,
-        )
+        make = PoseInference.folded if folded else PoseInference
+        layout = config.training.channels_last
+        self._infer = make(network, codec, self.skeleton, amp, flip_test, layout)
 
     @classmethod
     def from_pretrained(

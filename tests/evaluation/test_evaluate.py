@@ -12,14 +12,20 @@ from rich.console import Console
 
 from softgate_ext.data.lsp import read_lsp
 from softgate_ext.errors import InputError
+from softgate_ext.evaluation import evaluate as module
 from softgate_ext.evaluation.evaluate import evaluate
 from softgate_ext.evaluation.evaluate_arguments import check
 from softgate_ext.evaluation.evaluate_config import STDOUT, EvalConfig
 from softgate_ext.evaluation.joint_files import write_predictions
 from softgate_ext.evaluation.measure import figures_to_json
+from softgate_ext.inference import device
+from softgate_ext.inference.pose_inference import PoseInference, predict_people
+from softgate_ext.inference.winograd import WinogradConv
 from softgate_ext.prediction.predict import predict
 from softgate_ext.prediction.predict_config import PredictConfig
+from softgate_ext.prediction.predictor import PosePredictor
 from softgate_ext.runs.log import read_log
+from softgate_ext.runs.options import Amp
 
 
 @pytest.fixture
@@ -47,6 +53,29 @@ def test_how_the_network_is_run(config: EvalConfig) -> None:
     assert figures["scales"] == [1.0, 1.2]
     with pytest.raises(InputError, match=r"scales: got \[0.01\]; takes"):
         evaluate(replace(config, scales=(0.01,)))
+
+
+@pytest.mark.parametrize("multiplies", [False, True])
+@pytest.mark.parametrize("amp", ["off", "auto", "bf16"])
+def test_it_runs_the_network_that_prediction_runs(
+    config: EvalConfig, amp: Amp, multiplies: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Winograd's convolutions where the CPU computes in float32, in one layout."""
+    monkeypatch.setattr(device, "multiplies_bf16", lambda _: multiplies)
+    measured: list[PoseInference] = []
+
+    def seen(inference: PoseInference, *rest: Any) -> Any:
+        measured.append(inference)
+        return predict_people(inference, *rest)
+
+    monkeypatch.setattr(module, "predict_people", seen)
+    evaluate(replace(config, amp=amp))
+    assert config.run is not None
+    predictor = PosePredictor.from_pretrained(config.run, device="cpu", amp=amp)
+    (one,), other = measured, predictor._infer
+    assert str(one.model) == str(other.model) and one.channels_last == other.channels_last
+    winograd = any(isinstance(part, WinogradConv) for part in one.model.modules())
+    assert winograd == (amp == "off" or (amp == "auto" and not multiplies))
 
 
 def test_figures_as_json_and_as_a_table(config: EvalConfig, tmp_path: Path) -> None:
