@@ -22,7 +22,7 @@ ARROWS: dict[str, set[str]] = {
     "prediction": {"inference"},
     "inference": {"runs"},
     "runs": {"models", "data"},
-    "compiler": {"nn"},
+    "compiler": {"inference"},
     "models": {"pose", "pretrained", "nn"},
     "pretrained": {"files"},
     "data": {"pose", "files"},

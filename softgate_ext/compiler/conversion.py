@@ -13,10 +13,10 @@ from torch._dynamo.utils import counters
 from torch.fx import GraphModule
 from torch.utils import _pytree as pytree
 
-from softgate_ext.compiler.dynamo import further_backend, run_by_itself, softgate
+from softgate_ext.compiler.dynamo import further_backend, fused, run_by_itself, softgate
 from softgate_ext.compiler.report import Report
-from softgate_ext.compiler.rewrite import rewrite
 from softgate_ext.errors import InputError
+from softgate_ext.nn.convolution import Conv, check_conv
 
 # Each model has its own count of recompilations, whatever else is of its class.
 _parameters = inspect.signature(torch.compile).parameters
@@ -31,6 +31,7 @@ def convert(
     then: str | None = None,
     dynamic: bool | None = None,
     fullgraph: bool = False,
+    conv: Conv = "direct",
 ) -> nn.Module:
     """Compiles a model, in place, with the backend `softgate` of `torch.compile`.
 
@@ -43,6 +44,12 @@ def convert(
         model: any module.
         then: the backend of `torch.compile` that compiles what is left, such as "inductor".
         dynamic, fullgraph: as in `torch.compile`.
+        conv: "direct", the model's convolutions as they are, or "winograd", which computes those of
+            3x3 with stride 1 and a border of 1 in float32 on the CPU with a quarter of the
+            multiplications, in calls that want no gradient and in which no batch norm trains. A
+            batch norm with ReLU before such a convolution and a batch norm after it become part of
+            it. Weights are transformed in the first call, into four times their memory, and again
+            when PyTorch has counted a change of them, which it does not of writes into `.data`.
 
     Returns:
         `model` itself, compiled: the same parameters, the same state_dict. A copy of it, or what is
@@ -50,18 +57,21 @@ def convert(
 
     Raises:
         InputError: `model` is no module, or one that `torch.compile` or `torch.jit` has made;
-            `then` names no other backend.
+            `then` names no other backend, or `conv` is neither.
     """
     _check(model)
-    options = {}
+    check_conv(conv)
+    options: dict[str, Any] = {"conv": conv}
     if then is not None:
         further_backend(then)  # that there is one
-        options["options"] = {"then": then}
-    model.compile(backend=softgate, dynamic=dynamic, fullgraph=fullgraph, **options, **_ISOLATED)
+        options["then"] = then
+    model.compile(
+        backend=softgate, dynamic=dynamic, fullgraph=fullgraph, options=options, **_ISOLATED
+    )
     return model
 
 
-def explain(model: nn.Module, *inputs: Any, **keywords: Any) -> Report:
+def explain(model: nn.Module, *inputs: Any, conv: Conv = "direct", **keywords: Any) -> Report:
     """Prints what `convert` would fuse in a call of the model, what it would leave, and why.
 
     A copy of the model is called once, with copies of the inputs.
@@ -69,21 +79,22 @@ def explain(model: nn.Module, *inputs: Any, **keywords: Any) -> Report:
     Args:
         model: any module.
         inputs, keywords: of the call.
+        conv: as in `convert`.
 
     Returns:
         What is printed.
 
     Raises:
         InputError: `model` is no module, or one that `torch.compile` or `torch.jit` has made; it or
-            an input cannot be copied.
+            an input cannot be copied; `conv` is neither.
     """
     _check(model)
+    check_conv(conv)
     report = Report()
 
     def backend(graph: GraphModule, example_inputs: list[Any]) -> Callable[..., Any]:
         report.graphs += 1
-        rewrite(graph, report)
-        return run_by_itself(graph)
+        return fused(graph, example_inputs, report, conv, lambda graph, _: run_by_itself(graph))
 
     before = Counter(counters["graph_break"])
     try:

@@ -1,5 +1,6 @@
 """The backend `softgate` of `torch.compile`."""
 
+import copy
 from collections.abc import Callable
 from typing import Any
 
@@ -9,11 +10,11 @@ from torch._dynamo.exc import InvalidBackend
 from torch.fx import GraphModule
 from torch.utils.checkpoint import checkpoint
 
+from softgate_ext.compiler.convolutions import Compiled, use_winograd, with_operands
 from softgate_ext.compiler.report import Report
 from softgate_ext.compiler.rewrite import checkpointed_bodies, is_checkpoint, rewrite
 from softgate_ext.errors import InputError
-
-Compiled = Callable[..., Any]
+from softgate_ext.nn.convolution import Conv, check_conv
 
 
 def softgate(
@@ -28,8 +29,9 @@ def softgate(
     Args:
         graph: from Dynamo; it is changed.
         example_inputs: its inputs.
-        options: `then` names the backend of `torch.compile` that gets the rewritten graph, such as
-            "inductor", with the other options; without it the graph runs as it is.
+        options: `conv` is as in `convert`. `then` names the backend of `torch.compile` that gets the
+            rewritten graph, such as "inductor", with the other options; without it the graph runs
+            as it is.
         mode: must not be given: it is Inductor's.
 
     Raises:
@@ -39,6 +41,8 @@ def softgate(
         raise InputError(f"options must be a dict, got {type(options).__name__}")
     options = dict(options or {})
     then = options.pop("then", None)
+    conv = options.pop("conv", "direct")
+    check_conv(conv)
     if mode is not None:
         raise InputError(
             f"mode must not be given to backend 'softgate', got '{mode}': Inductor takes what it "
@@ -46,18 +50,46 @@ def softgate(
         )
     if then is None and options:
         raise InputError(
-            f"options of backend 'softgate' must be 'then' and those of the backend that it names, "
-            f"got '{next(iter(options))}' without 'then'"
+            "options of backend 'softgate' must be 'conv', 'then' and those of the backend that it "
+            f"names, got '{next(iter(options))}' without 'then'"
         )
     next_backend = None if then is None else further_backend(then)
-    rewrite(graph, Report())
-    if then is None:
-        return run_by_itself(graph)
-    if then == "inductor":
-        return torch._inductor.compile(graph, example_inputs, options=options)
-    further = {"options": options} if options else {}
-    assert next_backend is not None
-    return next_backend(graph, example_inputs, **further)
+
+    def compiled(graph: GraphModule, example_inputs: list[Any]) -> Compiled:
+        if next_backend is None:
+            return run_by_itself(graph)
+        if then == "inductor":
+            return torch._inductor.compile(graph, example_inputs, options=options)
+        further = {"options": options} if options else {}
+        return next_backend(graph, example_inputs, **further)
+
+    return fused(graph, example_inputs, Report(), conv, compiled)
+
+
+def fused(
+    graph: GraphModule,
+    example_inputs: list[Any],
+    report: Report,
+    conv: Conv,
+    compiled: Callable[[GraphModule, list[Any]], Compiled],
+) -> Compiled:
+    """The graph with what can be fused in it, compiled.
+
+    Args:
+        graph: from Dynamo; it is changed.
+        example_inputs: its inputs.
+        report: takes what is found.
+        conv: as in `convert`.
+        compiled: makes a function of a graph and inputs like those that it will get.
+    """
+    rewrite(graph, report)
+    if conv == "direct":
+        return compiled(graph, example_inputs)
+    # Of the one that it traced Dynamo asks later where each input comes from.
+    further = GraphModule(graph, copy.deepcopy(graph.graph))
+    packings, operands = use_winograd(further, report)
+    run = compiled(further, [*example_inputs, *operands])
+    return with_operands(run, packings, run_by_itself(graph)) if packings else run
 
 
 def further_backend(then: object) -> Callable[..., Any]:

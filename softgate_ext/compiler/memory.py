@@ -139,14 +139,14 @@ def _written(node: Node) -> Iterable[Node]:
     name = target if isinstance(target, str) else getattr(target, "__name__", "")
     written = [n for n in pytree.tree_leaves(node.kwargs.get("out")) if isinstance(n, Node)]
     named = name.endswith("_") and not name.endswith("__") or name in _IN_PLACE_METHODS
-    if named or target in _IN_PLACE or _argument(node, "inplace"):
+    if named or target in _IN_PLACE or argument(node, "inplace"):
         # One of several lists of tensors: any of them may be written.
         lists = any(isinstance(a, list | tuple) for a in node.args[:1])
         written += inputs if lists else inputs[:1]
-    elif any(norm in name for norm in _NORMS):
+    elif any(norm in name for norm in _NORMS) and argument(node, "training") is not False:
         source = node.args[0] if node.args else node.kwargs.get("input")
         written += [n for n in inputs if n is not source]
-    elif _argument(node, "max_norm") is not None:  # an embedding shortens its weights
+    elif argument(node, "max_norm") is not None:  # an embedding shortens its weights
         written += inputs
     return written
 
@@ -166,7 +166,7 @@ def _is_opaque(node: Node) -> bool:
     return module.partition(".")[0] not in _TRUSTED and not isinstance(target, type(torch.relu))
 
 
-def _argument(node: Node, name: str) -> Any:
+def argument(node: Node, name: str) -> Any:
     """An argument of a step by its name, as far as that can be known; None where it has none."""
     if name in node.kwargs:
         return node.kwargs[name]

@@ -24,6 +24,8 @@ _NORM = {
     ),
 }
 _NORM_DEFAULTS = {"weight": None, "bias": None, "training": False, "momentum": 0.1, "eps": 1e-5}
+_CONVOLUTION = ("input", "weight", "bias", "stride", "padding", "dilation", "groups")
+_CONVOLUTION_DEFAULTS = {"bias": None, "stride": 1, "padding": 0, "dilation": 1, "groups": 1}
 _INTERPOLATE = ("input", "size", "scale_factor", "mode")
 
 
@@ -80,6 +82,14 @@ def norm_arguments(node: Any) -> dict[str, Any] | None:
     given = dict(zip(_NORM[node.target], node.args, strict=False)) | node.kwargs
     given.pop("cudnn_enabled", None)
     return _NORM_DEFAULTS | given
+
+
+def convolution_arguments(node: Any) -> dict[str, Any] | None:
+    """The arguments of a convolution of images, by the names of `torch.nn.functional.conv2d`."""
+    if not calls(node, {F.conv2d}):
+        return None
+    given = dict(zip(_CONVOLUTION, node.args, strict=False)) | node.kwargs
+    return _CONVOLUTION_DEFAULTS | given
 
 
 def cat_parts(node: Any) -> list[Node] | None:

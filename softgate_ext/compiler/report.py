@@ -39,12 +39,16 @@ class Report:
         left: candidates that stay as they were.
         graphs: how many graphs were traced: more than one where the forward does what none holds.
         breaks: why a graph ended before its forward did.
+        winograd: paths of the convolutions that are Winograd's, where those were asked for.
+        direct: those that stay direct.
     """
 
     fused: list[Fused] = field(default_factory=list)
     left: list[Left] = field(default_factory=list)
     graphs: int = 0
     breaks: list[str] = field(default_factory=list)
+    winograd: list[str] = field(default_factory=list)
+    direct: list[Left] = field(default_factory=list)
 
     def __str__(self) -> str:
         graphs = "1 graph" if self.graphs == 1 else f"{self.graphs} graphs"
@@ -52,8 +56,19 @@ class Report:
         for chain, count in Counter(c.chain for c in self.fused).most_common():
             first = next(c.where for c in self.fused if c.chain == chain)
             lines.append(f"  {count} x {chain} (first: {first})")
-        for reason, count in Counter(item.reason for item in self.left).most_common():
-            first = next(item.where for item in self.left if item.reason == reason)
-            lines.append(f"  left {count} x: {reason} (first: {first})")
+        lines += _reasons("left", self.left)
+        if self.winograd or self.direct:
+            count = len(self.winograd) + len(self.direct)
+            first = f" (first: {self.winograd[0]})" if self.winograd else ""
+            lines.append(f"  {len(self.winograd)} of {count} convolutions by Winograd{first}")
+        lines += _reasons("direct", self.direct)
         lines += [f"  a graph ends here: {reason}" for reason in dict.fromkeys(self.breaks)]
         return "\n".join(lines)
+
+
+def _reasons(what: str, items: list[Left]) -> list[str]:
+    lines = []
+    for reason, count in Counter(item.reason for item in items).most_common():
+        first = next(item.where for item in items if item.reason == reason)
+        lines.append(f"  {what} {count} x: {reason} (first: {first})")
+    return lines

@@ -17,18 +17,23 @@ from softgate_ext.compiler.report import Fused, Left, Report
 from softgate_ext.compiler.sums import Sum
 from softgate_ext.errors import InputError
 
-_STATISTICS = ("running_mean", "running_var")
-_AFFINE = ("weight", "bias")
+STATISTICS = ("running_mean", "running_var")
+AFFINE = ("weight", "bias")
 
 
 def rewrite(module: GraphModule, report: Report) -> None:
     """Rewrites what can be rewritten, in place, in a graph and in those that it checkpoints."""
-    own: set[Hashable] = set()
-    for node in module.graph.nodes:
-        # Dynamo marks so what belongs to a module: it is the same tensor in every call.
-        if "_dynamo_static_input_type" in node.meta.get("tensor_dict", {}):
-            own |= storages(node)
-    _rewrite(module, own, report)
+    _rewrite(module, owned(module), report)
+
+
+def owned(module: GraphModule) -> set[Hashable]:
+    """Storages of parameters and buffers."""
+    return {storage for node in module.graph.nodes if is_own(node) for storage in storages(node)}
+
+
+def is_own(node: Node) -> bool:
+    """Whether an input of a graph belongs to a module: it is the same tensor in every call."""
+    return "_dynamo_static_input_type" in node.meta.get("tensor_dict", {})
 
 
 def _rewrite(module: GraphModule, own: set[Hashable], report: Report) -> None:
@@ -118,8 +123,8 @@ class Rewriter:
         found = self._sum(source)
         if not isinstance(found, Sum):
             return found
-        statistics = [norm[name] for name in _STATISTICS]
-        parameters = [norm[name] for name in _AFFINE]
+        statistics = [norm[name] for name in STATISTICS]
+        parameters = [norm[name] for name in AFFINE]
         if not self.memory.in_one_state([source, node]):
             return "the sum and the norm run under different gradient modes or autocasts"
         if not self.memory.unwritten([source, *parameters], source, node):
@@ -173,12 +178,12 @@ class Rewriter:
         if len({t.dtype for t in pytree.tree_leaves(args)}) > 1:
             return "the tensors are of several dtypes"
         try:
-            with _fake_mode(originals[0]), torch.enable_grad():
+            with fake_mode(originals[0]), torch.enable_grad():
                 results = op(*args, **options)
         except (InputError, RuntimeError) as error:  # as where a size depends on values
             return str(error).splitlines()[0]
         results = results if isinstance(results, tuple) else (results,)
-        if all(map(_is_alike, results, originals)):
+        if all(map(is_alike, results, originals)):
             return None
         return "the op's result would have another shape, dtype or layout"
 
@@ -217,16 +222,17 @@ def _arguments(
 
 def _flat(alpha: Node) -> Tensor:
     flat: Tensor = nodes.value(alpha)
-    with _fake_mode(flat):
+    with fake_mode(flat):
         return flat.reshape(-1)
 
 
-def _fake_mode(fake: Tensor) -> Any:
+def fake_mode(fake: Tensor) -> Any:
+    """The mode that a fake tensor was made in."""
     assert isinstance(fake, FakeTensor)
     return fake.fake_mode
 
 
-def _is_alike(a: Tensor, b: Tensor) -> bool:
+def is_alike(a: Tensor, b: Tensor) -> bool:
     """Whether nothing but the values could tell the two tensors apart."""
     if a.dtype != b.dtype or a.device != b.device or a.ndim != b.ndim:
         return False

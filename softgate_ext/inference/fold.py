@@ -1,7 +1,7 @@
 """`fold`: a trained network as the network that only predicts."""
 
 import copy
-from typing import Any, Literal, get_args
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -13,8 +13,8 @@ from softgate_ext.inference.plan import can_be_planned, plan_for
 from softgate_ext.inference.weights import ScaleShift
 from softgate_ext.inference.winograd import use_winograd
 from softgate_ext.models import PoseModel
+from softgate_ext.nn.convolution import Conv, check_conv
 
-Conv = Literal["direct", "winograd"]
 _DTYPES = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
 
 
@@ -146,8 +146,7 @@ def _check(model: Any, dtype: Any, channels_last: Any, conv: Any) -> None:
         raise InputError(f"dtype must be one of {names} or None, got {dtype!r}")
     if not isinstance(channels_last, bool):
         raise InputError(f"channels_last must be True or False, got {channels_last!r}")
-    if conv not in get_args(Conv):
-        raise InputError(f"conv must be 'direct' or 'winograd', got {conv!r}")
+    check_conv(conv)
 
 
 def _copy(model: nn.Module) -> nn.Module:
