@@ -21,6 +21,7 @@ from benchmarks import options
 from benchmarks.machine import describe_machine
 from benchmarks.race import Competitor, Race
 from softgate_ext import convert, explain
+from softgate_ext.nn.convolution import Conv
 
 
 def _build(name: str) -> nn.Module:
@@ -48,6 +49,7 @@ def main(
     size: int = 128,
     rounds: int = 7,
     then: str | None = None,
+    conv: Conv = "direct",
     busy: bool = False,
 ) -> None:
     """Measures.
@@ -58,18 +60,21 @@ def main(
         size: side of an image, pixels.
         rounds: times that each competitor is measured.
         then: the backend that gets the rewritten graph, such as inductor; eager is compared with it.
+        conv: as in `convert`.
         busy: the machine has other work, so that seconds of the processor are counted.
     """
     print(json.dumps(describe_machine()))
     for name in models:
         for layout in (torch.contiguous_format, torch.channels_last):
             original = _build(name).to(memory_format=layout)  # type: ignore[call-overload]
-            converted = convert(copy.deepcopy(original), then=then)
+            converted = convert(copy.deepcopy(original), then=then, conv=conv)
             x = torch.randn(batch, 3, size, size).contiguous(memory_format=layout)
             with contextlib.redirect_stdout(sys.stderr):
                 fused = len(explain(original, x).fused)
+                with torch.no_grad():
+                    winograd = len(explain(original.eval(), x, conv=conv).winograd)
             line: dict[str, Any] = {"model": name, "layout": str(layout)[6:], "then": then}
-            line |= {"shape": list(x.shape), "fused": fused}
+            line |= {"shape": list(x.shape), "fused": fused, "winograd": winograd}
             clock = time.process_time if busy else time.perf_counter
             for training in (True, False):
                 pair = {"before": original.train(training), "after": converted.train(training)}

@@ -138,8 +138,8 @@ def _check(model: Any, dtype: Any, channels_last: Any, conv: Any) -> None:
     if not is_known(model) or isinstance(model, nn.ModuleList):
         raise InputError(
             f"model must be a network or block of softgate_ext, got {type(model).__name__}; for any "
-            "other, softgate_ext.convert and torch.compile with torch._inductor.config.freezing = "
-            "True do what fold does"
+            "other, softgate_ext.convert (conv='winograd' in float32 on the CPU) and torch.compile "
+            "with torch._inductor.config.freezing = True do what fold does"
         )
     if dtype is not None and dtype not in _DTYPES:
         names = ", ".join(str(d).removeprefix("torch.") for d in _DTYPES)

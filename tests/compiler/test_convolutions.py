@@ -3,6 +3,7 @@
 import copy
 import gc
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from programs import C, Program, random_program
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+import softgate_ext
 from softgate_ext import InputError, convert, explain, use_backend
 from softgate_ext.compiler import dynamo, packing, softgate
 from softgate_ext.compiler.packing import Packing
@@ -21,6 +23,7 @@ from softgate_ext.ops.backend import unavailable
 needs_kernels = pytest.mark.skipif(
     unavailable("cpu") is not None, reason=f"needs the compiled kernels: {unavailable('cpu')}"
 )
+PAGE = Path(__file__).parents[2] / "docs" / "inference.md"
 KERNEL = torch.ops.softgate.winograd_conv3x3
 
 
@@ -434,6 +437,20 @@ def test_chains_before_a_convolution(name: str, graphs: Graphs) -> None:
             for got, wanted in zip(program(x), twin(x), strict=True):
                 agree(got, wanted)
     assert graphs.count(KERNEL) > 2 and graphs.with_norm == norms
+
+
+@needs_kernels
+def test_the_code_of_the_page(graphs: Graphs, capsys: pytest.CaptureFixture[str]) -> None:
+    section = PAGE.read_text(encoding="utf-8").split("### Models of others\n")[1]
+    code = section.split("```python\n")[1].split("```")[0]
+    model, images = PreActivation(), image(3)
+    names = {"softgate_ext": softgate_ext, "torch": torch, "model": model, "images": images}
+    with torch.no_grad():
+        wanted = copy.deepcopy(model).eval()(images)
+    exec(code, names)
+    agree(names["output"], wanted)  # type: ignore[arg-type]
+    assert "7 of 8 convolutions by Winograd" in capsys.readouterr().out
+    assert len(graphs.graphs) == 2 and graphs.count(KERNEL) == 14
 
 
 def test_explain(capsys: pytest.CaptureFixture[str]) -> None:

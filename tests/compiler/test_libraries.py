@@ -9,7 +9,7 @@ import torch
 from comparison import Fusions, compare
 from torch import nn
 
-from softgate_ext import convert
+from softgate_ext import convert, explain
 
 CHAINS = {
     ("timm", "resnetv2_18"): 17,
@@ -47,6 +47,27 @@ def test_chains_and_numbers(package, name, fusions: Fusions):
     assert fusions.count == CHAINS[package, name] and fusions.graphs == 1
     compare(original, model, X, modes=(False,), exact=1e-9)
     assert fusions.count == 2 * CHAINS[package, name]
+
+
+WINOGRAD = {
+    ("torchvision.models", "resnet18"): 13,
+    ("torchvision.models", "resnet50"): 13,
+    ("timm", "resnetv2_18"): 13,
+    ("timm", "resnetv2_50"): 13,
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("package, name", WINOGRAD, ids=lambda value: value)
+def test_convolutions_by_winograd(package, name, layout):
+    model = _make(package, name).eval().to(memory_format=layout)
+    x = X.float().contiguous(memory_format=layout)
+    with torch.no_grad():
+        expected = model(x)
+        assert len(explain(model, x, conv="winograd").winograd) == WINOGRAD[package, name]
+        got = convert(model, conv="winograd")(x)
+    torch.testing.assert_close(got, expected, rtol=0, atol=1e-5 * float(expected.abs().max()))
 
 
 @pytest.mark.slow
