@@ -3,6 +3,7 @@
 import pytest
 import torch
 from comparison import Fusions
+from convolved import Graphs
 
 
 @pytest.fixture(autouse=True)
@@ -16,3 +17,8 @@ def nothing_compiled():
 @pytest.fixture
 def fusions(monkeypatch) -> Fusions:
     return Fusions(monkeypatch)
+
+
+@pytest.fixture
+def graphs(monkeypatch) -> Graphs:
+    return Graphs(monkeypatch)
