@@ -99,4 +99,27 @@ struct Winograd {
   float* y;
 };
 
+// The transform of weights into such panels: of each group in_channels by out_channels. The strides, which
+// may be negative, are those of the weights, from the first row and column that is read.
+struct WinogradPoints {
+  int64_t in_channels, out_channels, groups;
+  const float* weight;
+  int64_t group_stride, in_stride, out_stride, row_stride, column_stride;
+  float* points;
+};
+
+// The gradient of that convolution, without scale and shift, by its weights.
+struct WinogradGradient {
+  int64_t n, h, w, in_channels, out_channels, groups;
+  const float* x;
+  const float* dy;
+  float* sums;     // room for winograd_sums values
+  float* dweight;  // (out_channels, in_channels / groups, 3, 3), channels_last
+};
+
+// Values of `sums`: one a point and weight of a 3x3 kernel, in rows of whole vectors of any width.
+inline int64_t winograd_sums(int64_t in_channels, int64_t out_channels, int64_t groups) {
+  return 36 * out_channels * ((in_channels / groups + 15) / 16 * 16);
+}
+
 }  // namespace softgate

@@ -1,4 +1,7 @@
-// The op of Winograd's convolution: for inference on the CPU, without autograd.
+// The ops of Winograd's convolution on the CPU: for inference, of transformed weights; and for training, of
+// weights as they are, with the op of its gradients.
+#include <ATen/ops/convolution.h>
+#include <ATen/ops/convolution_backward.h>
 #include <ATen/ops/empty.h>
 #include <torch/library.h>
 
@@ -58,8 +61,95 @@ Tensor winograd_conv3x3(const Tensor& x, const Tensor& weight, const OptionalTen
   return y;
 }
 
-// Its schema is in softgate_ext/inference/winograd.py.
+namespace {
+
+constexpr auto kChannelsLast = at::MemoryFormat::ChannelsLast;
+
+// What aten computes in the place of the kernels: any other dtype, and what it refuses in its own words.
+bool is_served(at::TensorList given, int64_t groups) {
+  const Tensor &x = given[0], &weight = given[1];
+  for (const Tensor& t : given) {
+    if (t.scalar_type() != at::kFloat || !t.device().is_cpu() || t.layout() != at::kStrided) return false;
+  }
+  return x.dim() == 4 && weight.dim() == 4 && weight.size(2) == 3 && weight.size(3) == 3 && groups > 0 &&
+         weight.size(0) % groups == 0 && x.size(1) == weight.size(1) * groups && x.numel() != 0 &&
+         weight.numel() != 0;
+}
+
+// The weights transformed: those of the convolution, or of its gradient by x, which is the convolution of dy
+// with every kernel turned by half a turn and the two kinds of channels exchanged.
+Tensor points(const Tensor& weight, int64_t groups, bool turned) {
+  const Tensor w = weight.resolve_neg();
+  const int64_t out = w.size(0) / groups, in = w.size(1);
+  const int64_t inner = turned ? out : in, outer = turned ? in : out;
+  const int64_t panels = (outer + kWinogradPanel - 1) / kWinogradPanel;
+  Tensor made = at::empty({groups, 36, panels, inner, kWinogradPanel}, w.options());
+  WinogradPoints args{inner, outer, groups};
+  args.weight = w.const_data_ptr<float>();
+  args.points = made.mutable_data_ptr<float>();
+  args.group_stride = out * w.stride(0);
+  args.in_stride = w.stride(turned ? 0 : 1);
+  args.out_stride = w.stride(turned ? 1 : 0);
+  args.row_stride = w.stride(2);
+  args.column_stride = w.stride(3);
+  if (turned) {  // from the last row and column on
+    args.weight += 2 * (w.stride(2) + w.stride(3));
+    args.row_stride *= -1;
+    args.column_stride *= -1;
+  }
+  cpu::winograd_points(args);
+  return made;
+}
+
+Tensor convolved(const Tensor& x, const Tensor& weight, const OptionalTensor& bias, int64_t channels,
+                 int64_t groups, bool turned) {
+  return winograd_conv3x3(x, points(weight, groups, turned), {}, {}, bias, channels, groups, {});
+}
+
+Tensor weight_gradient(const Tensor& dy, const Tensor& x, const Tensor& weight, int64_t groups) {
+  const Tensor from = x.contiguous(kChannelsLast), d = dy.contiguous(kChannelsLast);
+  const int64_t in = x.size(1), out = dy.size(1);
+  const Tensor sums = at::empty({winograd_sums(in, out, groups)}, x.options());
+  const Tensor made = at::empty(weight.sizes(), weight.options().memory_format(kChannelsLast));
+  cpu::winograd_gradient({x.size(0), x.size(2), x.size(3), in, out, groups, from.const_data_ptr<float>(),
+                          d.const_data_ptr<float>(), sums.mutable_data_ptr<float>(),
+                          made.mutable_data_ptr<float>()});
+  return made.contiguous(weight.suggest_memory_format());
+}
+
+Tensor conv3x3(const Tensor& x, const Tensor& weight, const OptionalTensor& bias, int64_t groups) {
+  std::vector<Tensor> given{x, weight};
+  if (bias) given.push_back(*bias);
+  if (!is_served(given, groups)) {
+    return at::convolution(x, weight, bias, {1, 1}, {1, 1}, {1, 1}, false, {0, 0}, groups);
+  }
+  return convolved(x, weight, bias, weight.size(0), groups, false);
+}
+
+// Those of x, weight and bias that `needs` asks for.
+std::vector<Tensor> conv3x3_backward(const Tensor& dy, const Tensor& x, const Tensor& weight, int64_t groups,
+                                     std::array<bool, 3> needs) {
+  std::vector<Tensor> wanted;
+  if (!is_served({x, weight, dy}, groups)) {
+    const auto [dx, dweight, dbias] = at::convolution_backward(dy, x, weight, weight.size(0), {1, 1}, {1, 1},
+                                                               {1, 1}, false, {0, 0}, groups, needs);
+    for (const Tensor& gradient : {dx, dweight, dbias}) {
+      if (gradient.defined()) wanted.push_back(gradient);
+    }
+    return wanted;
+  }
+  if (needs[0]) wanted.push_back(convolved(dy, weight, {}, x.size(1), groups, true));
+  if (needs[1]) wanted.push_back(weight_gradient(dy, x, weight, groups));
+  if (needs[2]) wanted.push_back(dy.sum({0, 2, 3}));
+  return wanted;
+}
+
+}  // namespace
+
+// Their schemas are in softgate_ext/inference/winograd.py and softgate_ext/ops/conv3x3.py.
 TORCH_LIBRARY_IMPL(softgate, CPU, m) {
+  m.impl("conv3x3", &conv3x3);
+  m.impl("conv3x3_backward", &conv3x3_backward);
   m.impl("winograd_conv3x3",
          [](const Tensor& x, const Tensor& weight, const OptionalTensor& scale,
             const OptionalTensor& shift, const OptionalTensor& bias, int64_t channels,

@@ -12,7 +12,9 @@ namespace softgate::cpu::avx512 {
 #include "forward.h"
 #include "sink.h"
 #include "backward.h"
+#include "winograd_tiles.h"
 #include "winograd.h"
+#include "winograd_weights.h"
 #include "entry.h"
 }  // namespace softgate::cpu::avx512
 #pragma GCC pop_options

@@ -9,6 +9,8 @@ namespace softgate::cpu::baseline {
 #include "forward.h"
 #include "sink.h"
 #include "backward.h"
+#include "winograd_tiles.h"
 #include "winograd.h"
+#include "winograd_weights.h"
 #include "entry.h"
 }  // namespace softgate::cpu::baseline

@@ -11,11 +11,13 @@
 
 namespace softgate::cpu {
 
-#define SOFTGATE_DECLARE(set)           \
-  namespace set {                       \
-  void forward(const Forward& args);    \
-  void backward(const Backward& args);  \
-  void winograd(const Winograd& args);  \
+#define SOFTGATE_DECLARE(set)                            \
+  namespace set {                                        \
+  void forward(const Forward& args);                     \
+  void backward(const Backward& args);                   \
+  void winograd(const Winograd& args);                   \
+  void winograd_points(const WinogradPoints& args);      \
+  void winograd_gradient(const WinogradGradient& args);  \
   }
 SOFTGATE_DECLARE(baseline)
 #if SOFTGATE_X86
@@ -31,7 +33,12 @@ struct InstructionSet {
   void (*forward)(const Forward&);
   void (*backward)(const Backward&);
   void (*winograd)(const Winograd&);
+  void (*winograd_points)(const WinogradPoints&);
+  void (*winograd_gradient)(const WinogradGradient&);
 };
+
+#define SOFTGATE_SET(set) \
+  {#set, &set::forward, &set::backward, &set::winograd, &set::winograd_points, &set::winograd_gradient}
 
 // SOFTGATE_ISA=avx2 or baseline asks for narrower vectors than the processor has (for tests).
 InstructionSet choose() {
@@ -45,15 +52,17 @@ InstructionSet choose() {
   __builtin_cpu_init();
   if (limit == "avx512" && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
       __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl")) {
-    return {"avx512", &avx512::forward, &avx512::backward, &avx512::winograd};
+    return SOFTGATE_SET(avx512);
   }
   if (limit != "baseline" && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
       __builtin_cpu_supports("f16c")) {
-    return {"avx2", &avx2::forward, &avx2::backward, &avx2::winograd};
+    return SOFTGATE_SET(avx2);
   }
 #endif
-  return {"baseline", &baseline::forward, &baseline::backward, &baseline::winograd};
+  return SOFTGATE_SET(baseline);
 }
+
+#undef SOFTGATE_SET
 
 const InstructionSet& chosen() {
   static const InstructionSet set = choose();
@@ -73,6 +82,8 @@ struct Buffer {
 void forward(const Forward& args) { chosen().forward(args); }
 void backward(const Backward& args) { chosen().backward(args); }
 void winograd(const Winograd& args) { chosen().winograd(args); }
+void winograd_points(const WinogradPoints& args) { chosen().winograd_points(args); }
+void winograd_gradient(const WinogradGradient& args) { chosen().winograd_gradient(args); }
 const char* instruction_set() { return chosen().name; }
 
 void* scratch(int slot, size_t bytes) {

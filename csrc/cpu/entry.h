@@ -19,3 +19,5 @@ void backward(const Backward& args) {
 }
 
 void winograd(const Winograd& args) { WinogradPass(args).run(); }
+
+void winograd_gradient(const WinogradGradient& args) { WinogradGradientPass(args).run(); }

@@ -1,4 +1,5 @@
-// The CPU kernels: one entry a direction, and one of the convolution. The widest vectors of the processor are chosen at run time.
+// The CPU kernels: one entry a direction, and those of the convolution. The widest vectors of the processor
+// are chosen at run time.
 #pragma once
 
 #include "../args.h"
@@ -8,6 +9,8 @@ namespace softgate::cpu {
 void forward(const Forward& args);
 void backward(const Backward& args);
 void winograd(const Winograd& args);
+void winograd_points(const WinogradPoints& args);
+void winograd_gradient(const WinogradGradient& args);
 
 // The instruction set in use: "avx512", "avx2" or "baseline".
 const char* instruction_set();

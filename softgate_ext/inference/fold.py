@@ -13,6 +13,7 @@ from softgate_ext.inference.plan import can_be_planned, plan_for
 from softgate_ext.inference.weights import ScaleShift
 from softgate_ext.inference.winograd import use_winograd
 from softgate_ext.models import PoseModel
+from softgate_ext.nn import use_conv
 from softgate_ext.nn.convolution import Conv, check_conv
 
 _DTYPES = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
@@ -119,6 +120,7 @@ def fold(
     _check(model, dtype, channels_last, conv)
     channels_last = channels_last or conv == "winograd"
     network = _copy(model)
+    use_conv(network, "direct")
     known = list(known_parts(network))
     for part in known:
         to_inference(part)

@@ -16,7 +16,7 @@ from softgate_ext.models.base import PoseModel
 from softgate_ext.models.bottleneck import Bottleneck
 from softgate_ext.models.hourglass import Fusion, Hourglass, MakeBlock
 from softgate_ext.models.pool import max_pool_by_2
-from softgate_ext.nn import Gate, SoftGatedBlock, bn_relu
+from softgate_ext.nn import Conv, Gate, SoftGatedBlock, bn_relu, use_conv
 from softgate_ext.nn._pending import Chained, Pending, call_chained, sum_or_pending
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -113,6 +113,9 @@ class HybridNet(PoseModel):
         mean, std: of the images' red, green and blue in [0, 1]; the network normalises.
         recompute: training keeps no activation that a fused norm can compute again (see
             `softgate_ext.recompute`): less memory, the same bits.
+        conv: "direct", PyTorch's convolutions, or "winograd", which computes the 3x3 ones of float32
+            activations on the CPU in channels_last with a quarter of the multiplications, forward
+            and backward (see `softgate_ext.nn.WinogradConv2d`).
 
     Raises:
         InputError: for a value out of range.
@@ -133,6 +136,7 @@ class HybridNet(PoseModel):
         mean: Sequence[float] = IMAGENET_MEAN,
         std: Sequence[float] = IMAGENET_STD,
         recompute: bool = False,
+        conv: Conv = "direct",
     ):
         super().__init__()
         if not isinstance(recompute, bool):
@@ -164,6 +168,7 @@ class HybridNet(PoseModel):
             for index in range(stacks)
         )
         self.reset_parameters()
+        use_conv(self, conv)
 
     def reset_parameters(self) -> None:
         """He initialisation; heatmaps start near zero, where the targets' mean is.

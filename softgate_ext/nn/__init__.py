@@ -1,17 +1,21 @@
 """Drop-in modules over the fused ops."""
 
 from softgate_ext.nn.block import Gate, SoftGatedBlock, make_gate
+from softgate_ext.nn.conv import Conv, WinogradConv2d, use_conv
 from softgate_ext.nn.layers import GatedResidualBNReLU, MergeMode, SkipMerge
 from softgate_ext.nn.norm import SyncBatchNorm2d, bn_relu, with_batch_norm
 
 __all__ = [
+    "Conv",
     "Gate",
     "GatedResidualBNReLU",
     "MergeMode",
     "SkipMerge",
     "SoftGatedBlock",
     "SyncBatchNorm2d",
+    "WinogradConv2d",
     "bn_relu",
     "make_gate",
+    "use_conv",
     "with_batch_norm",
 ]

@@ -1,0 +1,164 @@
+"""`conv3x3` and its gradients against PyTorch's convolution in float64."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn.functional import conv2d
+
+from softgate_ext.inference.winograd import transformed
+from softgate_ext.ops.backend import unavailable
+from softgate_ext.ops.conv3x3 import conv3x3
+
+needs_kernels = pytest.mark.skipif(
+    unavailable("cpu") is not None, reason=f"needs the compiled kernels: {unavailable('cpu')}"
+)
+OPS = torch.ops.softgate
+
+# (N, I, O, H, W, groups): whole and partial tiles, vectors, panels and blocks; groups that share vectors.
+SHAPES = [
+    (1, 1, 1, 1, 1, 1),
+    (2, 3, 5, 4, 4, 1),
+    (1, 16, 16, 5, 9, 1),
+    (2, 17, 33, 7, 13, 1),
+    (3, 24, 12, 8, 6, 4),
+    (2, 62, 62, 9, 9, 2),
+    (4, 36, 36, 64, 64, 1),
+    (1, 144, 72, 32, 32, 1),
+    (2, 288, 144, 8, 8, 4),
+    (1, 90, 100, 3, 70, 1),
+]
+
+
+def case(n: int, inputs: int, outputs: int, h: int, w: int, groups: int) -> list[Tensor]:
+    """x, weight, bias and the gradient of the result."""
+    draw = torch.Generator().manual_seed(n + inputs + outputs + h + w)
+    sizes = ((n, inputs, h, w), (outputs, inputs // groups, 3, 3), (outputs,), (n, outputs, h, w))
+    x, weight, bias, dy = (torch.randn(size, generator=draw) for size in sizes)
+    x, dy = (t.to(memory_format=torch.channels_last) for t in (x, dy))
+    return [x, weight / (9 * inputs / groups) ** 0.5, bias, dy]
+
+
+def everything(function, tensors: list[Tensor]) -> list[Tensor]:
+    """The result, and the gradients of x, weight and bias."""
+    *given, dy = tensors
+    given = [t.detach().requires_grad_() for t in given]
+    y = function(*given)
+    return [y.detach(), *torch.autograd.grad(y, given, dy)]
+
+
+def errors(got: list[Tensor], wanted: list[Tensor]) -> list[float]:
+    """The largest difference of each, beside the largest value."""
+    return [((g - w).abs().max() / w.abs().max()).item() for g, w in zip(got, wanted, strict=True)]
+
+
+@needs_kernels
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_it_is_the_convolution_and_its_gradients(shape: tuple[int, ...]) -> None:
+    *_, groups = shape
+    tensors = case(*shape)
+    wanted = everything(
+        lambda *t: conv2d(*t, padding=1, groups=groups), [t.double() for t in tensors]
+    )
+    got = everything(lambda *t: conv3x3(*t, groups), tensors)
+    # PyTorch's float32 is off by up to 1.2e-6, 1.2e-6, 0.6e-6 and 3.5e-6 of the largest value.
+    for error, most in zip(errors(got, wanted), (1e-5, 1e-5, 2e-5, 5e-6), strict=True):
+        assert error < most
+    assert got[0].is_contiguous(memory_format=torch.channels_last)
+    assert got[1].is_contiguous(memory_format=torch.channels_last)
+
+
+@needs_kernels
+def test_its_bits_do_not_depend_on_threads_and_layouts() -> None:
+    tensors = case(3, 72, 36, 36, 44, 1)
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(1)
+        one = everything(conv3x3, tensors)
+        torch.set_num_threads(4)
+        several = everything(conv3x3, tensors)
+    finally:
+        torch.set_num_threads(before)
+    x, weight, bias, dy = tensors
+    weight = weight.contiguous(memory_format=torch.channels_last)
+    other = everything(conv3x3, [x.contiguous(), weight, bias, dy.contiguous()])
+    assert other[2].is_contiguous(memory_format=torch.channels_last)
+    for name, a, b, c in zip(["y", "dx", "dweight"], one, several, other, strict=False):
+        assert torch.equal(a, b) and torch.equal(a, c), name
+
+
+@needs_kernels
+@pytest.mark.parametrize("groups", [1, 3])
+def test_its_weights_are_transformed_as_those_of_inference(groups: int) -> None:
+    x, weight, _, _ = case(1, 36, 48, 8, 8, groups)
+    points = transformed(weight, groups)
+    wanted = OPS.winograd_conv3x3(x, points, None, None, None, 48, groups)
+    assert errors([conv3x3(x, weight, None, groups)], [wanted])[0] < 5e-6
+
+
+@needs_kernels
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_what_is_not_finite_stays_so(value: float) -> None:
+    x, weight, bias, dy = case(1, 4, 4, 12, 12, 1)
+    dy[0, 1, 6, 6] = value
+    _, dx, dweight, dbias = everything(conv3x3, [x, weight, bias, dy])
+    assert not dx[0, :, 5:8, 5:8].isfinite().any()
+    assert dx[0, :, :3, :3].isfinite().all()  # another tile
+    assert not dweight[1].isfinite().any() and dweight[[0, 2, 3]].isfinite().all()
+    assert dbias.isfinite().tolist() == [True, False, True, True]
+
+
+def test_what_the_kernels_do_not_serve_is_pytorch_s_convolution() -> None:
+    tensors = [t.double() for t in case(2, 6, 4, 5, 6, 2)]
+    got = everything(lambda *t: conv3x3(*t, 2), tensors)
+    wanted = everything(lambda *t: conv2d(*t, padding=1, groups=2), tensors)
+    assert all(torch.equal(g, w) for g, w in zip(got, wanted, strict=True))
+    with pytest.raises(RuntimeError, match="Given groups=3"):
+        conv3x3(*(t.float() for t in tensors[:3]), 3)
+    assert conv3x3(torch.zeros(0, 6, 5, 6), tensors[1].float(), None, 2).shape == (0, 4, 5, 6)
+
+
+def test_first_and_second_derivatives() -> None:
+    given = [t.double().requires_grad_() for t in case(2, 4, 6, 5, 3, 2)[:3]]
+    assert torch.autograd.gradcheck(lambda *t: conv3x3(*t, 2), given)
+    assert torch.autograd.gradgradcheck(lambda *t: conv3x3(*t, 2), given)
+
+
+@needs_kernels
+def test_second_derivatives_of_the_kernels() -> None:
+    def penalty(function, tensors: list[Tensor]) -> list[Tensor]:
+        given = [t.detach().requires_grad_() for t in tensors]
+        y = function(*given[:3])
+        first = torch.autograd.grad(y, given[:3], given[3], create_graph=True)
+        return list(
+            torch.autograd.grad(sum(g.square().sum() for g in first), given[:2] + given[3:])
+        )
+
+    tensors = case(2, 8, 12, 9, 6, 2)
+    wanted = penalty(lambda *t: conv2d(*t, padding=1, groups=2), [t.double() for t in tensors])
+    assert max(errors(penalty(lambda *t: conv3x3(*t, 2), tensors), wanted)) < 1e-5
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_opcheck(dtype: torch.dtype) -> None:
+    x, weight, bias, dy = (t.to(dtype).requires_grad_() for t in case(2, 8, 12, 5, 6, 2))
+    for some in (bias, None):
+        torch.library.opcheck(OPS.conv3x3.default, (x, weight, some, 2))
+    for needs in ([True, True, True], [False, True, False]):
+        torch.library.opcheck(OPS.conv3x3_backward.default, (dy, x, weight, 2, needs))
+
+
+@pytest.mark.slow
+@needs_kernels
+@pytest.mark.parametrize("isa", ["baseline", "avx2"])
+def test_narrower_vectors(isa: str) -> None:
+    """The tests of this file that compare values, with narrower vectors than the processor has."""
+    env = {**os.environ, "SOFTGATE_ISA": isa}
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", __file__]
+    done = subprocess.run(
+        [*command, "-k", "test_it_is or test_its"], env=env, capture_output=True, text=True
+    )
+    assert done.returncode == 0 and " passed" in done.stdout, done.stdout
