@@ -105,6 +105,7 @@ def training_steps(case: NetworkCase, names: Sequence[str]) -> Iterator[Competit
         batch_size=case.batch_size,
         amp=case.amp,
         channels_last=case.layout == "channels_last",
+        conv="winograd" if case.layout == "channels_last" else "direct",  # as it serves no other
         device=case.device,
     )
     torch.manual_seed(config.seed)

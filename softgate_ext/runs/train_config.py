@@ -116,6 +116,9 @@ class TrainConfig:
     """`bf16` autocast of convolutions; `auto` uses it where the device multiplies it natively."""
     channels_last: bool = False
     """Keep activations with channels innermost."""
+    conv: Literal["winograd", "direct"] = "winograd"
+    """How float32 on a CPU is convolved: `winograd` computes the 3x3 convolutions, forward and backward,
+    with a quarter of the multiplications, and keeps channels innermost; `direct` is PyTorch's."""
     compile: bool = False
     """Compile the network with `torch.compile`; it pays in trainings of more than minutes."""
     threads: int | None = None

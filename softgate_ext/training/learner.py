@@ -11,11 +11,11 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel
 
-from softgate_ext.inference.device import autocast
+from softgate_ext.inference.device import autocast, in_bf16
 from softgate_ext.inference.pose_inference import to_input
 from softgate_ext.models import PoseModel
 from softgate_ext.models.architecture import check_architecture
-from softgate_ext.nn import SyncBatchNorm2d
+from softgate_ext.nn import SyncBatchNorm2d, use_conv
 from softgate_ext.pose.codec import HeatmapCodec
 from softgate_ext.runs.train_config import TrainConfig
 from softgate_ext.training.loss import heatmap_loss
@@ -43,6 +43,7 @@ class Learner:
     there are several processes, all of them make each step, with their share of the batch.
 
     Attributes:
+        channels_last: whether its activations have their channels innermost.
         model: the network itself, whatever it is wrapped in to be called.
         evaluated: the network to evaluate and keep: the moving average where there is one.
         steps, skipped: steps so far, and how many of them were not finite.
@@ -54,7 +55,11 @@ class Learner:
         self.codec, self.config, self.group = codec, config, group
         self.device = group.device
         self.model = model.to(self.device)
-        if config.channels_last:
+        on_cpu = self.device.type == "cpu" and not in_bf16(self.device, config.amp)
+        winograd = config.conv == "winograd" and on_cpu
+        use_conv(self.model, "winograd" if winograd else "direct")
+        self.channels_last = config.channels_last or winograd
+        if self.channels_last:
             self.model = self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.average = None
         self.evaluated = self.model
@@ -118,7 +123,7 @@ class Learner:
 
     def _backward(self, batch: dict[str, Tensor]) -> Tensor:
         """The loss of the batch of all processes; leaves its gradient in the parameters."""
-        images = to_input(batch["image"], self.device, self.config.channels_last)
+        images = to_input(batch["image"], self.device, self.channels_last)
         joints = batch["joints"].to(self.device, non_blocking=True)
         weights = batch["weights"].to(self.device, non_blocking=True)
         targets = self.codec.encode(joints, weights)

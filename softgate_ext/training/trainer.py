@@ -77,7 +77,7 @@ class Trainer:
             self.dataset = self._dataset(self.train_set, augment)
         self.loader = training_loader(self.dataset, self.order, config.workers, self.group.device)
         self.inference = PoseInference(
-            self.learner.evaluated, codec, self.skeleton, channels_last=config.channels_last
+            self.learner.evaluated, codec, self.skeleton, channels_last=self.learner.channels_last
         )
         self.people = who(self.train_set, self.watched)
         self.history: list[Entry] = []

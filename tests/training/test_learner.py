@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from softgate_ext.models import create_model
+from softgate_ext.nn import WinogradConv2d
 from softgate_ext.pose.codec import HeatmapCodec
 from softgate_ext.runs.train_config import TrainConfig
 from softgate_ext.training.learner import Learner
@@ -146,8 +147,21 @@ def test_only_convolutions_decay(tiny: Make) -> None:
 
 
 def test_channels_last_gives_the_same_loss(tiny: Make) -> None:
-    losses = [learner(tiny(channels_last=layout)).step(batch(), 1.0) for layout in (False, True)]
+    subjects = [learner(tiny(channels_last=layout, conv="direct")) for layout in (False, True)]
+    losses = [subject.step(batch(), 1.0) for subject in subjects]
     assert losses[0] == pytest.approx(losses[1], rel=1e-4)
+
+
+def test_float32_on_the_cpu_is_convolved_by_winograd_unless_told_otherwise(tiny: Make) -> None:
+    default, direct, half = (
+        learner(tiny(amp=amp, conv=conv))
+        for amp, conv in (("off", "winograd"), ("off", "direct"), ("bf16", "winograd"))
+    )
+    kinds = [{type(m) for m in subject.model.modules()} for subject in (default, direct, half)]
+    assert [WinogradConv2d in k for k in kinds] == [True, False, False]
+    assert [s.channels_last for s in (default, direct, half)] == [True, False, False]
+    assert default.state()["model"].keys() == direct.state()["model"].keys()
+    assert default.step(batch(), 1.0) == pytest.approx(direct.step(batch(), 1.0), rel=1e-4)
 
 
 def test_compilation_changes_no_name(tiny: Make, monkeypatch: pytest.MonkeyPatch) -> None:
