@@ -11,10 +11,10 @@ import torch
 from benchmarks.cases import LAYOUTS, MAIN, OpInputs
 from benchmarks.ideal import PHASES, Size
 from benchmarks.peers import PEERS
-from benchmarks.race import Competitor
+from benchmarks.race import FUSED, Competitor
 from softgate_ext.models import create_model
 from softgate_ext.models.profile import profile
-from softgate_ext.nn import SoftGatedBlock
+from softgate_ext.nn import Conv, SoftGatedBlock, WinogradConv2d, use_conv
 from softgate_ext.pose.codec import HeatmapCodec
 
 JOINTS = 16
@@ -63,7 +63,7 @@ def network_cases(device: str, quick: bool) -> Iterator[NetworkCase]:
         return
     for layout, amp in product(LAYOUTS, ("off", "bf16")):
         yield NetworkCase("hybrid_2x48", 128, 16, layout, amp, device)
-        yield NetworkCase("hybrid_4x144", 256, 2, layout, amp, device)
+        yield NetworkCase("hybrid_4x144", 256, 4, layout, amp, device)
 
 
 def make_block(case: BlockCase, sets: int) -> tuple[Callable[..., Any], list[OpInputs]]:
@@ -91,7 +91,10 @@ def make_block(case: BlockCase, sets: int) -> tuple[Callable[..., Any], list[OpI
 
 
 def training_steps(case: NetworkCase, names: Sequence[str]) -> Iterator[Competitor]:
-    """Whole steps of one learner; its random batch costs what a real one would."""
+    """Whole steps of one learner; its random batch costs what a real one would.
+
+    Where it convolves by Winograd's algorithm, "direct" is the fused step that does not.
+    """
     # Here and not above: the ops are measured without the packages that training needs.
     from softgate_ext.runs.train_config import TrainConfig
     from softgate_ext.training.learner import Learner
@@ -123,10 +126,32 @@ def training_steps(case: NetworkCase, names: Sequence[str]) -> Iterator[Competit
     def step(_: int) -> float:
         return learner.step(batch, 1e-3)
 
+    def convolving(conv: Conv) -> Callable[[int], int]:
+        """Sets, unmeasured, how the network's convolutions are computed in the next step."""
+
+        def prepare(index: int) -> int:
+            use_conv(learner.model, conv)
+            return index
+
+        return prepare
+
+    own: Conv = (
+        "winograd" if any(isinstance(m, WinogradConv2d) for m in model.modules()) else "direct"
+    )
     for name in names:
         peer = PEERS[name]
-        facts = {"backend": peer.backend}
-        yield Competitor(name, step, facts=facts, backend=peer.backend, variant=peer.variant)
+        facts = {"backend": peer.backend, "conv": own if name == FUSED else "direct"}
+        yield Competitor(
+            name,
+            step,
+            convolving(facts["conv"]),
+            facts=facts,
+            backend=peer.backend,
+            variant=peer.variant,
+        )
+    if own == "winograd":  # what the convolutions alone gain
+        facts = {"backend": PEERS[FUSED].backend, "conv": "direct"}
+        yield Competitor("direct", step, convolving("direct"), facts=facts)
 
 
 def network_cost(case: NetworkCase) -> dict[str, int]:

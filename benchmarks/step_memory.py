@@ -1,7 +1,8 @@
 """Memory and time of a training step: `python -m benchmarks.step_memory`.
 
-Eager PyTorch (`use_backend("reference")`), the fused ops, and the fused ops within `recompute`, a process
-each: its memory is how far its peak grows in the steps beyond what it held before them.
+Eager PyTorch (`use_backend("reference")`), the fused ops, the same with Winograd's convolution, and both
+of these within `recompute`, a process each: its memory is how far its peak grows in the steps beyond what
+it held before them.
 """
 
 import json
@@ -19,7 +20,7 @@ from benchmarks.machine import describe_machine
 from softgate_ext import recompute, use_backend
 from softgate_ext.models import create_model
 
-WAYS = ("eager", "fused", "recompute")
+WAYS = ("eager", "fused", "winograd", "recompute", "winograd-recompute")
 _PEAK_UNIT = 1 if sys.platform == "darwin" else 1024  # bytes of ru_maxrss
 
 
@@ -29,14 +30,15 @@ def measure(
     """Of this process: GB of growth, and the shortest step in milliseconds."""
     torch.set_num_threads(threads)
     torch.manual_seed(0)
-    network = create_model(model).train().to(memory_format=torch.channels_last)
+    conv = "winograd" if way.startswith("winograd") else "direct"
+    network = create_model(model, conv=conv).train().to(memory_format=torch.channels_last)
     images = torch.rand(batch, 3, size, size).contiguous(memory_format=torch.channels_last)
     half = torch.autocast("cpu", torch.bfloat16, enabled=dtype == "bfloat16")
     before, times = _peak(), []
     for _ in range(steps):
         start = time.perf_counter()
         with use_backend("reference") if way == "eager" else nullcontext():
-            with recompute(way == "recompute"), half:
+            with recompute(way.endswith("recompute")), half:
                 loss = sum(heatmaps.float().square().mean() for heatmaps in network(images))
             loss.backward()
         network.zero_grad()
@@ -66,7 +68,8 @@ def main(
         dtypes: of the convolutions, bfloat16 by autocast.
         threads: of PyTorch.
         steps: forward and backward passes.
-        way: one of eager, fused and recompute, to measure in this process; all, a process each.
+        way: one of eager, fused, winograd, recompute and winograd-recompute, to measure in this process;
+            all, a process each.
     """
     if way:
         (dtype,) = dtypes

@@ -10,18 +10,24 @@ from softgate_ext.nn.convolution import Conv, check_conv
 from softgate_ext.ops.backend import serving
 from softgate_ext.ops.conv3x3 import conv3x3
 
+LEAST_CHANNELS = 8
+LEAST_TILES = 16
+KERNELS_OF_A_TILE = 4096
+
 
 class WinogradConv2d(nn.Conv2d):
     """`nn.Conv2d`, forward and backward by Winograd's F(4x4, 3x3) where the compiled kernels serve it.
 
     They serve 3x3 kernels of stride 1 with a border of 1, and float32 activations on the CPU in
-    channels_last; all else is computed as `nn.Conv2d` does: autocast, other dtypes, devices and layouts,
+    channels_last, where that is faster: of 8 or more channels a group in and out, and of tiles of 4 x 4
+    results enough to pay for the transform of the weights, 16 and one for every 4096 kernels. All else
+    is computed as `nn.Conv2d` does: autocast, other dtypes, devices and layouts,
     the backend "reference", forward-mode AD, `torch.func`, torch.fx and `torch.export`. Parameters and
     their names are those of `nn.Conv2d`.
     """
 
     def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        if _is_3x3(self) and _is_served(input, weight, bias):
+        if _is_3x3(self) and _is_served(input, weight, bias) and _pays(input, weight, self.groups):
             return conv3x3(input, weight, bias, self.groups)
         return super()._conv_forward(input, weight, bias)
 
@@ -47,6 +53,15 @@ def _is_3x3(conv: nn.Conv2d) -> bool:
     form = (conv.kernel_size, conv.stride, conv.dilation, conv.padding_mode)
     bordered = conv.padding in ((1, 1), "same")
     return form == ((3, 3), (1, 1), (1, 1), "zeros") and bordered
+
+
+def _pays(x: Tensor, weight: Tensor, groups: int) -> bool:
+    """Whether the kernels are faster than PyTorch's by what was measured, forward and backward."""
+    n, _, h, w = x.shape
+    tiles = n * ((h + 3) // 4) * ((w + 3) // 4)
+    outputs, inputs = weight.shape[:2]
+    few = min(inputs, outputs // groups) < LEAST_CHANNELS
+    return not few and tiles >= max(LEAST_TILES, outputs * inputs / KERNELS_OF_A_TILE)
 
 
 def _is_served(x: Tensor, weight: Tensor, bias: Tensor | None) -> bool:

@@ -32,7 +32,7 @@ class Seen(TorchDispatchMode):
 
 def conv(**options: object) -> nn.Conv2d:
     torch.manual_seed(0)
-    made = nn.Conv2d(8, 12, **{"kernel_size": 3, "padding": 1, "groups": 2, **options})
+    made = nn.Conv2d(16, 24, **{"kernel_size": 3, "padding": 1, "groups": 2, **options})
     use_conv(made, "winograd")
     return made
 
@@ -48,7 +48,7 @@ def uses_winograd(function: Callable[[Tensor], object], x: Tensor) -> bool:
     return "softgate::conv3x3" in seen.names
 
 
-X = image(2, 8, 6, 5)
+X = image(4, 16, 6, 5)
 
 
 @needs_kernels
@@ -90,7 +90,12 @@ def test_what_it_does_not_serve_is_convolved_directly() -> None:
     assert not uses_winograd(module, X[0].contiguous())  # without a batch
     assert not uses_winograd(copy.deepcopy(module).double(), X.double())
     module.stride = (2, 2)
-    assert module(X).shape == (2, 12, 3, 3)
+    assert module(X).shape == (4, 24, 3, 3)
+
+
+def test_wrong_channels_are_refused_in_pytorch_s_words() -> None:
+    with pytest.raises(RuntimeError, match="expected input.* to have 16 channels, but got 4"):
+        conv()(image(4, 4, 8, 8))
 
 
 def test_transforms_and_tracers_see_pytorch_s_convolution() -> None:
@@ -107,6 +112,30 @@ def test_transforms_and_tracers_see_pytorch_s_convolution() -> None:
         lambda c: torch.export.export(c, (X,)).module()(X),
     ):
         assert torch.equal(transform(module), transform(direct))
+
+
+@needs_kernels
+@pytest.mark.parametrize(
+    ("size", "outputs", "groups", "served"),
+    [
+        ((4, 8, 8, 8), 8, 1, True),
+        ((4, 7, 8, 8), 8, 1, False),
+        ((4, 8, 8, 8), 7, 1, False),
+        ((4, 16, 8, 8), 16, 2, True),
+        ((4, 16, 8, 8), 16, 4, False),
+        ((5, 8, 7, 4), 8, 1, False),  # 10 tiles
+        ((1, 256, 16, 16), 256, 1, True),
+        ((1, 512, 16, 16), 512, 1, False),
+    ],
+    ids=str,
+)
+def test_it_serves_where_it_is_faster(
+    size: tuple[int, ...], outputs: int, groups: int, served: bool
+) -> None:
+    module = nn.Conv2d(size[1], outputs, 3, padding=1, groups=groups)
+    use_conv(module, "winograd")
+    with torch.no_grad():
+        assert uses_winograd(module, image(*size)) == served
 
 
 @needs_kernels
@@ -182,7 +211,7 @@ def test_a_folded_network_is_folded_from_plain_convolutions() -> None:
 
 
 def test_hooks_and_parameters_stay() -> None:
-    plain = nn.Conv2d(8, 12, 3, padding=1)
+    plain = nn.Conv2d(16, 24, 3, padding=1)
     seen = []
     plain.register_forward_hook(lambda *args: seen.append(args))
     parameters = list(plain.parameters())
