@@ -87,7 +87,7 @@ class WinogradGradientPass {
 
  private:
   static constexpr int64_t kTiles = 64;  // of which a product's operands lie in the first two levels
-  static constexpr int64_t kBlockBytes = int64_t(2) << 20;
+  static constexpr int64_t kBlockBytes = int64_t(4) << 20;
 
   void products(const float* v, const float* m, float* sums, int64_t count) const {
     for (int64_t t = 0; t < count; t += kTiles) {
