@@ -1,7 +1,7 @@
 """Drop-in modules over the fused ops."""
 
 from softgate_ext.nn.block import Gate, SoftGatedBlock, make_gate
-from softgate_ext.nn.conv import Conv, WinogradConv2d, use_conv
+from softgate_ext.nn.convolution import Conv, WinogradConv2d, use_conv
 from softgate_ext.nn.layers import GatedResidualBNReLU, MergeMode, SkipMerge
 from softgate_ext.nn.norm import SyncBatchNorm2d, bn_relu, with_batch_norm
 
