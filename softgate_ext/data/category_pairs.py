@@ -28,30 +28,46 @@ def told_pairs(
     they pair with itself goes by its name.
 
     The names alone count where the pairs cannot be right: they are not joints, or by their indices
-    a left joint changes places with one that is not right, as happens where they count from 1.
+    a left joint changes places with one that is not right or not its own, as happens where they
+    count from 1, or are of another set.
 
     Args:
         skeleton: The joints, paired by their names.
         categories: As in the file.
-        notes: Takes a sentence where the names alone count.
+        notes: Takes a sentence where the names count.
     """
     given = ((key, one[key]) for one in categories for key in _TAKES if one.get(key))
     key, value = next(given, ("", None))
     if not key:
         return skeleton
     try:
-        pairs = [pair for pair in _pairs(key, value, skeleton) if not _is_identity(pair)]
+        everything = _pairs(key, value, skeleton)
+        pairs = [pair for pair in everything if _kept(pair, skeleton) is None]
         told = pair_joints(skeleton, pairs, key)
     except InputError as error:
         notes.say(f"left and right are those of the names, since {error}")
         return skeleton
     counted = any(isinstance(joint, int) for pair in pairs for joint in pair)
+    named = {joint: {*pair} for pair in skeleton.flip_pairs for joint in pair}
     for a, b in told.flip_pairs if counted else ():
-        if skeleton.names[a].side != skeleton.names[b].mirrored.side:
+        opposite = skeleton.names[a].side == skeleton.names[b].mirrored.side
+        if not opposite or any(named.get(joint, {a, b}) != {a, b} for joint in (a, b)):
             joined = f"{key} joins {skeleton.joints[a]} with {skeleton.joints[b]}"
             notes.say(f"left and right are those of the names, since {joined}")
             return skeleton
+    paired = {joint for pair in told.flip_pairs for joint in pair}
+    kept = {place for pair in everything if (place := _kept(pair, skeleton)) in paired}
+    if kept:
+        joints = ", ".join(joint for i, joint in enumerate(skeleton.joints) if i in kept)
+        notes.say(f"{joints} change places by their names, since {key} leaves them in place")
     return told
+
+
+def _kept(pair: Any, skeleton: Skeleton) -> int | None:
+    """The joint that a pair leaves in its place; None where it is of two, or of none."""
+    places = pair if isinstance(pair, list | tuple) and len(pair) == 2 else (None, -1)
+    a, b = (skeleton.find(one) if isinstance(one, str) else one for one in places)
+    return a if a == b and a in range(len(skeleton)) else None
 
 
 def _pairs(key: str, value: Any, skeleton: Skeleton) -> list[Any]:
@@ -69,14 +85,10 @@ def _pairs(key: str, value: Any, skeleton: Skeleton) -> list[Any]:
         if key != "flip_idx" and isinstance(value[0], list | tuple):
             return list(value)
         if key == "flip_idx":
-            return list(enumerate(value))
+            return [(other, joint) for joint, other in enumerate(value)]
         if key == "swap":
             each = zip(skeleton.joints, value, strict=True)
             return [pair for pair in each if pair[1] not in (None, "")]
     except (LookupError, TypeError, ValueError, AttributeError):
         pass
     raise InputError(f"{key}: got {value!s:.80}; takes {_TAKES[key]}")
-
-
-def _is_identity(pair: Any) -> bool:
-    return isinstance(pair, list | tuple) and len(pair) == 2 and pair[0] == pair[1]

@@ -1,16 +1,16 @@
 """Which categories of a file in COCO's form are read, and the joints and limbs that they name."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from softgate_ext.data.category_pairs import told_pairs
 from softgate_ext.data.entries import ReadingNotes, identity, numbers
+from softgate_ext.data.told_joints import tell_renamed, told_skeleton, written_names
 from softgate_ext.errors import InputError
 from softgate_ext.files.counted import counted
-from softgate_ext.pose.skeleton import COCO, Skeleton, name_skeleton
+from softgate_ext.pose.skeleton import Skeleton
 
 
 @dataclass(frozen=True)
@@ -95,14 +95,11 @@ def choose_categories(
     members = [listed[key] for key in chosen]
     if len(members) > 1:
         notes.say(f"{len(members)} categories of equal keypoints are read as one set")
-    for title in [one for category in members[:1] for one in _renamed(category)]:
-        notes.count("keypoint name[s] [is|are] no text or given twice, and numbered", title)
-    skeleton = COCO
-    if joints != COCO.joints:
-        given = next((limbs for one in members if (limbs := one.get("skeleton"))), None)
-        written = _written(members[0]) or joints
-        limbs = read_limbs(given, joints, notes)
-        skeleton = told_pairs(name_skeleton(_name(members), written, limbs), members, notes)
+    names = members[0].get("keypoints")
+    tell_renamed(names, notes)
+    given = next((limbs for one in members if (limbs := one.get("skeleton"))), None)
+    limbs = read_limbs(given, joints, notes)
+    skeleton = told_skeleton(_name(members), written_names(names) or joints, limbs, members, notes)
     sigmas = _sigmas(members, skeleton.joints, notes)
     read = {key: str(listed[key].get("name") or "").lower() for key in chosen}
     return PoseCategories(frozenset(listed), read, skeleton, sigmas)
@@ -154,28 +151,7 @@ def _named(entry: Any, joints: tuple[str, ...]) -> list[int]:
 
 def _joints(category: dict[str, Any]) -> tuple[str, ...]:
     """Names in lower case."""
-    return tuple(name.lower() for name in _written(category))
-
-
-def _written(category: dict[str, Any]) -> tuple[str, ...]:
-    """Names as in the file; one that is no text, or another's too, gets the number of its place."""
-    given = category.get("keypoints")
-    names: list[str] = []
-    met: set[str] = set()
-    for place, name in enumerate(given if isinstance(given, list) else (), 1):
-        own = name if isinstance(name, str) and name else f"joint_{place}"
-        while own.lower() in met:
-            own = f"{own}_{place}"
-        met.add(own.lower())
-        names.append(own)
-    return tuple(names)
-
-
-def _renamed(category: dict[str, Any]) -> Iterator[str]:
-    """Names of a category that are not read as they are."""
-    for given, own in zip(category.get("keypoints") or (), _written(category), strict=False):
-        if given != own:
-            yield f"{given} as {own}"
+    return tuple(name.lower() for name in written_names(category.get("keypoints")))
 
 
 def _annotated(

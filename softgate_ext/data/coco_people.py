@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from softgate_ext.data.coco_categories import PoseCategories, category_key
-from softgate_ext.data.entries import OddEntry, ReadingNotes, identity, numbers
+from softgate_ext.data.entries import OddEntry, ReadingNotes, identity, numbers, tell_flags
 
 
 @dataclass(frozen=True)
@@ -122,11 +122,7 @@ def annotated_people(
                 "annotation id[s] stand[s|] for several annotations, which predictions cannot be told "
                 "by", key,
             )  # fmt: skip
-        if not np.isin(found[:, 2], (0, 1, 2)).all():
-            notes.count(
-                "annotation[s] [has|have] flags beside 0, 1 and 2, of which those above 0 are read as "
-                "labelled", which,
-            )  # fmt: skip
+        tell_flags(found[:, 2], "annotation[s]", which, notes)
         labelled = bool((found[:, 2] > 0).any())
         apart = _apart(entry, labelled)
         if not apart and box is None:

@@ -46,6 +46,26 @@ def _line(kind: str, entries: list[str]) -> str:
     return f"{counted(len(entries), kind)}: {', '.join(entries[:_TOLD])}{more}"
 
 
+def tell_flags(
+    flags: npt.NDArray[np.float64], things: str, which: object, notes: ReadingNotes,
+    meaning: str = "labelled",
+) -> None:  # fmt: skip
+    """Notes an entry whose flags are of another scheme than COCO's.
+
+    Args:
+        flags: Of its joints.
+        things: What entries are called, as `counted` takes it, such as "line[s]".
+        which: The entry.
+        notes: Takes it.
+        meaning: What flags above 0 are read as.
+    """
+    if not np.isin(flags, (0, 1, 2)).all():
+        notes.count(
+            f"{things} [has|have] flags beside 0, 1 and 2, of which those above 0 are read as {meaning}",
+            which,
+        )
+
+
 def numbers(value: Any, *shape: int) -> npt.NDArray[np.float64] | None:
     """A list of that shape of finite numbers below `LARGEST`, as float64; None for all else.
 

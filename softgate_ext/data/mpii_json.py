@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from softgate_ext.data.entries import OddEntry, ReadingNotes, numbers
+from softgate_ext.data.entries import OddEntry, ReadingNotes, numbers, tell_flags
 from softgate_ext.data.jsonfile import find_pictures, is_test_part
 from softgate_ext.data.mpii import AnnotatedPerson, pose_set
 from softgate_ext.data.poseset import PoseSet, Split, check_split
@@ -55,7 +55,7 @@ def read_mpii_json(path: Path | str, split: Split = "train", check_images: bool 
                 raise OddEntry("that [is no object|are no objects]")
             in_test = bool(_value(person, "isValidation")) if "joint_self" in person else held
             if split in ("all", "test" if in_test else "train"):
-                chosen.append(_entry(person))
+                chosen.append(_entry(person, f"number {place}", notes))
         except OddEntry as odd:
             notes.count(f"[person|people] {odd} [is|are] left out", f"number {place}")
     find = partial(find_pictures, path, must_exist=check_images)
@@ -76,7 +76,7 @@ def _value(person: dict[str, Any], field: str, *shape: int) -> npt.NDArray[np.fl
     return values
 
 
-def _entry(person: dict[str, Any]) -> AnnotatedPerson:
+def _entry(person: dict[str, Any], which: str, notes: ReadingNotes) -> AnnotatedPerson:
     joints = len(MPII)
     if "joint_self" in person:
         given = person["joint_self"]
@@ -86,14 +86,16 @@ def _entry(person: dict[str, Any]) -> AnnotatedPerson:
         positions, flag = values[:, :2], values[:, 2]
         labelled = (positions != 0).any(-1)
         visible = labelled & (flag > 0)
+        meaning = "visible"
         center, scale, image = "objpos", "scale_provided", "img_paths"
         image_place, person_place = (
             int(_value(person, field)) - 1 for field in ("annolist_index", "people_index")
         )
     else:
         positions = _value(person, "joints", joints, 2)
-        labelled = _value(person, "joints_vis", joints) > 0
-        visible = labelled
+        flag = _value(person, "joints_vis", joints)
+        visible = labelled = flag > 0
+        meaning = "labelled"
         center, scale, image = "center", "scale", "image"
         image_place, person_place = -1, -1
     name = person.get(image)
@@ -101,6 +103,7 @@ def _entry(person: dict[str, Any]) -> AnnotatedPerson:
         raise OddEntry(f"without a name as {image}")
     x, y = _value(person, center, 2).tolist()
     size = 0.0 if (x, y) == (-1, -1) else _value(person, scale).item()  # stands for no position
+    tell_flags(flag, "[person|people]", which, notes, meaning)
     positions = np.where(labelled[:, None], positions - 1, 0.0)
     return AnnotatedPerson(
         name, (image_place, person_place), (x - 1, y - 1), size, positions, labelled, visible,

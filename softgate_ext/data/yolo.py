@@ -1,15 +1,17 @@
 """Key points as YOLO has them: a data.yaml, and a text file for each picture."""
 
+from collections.abc import Collection
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from softgate_ext.data.entries import OddEntry, ReadingNotes
+from softgate_ext.data.entries import OddEntry, ReadingNotes, identity, tell_flags
 from softgate_ext.data.image_files import image_extent
 from softgate_ext.data.poseset import EmptySplit, PoseSet, Split, check_split
 from softgate_ext.data.yolo_layout import (
     label_file,
+    listed_classes,
     parts_of,
     pictures_of,
     read_skeleton,
@@ -41,8 +43,8 @@ def read_yolo(path: Path | str, split: Split = "train", check_images: bool = Tru
     A line is `class cx cy w h` and then x, y or x, y, flag of each joint, all but class and flag as
     shares of the picture's width and height. Flag 0 is not labelled, 1 labelled and hidden, 2
     visible; without flags, joints at 0, 0 or with a negative coordinate are not labelled. People
-    of all classes count; lines that cannot be read and people without a labelled joint are left
-    out.
+    of all classes that `names` lists count; other lines, those that cannot be read and people
+    without a labelled joint are left out.
 
     The crop is a square of 1.25 times the longer side of the box, about its middle.
 
@@ -59,6 +61,7 @@ def read_yolo(path: Path | str, split: Split = "train", check_images: bool = Tru
     contents = read_yaml(path)
     notes = ReadingNotes()
     skeleton, numbers = read_skeleton(contents, path, notes)
+    classes = listed_classes(contents)
     pictures: list[Path] = []
     parts = parts_of(contents)
     for part, entry in parts.items():
@@ -77,10 +80,11 @@ def read_yolo(path: Path | str, split: Split = "train", check_images: bool = Tru
                 continue
             where = f"{labels[index].name}:{number + 1}"
             try:
-                box, joints = _person(line, len(skeleton), numbers)
+                box, joints = _person(line, len(skeleton), numbers, classes)
             except OddEntry as odd:
-                notes.count(f"line[s] with {odd} [is|are] left out", where)
+                notes.count(f"line[s] {odd} [is|are] left out", where)
                 continue
+            tell_flags(joints[:, 2], "line[s]", where, notes)
             if not (joints[:, 2] > 0).any():
                 notes.count("[person|people] without a labelled joint [is|are] left out", where)
                 continue
@@ -118,9 +122,15 @@ def read_yolo(path: Path | str, split: Split = "train", check_images: bool = Tru
 
 
 def _person(
-    line: str, joints: int, numbers: int
+    line: str, joints: int, numbers: int, classes: Collection[str] | None
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
     """Box (4,) cx, cy, w, h and joints (J, 3) x, y, flag, as shares of the picture.
+
+    Args:
+        line: Its words are numbers.
+        joints: How many there must be.
+        numbers: How many each has, 2 or 3.
+        classes: The classes that there are, as text; None of any.
 
     Raises:
         OddEntry: Says what is wrong with the line.
@@ -128,18 +138,22 @@ def _person(
     words = line.split()
     wanted = 5 + joints * numbers
     if len(words) != wanted:
-        raise OddEntry(f"{counted(len(words), 'number[s]')} in place of {wanted}")
+        raise OddEntry(f"with {counted(len(words), 'number[s]')} in place of {wanted}")
     try:
         values = np.array([float(word) for word in words])
     except ValueError:
-        raise OddEntry("a word that is no number") from None
+        raise OddEntry("with a word that is no number") from None
+    if classes is not None and identity(values[0].item()) not in classes:
+        raise OddEntry("of a class that names does not list")
     box, points = values[1:5], values[5:].reshape(joints, numbers)
     if numbers == 2:
         given = np.asarray((points >= 0).all(1) & (points > 0).any(1))
         points = np.hstack([points, 2.0 * given[:, None]])
+    if not np.isfinite(points[:, 2]).all():
+        raise OddEntry("with a flag that is no finite number")
     used = np.concatenate([box, points[np.flatnonzero(points[:, 2] > 0), :2].ravel()])
     if not ((used >= -SLACK) & (used <= 1 + SLACK)).all():
-        raise OddEntry("numbers that are no shares from 0 to 1")
+        raise OddEntry("with numbers that are no shares from 0 to 1")
     if not (box[2:] > 0).all():
-        raise OddEntry("a box without width or height")
+        raise OddEntry("with a box without width or height")
     return box, points

@@ -9,14 +9,14 @@ from typing import Any
 import yaml
 from PIL import Image
 
-from softgate_ext.data.entries import ReadingNotes
+from softgate_ext.data.entries import ReadingNotes, identity
 from softgate_ext.data.image_files import find_images
 from softgate_ext.data.jsonfile import peek
 from softgate_ext.data.poseset import Split
+from softgate_ext.data.told_joints import tell_renamed, told_skeleton, written_names
 from softgate_ext.errors import InputError, reason
 from softgate_ext.files.counted import counted
-from softgate_ext.pose.mirror import pair_joints
-from softgate_ext.pose.skeleton import COCO, Skeleton, name_skeleton
+from softgate_ext.pose.skeleton import COCO, Skeleton
 
 
 def has_keypoints(path: Path) -> bool:
@@ -55,7 +55,7 @@ def read_skeleton(
     """Joints, and how many numbers each has (2 or 3).
 
     Names are those of `kpt_names`; without it they are COCO's where `flip_idx` is, or else numbers.
-    Left and right are those of `flip_idx`, and for joints that it leaves in place those of the names.
+    Left and right are those of `flip_idx` and the names, as `told_pairs` has them.
 
     Raises:
         InputError: `kpt_shape` or `flip_idx` cannot be.
@@ -66,37 +66,47 @@ def read_skeleton(
             f"{path} must have kpt_shape [joints, 2] or [joints, 3], up to 1000 joints"
         )
     count, numbers = shape
-    pairs = None if contents.get("flip_idx") is None else _pairs(contents["flip_idx"], count, path)
-    written = _texts(contents.get("kpt_names"))
-    joints = tuple(name.lower() for name in written)
-    if len(joints) != count or len(set(joints)) < count:
-        written = [f"joint_{place}" for place in range(1, count + 1)]
-        joints = tuple(written)
-        if count == len(COCO) and set(pairs or ()) == set(COCO.flip_pairs):
-            joints = COCO.joints
-        else:
-            notes.say(f"no kpt_names of {counted(count, 'joint[s], which [is|are] numbered')}")
-    if pairs is None and joints[0] == "joint_1":
-        notes.say("no flip_idx, so that no joints change places in a mirror image")
-    if joints == COCO.joints:
-        return COCO, numbers
-    classes = contents.get("names")
-    if isinstance(classes, dict):
-        classes = list(classes.values())
-    names = _texts(classes)
-    name = names[0].lower() if len(names) == 1 else "yolo"
-    return pair_joints(name_skeleton(name, written), pairs or (), "flip_idx"), numbers
+    flip = contents.get("flip_idx")
+    if flip is not None:
+        _check_flip(flip, count, path)
+    given = contents.get("kpt_names")
+    if isinstance(given, dict):  # a list for each class
+        given = next(iter(given.values()), None)
+    written = written_names(given)
+    if len(written) == count:
+        tell_renamed(given, notes)
+    elif flip == list(COCO.flip_permutation):
+        written = COCO.joints
+    else:
+        written = tuple(f"joint_{place}" for place in range(1, count + 1))
+        notes.say(f"no kpt_names of {counted(count, 'joint[s], which [is|are] numbered')}")
+        if flip is None:
+            notes.say("no flip_idx, so that no joints change places in a mirror image")
+    classes = list((listed_classes(contents) or {}).values())
+    if len(classes) > 1:
+        notes.say(f"{len(classes)} classes are read as one set")
+    name = classes[0].lower() if len(classes) == 1 else "yolo"
+    return told_skeleton(name, written, (), [{"flip_idx": flip}], notes), numbers
 
 
-def _pairs(flip: Any, count: int, path: Path) -> tuple[tuple[int, int], ...]:
-    """Pairs of joints that change places."""
+def listed_classes(contents: dict[str, Any]) -> dict[str, str] | None:
+    """The classes of `names` by their numbers as text; None where it is neither list nor object."""
+    names = contents.get("names")
+    if isinstance(names, list):
+        names = dict(enumerate(names))
+    if not isinstance(names, dict) or not names:
+        return None
+    return {str(identity(number)): str(name) for number, name in names.items()}
+
+
+def _check_flip(flip: Any, count: int, path: Path) -> None:
+    """Raises InputError unless `flip_idx` exchanges joints in pairs."""
     if not (_integers(flip) and sorted(flip) == list(range(count))) or any(
         flip[other] != joint for joint, other in enumerate(flip)
     ):
         raise InputError(
             f"{path} must have a flip_idx that exchanges joints of the {count} in pairs"
         )
-    return tuple((other, joint) for joint, other in enumerate(flip) if joint < other)
 
 
 def pictures_of(
@@ -176,9 +186,7 @@ def _below(folder: Path) -> list[Path]:
 
 
 def _texts(value: Any) -> list[str]:
-    """A list of texts, or the first one of a dictionary of lists; empty where it is neither."""
-    if isinstance(value, dict):
-        value = next(iter(value.values()), None)
+    """A list of texts; empty where it is none."""
     texts = isinstance(value, list) and all(isinstance(one, str) for one in value)
     return list(value) if texts else []
 

@@ -70,7 +70,9 @@ def samples() -> Iterator[tuple[str, Write]]:
     yield "YOLO without names of joints", lambda root: yolo_files.ultralytics(root, kpt_names=None)
     yield "YOLO, a line cut short", lambda root: yolo_lines(root, "0 0.5 0.4 0.5 0.6")
     yield "YOLO in pixels", lambda root: yolo_lines(root, yolo_files.LINE.replace("0.25", "30"))
-    for name in ("absent_folder", "no_labels", "absent_picture"):
+    for name in (
+        "pairs_unlike_the_names", "class_not_listed", "absent_folder", "no_labels", "absent_picture",
+    ):  # fmt: skip
         yield f"YOLO, {name.replace('_', ' ')}", getattr(yolo_files, name)
 
 

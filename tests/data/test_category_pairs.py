@@ -10,6 +10,7 @@ from official import coco, write_coco
 from softgate_ext.data.coco import read_coco
 from softgate_ext.data.join import join
 from softgate_ext.data.poseset import PoseSet
+from softgate_ext.pose.skeleton import COCO
 
 
 def read(path: Path, joints: list[str], **told: Any) -> PoseSet:
@@ -57,7 +58,6 @@ def test_every_tools_word_for_them(tmp_path: Path, told: dict[str, Any]) -> None
         ({"flip_pairs": [[1, 3], [2, 4]]}, "flip_pairs joins right_eye with mouth"),
         ({"flip_pairs": [[2, 1], [3, 9]]}, "flip_pairs: got 3 9; takes pairs of joints"),
         ({"flip_pairs": [[0, 3], [1, 2]]}, "flip_pairs joins nose with left_eye"),
-        ({"flip_idx": [0, 1, 2]}, None),  # says nothing: every joint keeps its place
         ({"flip_idx": [1, 2, 0, 4, 3]}, "flip_idx: got .* in two pairs"),
         ({"swap": ["a"]}, r"swap: got \['a'\]; takes pairs of joints, or for each joint the one"),
         ({"swap": 3}, "swap: got 3; takes pairs of joints, or"),
@@ -69,7 +69,7 @@ def test_every_tools_word_for_them(tmp_path: Path, told: dict[str, Any]) -> None
         ({"flip_pairs": [["nose"]]}, "flip_pairs: got nose; takes pairs of joints of"),
         ({"flip_pairs": ["nose", "tail"]}, r"flip_pairs: got \['nose', .*; takes pairs of joints$"),
         ({"flip_idx": 3}, "flip_idx: got 3; takes the index of each joint in the mirror image"),
-        ({"flip_idx": [1, None]}, "flip_idx: got 1 None; takes pairs of joints of"),
+        ({"flip_idx": [1, None]}, "flip_idx: got None 1; takes pairs of joints of"),
         ({"flip_pairs": None}, None),
     ],
 )
@@ -84,6 +84,35 @@ def test_pairs_that_cannot_be_right_give_way_to_the_names_and_are_said(
         (note,) = people.notes
         assert note.startswith("left and right are those of the names, since ")
         assert re.search(words, note)
+
+
+def test_indices_that_join_a_joint_with_another_than_its_own_give_way(tmp_path: Path) -> None:
+    """As where they are of another order of the joints."""
+    joints = ["left_eye", "right_eye", "left_ear", "right_ear"]
+    people = read(tmp_path, joints, flip_idx=[3, 2, 1, 0])
+    assert people.skeleton.flip_pairs == ((1, 0), (3, 2))
+    assert people.notes == (
+        "left and right are those of the names, since flip_idx joins right_ear with left_eye",
+    )
+
+
+def test_joints_that_are_left_in_place_go_by_their_names_and_are_told(tmp_path: Path) -> None:
+    """Roboflow writes such a flip_idx where nobody set one."""
+    for told in ({"flip_idx": [0, 1, 2]}, {"swap": ["left_eye", "tail", "Right_Eye"]}):
+        people = read(tmp_path, ["left_eye", "tail", "right_eye"], **told)
+        assert people.skeleton.flip_pairs == ((2, 0),)
+        (note,) = people.notes
+        words = "left_eye, right_eye change places by their names, since "
+        assert note == f"{words}{next(iter(told))} leaves them in place"
+
+
+def test_coco_s_own_joints_are_told_of_like_any_others(tmp_path: Path) -> None:
+    people = read(tmp_path, list(COCO.joints), flip_pairs=[[1, 3], [2, 4]])
+    assert people.skeleton == COCO
+    (note,) = people.notes
+    assert note.startswith("left and right are those of the names, since flip_pairs joins left_e")
+    people = read(tmp_path, list(COCO.joints), flip_pairs=[[1, 2], [3, 4]])
+    assert people.skeleton == COCO and people.notes == ()
 
 
 def test_sets_in_two_spellings_are_joined_with_what_they_say_of_the_joints(tmp_path: Path) -> None:

@@ -156,6 +156,7 @@ def test_51_numbers_for_21_names(tmp_path: Path) -> None:
 
 def test_coco_itself_needs_no_limbs_of_the_file(tmp_path: Path) -> None:
     contents = coco([{"keypoints": [4, 4, 2] * 17}])
-    contents["categories"][0].update(keypoints=list(COCO.joints), skeleton=[[0, 99]])
+    contents["categories"][0].update(keypoints=list(COCO.joints), skeleton=[[16, 14], [7, 99]])
     people = read(tmp_path, contents)
-    assert people.skeleton == COCO and people.notes == ()
+    assert people.skeleton == COCO
+    assert people.notes == ("1 limb that leads nowhere is dropped: [7, 99]",)

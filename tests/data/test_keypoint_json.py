@@ -200,6 +200,24 @@ def test_an_odd_mpii_person_costs_itself(tmp_path: Path, odd: Any, kind: str) ->
 
 
 @pytest.mark.parametrize(
+    ("odd", "meaning"),
+    [
+        ({**OTHER_FORM, "joints_vis": [7] * 16}, "labelled"),
+        ({**OTHER_FORM, "joints_vis": [1] * 15 + [-1]}, "labelled"),
+        (mpii_person(joint_self=[[3, 4, 0.5]] * 16), "visible"),
+    ],
+)
+def test_odd_flags_of_mpii_people_are_told(
+    tmp_path: Path, odd: dict[str, Any], meaning: str
+) -> None:
+    people = read_mpii_json(write(tmp_path / "a.json", [odd]))
+    assert len(people) == 1 and people.notes == (
+        "1 person has flags beside 0, 1 and 2, of which those above 0 are read as "
+        f"{meaning}: number 1",
+    )
+
+
+@pytest.mark.parametrize(
     ("name", "data"),
     [
         ("a.json", b"{"),

@@ -1,7 +1,9 @@
 """Poses as YOLO has them: data.yaml, pictures, and a text file for each picture."""
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -28,7 +30,7 @@ from softgate_ext.cli import main
 from softgate_ext.data.formats import open_dataset, recognise
 from softgate_ext.data.yolo import read_yolo
 from softgate_ext.errors import InputError
-from softgate_ext.pose.skeleton import COCO
+from softgate_ext.pose.skeleton import COCO, name_skeleton
 
 
 def test_people_are_in_pixels_of_their_pictures(tmp_path: Path) -> None:
@@ -174,12 +176,89 @@ def test_a_yaml_of_boxes_alone_is_no_set_of_poses(tmp_path: Path) -> None:
         recognise(tmp_path)
 
 
-def test_names_say_left_and_right_where_flip_idx_leaves_joints_in_their_places(
-    tmp_path: Path,
-) -> None:
+def test_names_and_flip_idx_tell_left_and_right_together(tmp_path: Path) -> None:
     file = ultralytics(tmp_path, kpt_names=["HandRTip", "HandLTip", "eyeL"], flip_idx=[0, 1, 2])
-    skeleton = read_yolo(file).skeleton
-    assert skeleton.flip_pairs == ((0, 1),) and skeleton.unpaired == (2,)
-    write_yaml(tmp_path, kpt_names=["HandRTip", "HandLTip", "eyeL"], flip_idx=[2, 1, 0])
-    skeleton = read_yolo(file).skeleton
-    assert skeleton.flip_pairs == ((0, 2),) and skeleton.unpaired == (1,)  # right first
+    people = read_yolo(file)
+    assert people.skeleton.flip_pairs == ((0, 1),) and people.skeleton.unpaired == (2,)
+    assert people.notes == (
+        "handrtip, handltip change places by their names, since flip_idx leaves them in place",
+    )
+    write_yaml(tmp_path, kpt_names=["HandRTip", "nose", "eyeL"], flip_idx=[2, 1, 0])
+    people = read_yolo(file)
+    assert people.skeleton.flip_pairs == ((0, 2),) and not people.notes  # right first
+
+
+@pytest.mark.parametrize(
+    "joints", [["left_eye", "right_eye", "left_ear", "right_ear"], COCO.joints]
+)
+def test_a_flip_idx_that_contradicts_the_names_gives_way_to_them(
+    tmp_path: Path, joints: Sequence[str]
+) -> None:
+    joints = list(joints)
+    first = joints.index("left_eye")
+    flip = [*range(first), *(first + i for i in (2, 3, 0, 1)), *range(first + 4, len(joints))]
+    file = ultralytics(
+        tmp_path, kpt_shape=[len(joints), 3], kpt_names=joints, flip_idx=flip,
+    )  # fmt: skip
+    label(tmp_path, "train", lines="0 0.5 0.4 0.5 0.6" + " 0.5 0.5 2" * len(joints))
+    people = read_yolo(file)
+    assert people.skeleton.flip_pairs == name_skeleton("x", joints).flip_pairs
+    (note,) = people.notes
+    assert re.fullmatch(
+        "left and right are those of the names, since flip_idx joins left_(eye with left_ear|ear with left_eye)",
+        note,
+    )
+
+
+@pytest.mark.parametrize("flag", ["7", "-1", "0.5", "1e300"])
+def test_other_flags_than_coco_s_are_told(tmp_path: Path, flag: str) -> None:
+    file = ultralytics(tmp_path)
+    odd = LINE.replace("0.1 2", f"0.1 {flag}")
+    label(tmp_path, "train", lines=f"{LINE}\n{odd}")
+    people = read_yolo(file)
+    assert people.labelled[1].tolist() == [flag != "-1", True, False]
+    assert people.notes == (
+        "1 line has flags beside 0, 1 and 2, of which those above 0 are read as labelled: 1.txt:2",
+    )
+
+
+@pytest.mark.parametrize("flag", ["nan", "inf", "9" * 400])
+def test_a_flag_that_is_no_number_costs_its_line(tmp_path: Path, flag: str) -> None:
+    file = ultralytics(tmp_path)
+    label(tmp_path, "train", lines=LINE + "\n" + LINE.replace("0.1 2", f"0.1 {flag}"))
+    people = read_yolo(file)
+    assert len(people) == 1
+    assert people.notes == ("1 line with a flag that is no finite number is left out: 1.txt:2",)
+
+
+@pytest.mark.parametrize("names", [{0: "doll"}, ["doll"], {"0": "doll"}, {0: None}])
+def test_a_class_that_is_not_listed_costs_its_lines(tmp_path: Path, names: Any) -> None:
+    file = ultralytics(tmp_path, names=names)
+    lines = (LINE, f"1{LINE[1:]}", f"0.5{LINE[1:]}", f"nan{LINE[1:]}", f"0.0{LINE[1:]}")
+    label(tmp_path, "train", lines="\n".join(lines))
+    people = read_yolo(file)
+    assert people.persons is not None and people.persons[:, 1].tolist() == [0, 4]
+    assert people.notes == (
+        "3 lines of a class that names does not list are left out: 1.txt:2, 1.txt:3, 1.txt:4",
+    )
+    write_yaml(tmp_path, names=None)
+    assert len(read_yolo(file)) == 5
+
+
+def test_several_classes_are_told(tmp_path: Path) -> None:
+    file = ultralytics(tmp_path, names=["doll", "cat"])
+    label(tmp_path, "train", lines=f"{LINE}\n1{LINE[1:]}")
+    people = read_yolo(file)
+    assert len(people) == 2 and people.skeleton.name == "yolo"
+    assert people.notes == ("2 classes are read as one set",)
+
+
+@pytest.mark.parametrize("wrap", [lambda names: names, lambda names: {0: names}])
+def test_one_odd_name_of_a_joint_costs_itself(
+    tmp_path: Path, wrap: Callable[[list[Any]], Any]
+) -> None:
+    people = read_yolo(ultralytics(tmp_path, kpt_names=wrap(["nose", "Nose", None])))
+    assert people.skeleton.joints == ("nose", "nose_2", "joint_3")
+    assert people.notes == (
+        "2 keypoint names are no text or given twice, and numbered: Nose as Nose_2, None as joint_3",
+    )

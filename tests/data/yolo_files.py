@@ -73,6 +73,18 @@ def beside_the_pictures(root: Path) -> None:
     write_yaml(root, train="train", val="val")
 
 
+def pairs_unlike_the_names(root: Path) -> None:
+    joints = ["left_eye", "right_eye", "left_ear", "right_ear"]
+    ultralytics(root, kpt_shape=[4, 3], kpt_names=joints, flip_idx=[2, 3, 0, 1])
+    for part in ("train", "val"):
+        label(root, part, lines=f"{LINE} 0 0 0")
+
+
+def class_not_listed(root: Path) -> None:
+    ultralytics(root)
+    label(root, "train", lines=f"{LINE}\n1{LINE[1:]}\n")
+
+
 def absent_folder(root: Path) -> None:
     ultralytics(root, train="images/none")
 
