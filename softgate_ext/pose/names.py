@@ -20,6 +20,9 @@ _SEAMS = re.compile(
     r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])|(?<=[^\W\d_])(?=\d)|(?<=\d)(?=[^\W\d_])"
 )
 _EITHER = re.compile(r"(left|right)|([lr]t)|[lr]")
+# Of a paw or leg: front or rear (hind, back), and then left or right; others may overlap.
+_CORNER = re.compile(r"(?=([frhb])([lr]))")
+_ENDS = {"f": "front", "r": "rear", "h": "hind", "b": "back"}
 _WHOLE = re.compile(r"\b(left|right)(?=[^\W\d_]{2})")
 
 
@@ -56,10 +59,14 @@ def read_names(joints: tuple[str, ...]) -> tuple[JointName, ...]:
     `rt` as words beside others with letters, wherever they are; words end at separators, digits
     and changes of case. What is grown together without any of these (`lhip`, `LASI`, `eyer`), or
     is the letter of a number (`L5`), counts where the set has the same with the other side, so
-    that `leg`, `rump` and `ear` stay what they are.
+    that `leg`, `rump` and `ear` stay what they are. `FR`, `FL`, `RR` and `RL` of quadrupeds count
+    where a set has all four, also with H (hind) or B (back) as the rear: the second letter is the
+    side then.
     """
     words = [_words(name) for name in joints]
     found = [_by_words(one) for one in words]
+    for i, corner in _corners(joints).items():
+        found[i] = corner
     clear = {name for name in found if name.sides}
     unclear = {tuple(one) for one, name in zip(words, found, strict=True) if not name.sides}
     for i, one in enumerate(words):
@@ -131,6 +138,23 @@ def _by_words(words: Sequence[str]) -> JointName:
     ]
     others = (word for word, mark in zip(words, letters, strict=True) if not mark)
     return _named(words, letters if any(map(str.isalpha, others)) else [False] * len(words))
+
+
+def _corners(joints: Sequence[str]) -> dict[int, JointName]:
+    """What the names say that are equal but for the letters of the four corners: `FRpaw`."""
+    met: dict[tuple[str, str], dict[str, int]] = {}
+    for i, name in enumerate(joints):
+        for mark in _CORNER.finditer(low := name.lower()):
+            start = mark.start()
+            met.setdefault((low[:start], low[start + 2 :]), {})[mark[1] + mark[2]] = i
+    found: dict[int, JointName] = {}
+    for (before, after), places in met.items():
+        for rear in "rhb":
+            four = [end + side for end in ("f", rear) for side in "lr"]
+            for corner in four if all(corner in places for corner in four) else ():
+                words = [*_words(before), _ENDS[corner[0]], *_words(after)]
+                found[places[corner]] = JointName(_joined(words), (_MARKS[corner[1]],))
+    return found
 
 
 def _named(words: Sequence[str], marks: Sequence[bool]) -> JointName:

@@ -63,6 +63,30 @@ def test_what_is_grown_together_is_a_side_beside_its_mirror_image(joints: tuple[
     assert pairs_by_name(joints) == (((0, 1),), ())
 
 
+@pytest.mark.parametrize("spell", [str, str.lower, str.upper])
+@pytest.mark.parametrize(
+    "form", ["{}paw", "{}_hip_joint", "hip_{}", "{}", "Paw{}", "{}thigh", "{}1", "hip {} joint"]
+)
+@pytest.mark.parametrize("corners", ["FR FL RR RL", "FR FL HR HL", "FR FL BR BL"])
+def test_corners_of_quadrupeds_are_sides_where_all_four_are_there(
+    corners: str, form: str, spell: Callable[[str], str]
+) -> None:
+    names = [spell(form.format(corner)) for corner in corners.split()]
+    assert pairs_by_name(("nose", *names)) == (((1, 2), (3, 4)), ())
+    assert name_skeleton("dog", names).flip_pairs == ((0, 1), (2, 3))
+
+
+def test_corners_are_the_same_joints_as_in_words() -> None:
+    assert read_names(("FRpaw", "FLpaw", "RRpaw", "RLpaw")) == read_names(
+        ("right_front_paw", "left_front_paw", "right_rear_paw", "RearLeftPaw")
+    )
+
+
+def test_corners_that_are_not_all_there_are_none() -> None:
+    skeleton = name_skeleton("dog", ("FRpaw", "FLpaw", "RRpaw", "frame", "flame", "rrame"))
+    assert 2 in skeleton.unpaired and "front" not in skeleton.names[0].part
+
+
 @pytest.mark.parametrize(
     ("joints", "alone"),
     [
