@@ -1,5 +1,6 @@
 """Reading picture files, with one clear error where a file is not a whole picture."""
 
+import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -49,8 +50,6 @@ def _opened(path: Path | str) -> Iterator[Image.Image]:
     try:
         with open(path, "rb") as file, _identified(file, path) as image:
             yield image
-    except FileNotFoundError:
-        raise InputError(f"image {path} does not exist; it must be a picture") from None
     except InputError:
         raise
     except Image.DecompressionBombError as error:
@@ -60,6 +59,8 @@ def _opened(path: Path | str) -> Iterator[Image.Image]:
             f"image {path} needs more memory than there is; it must be smaller"
         ) from None
     except Exception as error:  # what Pillow raises for a damaged file has a dozen types
+        if not os.path.lexists(path):  # also of a name that no file can have
+            raise InputError(f"image {path} does not exist; it must be a picture") from None
         raise InputError(
             f"image {path} is damaged or cut short ({reason(error)}); it must be whole"
         ) from None

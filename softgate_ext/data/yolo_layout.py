@@ -169,9 +169,9 @@ def text_lines(path: Path) -> list[str]:
     """Lines of a text file; none where there is no such file. Raises InputError as it is damaged."""
     try:
         text = path.read_text(encoding="utf-8", errors="replace")
-    except FileNotFoundError:
-        return []
-    except OSError as error:
+    except (OSError, ValueError) as error:
+        if not os.path.lexists(path):  # also of a name that no file can have
+            return []
         raise InputError(f"cannot read {path} ({reason(error)}); it must be a text file") from None
     return [line.strip() for line in text.splitlines()]
 

@@ -60,6 +60,18 @@ def test_data_check_counts_and_names_what_is_odd(
     assert sheet.is_file()
 
 
+@pytest.mark.parametrize("name", ["a" * 5000 + ".jpg", "a\0b.jpg", "a/" * 3000, "1.jpg/2.jpg"])
+def test_a_name_that_no_file_can_have_costs_itself(odd: Path, tmp_path: Path, name: str) -> None:
+    contents = json.loads(odd.read_text())
+    contents["images"][3]["file_name"] = name
+    odd.write_text(json.dumps(contents))
+    found = tmp_path / "found.json"
+    assert main(["data", "check", str(odd), "--sheet", "None", "--json", str(found)]) == 2
+    facts = json.loads(found.read_text())
+    assert facts["people"] == 7 and facts["pictures"] == 6 and not facts["broken"]
+    assert [path.endswith(name.rstrip("/")) for path in facts["missing"]] == [True]
+
+
 def test_contradicted_people_are_drawn_first(odd: Path) -> None:
     Image.new("RGB", (120, 90), "red").save(odd.parent.parent / "images" / "000000000005.jpg")
     findings = check_dataset(recognise(odd), Console(quiet=True))

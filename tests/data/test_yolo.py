@@ -123,6 +123,16 @@ def test_pictures_without_labels_and_labels_without_pictures(tmp_path: Path) -> 
     assert people.notes == ("1 label file has no picture: 2.txt",)
 
 
+@pytest.mark.parametrize("name", ["a" * 5000 + ".jpg", "a\0b.jpg"])
+def test_a_name_that_no_file_can_have_costs_itself(tmp_path: Path, name: str) -> None:
+    of_cvat(tmp_path)
+    with (tmp_path / "train.txt").open("a") as file:
+        file.write(f"{name}\n")
+    assert len(read_yolo(tmp_path / "data.yaml", check_images=False)) == 1
+    with pytest.raises(InputError, match="1 image of 2 is missing, first a"):
+        read_yolo(tmp_path / "data.yaml")
+
+
 def test_names_that_the_file_does_not_give(tmp_path: Path) -> None:
     file = ultralytics(tmp_path, kpt_names=None)
     people = read_yolo(file)
