@@ -110,9 +110,14 @@ def write_flic(root: Path, count: int = 4, **changes: Any) -> Path:
 KEYPOINTS = ["nose", "left_hand", "right_hand"]
 
 
+def spread(count: int) -> list[int]:
+    """Key points of as many joints, each in a place of its own."""
+    return [number for i in range(count) for number in (4 + i % 8, 5 + i // 8, 2)]
+
+
 def coco(people: Sequence[dict[str, Any]], images: int = 2) -> dict[str, Any]:
     """COCO's object with three key points, each person completed by what is usual."""
-    usual = {"image_id": 10, "category_id": 1, "iscrowd": 0, "bbox": [20, 10, 40, 60]}
+    usual = {"image_id": 10, "category_id": 1, "iscrowd": 0, "bbox": [0, 0, 40, 60]}
     return {
         "images": [
             {"id": 10 + i, "file_name": f"{i:012d}.jpg", "width": 120, "height": 90}

@@ -13,6 +13,7 @@ from softgate_ext.data.coco_people import (
 )
 from softgate_ext.data.entries import ReadingNotes
 from softgate_ext.data.jsonfile import find_pictures, is_test_part
+from softgate_ext.data.misplaced import tell_misplaced
 from softgate_ext.data.poseset import EmptySplit, PoseSet, Split, check_split
 from softgate_ext.data.stated_size import without_contradicted
 from softgate_ext.errors import InputError
@@ -69,6 +70,9 @@ def read_coco(path: Path | str, split: Split = "train", check_images: bool = Tru
         places.append((image, counts.setdefault(image, 0)))
         counts[image] += 1
     labelled = values[..., 2] > 0
+    stated = np.array([person.image.size for person in people])
+    which = [person.which for person in people]
+    tell_misplaced(notes, "annotation[s]", which, values[..., :2], labelled, boxes, stated)
     found = PoseSet(
         name=f"{path.name.split('.')[0]}-{split}",
         skeleton=categories.skeleton,
@@ -81,7 +85,7 @@ def read_coco(path: Path | str, split: Split = "train", check_images: bool = Tru
         boxes=np.hstack([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]]).astype(np.float32),
         areas=np.array([person.area for person in people], np.float32),
         ids=np.array([(person.image.id, person.id) for person in people], object),
-        stated_sizes=np.array([person.image.size for person in people], np.float32),
+        stated_sizes=stated.astype(np.float32),
         persons=np.array(places, np.int64),
         sigmas=categories.sigmas,
         categories=categories.read,

@@ -38,6 +38,7 @@ class CocoPerson:
     Attributes:
         image: The picture.
         id: As in the file; None where it has none.
+        which: What messages call it.
         category: Id of the category, as text.
         keypoints: (J, 3) x, y, flag; flags of 0 where it has none.
         box: x, y, width, height; without a size where there is none.
@@ -50,6 +51,7 @@ class CocoPerson:
 
     image: ListedImage
     id: Any
+    which: str
     category: str
     keypoints: npt.NDArray[np.float64]
     box: npt.NDArray[np.float64]
@@ -141,6 +143,7 @@ def annotated_people(
         yield CocoPerson(
             image,
             None if key is None else entry["id"],
+            which,
             category,
             found,
             np.zeros(4) if box is None else box,

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from softgate_ext.data.entries import OddEntry, ReadingNotes, numbers, tell_flags
 from softgate_ext.data.jsonfile import find_pictures, is_test_part
+from softgate_ext.data.misplaced import tell_misplaced
 from softgate_ext.data.mpii import AnnotatedPerson, pose_set
 from softgate_ext.data.poseset import PoseSet, Split, check_split
 from softgate_ext.errors import InputError
@@ -48,18 +49,23 @@ def read_mpii_json(path: Path | str, split: Split = "train", check_images: bool 
         )
     held = is_test_part(path)
     notes = ReadingNotes()
-    chosen = []
+    chosen: dict[str, AnnotatedPerson] = {}
     for place, person in enumerate(people, 1):
+        which = f"number {place}"
         try:
             if not isinstance(person, dict):
                 raise OddEntry("that [is no object|are no objects]")
             in_test = bool(_value(person, "isValidation")) if "joint_self" in person else held
             if split in ("all", "test" if in_test else "train"):
-                chosen.append(_entry(person, f"number {place}", notes))
+                chosen[which] = _entry(person, which, notes)
         except OddEntry as odd:
-            notes.count(f"[person|people] {odd} [is|are] left out", f"number {place}")
+            notes.count(f"[person|people] {odd} [is|are] left out", which)
+    if chosen:
+        joints = np.array([person.joints for person in chosen.values()])
+        labelled = np.array([person.labelled for person in chosen.values()])
+        tell_misplaced(notes, "[person|people]", [*chosen], joints, labelled)
     find = partial(find_pictures, path, must_exist=check_images)
-    read = pose_set(chosen, notes.lines(), split, path, find)
+    read = pose_set([*chosen.values()], notes.lines(), split, path, find)
     known = read.persons is not None and (read.persons >= 0).all()
     return replace(read, head_boxes=None, persons=read.persons if known else None)
 

@@ -8,6 +8,7 @@ import numpy.typing as npt
 
 from softgate_ext.data.entries import OddEntry, ReadingNotes, identity, tell_flags
 from softgate_ext.data.image_files import image_extent
+from softgate_ext.data.misplaced import tell_misplaced
 from softgate_ext.data.poseset import EmptySplit, PoseSet, Split, check_split
 from softgate_ext.data.yolo_layout import (
     label_file,
@@ -73,6 +74,7 @@ def read_yolo(path: Path | str, split: Split = "train", check_images: bool = Tru
     boxes: list[npt.NDArray[np.float64]] = []
     paths: list[Path] = []
     persons: list[tuple[int, int]] = []
+    which: list[str] = []
     labels = [label_file(picture) for picture in pictures]
     for index, picture in enumerate(pictures):
         for number, line in enumerate(text_lines(labels[index])):
@@ -94,6 +96,7 @@ def read_yolo(path: Path | str, split: Split = "train", check_images: bool = Tru
             boxes.append(box * np.tile(extent, 2))
             paths.append(picture)
             persons.append((index, number))
+            which.append(where)
     for file in without_pictures(labels):
         notes.count("label file[s] [has|have] no picture", file.name)
     if not people:
@@ -106,6 +109,8 @@ def read_yolo(path: Path | str, split: Split = "train", check_images: bool = Tru
     values, sides = np.array(people), np.array(boxes)
     labelled = values[..., 2] > 0
     corners = np.hstack([sides[:, :2] - sides[:, 2:] / 2, sides[:, :2] + sides[:, 2:] / 2])
+    boxed = np.hstack([corners[:, :2], sides[:, 2:]])
+    tell_misplaced(notes, "line[s]", which, values[..., :2], labelled, boxed)
     return PoseSet(
         name=f"{path.absolute().parent.name}-{split}",
         skeleton=skeleton,

@@ -59,6 +59,11 @@ def samples() -> Iterator[tuple[str, Write]]:
     yield "two pictures of one id", dolls(twice)
     yield "one id of two annotations", dolls(of({"id": 100}))
     yield "flags of another scheme", dolls(of({"keypoints": [5, 6, 7, *GOOD[3:]]}))
+    yield "box of another person", dolls(of({"bbox": [60, 30, 50, 50]}))
+    yield (
+        "joints as shares of the picture",
+        dolls(of({"keypoints": [0.1, 0.2, 2, 0.3, 0.4, 1, 0, 0, 0]})),
+    )
     yield "a joint's name twice", dolls(of(keypoints=["nose", "hand", "hand"]))
     bare = of()
     del bare["categories"]

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from official import coco, picture
+from official import coco, picture, spread
 
 from softgate_ext.data.coco import read_coco
 from softgate_ext.data.poseset import PoseSet
@@ -29,7 +29,7 @@ def two_categories(people: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def hands(*lengths: int) -> dict[str, Any]:
-    contents = coco([{"keypoints": [4, 5, 2] * (length // 3)} for length in lengths])
+    contents = coco([{"keypoints": spread(length // 3)} for length in lengths])
     contents["categories"][0] = {"id": 1, "keypoints": [f"k{i}" for i in range(21)]}
     return contents
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from official import coco, write_coco
+from official import coco, spread, write_coco
 
 from softgate_ext.data.coco import read_coco
 from softgate_ext.data.join import join
@@ -14,7 +14,7 @@ from softgate_ext.pose.skeleton import COCO
 
 
 def read(path: Path, joints: list[str], **told: Any) -> PoseSet:
-    contents = coco([{"keypoints": [5, 6, 2] * len(joints)}])
+    contents = coco([{"keypoints": spread(len(joints))}])
     contents["categories"][0].update(keypoints=joints, skeleton=[], **told)
     return read_coco(write_coco(path / "a" / "x.json", contents))
 

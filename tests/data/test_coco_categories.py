@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 from odd_coco import GOOD, hands, read, two_categories
-from official import KEYPOINTS, coco
+from official import KEYPOINTS, coco, spread
 
 from softgate_ext.errors import InputError
 from softgate_ext.pose.draw import draw_pose
@@ -96,7 +96,7 @@ def test_a_category_may_lack_all_but_its_keypoints(
 def test_joints_without_names_are_numbered(tmp_path: Path, names: dict[str, Any]) -> None:
     """300W: 68 points of a face."""
     contents = coco(
-        [{"keypoints": [4, 5, 2] * 68}, {"keypoints": [4, 5, 2] * 68}, {"keypoints": [4, 5, 2]}]
+        [{"keypoints": spread(68)}, {"keypoints": spread(68)}, {"keypoints": [4, 5, 2]}]
     )
     contents["categories"] = [{"id": 1, "name": "face", "skeleton": [[1, 68]], **names}]
     people = read(tmp_path, contents)
@@ -155,7 +155,7 @@ def test_51_numbers_for_21_names(tmp_path: Path) -> None:
 
 
 def test_coco_itself_needs_no_limbs_of_the_file(tmp_path: Path) -> None:
-    contents = coco([{"keypoints": [4, 4, 2] * 17}])
+    contents = coco([{"keypoints": spread(17)}])
     contents["categories"][0].update(keypoints=list(COCO.joints), skeleton=[[16, 14], [7, 99]])
     people = read(tmp_path, contents)
     assert people.skeleton == COCO

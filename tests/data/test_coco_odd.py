@@ -16,7 +16,7 @@ from softgate_ext.data.poseset import EmptySplit
 def test_a_missing_box_is_made_from_the_joints(tmp_path: Path) -> None:
     keypoints = [10, 20, 2, 50, 40, 1, 99, 99, 0]
     contents = coco(
-        [{"keypoints": keypoints, "bbox": box} for box in (None, [], [3, 3, 0, 0], [0, 0, 9, 9])]
+        [{"keypoints": keypoints, "bbox": box} for box in (None, [], [3, 3, 0, 0], [3, 13, 9, 9])]
     )
     contents["annotations"].append({"id": 7, "image_id": 10, "category_id": 1, "iscrowd": 0,
                                     "keypoints": keypoints})  # fmt: skip

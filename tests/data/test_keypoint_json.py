@@ -35,7 +35,7 @@ def test_coco_flags_boxes_and_names(tmp_path: Path) -> None:
     assert people.joints[0].tolist() == [[5, 6], [7, 8], [0, 0]]  # 0-based in the file already
     assert people.labelled[0].tolist() == [True, True, False]
     assert people.visible[0].tolist() == [True, False, False]
-    assert people.centers[0].tolist() == [39.5, 39.5] and people.sizes[0] == 75
+    assert people.centers[0].tolist() == [19.5, 29.5] and people.sizes[0] == 75
     assert people.persons is not None and people.persons.tolist() == [[0, 0], [1, 0], [1, 1]]
     assert people.image_paths[0] == tmp_path / "images" / "000000000000.jpg"
     assert people.notes == (
@@ -204,7 +204,7 @@ def test_an_odd_mpii_person_costs_itself(tmp_path: Path, odd: Any, kind: str) ->
     [
         ({**OTHER_FORM, "joints_vis": [7] * 16}, "labelled"),
         ({**OTHER_FORM, "joints_vis": [1] * 15 + [-1]}, "labelled"),
-        (mpii_person(joint_self=[[3, 4, 0.5]] * 16), "visible"),
+        (mpii_person(joint_self=[[3 + i, 4, 0.5] for i in range(16)]), "visible"),
     ],
 )
 def test_odd_flags_of_mpii_people_are_told(

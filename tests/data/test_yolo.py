@@ -210,7 +210,8 @@ def test_a_flip_idx_that_contradicts_the_names_gives_way_to_them(
     file = ultralytics(
         tmp_path, kpt_shape=[len(joints), 3], kpt_names=joints, flip_idx=flip,
     )  # fmt: skip
-    label(tmp_path, "train", lines="0 0.5 0.4 0.5 0.6" + " 0.5 0.5 2" * len(joints))
+    points = "".join(f" 0.{40 + i} 0.5 2" for i in range(len(joints)))
+    label(tmp_path, "train", lines=f"0 0.5 0.4 0.5 0.6{points}")
     people = read_yolo(file)
     assert people.skeleton.flip_pairs == name_skeleton("x", joints).flip_pairs
     (note,) = people.notes
