@@ -63,8 +63,13 @@ def choose_categories(
         key = identity(category.get("id")) if isinstance(category, dict) else None
         if key is None:
             notes.count("categor[y|ies] without an id [is|are] passed over", f"number {place}")
-        else:
-            listed.setdefault(key, category)
+            continue
+        listed.setdefault(key, category)
+        if category.get("keypoints") and not isinstance(category["keypoints"], list):
+            notes.count(
+                "categor[y|ies] [has|have] keypoints that are no list of names",
+                _title(key, category),
+            )
     lengths: dict[str, Counter[int]] = {key: Counter() for key in listed}
     for entry in entries:
         given, key = entry.get("keypoints"), category_key(entry)
@@ -88,7 +93,7 @@ def choose_categories(
     else:
         chosen = [key for key in unnamed if lengths[key]]
         found = sum((lengths[key] for key in chosen), Counter[int]())
-        joints = _numbered(found, path)
+        joints = _numbered(found, path, notes)
         notes.say(
             f"no category names its keypoints, so that {counted(len(joints), 'joint[s] [is|are]')} numbered"
         )
@@ -164,7 +169,7 @@ def _annotated(
     """The joints that have annotations, of categories grouped by their joints."""
 
     def titles(group: tuple[str, ...]) -> list[str]:
-        return [str(listed[key].get("name") or f"category {key}") for key in groups[group]]
+        return [_title(key, listed[key]) for key in groups[group]]
 
     used = [group for group, keys in groups.items() if any(lengths[key] for key in keys)]
     if len(used) > 1:
@@ -182,14 +187,20 @@ def _annotated(
     return joints
 
 
-def _numbered(lengths: Counter[int], path: Path) -> tuple[str, ...]:
+def _title(key: str, category: dict[str, Any]) -> str:
+    return str(category.get("name") or f"category {key}")
+
+
+def _numbered(lengths: Counter[int], path: Path, notes: ReadingNotes) -> tuple[str, ...]:
     """Names of as many joints as most annotations have."""
     most = max(
         (length for length in lengths if length % 3 == 0), key=lengths.__getitem__, default=0
     )
     if not most:
+        found = f" ({', '.join(notes.lines())})" if notes.lines() else ""
         raise InputError(
-            f"{path} must have a category with keypoints, or annotations with three numbers a joint"
+            f"{path} must have a category with keypoints and an id, or annotations with three numbers "
+            f"a joint{found}"
         )
     return tuple(f"joint_{place}" for place in range(1, most // 3 + 1))
 

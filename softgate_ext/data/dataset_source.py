@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from softgate_ext.data.join import join
-from softgate_ext.data.jsonfile import ANNOTATIONS
+from softgate_ext.data.jsonfile import is_annotations
 from softgate_ext.data.poseset import EmptySplit, PoseSet, Split
 from softgate_ext.files.counted import counted
 
@@ -26,6 +26,7 @@ class DatasetSource:
         reader: Reads one split of it.
         splits: The parts that it has.
         notes: What is to be said of it, whichever part is read; in the notes of its people too.
+        unread: Annotation files of other parts that lie beside those that are read.
         parts: The datasets that its parts are made of, and which split of them; empty where it is
             read by itself.
     """
@@ -36,6 +37,7 @@ class DatasetSource:
     reader: Reader
     splits: tuple[Split, ...] = ("train", "test")
     notes: tuple[str, ...] = ()
+    unread: tuple[Path, ...] = ()
     parts: Mapping[Split, Sequence[tuple["DatasetSource", Split]]] = dataclasses.field(
         default_factory=dict
     )
@@ -44,7 +46,7 @@ class DatasetSource:
     def name(self) -> str:
         """The folder that it lies in, to tell it from others beside it."""
         folder = self.path if self.path.is_dir() else self.path.parent
-        return (folder.parent if folder.name in ANNOTATIONS else folder).name
+        return (folder.parent if is_annotations(folder) else folder).name
 
     def read_from(self, split: Split) -> set[tuple[Path, Split]]:
         """What a part is read from: files or folders, and "train" or "test" of each."""
@@ -94,4 +96,4 @@ def source_of_parts(
 
     first = next(source for sources in parts.values() for source, _ in sources)
     splits = tuple(part for part, sources in parts.items() if sources)
-    return DatasetSource(first.format, first.title, path, read, splits, tuple(notes), parts)
+    return DatasetSource(first.format, first.title, path, read, splits, tuple(notes), parts=parts)

@@ -1,22 +1,13 @@
 """Which dataset a folder or file is, told by what it holds."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from softgate_ext.data.coco import read_coco
+from softgate_ext.data.annotation_files import annotations_in, json_dataset, not_read
 from softgate_ext.data.dataset_source import DatasetSource, source_of_parts
 from softgate_ext.data.flic import read_flic
-from softgate_ext.data.jsonfile import (
-    ANNOTATIONS,
-    Part,
-    is_test_part,
-    part_of_file,
-    part_of_folder,
-    peek,
-)
 from softgate_ext.data.lsp import is_extended, read_lsp
 from softgate_ext.data.mpii import read_mpii
-from softgate_ext.data.mpii_json import read_mpii_json
 from softgate_ext.data.poseset import PoseSet, Split, check_split
 from softgate_ext.data.yolo import read_yolo, yolo_splits
 from softgate_ext.data.yolo_layout import has_keypoints
@@ -151,17 +142,20 @@ def _folder(path: Path) -> DatasetSource | None:
         return DatasetSource("flic", "Frames Labelled In Cinema (FLIC)", path, read_flic)
     for file in sorted(path.glob("mpii_human_pose*.mat"))[:1]:
         return _mpii(file)
-    for file in sorted(path.glob("*.y*ml")):
-        if has_keypoints(file):
+    for file in sorted(path.iterdir()):
+        if file.suffix.lower() in _YAML and has_keypoints(file):
             return _yolo(file)
-    return _annotations(path)
+    return annotations_in(path)
+
+
+_YAML = (".yaml", ".yml")
 
 
 def _file(path: Path, argument: str) -> DatasetSource:
     own = _folder(path.parent) if path.name in ("joints.mat", "examples.mat") else None
-    if path.suffix in (".yaml", ".yml"):
+    if path.suffix.lower() in _YAML:
         return _yolo(path)
-    return own or (_mpii(path) if path.suffix == ".mat" else _json(path, argument))
+    return own or (_mpii(path) if path.suffix == ".mat" else json_dataset(path, argument))
 
 
 def _mpii(path: Path) -> DatasetSource:
@@ -172,107 +166,22 @@ def _yolo(path: Path) -> DatasetSource:
     return DatasetSource("yolo", "key points in YOLO's form", path, read_yolo, yolo_splits(path))
 
 
-def _json(path: Path, argument: str = "path") -> DatasetSource:
-    start = peek(path)
-    splits: tuple[Split, ...] = ("test",) if is_test_part(path) else ("train",)
-    if start.startswith("{") and any(f'"{word}"' in start for word in _COCO_WORDS):
-        return DatasetSource("coco", "key points in COCO's form", path, read_coco, splits)
-    if start.startswith("[") and any(f'"{word}"' in start for word in _MPII_WORDS):
-        if '"isValidation"' in start:
-            splits = ("train", "test")
-        return DatasetSource("mpii-json", "MPII Human Pose as JSON", path, read_mpii_json, splits)
-    raise InputError(
-        f"{argument}: {path} is no annotation file that is known: it must be COCO's object with "
-        "images, annotations and categories, or MPII's list of people"
-    )
-
-
-_COCO_WORDS = ("images", "annotations", "categories")
-_MPII_WORDS = ("joint_self", "joints")
-
-
-def _annotations(path: Path) -> DatasetSource | None:
-    """Annotation files beside one another, or else in folders that are called as the parts."""
-    places = [path, *(path / name for name in ANNOTATIONS)]
-    named: dict[Part | None, list[Path]] = {}
-    beside = [file for place in places for file in _json_files(place)]
-    if beside:
-        files = [file for file in beside if "keypoints" in file.name] or beside
-        if len(files) == 1:
-            return _json(files[0])
-        for file in files:
-            named.setdefault(part_of_file(file), []).append(file)
-        return _by_part(path, named)
-    for folder in sorted(child for place in places if place.is_dir() for child in place.iterdir()):
-        part = part_of_folder(folder)
-        files = _json_files(folder) if part is not None else []
-        if files:
-            named.setdefault(part, []).extend(files)
-    return _by_part(path, named, several=True) if named else None
-
-
-def _json_files(folder: Path) -> list[Path]:
-    """The annotation files in a folder, if it is one."""
-    found = [file for pattern in ("*.json", "*.json.gz") for file in folder.glob(pattern)]
-    return [file for file in sorted(found) if _is_known(file)]
-
-
-def _is_known(path: Path) -> bool:
-    try:
-        _json(path)
-    except InputError:
-        return False
-    return True
-
-
-def _by_part(
-    path: Path, named: Mapping[Part | None, list[Path]], several: bool = False
-) -> DatasetSource:
-    """Annotation files by the part that they are called as; those of no part are passed over.
-
-    Of three parts "test" is `val`, since the labels of the other are often kept back. `trainval` is
-    for training where there is no `train`, and is then measured by `test`.
-
-    Args:
-        path: The folder.
-        named: The files.
-        several: Whether a part may have several files, which are read one after another.
-
-    Raises:
-        InputError: A part has several, or nothing is called as for training although files are
-            called as no part.
-    """
-    train: Part = "train" if "train" in named else "trainval"
-    whole = train in named and train == "trainval"
-    test: Part = "val" if "val" in named and not whole else "test"
-    chosen: dict[Split, list[Path]] = {"train": named.get(train, []), "test": named.get(test, [])}
-    unclear = not chosen["train"] and None in named
-    if unclear or not several and any(len(files) > 1 for files in chosen.values()):
-        names = ", ".join(file.name for files in named.values() for file in files)
-        raise InputError(
-            f"{path} must hold one annotation file with train and one with val in its name, got "
-            f"{names}; name one of them, or the parts by --train-folder and --test-folder"
-        )
-    left = [file for part, files in named.items() if part not in (train, test) for file in files]
-    names = ", ".join(dict.fromkeys(file.parent.name if several else file.name for file in left))
-    note = f"{names} not read: --train-folder and --test-folder take other parts"
-    parts: dict[Split, list[tuple[DatasetSource, Split]]] = {
-        part: [(_json(file), "all") for file in files] for part, files in chosen.items()
-    }
-    return source_of_parts(path, parts, [note] if left else [])
-
-
 def _with_parts(path: Path, named: Mapping[Split, Path], argument: str) -> DatasetSource:
     """The dataset at `path` with other parts, each all of what is at a path from there or here."""
     base = path if path.is_dir() else path.parent
-    parts: dict[Split, list[tuple[DatasetSource, Split]]] = {}
+    parts: dict[Split, Sequence[tuple[DatasetSource, Split]]] = {}
     for part, place in named.items():
         place = base / place if (base / place).exists() else place
         parts[part] = [(recognise(place, f"{part}_folder"), "all")]
+    notes: list[str] = []
     if len(parts) < 2:
         whole = recognise(path, argument)
-        parts = {**{part: [(whole, part)] for part in whole.splits}, **parts}
-    found = source_of_parts(path, parts)
+        own = {part: whole.parts.get(part, [(whole, part)]) for part in whole.splits}
+        parts = {**own, **parts}
+        left = {file for file, _ in whole.read_from("all")} | {*map(Path.resolve, whole.unread)}
+        left -= {file for file, _ in source_of_parts(path, parts).read_from("all")}
+        notes = not_read(base.resolve(), sorted(file for file in left if file.is_file()))
+    found = source_of_parts(path, parts, notes)
     if found.read_from("train") & found.read_from("test"):
         part, other = ("test", "train") if "test" in named else ("train", "test")
         before = (

@@ -14,8 +14,7 @@ from softgate_ext.errors import InputError
 Part = Literal["train", "trainval", "val", "test"]
 """What files and folders are called by; `trainval` is both of the first two."""
 
-ANNOTATIONS = ("annotations", "annot")
-"""Folders of annotation files inside a dataset's own."""
+_ANNOTATIONS = ("annotations", "annot")
 
 _WORD = re.compile(
     r"(?<![a-z])(?:(train[_-]?val)|(train)(?:ing)?|(val)(?:id|idation)?|(test)(?:ing)?)\d*"
@@ -24,10 +23,20 @@ _WORD = re.compile(
 )
 
 
+def is_annotations(folder: Path) -> bool:
+    """Whether a folder is one of annotation files inside a dataset's own, by its name in any case."""
+    return folder.name.lower() in _ANNOTATIONS
+
+
+def annotation_folders(path: Path) -> list[Path]:
+    """A dataset's folder, and those of annotation files in it."""
+    return [path, *sorted(one for one in path.iterdir() if is_annotations(one) and one.is_dir())]
+
+
 def peek(path: Path) -> str:
     """The first characters of a file, gzipped or not: enough to tell a list from an object."""
     try:
-        with gzip.open(path) if path.suffix == ".gz" else open(path, "rb") as stream:
+        with gzip.open(path) if path.suffix.lower() == ".gz" else open(path, "rb") as stream:
             return stream.read(8192).decode("utf-8", errors="replace").lstrip("\ufeff \t\r\n")
     except (OSError, EOFError, zlib.error) as error:
         raise InputError(f"{path} is not a readable JSON file ({error})") from None
@@ -74,7 +83,7 @@ def find_pictures(
     subsets = dict.fromkeys((stem.split("_")[-1], stem.removeprefix("person_keypoints_")))
     own = [f"images/{subset}" for subset in subsets] + list(subsets)
     bases = Path(os.path.abspath(path)).parents[:3]
-    inside = [base for base in bases if base.name in ANNOTATIONS]
+    inside = [base for base in bases if is_annotations(base)]
     home = inside[-1].parent if inside else bases[0]
     home = home / "images" if (home / "images").is_dir() and "/" not in names[0] else home
     return find_images(names, bases, [*own, "images", "data", "."], must_exist, home)

@@ -27,7 +27,8 @@ def written_names(given: Any) -> tuple[str, ...]:
 
 def tell_renamed(given: Any, notes: ReadingNotes) -> None:
     """Notes the names that `written_names` does not read as they are."""
-    for name, own in zip(given or (), written_names(given), strict=False):
+    names = given if isinstance(given, list) else ()
+    for name, own in zip(names, written_names(given), strict=True):
         if name != own:
             notes.count(
                 "keypoint name[s] [is|are] no text or given twice, and numbered", f"{name} as {own}"

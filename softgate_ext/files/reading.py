@@ -47,7 +47,7 @@ def read_json(path: Path, argument: str | None = None) -> Any:
     where = "" if argument is None else f"{argument}: "
     try:
         data = path.read_bytes()
-        return parse_json(gzip.decompress(data) if path.suffix == ".gz" else data)
+        return parse_json(gzip.decompress(data) if path.suffix.lower() == ".gz" else data)
     except (OSError, EOFError, zlib.error) as error:
         raise InputError(
             f"{where}cannot read {path} ({reason(error)}); give a JSON file"

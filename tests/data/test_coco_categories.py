@@ -143,6 +143,28 @@ def test_a_file_without_categories_is_read(
     )
 
 
+@pytest.mark.parametrize("names", [{"0": "nose", "1": "left_hand"}, "nose,left_hand,right_hand", 3])
+def test_names_that_are_no_list_are_told(tmp_path: Path, names: Any) -> None:
+    contents = coco([{"keypoints": GOOD}])
+    contents["categories"][0]["keypoints"] = names
+    people = read(tmp_path, contents)
+    assert people.skeleton.joints == ("joint_1", "joint_2", "joint_3")
+    assert people.notes[:2] == (
+        "1 category has keypoints that are no list of names: Doll",
+        "no category names its keypoints, so that 3 joints are numbered",
+    )
+
+
+def test_a_category_without_an_id_is_named_where_there_is_no_other(tmp_path: Path) -> None:
+    contents = coco([{"keypoints": GOOD}])
+    del contents["categories"][0]["id"]
+    with pytest.raises(
+        InputError,
+        match=r"a category with keypoints and an id, .* \(1 category without an id is .* number 1\)$",
+    ):
+        read(tmp_path, contents)
+
+
 def test_51_numbers_for_21_names(tmp_path: Path) -> None:
     people = read(tmp_path, hands(51, 63, 51))
     assert len(people) == 1 and people.notes == (

@@ -68,7 +68,7 @@ def test_coco_finds_its_own_folders_and_parts(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        ({"categories": [], "annotations": []}, "must have a category with keypoints"),
+        ({"categories": [], "annotations": []}, "must have a category with keypoints and an id"),
         ({"images": None}, "must be an object with images and annotations, each a list"),
         ({"annotations": [{"id": 1}]}, "1 annotation of a category that is not listed .*: 1"),
         ({"annotations": []}, "is empty"),

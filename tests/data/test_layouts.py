@@ -1,5 +1,6 @@
 """Folders as the tools write them: which file is which part, and where its pictures lie."""
 
+import gzip
 import json
 from pathlib import Path
 from typing import Any
@@ -11,11 +12,13 @@ from tool_layouts import (
     PERSON,
     Layout,
     annotate,
+    boxes_and_captions_beside,
     hrnet_mpii,
     roboflow,
 )
 
 from softgate_ext.cli import main
+from softgate_ext.data.annotation_files import _holds_keypoints
 from softgate_ext.data.formats import open_dataset, recognise
 from softgate_ext.errors import InputError
 
@@ -47,6 +50,35 @@ def test_of_three_parts_the_validation_is_measured_and_the_other_named(tmp_path:
     hrnet_mpii(tmp_path / "mpii")
     (note,) = open_dataset(tmp_path / "mpii", "train").notes
     assert note.startswith("test.json, trainval.json not read")
+
+
+def test_files_without_key_points_are_no_candidates(tmp_path: Path) -> None:
+    boxes_and_captions_beside(tmp_path)
+    note = "captions_train.json, captions_val.json, instances_train.json, instances_val.json not "
+    assert open_dataset(tmp_path, "test").notes == (f"{note}read, without key points",)
+    for part in ("captions", "instances"):
+        (tmp_path / "annotations" / f"{part}_train.json").unlink()
+    (tmp_path / "annotations" / "val.json").unlink()
+    source = recognise(tmp_path)
+    assert source.splits == ("train",) and source.read().annotation_file is not None
+    assert source.notes == ("captions_val.json, instances_val.json not read, without key points",)
+    (tmp_path / "annotations" / "train.json").unlink()
+    with pytest.raises(InputError, match="got captions_val.json, instances_val.json; name one"):
+        recognise(tmp_path)
+
+
+def test_key_points_are_found_wherever_they_are(tmp_path: Path) -> None:
+    """Across the seam of what is read at once, gzipped, and in a damaged file as the reader says."""
+    for name in ("train.json", "val.JSON.GZ"):
+        text = json.dumps({"images": [{"id": i} for i in range(9)], **coco([PERSON])})
+        start = text.index('"keypoints"')
+        for shift in range(0, 14, 3):
+            padded = text[:1] + " " * ((1 << 20) - start - shift) + text[1:]
+            data = padded.encode()
+            (tmp_path / name).write_bytes(gzip.compress(data) if name.endswith("GZ") else data)
+            assert _holds_keypoints(tmp_path / name)
+    (tmp_path / "val.JSON.GZ").write_bytes(gzip.compress(b"[]" * 99)[:-9])
+    assert _holds_keypoints(tmp_path / "val.JSON.GZ")
 
 
 def test_a_part_in_its_folder_is_that_part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -40,6 +40,10 @@ def test_one_named_part_leaves_the_other(tmp_path: Path) -> None:
     assert source.splits == ("train", "test")
     assert [path.stem for path in source.read("test").image_paths] == ["test"]
     assert [path.stem for path in source.read("train").image_paths] == ["train"]
+    note = "valid not read: --train-folder and --test-folder take other parts"
+    assert source.notes == (note,) and source.read("train").notes == (note,)
+    source = recognise(tmp_path, train_folder=Path("test"))
+    assert source.notes == (note.replace("valid", "train"),)
 
 
 def test_commands_take_named_parts_alike(

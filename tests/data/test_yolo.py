@@ -53,6 +53,8 @@ def test_a_set_is_recognised_and_checked(tmp_path: Path, monkeypatch: pytest.Mon
         source = recognise(path)
         assert source.format == "yolo" and source.splits == ("train", "test")
         assert len(source.read("all")) == 2
+    capitals = file.rename(file.with_name("Data.YAML"))
+    assert recognise(tmp_path / "set").path == recognise(capitals).path == capitals
     monkeypatch.chdir(tmp_path)
     assert main(["data", "check", "set"]) == 0
 

@@ -101,10 +101,23 @@ def flat_pictures_of_names_with_folders(root: Path) -> None:
 
 
 def names_of_another_case(root: Path) -> None:
-    annotate(root / "annotations/train.json", root / "Images", ["Frames/1.JPG", "Frames/2.jpg"])
-    contents = json.loads((root / "annotations/train.json").read_text())
+    file = root / "Annotations" / "Person_Keypoints_TRAIN.JSON"
+    annotate(file, root / "Images", ["Frames/1.JPG", "Frames/2.jpg"])
+    contents = json.loads(file.read_text())
     contents["images"][0]["file_name"] = "frames/1.jpg"
-    (root / "annotations/train.json").write_text(json.dumps(contents))
+    file.write_text(json.dumps(contents))
+
+
+def boxes_and_captions_beside(root: Path) -> None:
+    """COCO's other files under names that do not tell them."""
+    for part in ("train", "val"):
+        annotate(root / f"annotations/{part}.json", root / "images", [f"{part}.jpg"])
+        box = {"id": 1, "image_id": 10, "category_id": 1, "bbox": [1, 2, 3, 4]}
+        category = {"id": 1, "name": "Doll"}
+        images = coco([])["images"]
+        for name, annotation in (("instances", box), ("captions", {"id": 1, "caption": "a doll"})):
+            contents = {"images": images, "annotations": [annotation], "categories": [category]}
+            (root / f"annotations/{name}_{part}.json").write_text(json.dumps(contents))
 
 
 Layout = tuple[Callable[[Path], None], int, int, str]
@@ -125,4 +138,5 @@ LAYOUTS: list[Layout] = [
     (pictures_in_data, 1, 0, "data/1.jpg"),
     (flat_pictures_of_names_with_folders, 1, 0, "images/1.jpg"),
     (names_of_another_case, 1, 0, "Images/Frames/1.JPG"),
+    (boxes_and_captions_beside, 1, 1, "images/train.jpg"),
 ]

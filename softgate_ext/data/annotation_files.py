@@ -1,0 +1,156 @@
+"""Annotation files as JSON: what one is, and which of several in a folder are which part."""
+
+import gzip
+import re
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from softgate_ext.data.coco import read_coco
+from softgate_ext.data.dataset_source import DatasetSource, source_of_parts
+from softgate_ext.data.jsonfile import (
+    Part,
+    annotation_folders,
+    is_test_part,
+    part_of_file,
+    part_of_folder,
+    peek,
+)
+from softgate_ext.data.mpii_json import read_mpii_json
+from softgate_ext.data.poseset import Split
+from softgate_ext.errors import InputError
+
+
+def json_dataset(path: Path, argument: str = "path") -> DatasetSource:
+    """The dataset in an annotation file. Raises InputError where it is none that is known."""
+    start = peek(path)
+    splits: tuple[Split, ...] = ("test",) if is_test_part(path) else ("train",)
+    if start.startswith("{") and any(f'"{word}"' in start for word in _COCO_WORDS):
+        return DatasetSource("coco", "key points in COCO's form", path, read_coco, splits)
+    if start.startswith("[") and any(f'"{word}"' in start for word in _MPII_WORDS):
+        if '"isValidation"' in start:
+            splits = ("train", "test")
+        return DatasetSource("mpii-json", "MPII Human Pose as JSON", path, read_mpii_json, splits)
+    raise InputError(
+        f"{argument}: {path} is no annotation file that is known: it must be COCO's object with "
+        "images, annotations and categories, or MPII's list of people"
+    )
+
+
+_COCO_WORDS = ("images", "annotations", "categories")
+_MPII_WORDS = ("joint_self", "joints")
+
+
+def annotations_in(path: Path) -> DatasetSource | None:
+    """Annotation files beside one another, or else in folders that are called as the parts.
+
+    Of several beside one another, those without key points are passed over with a note.
+    """
+    places = annotation_folders(path)
+    named: dict[Part | None, list[Path]] = {}
+    beside = [file for place in places for file in _json_files(place)]
+    if beside:
+        called = [file for file in beside if "keypoints" in file.name.lower()] or beside
+        several = len(called) > 1
+        files = [file for file in called if not several or _holds_keypoints(file)] or called
+        bare = ", ".join(file.name for file in called if file not in files)
+        notes = [f"{bare} not read, without key points"] if bare else []
+        if len(files) == 1:
+            one = json_dataset(files[0])
+            parts = {part: [(one, part)] for part in one.splits}
+            return source_of_parts(path, parts, notes) if notes else one
+        for file in files:
+            named.setdefault(part_of_file(file), []).append(file)
+        return _by_part(path, named, notes)
+    for folder in sorted(child for place in places for child in place.iterdir() if child.is_dir()):
+        part = part_of_folder(folder)
+        files = _json_files(folder) if part is not None else []
+        if files:
+            named.setdefault(part, []).extend(files)
+    return _by_part(path, named, several=True) if named else None
+
+
+def _json_files(folder: Path) -> list[Path]:
+    """The annotation files in a folder."""
+    named = (file for file in folder.iterdir() if file.name.lower().endswith(_ENDS))
+    return [file for file in sorted(named) if _is_known(file)]
+
+
+_ENDS = (".json", ".json.gz")
+
+
+def _is_known(path: Path) -> bool:
+    try:
+        json_dataset(path)
+    except InputError:
+        return False
+    return True
+
+
+def _by_part(
+    path: Path,
+    named: Mapping[Part | None, list[Path]],
+    notes: Sequence[str] = (),
+    several: bool = False,
+) -> DatasetSource:
+    """Annotation files by the part that they are called as; those of no part are passed over.
+
+    Of three parts "test" is `val`, since the labels of the other are often kept back. `trainval` is
+    for training where there is no `train`, and is then measured by `test`.
+
+    Args:
+        path: The folder.
+        named: The files.
+        notes: What is to be said of its people.
+        several: Whether a part may have several files, which are read one after another.
+
+    Raises:
+        InputError: A part has several, or nothing is called as for training although files are
+            called as no part.
+    """
+    train: Part = "train" if "train" in named else "trainval"
+    whole = train in named and train == "trainval"
+    test: Part = "val" if "val" in named and not whole else "test"
+    chosen: dict[Split, list[Path]] = {"train": named.get(train, []), "test": named.get(test, [])}
+    unclear = not chosen["train"] and None in named
+    if unclear or not several and any(len(files) > 1 for files in chosen.values()):
+        names = ", ".join(file.name for files in named.values() for file in files)
+        raise InputError(
+            f"{path} must hold one annotation file with train and one with val in its name, got "
+            f"{names}; name one of them, or the parts by --train-folder and --test-folder"
+        )
+    left = [file for part, files in named.items() if part not in (train, test) for file in files]
+    parts: dict[Split, list[tuple[DatasetSource, Split]]] = {
+        part: [(json_dataset(file), "all") for file in files] for part, files in chosen.items()
+    }
+    source = source_of_parts(path, parts, [*notes, *not_read(path, left)])
+    return replace(source, unread=tuple(left))
+
+
+def not_read(path: Path, files: Sequence[Path]) -> list[str]:
+    """A sentence where annotation files of a dataset are not read.
+
+    They are called by the folders below that are parts.
+    """
+    here = annotation_folders(path)
+    names = [file.name if file.parent in here else file.parent.name for file in files]
+    left = ", ".join(dict.fromkeys(names))
+    return [f"{left} not read: --train-folder and --test-folder take other parts"] if left else []
+
+
+def _holds_keypoints(path: Path) -> bool:
+    """Whether a file has key points or joints anywhere, without taking it apart."""
+    before = b""
+    try:
+        with gzip.open(path) if path.suffix.lower() == ".gz" else open(path, "rb") as stream:
+            while chunk := stream.read(1 << 20):
+                if _KEYS.search(before + chunk):
+                    return True
+                before = chunk[-16:]
+    except (OSError, EOFError, zlib.error):
+        return True  # its reader says what is wrong
+    return False
+
+
+_KEYS = re.compile(rb'"(?:keypoints|joints|joint_self)"')
