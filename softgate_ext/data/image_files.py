@@ -51,10 +51,10 @@ def find_images(
     notes: tuple[str, ...] = ()
     if missing and len(missing) == len(wanted):
         looked = f"{', '.join(subfolders)} below {', '.join(map(str, bases))}"
-        fault = f"{fault}, first {missing[0]}; looked in {looked}"
+        fault = f"{fault}, first {missing[0]:.500}; looked in {looked}"
         notes = (fault,)
     elif missing:
-        fault = f"{fault}, first {missing[0]} in {place}"
+        fault = f"{fault}, first {missing[0]:.500} in {place}"
     if missing and must_exist:
         raise InputError(f"{fault}; softgate data check lists them")
     return [found[name] or place / wanted[name] for name in names], notes

@@ -60,7 +60,7 @@ def _opened(path: Path | str) -> Iterator[Image.Image]:
         ) from None
     except Exception as error:  # what Pillow raises for a damaged file has a dozen types
         if not os.path.lexists(path):  # also of a name that no file can have
-            raise InputError(f"image {path} does not exist; it must be a picture") from None
+            raise InputError(f"image {path!s:.500} does not exist; it must be a picture") from None
         raise InputError(
             f"image {path} is damaged or cut short ({reason(error)}); it must be whole"
         ) from None

@@ -14,6 +14,7 @@ from rich.console import Console
 from softgate_ext.cli.run import main
 from softgate_ext.commands.data_check import check_dataset, drawn_crops
 from softgate_ext.data.formats import recognise
+from softgate_ext.errors import InputError
 from softgate_ext.runs.train_config import TrainConfig
 from softgate_ext.training.preflight import prepare
 from softgate_ext.training.processes import Group
@@ -61,7 +62,9 @@ def test_data_check_counts_and_names_what_is_odd(
 
 
 @pytest.mark.parametrize("name", ["a" * 5000 + ".jpg", "a\0b.jpg", "a/" * 3000, "1.jpg/2.jpg"])
-def test_a_name_that_no_file_can_have_costs_itself(odd: Path, tmp_path: Path, name: str) -> None:
+def test_a_name_that_no_file_can_have_costs_itself(
+    odd: Path, tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     contents = json.loads(odd.read_text())
     contents["images"][3]["file_name"] = name
     odd.write_text(json.dumps(contents))
@@ -70,6 +73,9 @@ def test_a_name_that_no_file_can_have_costs_itself(odd: Path, tmp_path: Path, na
     facts = json.loads(found.read_text())
     assert facts["people"] == 7 and facts["pictures"] == 6 and not facts["broken"]
     assert [path.endswith(name.rstrip("/")) for path in facts["missing"]] == [True]
+    with pytest.raises(InputError, match="1 image of 7 is missing, first "):
+        recognise(odd).read()
+    assert max(map(len, "".join(capsys.readouterr()).splitlines())) < 1000
 
 
 def test_contradicted_people_are_drawn_first(odd: Path) -> None:
