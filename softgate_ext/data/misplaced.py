@@ -32,7 +32,7 @@ def tell_misplaced(
         things: What they are called, as `counted` takes it, such as "annotation[s]".
         which: What each of the N is called.
         joints: (N, J, 2) 0-based pixels.
-        labelled: (N, J), at least one joint each.
+        labelled: (N, J); of nobody without such a joint there is anything to tell.
         boxes: (N, 4) x, y, width, height.
         sizes: (N, 2) width and height of the pictures, NaN where they are not known.
     """
@@ -45,7 +45,7 @@ def tell_misplaced(
         outside = np.isfinite(sizes).all(1) & ~_any_inside(joints, labelled, 0 * sizes, sizes)
     if boxes is not None:
         beside = ~_any_inside(joints, labelled, boxes[:, :2], boxes[:, :2] + boxes[:, 2:])
-    kinds = np.select([together, outside, beside], [1, 2, 3], 0)
+    kinds = np.select([together, outside, beside], [1, 2, 3], 0) * labelled.any(1)
     for one, kind in zip(which, kinds.tolist(), strict=True):
         if kind:
             notes.count(f"{things} [has|have] all joints {_KINDS[kind]}", one)
