@@ -9,25 +9,10 @@ import numpy as np
 import numpy.typing as npt
 
 from softgate_ext.data.entries import OddEntry, ReadingNotes, identity, numbers
+from softgate_ext.evaluation.joint_keys import FIELDS, FRAMES
 
 Key = int | str
 FAR = 1e9  # pixels, beyond which nothing is a box
-
-# What tools call these; arrays of them have an s more. A box is x, y, width, height.
-FIELDS: dict[str, tuple[str, ...]] = {
-    "name": (
-        "image", "file", "file_name", "filename", "image_name", "imgname", "img_name",
-        "image_path", "img_path", "image_file", "path", "file_path",
-    ),
-    "image_id": ("image_id", "img_id"),
-    "annotation_id": ("annotation_id", "ann_id"),
-    "id": ("id",),
-    "place": ("place",),
-    "box": ("bbox", "box", "bbox_xywh", "box_xywh"),
-    "score": ("score",),
-    "category": ("category_id",),
-}  # fmt: skip
-FRAMES = ("frame", "frame_id")  # of a picture in a video, beside its people
 
 
 @dataclass(frozen=True)
@@ -86,23 +71,23 @@ def identity_of(fields: Mapping[str, Any], whole: Mapping[str, Any] | None = Non
             found[name] = _first(whole, FIELDS[name]) if found[name] is None else found[name]
         if found["image_id"] is None:
             found["image_id"] = whole.get("id")
-        number = _key("frame", _first(whole, FRAMES))
+        number = key_of("frame", _first(whole, FRAMES))
         if isinstance(number, str):
             raise OddEntry("whose frame is no number")
         frame = number
     if found["name"] is not None and not isinstance(found["name"], str):  # a number of a picture
         found["image_id"] = found["name"] if found["image_id"] is None else found["image_id"]
         found["name"] = None
-    given = _key("place", found["place"])
+    given = key_of("place", found["place"])
     try:
         place = None if given is None else int(given)  # arrays of words have words of these too
     except ValueError:
         raise OddEntry("whose place is no number") from None
     return Identity(
         found["name"],
-        _key("image_id", found["image_id"]),
-        _key("annotation_id", found["annotation_id"]),
-        _key("id", found["id"]),
+        key_of("image_id", found["image_id"]),
+        key_of("annotation_id", found["annotation_id"]),
+        key_of("id", found["id"]),
         _box(found["box"]),
         _score(found["score"]),
         place,
@@ -233,7 +218,7 @@ def _first(fields: Mapping[str, Any], names: Sequence[str]) -> Any:
     return next((value for value in values if value is not None and value != ""), None)
 
 
-def _key(field: str, value: Any) -> Key | None:
+def key_of(field: str, value: Any) -> Key | None:
     """An id as Python has it: MATLAB stores whole numbers as floats."""
     if value is None or isinstance(value, str):
         return value
