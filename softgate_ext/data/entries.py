@@ -1,5 +1,6 @@
 """Entries of JSON annotation files: what one holds, and those that are passed over."""
 
+import re
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ LARGEST = 1e6
 """Coordinates are below it: pixels of no picture lie further out, and float32 still tells them."""
 
 _TOLD = 5  # ids of one line
+_WHOLE = re.compile(r"^(-?[0-9]+)\.0+$")
 
 
 class OddEntry(Exception):
@@ -65,10 +67,12 @@ def numbers(value: Any, *shape: int) -> npt.NDArray[np.float64] | None:
 
 
 def identity(value: Any) -> str | None:
-    """An id as text, by which ids are compared, since tools write 10, 10.0 and "10" for one.
+    """An id as text, by which ids are compared, since tools write 10, 10.0, "10" and "10.0" for one.
 
     None where it is neither a string nor a whole number.
     """
+    if isinstance(value, str):
+        return _WHOLE.sub(r"\1", value)
     if isinstance(value, float) and value.is_integer():
         value = int(value)
-    return str(value) if isinstance(value, str | int) else None
+    return str(value) if isinstance(value, int) else None

@@ -1,6 +1,7 @@
 """What a file of predictions says of whom each of its entries is."""
 
 import math
+import re
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -185,7 +186,7 @@ def words_of(names: Any) -> list[Any]:
 def same_keys(held: Sequence[Key | None], wanted: Mapping[Hashable, int]) -> list[int]:
     """What `wanted` has for each key, -1 for those it lacks.
 
-    "42" and "000042" are 42, unless the file or the dataset has two spellings of one number.
+    "42", "000042" and "42.0" are 42, unless the file or the dataset has two spellings of one number.
     """
     numbers: dict[int, set[Hashable]] = {}
     for key in wanted:
@@ -209,7 +210,8 @@ def same_keys(held: Sequence[Key | None], wanted: Mapping[Hashable, int]) -> lis
 def _number(key: Any) -> int:
     """The number that a key is or spells; -1 for others."""
     if isinstance(key, str):
-        return int(key) if key.isascii() and key.isdecimal() and len(key) < 20 else -1
+        whole = re.fullmatch(r"([0-9]{1,19})(\.0+)?", key)
+        return -1 if whole is None else int(whole[1])
     return int(key) if isinstance(key, int | np.integer) else -1
 
 

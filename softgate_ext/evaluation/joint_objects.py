@@ -149,7 +149,7 @@ def _names(given: Any, spelled: Callable[[str], str] = str) -> tuple[str, ...] |
 def _by_file_name(holder: Mapping[str, Any], listing: Listing) -> None:
     """Names of pictures, each with the joints of a person, or with several people."""
     for name, value in holder.items():
-        if name in ("joint_names", "origin"):
+        if name in ("joint_names", "origin") or value == []:  # nobody was found there
             continue
         spelled = _spelled(value)
         if isinstance(value, dict) and any(crowd in spelled for crowd in CROWDS):
@@ -172,12 +172,27 @@ def _is_person(value: Any) -> bool:
     )
 
 
+def _crowds(item: Any) -> list[str]:
+    """The keys of an object under which it has people with joints, whatever they are called; none
+    where it has joints of its own."""
+    fields = item if isinstance(item, dict) else {}
+    found = [
+        key
+        for key, value in fields.items()
+        if isinstance(value, list)
+        and any(isinstance(one, dict) and _is_person(one) for one in value)
+    ]
+    own = [name for name in NAMES if fields.get(name) is not None and name not in found]
+    return [] if own else found
+
+
 def listed(items: Iterable[Any], notes: ReadingNotes) -> Iterator[Entry]:
     """The entries of a list of people, or of pictures with their people; `notes` takes pictures that
     cannot be read."""
     items = list(map(_spelled, items))
+    crowds = (*CROWDS, *dict.fromkeys(key for item in items for key in _crowds(item)))
     for number, item in enumerate(items, 1):
-        crowd = next((key for key in CROWDS if isinstance(item, dict) and key in item), None)
+        crowd = next((key for key in crowds if isinstance(item, dict) and key in item), None)
         if crowd is None:
             yield _entry(f"number {number}", item, None, True)
             continue
@@ -186,8 +201,9 @@ def listed(items: Iterable[Any], notes: ReadingNotes) -> Iterator[Entry]:
         if not isinstance(item[crowd], list):
             notes.count(f"picture[s] whose {crowd} are no list [is|are] left out", named)
             continue
+        whole = {key: value for key, value in item.items() if key != crowd}
         for place, person in enumerate(item[crowd], 1):
-            yield _entry(f"{named} person {place}", person, item, len(items) == 1)
+            yield _entry(f"{named} person {place}", person, whole, len(items) == 1)
 
 
 def _entry(which: str, person: Any, whole: Mapping[str, Any] | None, lone: bool) -> Entry:

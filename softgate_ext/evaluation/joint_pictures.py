@@ -58,6 +58,9 @@ def pictures_of(
         for one, number in zip(who, by_id, strict=True)
     ]
     by_name, notes = _by_name(path, {word for word in words if word is not None}, list(places))
+    if not by_name:  # of any file: then names may be ids, as keys of an object are
+        found_ids = same_keys([one.name for one in who], ids)
+        by_id = [max(pair) for pair in zip(by_id, found_ids, strict=True)]
     by_frame, more = _by_frame(
         {one.frame for one in who if one.frame is not None}, ids, list(places)
     )
