@@ -1,12 +1,14 @@
 """Entries of JSON annotation files: what one holds, and those that are passed over."""
 
 import re
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from softgate_ext.files.counted import counted
+from softgate_ext.files.printable import brief
 
 LARGEST = 1e6
 """Coordinates are below it: pixels of no picture lie further out, and float32 still tells them."""
@@ -33,8 +35,7 @@ class ReadingNotes:
     def count(self, kind: str, which: object) -> None:
         """One more entry of a kind, as `counted` takes it, such as "[person|people] without a head
         [is|are] left out"."""
-        text = "".join(mark if mark.isprintable() else "?" for mark in str(which))
-        self._found.setdefault(kind, []).append(text if len(text) <= 40 else f"{text[:40]}...")
+        self._found.setdefault(kind, []).append(brief(which))
 
     def lines(self) -> tuple[str, ...]:
         """A line for each sentence and each kind, in the order that they came up."""
@@ -64,6 +65,12 @@ def numbers(value: Any, *shape: int) -> npt.NDArray[np.float64] | None:
         return None
     values = array.astype(np.float64)
     return values if (abs(values) < LARGEST).all() else None
+
+
+def is_crowd(entry: Mapping[str, Any]) -> bool:
+    """Whether an entry has COCO's flag of a crowd; some tools write it as text, or as a truth value."""
+    given = entry.get("iscrowd")
+    return bool(given) and identity(given) not in ("0", "", "false", "False")
 
 
 def identity(value: Any) -> str | None:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from softgate_ext.data.entries import LARGEST, OddEntry, ReadingNotes, numbers
+from softgate_ext.data.entries import LARGEST, OddEntry, ReadingNotes, is_crowd, numbers
 from softgate_ext.data.poseset import PoseSet
 from softgate_ext.errors import InputError
 from softgate_ext.evaluation.joint_contents import Contents
@@ -114,7 +114,7 @@ def _fields(entry: Entry, people: PoseSet) -> Mapping[str, Any]:
         return {NAMES[0]: person}
     if not isinstance(person, dict):
         raise OddEntry("that [is neither a list nor an object|are neither lists nor objects]")
-    if person.get("iscrowd"):
+    if is_crowd(person):
         raise OddEntry("of [a crowd|crowds]")
     kind = category_of(person.get("category_id"), entry.category, people.categories)
     given = next((person[name] for name in NAMES if person.get(name) is not None), None)
