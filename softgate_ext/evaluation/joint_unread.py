@@ -10,6 +10,7 @@ from softgate_ext.errors import InputError
 from softgate_ext.evaluation.joint_identity import Identity, Key, key_of
 from softgate_ext.evaluation.joint_keys import KNOWN
 from softgate_ext.evaluation.joint_pictures import Pictured, pictures_of
+from softgate_ext.files.printable import brief
 
 Columns = Mapping[str, Sequence[Any]]
 """Values by their key, one an entry; None where it has none."""
@@ -57,7 +58,8 @@ def named_by(
     Raises:
         InputError: Several keys have such names.
     """
-    if any(one.pictured or one.annotation_id is not None for one in who if one):
+    read = [one for one in who if one is not None]
+    if not read or any(one.pictured or one.annotation_id is not None for one in read):
         return list(who), ()
     endings = {image.suffix.lower() for image in people.image_paths}
     found: dict[str, list[Identity]] = {}
@@ -67,13 +69,13 @@ def named_by(
             found[key] = named
     if len(found) > 1:
         raise InputError(
-            f"predictions: {path} names pictures of {people.name} by {' and '.join(found)}; takes one "
+            f"predictions: {path} names pictures of {people.name} by {' and '.join(map(brief, found))}; takes one "
             "of these as image"
         )
     for key, named in found.items():
         pairs = zip(who, named, strict=True)
         own = [None if one is None else replace(one, name=other.name) for one, other in pairs]
-        return own, (f"pictures go by {key}, which has names of their files",)
+        return own, (f"pictures go by {brief(key)}, which has names of their files",)
     return list(who), ()
 
 
@@ -87,9 +89,9 @@ def refuse_unread(path: Path, columns: Columns, people: Pictured) -> None:
         different = len(set(keys))
         if different > 1 and 2 * len(keys) > len(given) and 2 * different >= pictures:
             raise InputError(
-                f"predictions: {path} has {different} values called {key}, such as "
-                f"{str(keys[0])[:40]}, which may tell whose the joints are; takes names of pictures as "
-                f"image, ids as image_id or annotation_id, or the file without {key}, which is then "
+                f"predictions: {path} has {different} values called {brief(key)}, such as "
+                f"{brief(keys[0])}, which may tell whose the joints are; takes names of pictures as "
+                f"image, ids as image_id or annotation_id, or the file without {brief(key)}, which is then "
                 "read in the dataset's order"
             )
 
