@@ -41,7 +41,7 @@ _USUAL = {
         *(f"{name}s" for name in _OF_ENTRIES), *_OF_ENTRIES, *NAMES, *CROWDS, *_FILE, SCORES, "iscrowd",
     )
 }  # fmt: skip
-KNOWN = frozenset(_USUAL.values())
+KNOWN = frozenset(_USUAL.values()) - {"images"}  # which may be objects of whatever keys
 
 
 def usual(fields: Mapping[str, Any]) -> dict[str, Any]:

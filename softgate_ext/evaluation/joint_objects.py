@@ -73,8 +73,11 @@ def _people(
                     "be as many"
                 )
     for name, column in leaves(holder).items():  # may tell too whose they are
-        if isinstance(column, list) and len(column) == count and _is_of_entries("", column):
-            _add_column(name, column, listing)
+        if name != key and isinstance(column, list) and len(column) == count:
+            own = [
+                value if isinstance(value, str | int | float | dict) else None for value in column
+            ]
+            _add_column(name, own, listing)
     scores = holder.get("scores")
     if isinstance(scores, list) and len(scores) == count:
         _add_column("scores", [row if isinstance(row, list) else None for row in scores], listing)

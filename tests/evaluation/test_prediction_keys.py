@@ -74,6 +74,17 @@ def test_names_of_files_are_read_by_whatever_key(
     assert said in kept(save(path, columns), doll_set, *range(5))
 
 
+def test_objects_beside_the_joints(doll_set: PoseSet, tmp_path: Path) -> None:
+    """As COCO's `images`, one for each person."""
+    path, joints = tmp_path / "a.json", FOUND[SHUFFLE].tolist()
+    images = [{"id": PICTURES[i], "file_name": NAMES[i]} for i in SHUFFLE]
+    notes = kept(save(path, {"images": images, "predictions": joints}), doll_set, *range(5))
+    assert "pictures go by images.file_name, which has names of their files" in notes
+    numbers = [{"id": image["id"]} for image in images]
+    words = "has 3 values called images.id, such as 11, which may tell whose"
+    refused(save(path, {"images": numbers, "preds": joints}), doll_set, words)
+
+
 def test_names_of_files_count_beside_running_numbers(doll_set: PoseSet, tmp_path: Path) -> None:
     """Which are ids of the dataset by chance."""
     given = entries(photo=NAMES.__getitem__, bbox=BOXES.__getitem__)
