@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from softgate_ext.data.entries import OddEntry, ReadingNotes, identity, numbers
-from softgate_ext.evaluation.joint_keys import FIELDS, FRAMES
+from softgate_ext.evaluation.joint_keys import FIELDS
 
 Key = int | str
 FAR = 1e9  # pixels, beyond which nothing is a box
@@ -66,19 +66,17 @@ def identity_of(fields: Mapping[str, Any], whole: Mapping[str, Any] | None = Non
         OddEntry: A field is something else.
     """
     found = {name: _first(fields, names) for name, names in FIELDS.items()}
-    frame: int | None = None
     if whole is not None:
-        for name in ("name", "image_id"):
+        for name in ("name", "image_id", "frame"):
             found[name] = _first(whole, FIELDS[name]) if found[name] is None else found[name]
         if found["image_id"] is None:
             found["image_id"] = whole.get("id")
-        number = key_of("frame", _first(whole, FRAMES))
-        if isinstance(number, str):
-            raise OddEntry("whose frame is no number")
-        frame = number
     if found["name"] is not None and not isinstance(found["name"], str):  # a number of a picture
         found["image_id"] = found["name"] if found["image_id"] is None else found["image_id"]
         found["name"] = None
+    frame = key_of("frame", found["frame"])
+    if isinstance(frame, str) and found["name"] is None and found["image_id"] is None:
+        raise OddEntry("whose frame is no number")
     given = key_of("place", found["place"])
     try:
         place = None if given is None else int(given)  # arrays of words have words of these too
@@ -92,7 +90,7 @@ def identity_of(fields: Mapping[str, Any], whole: Mapping[str, Any] | None = Non
         _box(found["box"]),
         _score(found["score"]),
         place,
-        frame,
+        None if isinstance(frame, str) else frame,
         found["category"],
         None if (extent := numbers(fields.get("bbox"), 4)) is None else float(extent[2:].prod()),
     )

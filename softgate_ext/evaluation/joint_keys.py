@@ -7,16 +7,17 @@ from typing import Any
 
 NAMES = ("preds", "pred", "predictions", "joints", "keypoints")
 CROWDS = ("people", "instances")  # of one picture
-FRAMES = ("frame", "frame_id")  # of a picture in a video, beside its people
 SCORES = "keypoint_scores"  # marks a person of mmpose's, whose box is x1, y1, x2, y2
 
-# What an entry says of whom it is; arrays of these have an s more. A box is x, y, width, height.
+# What an entry says of whom it is; arrays of these have an s more. A box is x, y, width, height; a
+# frame is the number of a picture in a video.
 FIELDS: dict[str, tuple[str, ...]] = {
     "name": (
         "image", "file", "file_name", "image_name", "img_name", "image_path", "img_path",
         "image_file", "path", "file_path",
     ),
     "image_id": ("image_id", "img_id"),
+    "frame": ("frame", "frame_id"),
     "annotation_id": ("annotation_id", "ann_id"),
     "id": ("id",),
     "place": ("place",),
@@ -25,9 +26,12 @@ FIELDS: dict[str, tuple[str, ...]] = {
     "category": ("category_id",),
 }  # fmt: skip
 
-_FILE = ("annotations", "images", "categories", "videos", "instance_info", "meta_info",
-         "joint_names", "origin")  # fmt: skip
-_OF_ENTRIES = (*FRAMES, *(name for names in FIELDS.values() for name in names))
+_FILE = ("annotations", "images", "categories", "videos", "instance_info", "meta_info")
+_OF_ENTRIES = [name for names in FIELDS.values() for name in names]
+COLUMNS = frozenset(f"{name}s" for name in _OF_ENTRIES)
+KNOWN = frozenset(
+    [*_OF_ENTRIES, *NAMES, *CROWDS, SCORES, "scores", "iscrowd", "joint_names", "origin"]
+)
 
 
 @cache
@@ -35,13 +39,7 @@ def _plain(name: str) -> str:
     return re.sub(r"[\W_]", "", name.lower())
 
 
-_USUAL = {
-    _plain(name): name
-    for name in (
-        *(f"{name}s" for name in _OF_ENTRIES), *_OF_ENTRIES, *NAMES, *CROWDS, *_FILE, SCORES, "iscrowd",
-    )
-}  # fmt: skip
-KNOWN = frozenset(_USUAL.values()) - {"images"}  # which may be objects of whatever keys
+_USUAL = {_plain(name): name for name in (*COLUMNS, *_FILE, *KNOWN)}
 
 
 def usual(fields: Mapping[str, Any]) -> dict[str, Any]:

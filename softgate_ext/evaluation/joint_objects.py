@@ -12,7 +12,7 @@ from softgate_ext.data.poseset import PoseSet
 from softgate_ext.errors import InputError
 from softgate_ext.evaluation.joint_entries import TAKES, Entry, Listing
 from softgate_ext.evaluation.joint_identity import category_of
-from softgate_ext.evaluation.joint_keys import CROWDS, FIELDS, FRAMES, NAMES, SCORES, usual
+from softgate_ext.evaluation.joint_keys import COLUMNS, CROWDS, FIELDS, NAMES, SCORES, usual
 from softgate_ext.evaluation.joint_unread import leaves
 from softgate_ext.files.counted import counted
 
@@ -73,7 +73,12 @@ def _people(
                     "be as many"
                 )
     for name, column in leaves(holder).items():  # may tell too whose they are
-        if name != key and isinstance(column, list) and len(column) == count:
+        if (
+            name != key
+            and (name not in COLUMNS or name == "images")
+            and isinstance(column, list)
+            and len(column) == count
+        ):
             own = [
                 value if isinstance(value, str | int | float | dict) else None for value in column
             ]
@@ -199,7 +204,7 @@ def listed(items: Iterable[Any], notes: ReadingNotes) -> Iterator[Entry]:
         if crowd is None:
             yield _entry(f"number {number}", item, None, True)
             continue
-        keys = (*FIELDS["name"], *FIELDS["image_id"], "id", *FRAMES)
+        keys = (*FIELDS["name"], *FIELDS["image_id"], "id", *FIELDS["frame"])
         named = next((item[key] for key in keys if item.get(key) is not None), f"number {number}")
         if not isinstance(item[crowd], list):
             notes.count(f"picture[s] whose {crowd} are no list [is|are] left out", named)

@@ -3,7 +3,7 @@
 import os
 import re
 from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
 
@@ -67,6 +67,7 @@ def pictures_of(
     by_frame, more = _by_frame(
         {one.frame for one in who if one.frame is not None}, ids, list(places)
     )
+    endings = endings_of(places)
     found = []
     for one, number, word in zip(who, by_id, words, strict=True):
         named = by_name.get(word, -1) if word is not None else -1
@@ -76,9 +77,21 @@ def pictures_of(
                 f"{brief(one.image_id)}, which {people.name} has of another picture; takes entries that "
                 "agree with the dataset, or have one of both"
             )
-        framed = -1 if one.frame is None else by_frame.get(one.frame, -1)
+        # Whoever names a picture is not told by a number, as who names a video is.
+        told = one.image_id is not None or is_called_so(one.name, endings)
+        framed = -1 if one.frame is None or told else by_frame.get(one.frame, -1)
         found.append(max(number, named) if max(number, named) >= 0 else framed)
     return np.array(found, np.int64), own, (*notes, *more)
+
+
+def endings_of(pictures: Iterable[Path]) -> set[str]:
+    """How names of pictures end, in lower case."""
+    return {picture.suffix.lower() for picture in pictures} - {""}
+
+
+def is_called_so(name: object, endings: Collection[str]) -> bool:
+    """Whether something is a text that ends so."""
+    return isinstance(name, str) and PurePosixPath(name).suffix.lower() in endings
 
 
 def _by_frame(

@@ -2,14 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 from softgate_ext.data.entries import OddEntry
 from softgate_ext.errors import InputError
 from softgate_ext.evaluation.joint_identity import Identity, Key, key_of
 from softgate_ext.evaluation.joint_keys import KNOWN
-from softgate_ext.evaluation.joint_pictures import Pictured, pictures_of
+from softgate_ext.evaluation.joint_pictures import Pictured, endings_of, is_called_so, pictures_of
 from softgate_ext.files.printable import brief
 
 Columns = Mapping[str, Sequence[Any]]
@@ -61,10 +61,10 @@ def named_by(
     read = [one for one in who if one is not None]
     if not read or any(one.pictured or one.annotation_id is not None for one in read):
         return list(who), ()
-    endings = {image.suffix.lower() for image in people.image_paths}
+    endings = endings_of(people.image_paths)
     found: dict[str, list[Identity]] = {}
     for key, values in columns.items():
-        named = [Identity(name=_called(value, endings)) for value in values]
+        named = [Identity(name=value if is_called_so(value, endings) else None) for value in values]
         if any(one.known for one in named) and (pictures_of(path, named, people)[0] >= 0).any():
             found[key] = named
     if len(found) > 1:
@@ -94,13 +94,6 @@ def refuse_unread(path: Path, columns: Columns, people: Pictured) -> None:
                 f"image, ids as image_id or annotation_id, or the file without {brief(key)}, which is then "
                 "read in the dataset's order"
             )
-
-
-def _called(value: Any, endings: set[str]) -> str | None:
-    """A text that is called as pictures are."""
-    if not isinstance(value, str):
-        return None
-    return value if PurePosixPath(value).suffix.lower() in endings else None
 
 
 def _key(value: Any) -> Key | None:

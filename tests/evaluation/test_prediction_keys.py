@@ -74,6 +74,33 @@ def test_names_of_files_are_read_by_whatever_key(
     assert said in kept(save(path, columns), doll_set, *range(5))
 
 
+@pytest.mark.parametrize("key", ["frame", "frame_id", "frameId"])
+def test_frames_of_a_list(key: str, doll_set: PoseSet, tmp_path: Path) -> None:
+    """Of people, or beside the joints; a video may be named, and a picture that is named is meant."""
+    path, lists = tmp_path / "a.json", {"bbox": BOXES.__getitem__}
+    numbers = {key: lambda i: PICTURES[i] - 10}
+    said = "frames go by the last numbers in the names of pictures: frame 0 is 000000000000.jpg"
+    assert said in kept(save(path, entries(**numbers, **lists)), doll_set, *range(5))
+    video = entries(file=lambda i: "walk.mp4", **numbers, **lists)
+    assert said in kept(save(path, video), doll_set, *range(5))
+    columns = {"preds": FOUND[SHUFFLE], f"{key}s": np.array(PICTURES)[SHUFFLE] - 10,
+               "bbox": np.array(BOXES)[SHUFFLE]}  # fmt: skip
+    np.savez(tmp_path / "a.npz", **columns)
+    assert said in kept(tmp_path / "a.npz", doll_set, *range(5))
+    save(path, {name: value.tolist() for name, value in columns.items()})
+    assert said in kept(path, doll_set, *range(5))
+    for other in ({"image_id": lambda i: 900 + i}, {"file": lambda i: f"{i}.jpg"}):
+        refused(save(path, entries(**other, **numbers, **lists)), doll_set, "and nobody of")
+    named = entries(file=NAMES.__getitem__, **{key: lambda i: "last"}, **lists)
+    kept(save(path, named), doll_set, *range(5))
+
+
+@pytest.mark.parametrize("key", ["ids", "image_ids", "files", "images", "frames"])
+def test_a_name_of_a_column_in_an_entry(key: str, doll_set: PoseSet, tmp_path: Path) -> None:
+    given = entries(**{key: PICTURES.__getitem__})
+    refused(save(tmp_path / "a.json", given), doll_set, f"has 3 values called {key}, such as 11")
+
+
 def test_objects_beside_the_joints(doll_set: PoseSet, tmp_path: Path) -> None:
     """As COCO's `images`, one for each person."""
     path, joints = tmp_path / "a.json", FOUND[SHUFFLE].tolist()
