@@ -6,6 +6,7 @@ import shlex
 import sys
 
 from softgate_ext.evaluation.evaluate_config import STDOUT, EvalConfig
+from softgate_ext.files.printable import printable
 from softgate_ext.prediction.predict_config import PredictConfig
 from softgate_ext.runs.train_config import TrainConfig
 
@@ -20,7 +21,7 @@ class Interrupted(KeyboardInterrupt):
 def complain(sentence: str) -> None:
     """Says a sentence on stderr."""
     # One line, though a file's name may hold the end of one.
-    print(f"softgate: {' '.join(sentence.splitlines())}", file=sys.stderr)
+    print(f"softgate: {printable(' '.join(sentence.splitlines()))}", file=sys.stderr)
 
 
 def train_run(config: TrainConfig) -> None:
@@ -51,7 +52,7 @@ def print_figures(config: EvalConfig) -> None:
 
     if config.submission is not None:
         for note in submit(config, complain):
-            print(note, file=sys.stderr)  # beside the file's name, which scripts read
+            print(printable(note), file=sys.stderr)  # beside the file's name, which scripts read
         print(config.submission)
         return
     result = evaluate(config, complain)

@@ -21,7 +21,7 @@ from softgate_ext.data.shared_pictures import shared_pictures
 from softgate_ext.data.stated_size import contradiction
 from softgate_ext.errors import InputError
 from softgate_ext.files.atomic import write_json
-from softgate_ext.files.console import say
+from softgate_ext.files.console import cell, say
 from softgate_ext.files.counted import counted
 from softgate_ext.files.folders import check_targets
 from softgate_ext.files.png import write_png
@@ -285,7 +285,7 @@ def tell(findings: Findings, console: Console) -> None:
         columns = (Column(heading, justify="right") for heading in headings)
         table = Table("joint", *columns, title=f"{name}: {', '.join(said)}", title_justify="left")
         for joint, counts in people["joints"].items():
-            table.add_row(joint.replace("_", " "), *map(str, counts.values()))
+            table.add_row(cell(joint.replace("_", " ")), *map(str, counts.values()))
         console.print(table)
         for note in people["notes"]:
             if note not in findings.source.notes:

@@ -9,7 +9,14 @@ import numpy as np
 import numpy.typing as npt
 
 from softgate_ext.data.coco_categories import PoseCategories, category_key
-from softgate_ext.data.entries import OddEntry, ReadingNotes, identity, numbers, tell_flags
+from softgate_ext.data.entries import (
+    OddEntry,
+    ReadingNotes,
+    identity,
+    is_crowd,
+    numbers,
+    tell_flags,
+)
 
 
 @dataclass(frozen=True)
@@ -111,7 +118,7 @@ def annotated_people(
                 raise OddEntry("of a category that is not listed")
             if category not in categories.read:
                 continue
-            crowd = bool(entry.get("iscrowd"))
+            crowd = is_crowd(entry)
             found = _keypoints(entry.get("keypoints"), len(categories.skeleton), crowd)
             image = _image(entry, images)
             box = _box(entry)
@@ -156,7 +163,7 @@ def annotated_people(
 
 def _apart(entry: dict[str, Any], labelled: bool) -> str:
     """Why an annotation is nobody to crop whatever its box; empty where it may be somebody."""
-    if entry.get("iscrowd"):
+    if is_crowd(entry):
         return "of [a crowd|crowds]"
     if entry.get("keypoints") in (None, []):
         return "without keypoints"

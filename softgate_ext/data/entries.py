@@ -1,16 +1,20 @@
 """Entries of JSON annotation files: what one holds, and those that are passed over."""
 
+import re
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from softgate_ext.files.counted import counted
+from softgate_ext.files.printable import brief
 
 LARGEST = 1e6
 """Coordinates are below it: pixels of no picture lie further out, and float32 still tells them."""
 
 _TOLD = 5  # ids of one line
+_WHOLE = re.compile(r"^(-?[0-9]+)\.0+$")
 
 
 class OddEntry(Exception):
@@ -31,8 +35,7 @@ class ReadingNotes:
     def count(self, kind: str, which: object) -> None:
         """One more entry of a kind, as `counted` takes it, such as "[person|people] without a head
         [is|are] left out"."""
-        text = "".join(mark if mark.isprintable() else "?" for mark in str(which))
-        self._found.setdefault(kind, []).append(text if len(text) <= 40 else f"{text[:40]}...")
+        self._found.setdefault(kind, []).append(brief(which))
 
     def lines(self) -> tuple[str, ...]:
         """A line for each sentence and each kind, in the order that they came up."""
@@ -84,11 +87,19 @@ def numbers(value: Any, *shape: int) -> npt.NDArray[np.float64] | None:
     return values if (abs(values) < LARGEST).all() else None
 
 
+def is_crowd(entry: Mapping[str, Any]) -> bool:
+    """Whether an entry has COCO's flag of a crowd; some tools write it as text, or as a truth value."""
+    given = entry.get("iscrowd")
+    return bool(given) and identity(given) not in ("0", "", "false", "False")
+
+
 def identity(value: Any) -> str | None:
-    """An id as text, by which ids are compared, since tools write 10, 10.0 and "10" for one.
+    """An id as text, by which ids are compared, since tools write 10, 10.0, "10" and "10.0" for one.
 
     None where it is neither a string nor a whole number.
     """
+    if isinstance(value, str):
+        return _WHOLE.sub(r"\1", value)
     if isinstance(value, float) and value.is_integer():
         value = int(value)
-    return str(value) if isinstance(value, str | int) else None
+    return str(value) if isinstance(value, int) else None

@@ -7,6 +7,7 @@ from typing import Any
 from rich import box
 from rich.table import Table
 
+from softgate_ext.files.console import cell
 from softgate_ext.files.counted import counted
 from softgate_ext.pose.metrics import half_up
 from softgate_ext.pose.protocol import Protocol, Score
@@ -57,8 +58,8 @@ class Comparison:
             columns = score.pck.grouped(self.protocol.columns)
             values = [*columns.values(), score.pck.mean, score.pck.pooled]
             values += score.totals().values()
-            table.add_row(name, *map(self._print, values))
-        table.caption = self._caption()
+            table.add_row(cell(name), *map(self._print, values))
+        table.caption = cell(self._caption(), "table.caption")
         return table
 
     def details(self) -> Table:
@@ -66,11 +67,11 @@ class Comparison:
         table = Table(title=self._title())
         table.add_column("joint")
         for name in self.scores:
-            table.add_column(name, justify="right")
+            table.add_column(cell(name), justify="right")
 
         def row(title: str, value: Callable[[Score], float], style: str | None = None) -> None:
             values = (self._print(value(score)) for score in self.scores.values())
-            table.add_row(title, *values, style=style)
+            table.add_row(cell(title), *values, style=style)
 
         for index, name in enumerate(self.protocol.skeleton.joints):
             row(name.replace("_", " "), lambda s, i=index: float(s.pck.per_joint[i]))  # type: ignore[misc]
@@ -83,7 +84,7 @@ class Comparison:
         row("weighted mean", lambda s: s.pck.pooled, "bold")
         for name in self._totals():
             row(name, lambda s, n=name: s.totals()[n])  # type: ignore[misc]
-        table.caption = self._caption()
+        table.caption = cell(self._caption(), "table.caption")
         return table
 
     def _title(self) -> str:

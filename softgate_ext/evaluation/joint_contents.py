@@ -2,7 +2,8 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,13 @@ from softgate_ext.data.entries import ReadingNotes
 from softgate_ext.data.matfile import structs
 from softgate_ext.data.mpii import AnnotatedPerson
 from softgate_ext.data.mpii_submission import read_submission
+from softgate_ext.data.poseset import PoseSet
 from softgate_ext.errors import InputError, reason
-from softgate_ext.evaluation.joint_identity import Identity, identities_of, words_of
+from softgate_ext.evaluation.joint_identity import Identity, identities_of, only_known, words_of
+from softgate_ext.evaluation.joint_keys import NAMES, usual
+from softgate_ext.evaluation.joint_unread import Columns, named_by
 from softgate_ext.files.arrays import npz_arrays
 from softgate_ext.pose.skeleton import MPII
-
-NAMES = ("preds", "pred", "predictions", "joints", "keypoints")
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,7 @@ class Contents:
             who is known, where order counts.
         by_person: Whether the file is a list of people rather than of arrays.
         notes: Sentences about what is left out.
+        unread: Values of keys that are not known.
     """
 
     arrays: Mapping[str, Any]
@@ -41,24 +44,25 @@ class Contents:
     who: tuple[Identity | None, ...] = ()
     by_person: bool = False
     notes: tuple[str, ...] = ()
+    unread: Columns = field(default_factory=dict)
 
 
-def read_arrays(path: Path, categories: Mapping[str, str]) -> Contents:
+def read_arrays(path: Path, people: PoseSet) -> Contents:
     """What a .mat, .h5 or .npz file holds.
 
     Args:
         path: The file.
-        categories: Of the people who are looked for, as of `PoseSet`.
+        people: Who are looked for.
 
     Raises:
         InputError: The file cannot be read, or no entry tells whose it is although some should.
     """
     notes = ReadingNotes()
     try:
-        arrays = dict(_READERS[path.suffix.lower()](path))
+        arrays = usual(_READERS[path.suffix.lower()](path))
         names = arrays.pop("joint_names", None)
         joints = None if names is None else tuple(map(str, words_of(names)))
-        who = identities_of(arrays, categories, notes)
+        who = identities_of(arrays, people.categories, notes)
     except InputError:
         raise
     except Exception as error:  # the readers raise a dozen unrelated types for damaged files
@@ -73,7 +77,43 @@ def read_arrays(path: Path, categories: Mapping[str, str]) -> Contents:
             f"predictions: {path} holds no entry that can be read ({'; '.join(notes.lines())}); takes "
             "names or ids of pictures"
         )
-    return Contents(arrays, arrays.pop("origin", None), joints, who, notes=notes.lines())
+    origin = arrays.pop("origin", None)
+    unread = _columns(arrays)
+    who = _named(path, who, unread, people, notes)
+    return Contents(arrays, origin, joints, who, notes=notes.lines(), unread=unread)
+
+
+def _columns(arrays: Mapping[str, Any]) -> Columns:
+    """Those of the arrays that have one text or number an entry."""
+    found = {}
+    for name, value in arrays.items():
+        array = np.asarray(value)
+        if (
+            name not in NAMES
+            and array.dtype.kind in "USOiuf"
+            and array.size == max(array.shape, default=0)
+        ):
+            with suppress(ValueError):  # cells of several values
+                found[name] = words_of(array)
+    return found
+
+
+def _named(
+    path: Path,
+    who: tuple[Identity | None, ...],
+    unread: Columns,
+    people: PoseSet,
+    notes: ReadingNotes,
+) -> tuple[Identity | None, ...]:
+    """`named_by` of the arrays that are as long as those of identities, or else as each other."""
+    count = len(who) or max(map(len, unread.values()), default=0)
+    own = {name: values for name, values in unread.items() if len(values) == count}
+    named, said = named_by(path, who or [Identity()] * count, own, people)
+    if not said:
+        return who
+    for sentence in said:
+        notes.say(sentence)
+    return tuple(only_known(named, [f"number {row + 1}" for row in range(count)], notes))
 
 
 def _submission(people: Sequence[AnnotatedPerson], origin: Any) -> Contents:

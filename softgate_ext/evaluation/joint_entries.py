@@ -9,11 +9,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from softgate_ext.data.entries import LARGEST, OddEntry, ReadingNotes, numbers
+from softgate_ext.data.entries import LARGEST, OddEntry, ReadingNotes, is_crowd, numbers
 from softgate_ext.data.poseset import PoseSet
 from softgate_ext.errors import InputError
-from softgate_ext.evaluation.joint_contents import NAMES, Contents
+from softgate_ext.evaluation.joint_contents import Contents
 from softgate_ext.evaluation.joint_identity import Identity, category_of, identity_of, only_known
+from softgate_ext.evaluation.joint_keys import NAMES
+from softgate_ext.evaluation.joint_unread import columns_of, named_by
 from softgate_ext.files.counted import counted
 
 TAKES = 'takes a list of {"joints": [[x, y], ...]}, one a person'
@@ -85,6 +87,10 @@ def contents_of(listing: Listing, people: PoseSet, path: Path) -> Contents:
         except OddEntry as odd:
             who.append(None)
             notes.count(f"entr[y|ies] {odd} [is|are] left out", entry.which)
+    unread = columns_of([{**(one.whole or {}), **_said(one.person)} for one in entries])
+    who, said = named_by(path, who, unread, people)
+    for sentence in said:
+        notes.say(sentence)
     who = only_known(who, [entry.which for entry in entries], notes)
     if not any(who):
         lines = "; ".join(notes.lines())
@@ -94,7 +100,11 @@ def contents_of(listing: Listing, people: PoseSet, path: Path) -> Contents:
         who = _of_the_picture_that_the_file_is_called_as(path, who, people, notes)
     joints[..., 2] = np.where(np.isnan(joints[..., 2]), 1.0, joints[..., 2])
     arrays = {"predictions": joints}
-    return Contents(arrays, listing.origin, names, tuple(who), True, notes.lines())
+    return Contents(arrays, listing.origin, names, tuple(who), True, notes.lines(), unread)
+
+
+def _said(person: Any) -> Mapping[str, Any]:
+    return person if isinstance(person, dict) else {}
 
 
 def _fields(entry: Entry, people: PoseSet) -> Mapping[str, Any]:
@@ -104,7 +114,7 @@ def _fields(entry: Entry, people: PoseSet) -> Mapping[str, Any]:
         return {NAMES[0]: person}
     if not isinstance(person, dict):
         raise OddEntry("that [is neither a list nor an object|are neither lists nor objects]")
-    if person.get("iscrowd"):
+    if is_crowd(person):
         raise OddEntry("of [a crowd|crowds]")
     kind = category_of(person.get("category_id"), entry.category, people.categories)
     given = next((person[name] for name in NAMES if person.get(name) is not None), None)

@@ -22,12 +22,14 @@ import scipy.io
 from softgate_ext.data.join import select_joints
 from softgate_ext.data.poseset import PoseSet
 from softgate_ext.errors import InputError
-from softgate_ext.evaluation.joint_contents import NAMES, Contents, read_arrays, require_h5py
+from softgate_ext.evaluation.joint_contents import Contents, read_arrays, require_h5py
 from softgate_ext.evaluation.joint_detections import Entries
 from softgate_ext.evaluation.joint_forms import TEXTS, read_text
 from softgate_ext.evaluation.joint_identity import Identity
+from softgate_ext.evaluation.joint_keys import NAMES
 from softgate_ext.evaluation.joint_people import rows_of, with_meaning
 from softgate_ext.evaluation.joint_pictures import names_within
+from softgate_ext.evaluation.joint_unread import refuse_unread
 from softgate_ext.files.atomic import replacing, write_json
 from softgate_ext.files.counted import counted
 from softgate_ext.pose.skeleton import Skeleton
@@ -88,7 +90,7 @@ def read_predictions(
         raise InputError(
             f"predictions: there is no file {path}; takes one ending in {', '.join(readable)}"
         )
-    contents = read_text(path, people) if suffix in TEXTS else read_arrays(path, people.categories)
+    contents = read_text(path, people) if suffix in TEXTS else read_arrays(path, people)
     skeleton = people.skeleton
     if contents.joints is not None:
         skeleton = Skeleton("predictions", contents.joints, (), ())
@@ -129,22 +131,12 @@ def read_predictions(
         joints = np.where((rows >= 0)[:, None, None], joints[rows], math.nan)
         scores = np.where((rows >= 0)[:, None], scores[rows], 0.0)
     else:
-        _refuse_unread_names(path, contents, len(people))
+        same = {key: column for key, column in contents.unread.items() if len(column) == len(array)}
+        refuse_unread(path, same, people)
         notes = ("the file names no pictures: it is taken to be in the dataset's order", *notes)
     about = {"predictions": str(path), "origin": origin}
     said = (f"predictions read as {origin}-based", *notes)
     return Found(joints, scores, skeleton, about, said, entries)
-
-
-def _refuse_unread_names(path: Path, contents: Contents, people: int) -> None:
-    """Raises InputError where an array may name the pictures of the entries, which are read by order."""
-    for name, value in contents.arrays.items():
-        array = np.asarray(value)
-        if array.size == people > 1 and array.dtype.kind in "USO":
-            raise InputError(
-                f"predictions: {path} has {people} texts called {name}; takes names of pictures as "
-                "image, or the file without them, which is then read in the dataset's order"
-            )
 
 
 def _scores(array: Floats, contents: Contents) -> Floats:

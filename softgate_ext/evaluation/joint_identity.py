@@ -1,6 +1,7 @@
 """What a file of predictions says of whom each of its entries is."""
 
 import math
+import re
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,25 +10,10 @@ import numpy as np
 import numpy.typing as npt
 
 from softgate_ext.data.entries import OddEntry, ReadingNotes, identity, numbers
+from softgate_ext.evaluation.joint_keys import FIELDS
 
 Key = int | str
 FAR = 1e9  # pixels, beyond which nothing is a box
-
-# What tools call these; arrays of them have an s more. A box is x, y, width, height.
-FIELDS: dict[str, tuple[str, ...]] = {
-    "name": (
-        "image", "file", "file_name", "filename", "image_name", "imgname", "img_name",
-        "image_path", "img_path", "image_file", "path", "file_path",
-    ),
-    "image_id": ("image_id", "img_id"),
-    "annotation_id": ("annotation_id", "ann_id"),
-    "id": ("id",),
-    "place": ("place",),
-    "box": ("bbox", "box", "bbox_xywh", "box_xywh"),
-    "score": ("score",),
-    "category": ("category_id",),
-}  # fmt: skip
-FRAMES = ("frame", "frame_id")  # of a picture in a video, beside its people
 
 
 @dataclass(frozen=True)
@@ -80,33 +66,31 @@ def identity_of(fields: Mapping[str, Any], whole: Mapping[str, Any] | None = Non
         OddEntry: A field is something else.
     """
     found = {name: _first(fields, names) for name, names in FIELDS.items()}
-    frame: int | None = None
     if whole is not None:
-        for name in ("name", "image_id"):
+        for name in ("name", "image_id", "frame"):
             found[name] = _first(whole, FIELDS[name]) if found[name] is None else found[name]
         if found["image_id"] is None:
             found["image_id"] = whole.get("id")
-        number = _key("frame", _first(whole, FRAMES))
-        if isinstance(number, str):
-            raise OddEntry("whose frame is no number")
-        frame = number
     if found["name"] is not None and not isinstance(found["name"], str):  # a number of a picture
         found["image_id"] = found["name"] if found["image_id"] is None else found["image_id"]
         found["name"] = None
-    given = _key("place", found["place"])
+    frame = key_of("frame", found["frame"])
+    if isinstance(frame, str) and found["name"] is None and found["image_id"] is None:
+        raise OddEntry("whose frame is no number")
+    given = key_of("place", found["place"])
     try:
         place = None if given is None else int(given)  # arrays of words have words of these too
     except ValueError:
         raise OddEntry("whose place is no number") from None
     return Identity(
         found["name"],
-        _key("image_id", found["image_id"]),
-        _key("annotation_id", found["annotation_id"]),
-        _key("id", found["id"]),
+        key_of("image_id", found["image_id"]),
+        key_of("annotation_id", found["annotation_id"]),
+        key_of("id", found["id"]),
         _box(found["box"]),
         _score(found["score"]),
         place,
-        frame,
+        None if isinstance(frame, str) else frame,
         found["category"],
         None if (extent := numbers(fields.get("bbox"), 4)) is None else float(extent[2:].prod()),
     )
@@ -200,7 +184,7 @@ def words_of(names: Any) -> list[Any]:
 def same_keys(held: Sequence[Key | None], wanted: Mapping[Hashable, int]) -> list[int]:
     """What `wanted` has for each key, -1 for those it lacks.
 
-    "42" and "000042" are 42, unless the file or the dataset has two spellings of one number.
+    "42", "000042" and "42.0" are 42, unless the file or the dataset has two spellings of one number.
     """
     numbers: dict[int, set[Hashable]] = {}
     for key in wanted:
@@ -224,7 +208,8 @@ def same_keys(held: Sequence[Key | None], wanted: Mapping[Hashable, int]) -> lis
 def _number(key: Any) -> int:
     """The number that a key is or spells; -1 for others."""
     if isinstance(key, str):
-        return int(key) if key.isascii() and key.isdecimal() and len(key) < 20 else -1
+        whole = re.fullmatch(r"([0-9]{1,19})(\.0+)?", key)
+        return -1 if whole is None else int(whole[1])
     return int(key) if isinstance(key, int | np.integer) else -1
 
 
@@ -233,7 +218,7 @@ def _first(fields: Mapping[str, Any], names: Sequence[str]) -> Any:
     return next((value for value in values if value is not None and value != ""), None)
 
 
-def _key(field: str, value: Any) -> Key | None:
+def key_of(field: str, value: Any) -> Key | None:
     """An id as Python has it: MATLAB stores whole numbers as floats."""
     if value is None or isinstance(value, str):
         return value

@@ -10,13 +10,11 @@ from softgate_ext.data.coco_people import listed_images
 from softgate_ext.data.entries import OddEntry, ReadingNotes, identity, numbers
 from softgate_ext.data.poseset import PoseSet
 from softgate_ext.errors import InputError
-from softgate_ext.evaluation.joint_contents import NAMES
 from softgate_ext.evaluation.joint_entries import TAKES, Entry, Listing
-from softgate_ext.evaluation.joint_identity import FIELDS, FRAMES, category_of
+from softgate_ext.evaluation.joint_identity import category_of
+from softgate_ext.evaluation.joint_keys import COLUMNS, CROWDS, FIELDS, NAMES, SCORES, usual
+from softgate_ext.evaluation.joint_unread import leaves
 from softgate_ext.files.counted import counted
-
-CROWDS = ("people", "instances")  # of one picture
-SCORES = "keypoint_scores"  # marks a person of mmpose's, whose box is x1, y1, x2, y2
 
 
 def list_object(value: Any, path: Path, people: PoseSet) -> Listing:
@@ -33,7 +31,9 @@ def list_object(value: Any, path: Path, people: PoseSet) -> Listing:
     holder = {NAMES[0]: value} if isinstance(value, list) else value
     if not isinstance(holder, dict):
         raise InputError(f"predictions: {path} holds neither a list nor an object; {TAKES}")
-    key = next((key for key in _OBJECTS if key in holder), None)
+    spelled = usual(holder)
+    key = next((key for key in _OBJECTS if key in spelled), None)
+    holder = holder if key is None else spelled  # else by names of files, which stay as they are
     if key is not None and not isinstance(holder[key], list):
         raise InputError(f"predictions: {path} has {key} that are no list; {TAKES}")
     listing = Listing(joints=_names(holder.get("joint_names")), origin=holder.get("origin"))
@@ -72,6 +72,17 @@ def _people(
                     f"predictions: {path} has {counted(count, 'entr[y|ies]')} and {len(column)} {name}, which must "
                     "be as many"
                 )
+    for name, column in leaves(holder).items():  # may tell too whose they are
+        if (
+            name != key
+            and (name not in COLUMNS or name == "images")
+            and isinstance(column, list)
+            and len(column) == count
+        ):
+            own = [
+                value if isinstance(value, str | int | float | dict) else None for value in column
+            ]
+            _add_column(name, own, listing)
     scores = holder.get("scores")
     if isinstance(scores, list) and len(scores) == count:
         _add_column("scores", [row if isinstance(row, list) else None for row in scores], listing)
@@ -111,12 +122,14 @@ def _annotations(
         part if isinstance(part := holder.get(name), list) else []
         for name in ("images", "categories")
     )
+    pictures, kinds = ([_spelled(one) for one in part] for part in (pictures, kinds))
     images = listed_images(pictures, listing.notes)
     categories = {identity(kind.get("id")): kind for kind in kinds if isinstance(kind, dict)}
     for number, annotation in enumerate(holder[key], 1):
         if not isinstance(annotation, dict):
             listing.entries.append(Entry(f"number {number}", annotation))
             continue
+        annotation = usual(annotation)
         which = identity(annotation.get("id")) or f"number {number}"
         image = images.get(identity(annotation.get("image_id")) or "")
         if image is not None and not image.doubtful:
@@ -144,13 +157,13 @@ def _names(given: Any, spelled: Callable[[str], str] = str) -> tuple[str, ...] |
 def _by_file_name(holder: Mapping[str, Any], listing: Listing) -> None:
     """Names of pictures, each with the joints of a person, or with several people."""
     for name, value in holder.items():
-        if name in ("joint_names", "origin"):
+        if name in ("joint_names", "origin") or value == []:  # nobody was found there
             continue
-        if isinstance(value, dict) and any(crowd in value for crowd in CROWDS):
-            value = {"file": name, **value}
-            listing.entries += listed([value], listing.notes)
+        spelled = _spelled(value)
+        if isinstance(value, dict) and any(crowd in spelled for crowd in CROWDS):
+            listing.entries += listed([{"file": name, **value}], listing.notes)
             continue
-        if isinstance(value, dict) and not any(key in value for key in NAMES):
+        if isinstance(value, dict) and not any(key in spelled for key in NAMES):
             value = {NAMES[0]: value}
         several = isinstance(value, list) and any(map(_is_person, value))
         for number, person in enumerate(value if several else [value], 1):
@@ -161,38 +174,62 @@ def _by_file_name(holder: Mapping[str, Any], listing: Listing) -> None:
 def _is_person(value: Any) -> bool:
     """Whether it is a person rather than a joint of one."""
     if isinstance(value, dict):
-        return any(key in value for key in NAMES)
+        return any(key in usual(value) for key in NAMES)
     return isinstance(value, list) and (
         len(value) > 3 or any(isinstance(joint, list | dict) for joint in value)
     )
 
 
+def _crowds(item: Any) -> list[str]:
+    """The keys of an object under which it has people with joints, whatever they are called; none
+    where it has joints of its own."""
+    fields = item if isinstance(item, dict) else {}
+    found = [
+        key
+        for key, value in fields.items()
+        if isinstance(value, list)
+        and any(isinstance(one, dict) and _is_person(one) for one in value)
+    ]
+    own = [name for name in NAMES if fields.get(name) is not None and name not in found]
+    return [] if own else found
+
+
 def listed(items: Iterable[Any], notes: ReadingNotes) -> Iterator[Entry]:
     """The entries of a list of people, or of pictures with their people; `notes` takes pictures that
     cannot be read."""
-    items = list(items)
+    items = list(map(_spelled, items))
+    crowds = (*CROWDS, *dict.fromkeys(key for item in items for key in _crowds(item)))
     for number, item in enumerate(items, 1):
-        crowd = next((key for key in CROWDS if isinstance(item, dict) and key in item), None)
+        crowd = next((key for key in crowds if isinstance(item, dict) and key in item), None)
         if crowd is None:
             yield _entry(f"number {number}", item, None, True)
             continue
-        keys = (*FIELDS["name"], *FIELDS["image_id"], "id", *FRAMES)
+        keys = (*FIELDS["name"], *FIELDS["image_id"], "id", *FIELDS["frame"])
         named = next((item[key] for key in keys if item.get(key) is not None), f"number {number}")
         if not isinstance(item[crowd], list):
             notes.count(f"picture[s] whose {crowd} are no list [is|are] left out", named)
             continue
+        whole = {key: value for key, value in item.items() if key != crowd}
         for place, person in enumerate(item[crowd], 1):
-            yield _entry(f"{named} person {place}", person, item, len(items) == 1)
+            yield _entry(f"{named} person {place}", person, whole, len(items) == 1)
 
 
 def _entry(which: str, person: Any, whole: Mapping[str, Any] | None, lone: bool) -> Entry:
+    person = _own_terms(person)
     own = identity(person.get("id")) if isinstance(person, dict) else None
     theirs = isinstance(person, dict) and SCORES in person
-    return Entry(own or which, _own_terms(person), whole, lone=lone and theirs)
+    return Entry(own or which, person, whole, lone=lone and theirs)
+
+
+def _spelled(value: Any) -> Any:
+    """An object by our spelling of its keys."""
+    return usual(value) if isinstance(value, dict) else value
 
 
 def _own_terms(person: Any) -> Any:
-    """A person of mmpose's with the scores and the box as others have them."""
+    """A person with our spelling of the keys; one of mmpose's with the scores and the box as others
+    have them."""
+    person = _spelled(person)
     if not isinstance(person, dict) or SCORES not in person:
         return person
     box = person.get("bbox")

@@ -14,6 +14,7 @@ from softgate_ext.evaluation.joint_identity import Identity, Key, same_keys
 from softgate_ext.evaluation.joint_likeness import ALIKE, likeness, overlap, pairs
 from softgate_ext.evaluation.joint_pictures import Pictured, pictures_of, shown
 from softgate_ext.files.counted import counted
+from softgate_ext.files.printable import brief
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -169,7 +170,7 @@ def _by_annotation(
             )
         if elsewhere.any():
             raise InputError(
-                f"predictions: {path} has the annotation {keys[int(elsewhere.argmax())]} in another "
+                f"predictions: {path} has the annotation {brief(keys[int(elsewhere.argmax())])} in another "
                 f"picture than {people.name}; takes entries that agree with the dataset"
                 + (", or that have no id" if field == "id" else "")
             )
@@ -264,7 +265,7 @@ def strangers(path: Path, who: Sequence[Identity], people: Pictured) -> InputErr
     takes = f"file names such as {people.image_paths[0].name}"
     if people.ids is not None and people.ids[0, 0] is not None:
         takes = f"image ids such as {people.ids[0, 0]}, or {takes}"
-    names = list(dict.fromkeys(str(shown(one))[:60] for one in who))
+    names = list(dict.fromkeys(map(shown, who)))
     told = f"people of {', '.join(names[:3])} and " if names else ""
     return InputError(
         f"predictions: {path} has {told}nobody of {people.name}; takes people of this dataset by "

@@ -3,7 +3,7 @@
 import os
 import re
 from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
 
@@ -11,8 +11,11 @@ import numpy as np
 import numpy.typing as npt
 
 from softgate_ext.errors import InputError
-from softgate_ext.evaluation.joint_identity import Identity, Key, same_keys
+from softgate_ext.evaluation.joint_identity import Identity, same_keys
 from softgate_ext.files.counted import counted
+from softgate_ext.files.printable import brief
+
+LONG = 100  # characters of a path in a sentence
 
 
 class Pictured(Protocol):
@@ -58,21 +61,37 @@ def pictures_of(
         for one, number in zip(who, by_id, strict=True)
     ]
     by_name, notes = _by_name(path, {word for word in words if word is not None}, list(places))
+    if not by_name:  # of any file: then names may be ids, as keys of an object are
+        found_ids = same_keys([one.name for one in who], ids)
+        by_id = [max(pair) for pair in zip(by_id, found_ids, strict=True)]
     by_frame, more = _by_frame(
         {one.frame for one in who if one.frame is not None}, ids, list(places)
     )
+    endings = endings_of(places)
     found = []
     for one, number, word in zip(who, by_id, words, strict=True):
         named = by_name.get(word, -1) if word is not None else -1
         if min(number, named) >= 0 and number != named:
             raise InputError(
-                f"predictions: {path} has an entry of {one.name} with the image id "
-                f"{one.image_id}, which {people.name} has of another picture; takes entries that "
+                f"predictions: {path} has an entry of {brief(one.name, LONG)} with the image id "
+                f"{brief(one.image_id)}, which {people.name} has of another picture; takes entries that "
                 "agree with the dataset, or have one of both"
             )
-        framed = -1 if one.frame is None else by_frame.get(one.frame, -1)
+        # Whoever names a picture is not told by a number, as who names a video is.
+        told = one.image_id is not None or is_called_so(one.name, endings)
+        framed = -1 if one.frame is None or told else by_frame.get(one.frame, -1)
         found.append(max(number, named) if max(number, named) >= 0 else framed)
     return np.array(found, np.int64), own, (*notes, *more)
+
+
+def endings_of(pictures: Iterable[Path]) -> set[str]:
+    """How names of pictures end, in lower case."""
+    return {picture.suffix.lower() for picture in pictures} - {""}
+
+
+def is_called_so(name: object, endings: Collection[str]) -> bool:
+    """Whether something is a text that ends so."""
+    return isinstance(name, str) and PurePosixPath(name).suffix.lower() in endings
 
 
 def _by_frame(
@@ -127,7 +146,7 @@ def _by_name(
         if len(longest) > 1:
             one, other = (pictures[number] for number in longest[:2])
             raise InputError(
-                f"predictions: {path} has a picture {name}, which may be {one} or {other}; takes "
+                f"predictions: {path} has a picture {brief(name, LONG)}, which may be {one} or {other}; takes "
                 "names with their folders"
             )
         for number in longest:
@@ -139,7 +158,7 @@ def _by_name(
     result, apart = {}, []
     for number, (length, spellings) in best.items():
         if len(spellings) > 1:
-            one_name, other_name = ("/".join(parts) for parts in list(spellings)[:2])
+            one_name, other_name = (brief("/".join(parts), LONG) for parts in list(spellings)[:2])
             raise InputError(
                 f"predictions: {path} has pictures {one_name} and {other_name}, either of which "
                 f"may be {pictures[number]}; takes the predictions of one of them"
@@ -152,7 +171,7 @@ def _by_name(
         return result, ()
     return result, (
         f"{counted(len(apart), 'picture[s] [is|are] matched by name alone, lying')} in folders of other "
-        f"names, such as {apart[0][0]} and {apart[0][1]}",
+        f"names, such as {brief(apart[0][0], LONG)} and {apart[0][1]}",
     )
 
 
@@ -171,8 +190,7 @@ def _in_common(parts: Sequence[str], picture: Path) -> int:
     return next(unlike, min(len(parts), len(own)))
 
 
-def shown(one: Identity) -> Key | None:
+def shown(one: Identity) -> str:
     """What an entry calls its picture or person, for messages."""
     keys = (one.image_id, one.name, one.annotation_id, one.id, one.frame)
-    found = next((key for key in keys if key is not None), None)
-    return f"{str(found)[:40]}..." if len(str(found)) > 40 else found
+    return brief(next((key for key in keys if key is not None), None))

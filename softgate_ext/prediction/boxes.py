@@ -1,23 +1,25 @@
 """The boxes of people that a file holds for pictures, found by the pictures' names or numbers."""
 
-import math
 import os
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path, PurePath
 from typing import Any
 
+from softgate_ext.data.entries import OddEntry, identity, is_crowd, numbers
 from softgate_ext.errors import InputError
 from softgate_ext.files.counted import counted
+from softgate_ext.files.printable import brief
 from softgate_ext.files.reading import read_json
 from softgate_ext.prediction.person import check_box, shortened
 
 ENTRY = '{"file", "bbox_xywh"} or {"image_id", "category_id", "bbox"}'
 TOLD = 5  # pictures that one sentence names
-PERSON = 1  # number of COCO's category
+PERSON = "1"  # id of COCO's category
 
 
 @dataclass(frozen=True)
@@ -52,9 +54,11 @@ class BoxList:
     - annotations of COCO's form, an object of "images" and "annotations": crowds are left out, and
       where a category is called "person", the others.
 
+    Ids of pictures and categories are compared as text: 1, 1.0 and "1" are one.
+
     Args:
         path: the file.
-        min_score: boxes with a lower score are left out.
+        min_score: boxes with a lower "score" are left out.
 
     Attributes:
         odd: a sentence for each entry of another form.
@@ -120,7 +124,7 @@ class BoxList:
         """A sentence about the pictures that have boxes and are none of these; empty without any."""
         used = {index for picture in pictures for index in self._entries(picture)}
         names = [
-            str(picture)
+            brief(picture, 100)
             for picture, own in (*self._by_name.items(), *self._by_number.items())
             if not used & set(own) and any(self._boxes[index] for index in own)
         ]
@@ -143,44 +147,46 @@ class BoxList:
 
     def _add_list(self, entries: list[Any]) -> None:
         categories = {
-            str(entry.get("category_id", PERSON)) for entry in entries if isinstance(entry, dict)
+            identity(entry.get("category_id", PERSON))
+            for entry in entries
+            if isinstance(entry, dict)
         }
-        for number, entry in enumerate(entries):
-            try:
+        for number, entry in enumerate(entries, 1):
+            with self._odd_told("entry", number, entry):
                 if "file" in entry:
-                    self._add(os.fspath(entry["file"]), ListedBox(entry["bbox_xywh"]))
+                    self._add(os.fspath(entry["file"]), _box(entry, "bbox_xywh"))
                     continue
-                person = len(categories) == 1 or entry["category_id"] == PERSON
-                box = ListedBox(entry["bbox"], entry.get("score"))
-                if box.score is not None:
-                    math.isfinite(box.score)  # or it is no number
+                person = len(categories) == 1 or identity(entry["category_id"]) == PERSON
+                box = _box(entry, "bbox")
                 picture = entry["image_id"]
                 decimal = isinstance(picture, str) and picture.isdecimal()
                 self._add(int(picture) if decimal else picture, box if person else None)
-            except (TypeError, KeyError, ValueError, OverflowError):
-                self._refuse("entry", number, entry)
 
     def _add_annotations(self, stored: dict[str, Any]) -> None:
-        names: dict[Any, str] = {}
-        for number, image in enumerate(stored["images"]):
-            try:
-                names[image["id"]] = os.fspath(image["file_name"])
-                self._add(names[image["id"]], None)
-            except (TypeError, KeyError, ValueError):
-                self._refuse("image", number, image)
+        names: dict[str | None, str] = {}
+        for number, image in enumerate(stored["images"], 1):
+            with self._odd_told("image", number, image):
+                if (key := identity(image["id"])) is None:
+                    raise OddEntry("has an id that is neither a text nor a whole number")
+                self._add(os.fspath(image["file_name"]), None)
+                names[key] = image["file_name"]
         categories = stored.get("categories")
         persons = [
-            category.get("id")
+            identity(category.get("id"))
             for category in (categories if isinstance(categories, list) else ())
             if isinstance(category, dict) and category.get("name") == "person"
         ]
-        for number, annotation in enumerate(stored["annotations"]):
-            try:
-                person = not persons or annotation["category_id"] in persons
-                if person and not annotation.get("iscrowd"):
-                    self._add(names[annotation["image_id"]], ListedBox(annotation["bbox"]))
-            except (TypeError, KeyError, ValueError, AttributeError):
-                self._refuse("annotation", number, annotation)
+        for number, annotation in enumerate(stored["annotations"], 1):
+            with self._odd_told("annotation", number, annotation):
+                person = not persons or identity(annotation["category_id"]) in persons
+                if person and not is_crowd(annotation):
+                    key = identity(annotation["image_id"])
+                    if key is not None and key not in names:
+                        raise OddEntry(
+                            f"is of the image {brief(key)}, which is not listed; takes the id of one of "
+                            "the images"
+                        )
+                    self._add(names[key], _box(annotation, "bbox"))
 
     def _add(self, picture: str | int, box: ListedBox | None) -> None:
         """Raises TypeError or ValueError where the picture is neither a path nor a number."""
@@ -194,5 +200,22 @@ class BoxList:
             raise TypeError
         self._boxes.append(box)
 
-    def _refuse(self, what: str, number: int, got: Any) -> None:
-        self.odd.append(f"boxes: {what} {number} of {self.path} is {shortened(got)}; takes {ENTRY}")
+    @contextmanager
+    def _odd_told(self, what: str, number: int, got: Any) -> Iterator[None]:
+        """Makes a sentence of what is wrong with an entry, which then costs itself."""
+        try:
+            yield
+        except OddEntry as odd:
+            self.odd.append(f"boxes: {what} {number} of {self.path} {odd}")
+        except (TypeError, KeyError, ValueError, AttributeError):
+            self.odd.append(
+                f"boxes: {what} {number} of {self.path} is {shortened(got)}; takes {ENTRY}"
+            )
+
+
+def _box(entry: dict[str, Any], key: str) -> ListedBox:
+    """Raises OddEntry where the score is no number."""
+    score = entry.get("score")
+    if score is not None and numbers(score) is None:
+        raise OddEntry(f"has the score {shortened(score)}; takes a finite number")
+    return ListedBox(entry[key], score)

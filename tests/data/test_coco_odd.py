@@ -33,6 +33,12 @@ def test_a_missing_box_is_made_from_the_joints(tmp_path: Path) -> None:
         read(tmp_path, contents)
 
 
+@pytest.mark.parametrize("flag", ["0", 0.0, "false", ""])
+def test_flags_that_say_that_it_is_no_crowd(flag: Any, tmp_path: Path) -> None:
+    people = read(tmp_path, coco([{"keypoints": GOOD, "iscrowd": flag}]))
+    assert len(people) == 1 and people.notes == ()
+
+
 NUMBERS = "whose keypoints are not 9 finite numbers"
 
 
@@ -80,6 +86,7 @@ def test_an_odd_annotation_costs_itself(tmp_path: Path, odd: dict[str, Any], kin
         ({"keypoints": []}, "without keypoints"),
         ({"keypoints": [0] * 9}, "without a labelled joint"),
         ({"iscrowd": 1}, "of crowds"),
+        ({"iscrowd": "1"}, "of crowds"),
         (
             {"bbox": None, "keypoints": [5, 5, 2] * 3},
             "without a bbox, whose joints are in one place,",

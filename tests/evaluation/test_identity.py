@@ -23,6 +23,11 @@ IDENTITIES: dict[str, dict[str, Callable[[int], Any]]] = {
     "ids": {"id": IDS.__getitem__},
     "ids as strings": {"image_id": lambda i: str(PICTURES[i]), "id": lambda i: str(IDS[i])},
     "ids with zeros": {"image_id": lambda i: f"{PICTURES[i]:012d}", "bbox": BOXES.__getitem__},
+    "ids as floats in strings": {
+        "image_id": lambda i: f"{PICTURES[i]}.0",
+        "id": lambda i: f"{IDS[i]}.0",
+        "category_id": lambda i: "1.0",
+    },
     "names as ids": {
         "image_id": lambda i: f"{PICTURES[i] - 10:012d}.jpg",
         "bbox": BOXES.__getitem__,

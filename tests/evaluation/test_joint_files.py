@@ -244,7 +244,7 @@ def test_nothing_half_written(tmp_path: Path) -> None:
 
 
 def test_names_that_are_called_otherwise_are_not_passed_over(tmp_path: Path) -> None:
-    names = np.array([f"{i}.jpg" for i in range(len(JOINTS))])
+    names = np.array([f"{i}.png" for i in range(len(JOINTS))])
     np.savez(tmp_path / "odd.npz", preds=JOINTS, whose=names)
-    with pytest.raises(InputError, match=r"has \d+ texts called whose; takes names of pictures as"):
+    with pytest.raises(InputError, match=r"has \d+ values called whose, such as 0.png, which may"):
         read_predictions(tmp_path / "odd.npz", people())

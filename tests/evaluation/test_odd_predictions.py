@@ -44,6 +44,7 @@ LONG = "9" * 5000
         ({"category_id": True}, "of another category than the data's"),
         ({"category_id": [1]}, "of another category than the data's"),
         ({"iscrowd": 1}, "of a crowd"),
+        ({"iscrowd": "1"}, "of a crowd"),
     ],
 )  # fmt: skip
 def test_an_odd_result_costs_itself(
@@ -55,6 +56,14 @@ def test_an_odd_result_costs_itself(
     given[1].update(odd)
     notes = kept(save(tmp_path / "r.json", given), doll_set, 0, 2, 3, 4)
     assert notes[1] == f"1 entry {kind} is left out: number 2"
+
+
+@pytest.mark.parametrize("flag", ["0", "0.0", 0.0, False, None, ""])
+def test_an_entry_whose_flag_says_that_it_is_no_crowd(
+    flag: Any, doll_set: PoseSet, tmp_path: Path
+) -> None:
+    given = results(bbox=BOXES.__getitem__, iscrowd=lambda i: flag)
+    kept(save(tmp_path / "r.json", given), doll_set, *range(5))
 
 
 def test_a_file_of_odd_entries_alone_is_refused(doll_set: PoseSet, tmp_path: Path) -> None:

@@ -153,6 +153,53 @@ def test_joints_by_the_name_of_the_picture(doll_set: PoseSet, tmp_path: Path) ->
     assert notes[1] == f"1 entry that is neither a list nor an object is left out: {NAMES[4]}"
 
 
+@pytest.mark.parametrize("key", ["predictions", "annotations", "keypoints", "poses", "Persons"])
+def test_people_below_their_picture(key: str, doll_set: PoseSet, tmp_path: Path) -> None:
+    """Under any key; nobody is below a picture where nobody was found."""
+    pictures = [
+        {
+            "image_id": number,
+            key: [
+                {"keypoints": FOUND[i].tolist(), "bbox": BOXES[i], "score": 0.5}
+                for i in SHUFFLE
+                if PICTURES[i] == number
+            ],
+        }
+        for number in (12, 10, 77, 11)
+    ]
+    path = save(tmp_path / "a.json", pictures)
+    assert not any("left out" in note for note in kept(path, doll_set, *range(5)))
+    assert (read_predictions(path, doll_set).scores == 0.5).all()
+    path.with_suffix(".jsonl").write_text("\n".join(map(json.dumps, pictures)))
+    kept(path.with_suffix(".jsonl"), doll_set, *range(5))
+
+
+def test_a_person_with_people_of_other_times(doll_set: PoseSet, tmp_path: Path) -> None:
+    given = [
+        {"image_id": PICTURES[i], "bbox": BOXES[i], "keypoints": FOUND[i].tolist(),
+         "before": [{"keypoints": FOUND[i - 1].tolist()}]}
+        for i in SHUFFLE
+    ]  # fmt: skip
+    kept(save(tmp_path / "a.json", given), doll_set, *range(5))
+
+
+def test_people_by_the_id_of_the_picture(doll_set: PoseSet, tmp_path: Path) -> None:
+    """Where no key is the name of a file; else a number is one of these."""
+    people = {
+        str(number): [FOUND[i].tolist() for i in range(5) if PICTURES[i] == number]
+        for number in (12, 10, 11, 77)
+    }
+    path = save(tmp_path / "a.json", people)
+    assert not any("left out" in note for note in kept(path, doll_set, *range(5)))
+    numbered = [
+        image.with_name(f"{number}.jpg")
+        for number, image in zip((11, 11, 10, 10, 7), doll_set.image_paths, strict=True)
+    ]
+    found = read_predictions(path, replace(doll_set, image_paths=numbered))
+    np.testing.assert_array_equal(found.joints[:4], FOUND[[2, 3, 0, 1]])
+    assert np.isnan(found.joints[4]).all()  # 7.jpg, whose id 12 is
+
+
 def person(i: int) -> Person:
     x, y, w, h = BOXES[i]
     return Person((x, y, w, h), FOUND[i], np.float32([0.5, 0.25, 1]), JOINTS)

@@ -145,8 +145,6 @@ ODD: list[Any] = [
     result(True, A),
     result(1.5, A),
     result([1], A),
-    {**result(1, A), "score": "much"},
-    {**result(1, A), "score": 10**400},
 ]
 
 
@@ -155,9 +153,52 @@ def test_an_odd_entry_costs_itself(tmp_path: Path, entry: Any) -> None:
     boxes = listed(tmp_path, [{"file": "a.jpg", "bbox_xywh": B}, entry])
     assert values(boxes, "a.jpg") == [B]
     (sentence,) = boxes.odd
-    assert sentence.startswith("boxes: entry 1 of ") and "; takes {" in sentence
+    assert sentence.startswith("boxes: entry 2 of ") and "; takes {" in sentence
     with pytest.raises(InputError, match="boxes: .* is not a list of"):
         listed(tmp_path, [entry])
+
+
+@pytest.mark.parametrize("score", ["high", 10**400, float("nan"), True, [0.9]], ids=repr)
+def test_a_score_that_is_no_number(tmp_path: Path, score: Any) -> None:
+    """In each form, since boxes of a low score are left out."""
+    image = {"id": 1, "file_name": "a.jpg"}
+    for form, what in (
+        ([{"file": "a.jpg", "bbox_xywh": A, "score": score}], "entry"),
+        ([{**result("a.jpg", A), "score": score}], "entry"),
+        (
+            {"images": [image], "annotations": [{"image_id": 1, "bbox": A, "score": score}]},
+            "annotation",
+        ),
+    ):
+        rest = form if isinstance(form, list) else form["annotations"]
+        rest.append({"file": "a.jpg", "image_id": 1, "bbox_xywh": B, "bbox": B, "score": 0.9})
+        rest.append({"file": "a.jpg", "image_id": 1, "bbox_xywh": C, "bbox": C, "score": 0.4})
+        boxes = listed(tmp_path, form)
+        assert boxes.of(Path("a.jpg")) == [ListedBox(B, 0.9)]
+        (sentence,) = boxes.odd
+        assert sentence.startswith(f"boxes: {what} 1 of {tmp_path / 'boxes.json'} has the score ")
+        assert sentence.endswith("; takes a finite number") and len(sentence) < 300
+
+
+def test_an_annotation_of_an_image_that_is_not_listed(tmp_path: Path) -> None:
+    """Ids are compared as text, as in other files."""
+    images = [{"id": 1, "file_name": "a.jpg"}, {"id": "2", "file_name": "b.jpg"}]
+    own = [{"image_id": n, "bbox": A, "iscrowd": "0"} for n in ("1", 2, 77, 10**400)]
+    crowd = {"image_id": 1, "bbox": B, "iscrowd": "1"}
+    boxes = listed(tmp_path, {"images": images, "annotations": [*own, crowd]})
+    assert values(boxes, "a.jpg") == values(boxes, "b.jpg") == [A]
+    first, second = boxes.odd
+    assert first == (
+        f"boxes: annotation 3 of {tmp_path / 'boxes.json'} is of the image 77, which is not listed; "
+        "takes the id of one of the images"
+    )
+    assert "annotation 4 of" in second and len(second) < 250
+
+
+def test_pictures_that_are_not_asked_about_have_short_names(tmp_path: Path) -> None:
+    numbered = listed(tmp_path, [result(10**400, A), result("\x1b[31m.jpg", A)])
+    sentence = numbered.others([])
+    assert len(sentence) < 350 and "?[31m.jpg" in sentence
 
 
 def test_an_odd_annotation_costs_itself(tmp_path: Path) -> None:
@@ -165,8 +206,8 @@ def test_an_odd_annotation_costs_itself(tmp_path: Path) -> None:
     for odd in (None, {}, {"image_id": 9, "bbox": A}, {"image_id": [], "bbox": A}):
         boxes = listed(tmp_path, {"images": [image], "annotations": [odd, annotation]})
         assert values(boxes, "a.jpg") == [A]
-        assert len(boxes.odd) == 1 and boxes.odd[0].startswith("boxes: annotation 0 of ")
+        assert len(boxes.odd) == 1 and boxes.odd[0].startswith("boxes: annotation 1 of ")
     for odd in (None, {"id": 2}, {"id": [], "file_name": "b"}, {"id": 2, "file_name": 2}):
         boxes = listed(tmp_path, {"images": [odd, image], "annotations": [annotation]})
         assert values(boxes, "a.jpg") == [A]
-        assert len(boxes.odd) == 1 and boxes.odd[0].startswith("boxes: image 0 of ")
+        assert len(boxes.odd) == 1 and boxes.odd[0].startswith("boxes: image 1 of ")

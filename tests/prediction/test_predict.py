@@ -110,7 +110,7 @@ def test_a_bad_box_costs_itself(config: PredictConfig, video: Path, tmp_path: Pa
     for sentence, words in zip(
         told,
         (
-            "boxes: entry 7 of",
+            "boxes: entry 8 of",
             "im0001.jpg: box: 500 0 5 5 lies outside",
             "im0001.jpg: box: got None; takes four numbers",
             "im0003.jpg: box: got 0 0 0 0; takes a positive",
