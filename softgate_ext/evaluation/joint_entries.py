@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from softgate_ext.data.entries import LARGEST, OddEntry, ReadingNotes, is_crowd, numbers
+from softgate_ext.data.entries import OddEntry, ReadingNotes, is_crowd
 from softgate_ext.data.poseset import PoseSet
 from softgate_ext.errors import InputError
 from softgate_ext.evaluation.joint_contents import Contents
 from softgate_ext.evaluation.joint_identity import Identity, category_of, identity_of, only_known
 from softgate_ext.evaluation.joint_keys import NAMES
+from softgate_ext.evaluation.joint_points import by_name, points_of, without_flags
 from softgate_ext.evaluation.joint_unread import columns_of, named_by
-from softgate_ext.files.counted import counted
 
 TAKES = 'takes a list of {"joints": [[x, y], ...]}, one a person'
 
@@ -73,7 +73,8 @@ def contents_of(listing: Listing, people: PoseSet, path: Path) -> Contents:
         InputError: There is no entry, or none that can be read; or the entries name no picture, and
             the file, which then should be called as one of the dataset's, is not.
     """
-    entries, notes = listing.entries, listing.notes
+    entries = [replace(entry, person=by_name(entry.person)) for entry in listing.entries]
+    notes = listing.notes
     names = _names(entries) or listing.joints
     count = len(people.skeleton if names is None else names)
     joints = np.full((len(entries), count, 3), math.nan)
@@ -81,9 +82,9 @@ def contents_of(listing: Listing, people: PoseSet, path: Path) -> Contents:
     for row, entry in enumerate(entries):
         try:
             fields = _fields(entry, people)
-            found = _points(fields, names, count)
+            found = points_of(fields, names, count)
             who.append(identity_of(fields, entry.whole))
-            joints[row] = _without_flags(found) if entry.flagged else found
+            joints[row] = without_flags(found) if entry.flagged else found
         except OddEntry as odd:
             who.append(None)
             notes.count(f"entr[y|ies] {odd} [is|are] left out", entry.which)
@@ -135,66 +136,6 @@ def _names(entries: Sequence[Entry]) -> tuple[str, ...] | None:
     if 2 * len(named) < len(entries):
         return None
     return tuple(dict.fromkeys(name for joints in named for name in joints)) or None
-
-
-def _points(fields: Mapping[str, Any], names: Iterable[str] | None, count: int) -> Floats:
-    """(J, 3) x, y and score of one person, NaN where there is none.
-
-    Joints are flat numbers, pairs or triples, or by name; `null` is a joint that was not found.
-    """
-    given = fields[NAMES[0]]
-    plain = numbers(given, 3 * count)
-    if plain is None:
-        if isinstance(given, dict) and names is not None:
-            given = [given.get(name) for name in names]
-        if not isinstance(given, list):
-            raise OddEntry("whose joints are no list")
-        if len(given) in (2 * count, 3 * count) and not any(map(_holds_more, given)):
-            width = len(given) // count
-            given = [given[start : start + width] for start in range(0, len(given), width)]
-        if len(given) != count:
-            raise OddEntry(f"with another number of joints than {count}")
-        plain = np.array([_point(joint) for joint in given], np.float64)
-    found = plain.reshape(count, 3)
-    if fields.get("scores") is not None:
-        scores = numbers(fields["scores"], count)
-        if scores is None:
-            raise OddEntry(f"whose scores are not {counted(count, 'finite number[s]')}")
-        found[:, 2] = scores
-    return found
-
-
-def _holds_more(joint: Any) -> bool:
-    return isinstance(joint, list | dict)
-
-
-def _point(joint: Any) -> tuple[float, float, float]:
-    if joint is None:
-        return math.nan, math.nan, math.nan
-    if isinstance(joint, dict):
-        joint = [joint.get(name) for name in ("x", "y", "score")]
-    if not isinstance(joint, list) or len(joint) not in (2, 3):
-        raise OddEntry("with joints that are not x, y or x, y, score")
-    x, y, score = (_coordinate(value) for value in (*joint, None)[:3])
-    return x, y, score
-
-
-def _coordinate(value: Any) -> float:
-    if value is None:
-        return math.nan
-    usual = isinstance(value, int | float) and not isinstance(value, bool)
-    if not usual or abs(value) >= LARGEST:
-        raise OddEntry("with joints that are no finite numbers")
-    return float(value)
-
-
-def _without_flags(joints: Floats) -> Floats:
-    """Without the flags 0, 1, 2 of an annotation, of which 0 at (0, 0) is a joint that is not there;
-    programs that write scores in their place are left alone."""
-    if not np.isin(joints[:, 2], (0, 1, 2)).all():
-        return joints
-    there = joints.any(1, keepdims=True)
-    return np.where(there, [1, 1, math.nan] * joints, math.nan)
 
 
 def _of_the_picture_that_the_file_is_called_as(

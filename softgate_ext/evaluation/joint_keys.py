@@ -35,11 +35,12 @@ KNOWN = frozenset(
 
 
 @cache
-def _plain(name: str) -> str:
+def plain(name: str) -> str:
     return re.sub(r"[\W_]", "", name.lower())
 
 
-_USUAL = {_plain(name): name for name in (*COLUMNS, *_FILE, *KNOWN)}
+_USUAL = {plain(name): name for name in (*COLUMNS, *_FILE, *KNOWN)}
+_USUAL["keypointnames"] = "joint_names"
 
 
 def usual(fields: Mapping[str, Any]) -> dict[str, Any]:
@@ -49,6 +50,6 @@ def usual(fields: Mapping[str, Any]) -> dict[str, Any]:
     """
     found: dict[str, Any] = {}
     for name, value in fields.items():
-        own = _USUAL.get(_plain(name), name)
+        own = _USUAL.get(plain(name), name)
         found[name if own in fields or own in found else own] = value
     return found

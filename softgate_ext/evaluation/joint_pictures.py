@@ -53,7 +53,10 @@ def pictures_of(
     """
     places: dict[Path, int] = {}
     own = np.array([places.setdefault(image, len(places)) for image in people.image_paths])
-    ids = {} if people.ids is None else dict(zip(people.ids[:, 0], own.tolist(), strict=True))
+    if people.ids is None:  # Ultralytics makes ids of names that are numbers
+        ids: dict[Any, int] = {number: place for place, number in _numbered(places)}
+    else:
+        ids = dict(zip(people.ids[:, 0], own.tolist(), strict=True))
     by_id = same_keys([one.image_id for one in who], ids)
     # A string that is no id is a name.
     words = [
@@ -92,6 +95,17 @@ def endings_of(pictures: Iterable[Path]) -> set[str]:
 def is_called_so(name: object, endings: Collection[str]) -> bool:
     """Whether something is a text that ends so."""
     return isinstance(name, str) and PurePosixPath(name).suffix.lower() in endings
+
+
+def _numbered(pictures: Iterable[Path]) -> list[tuple[int, int]]:
+    """Places and numbers of pictures whose names are numbers, if no two are the same."""
+    stems = [picture.stem for picture in pictures]
+    found = [(place, int(stem)) for place, stem in enumerate(stems) if _is_number(stem)]
+    return found if len({number for _, number in found}) == len(found) else []
+
+
+def _is_number(stem: str) -> bool:
+    return stem.isascii() and stem.isdecimal() and len(stem) < 20
 
 
 def _by_frame(

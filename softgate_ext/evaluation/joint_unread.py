@@ -8,10 +8,13 @@ from typing import Any
 from softgate_ext.data.entries import OddEntry
 from softgate_ext.errors import InputError
 from softgate_ext.evaluation.joint_identity import Identity, Key, key_of
-from softgate_ext.evaluation.joint_keys import KNOWN
+from softgate_ext.evaluation.joint_keys import KNOWN, plain
 from softgate_ext.evaluation.joint_pictures import Pictured, endings_of, is_called_so, pictures_of
 from softgate_ext.files.printable import brief
 
+_OF_NOBODY = frozenset(
+    map(plain, ("area", "num_keypoints", "width", "height", "time_ms", "timestamp", "track_id"))
+)
 Columns = Mapping[str, Sequence[Any]]
 """Values by their key, one an entry; None where it has none."""
 
@@ -84,6 +87,8 @@ def refuse_unread(path: Path, columns: Columns, people: Pictured) -> None:
     values are texts or whole numbers, and half as many different ones as there are pictures."""
     pictures = len(set(people.image_paths))
     for key, values in columns.items():
+        if plain(key.split(".")[-1]) in _OF_NOBODY or list(values) in _counts(len(values)):
+            continue
         given = [value for value in values if value is not None]
         keys = [own for own in map(_key, given) if own is not None]
         different = len(set(keys))
@@ -94,6 +99,11 @@ def refuse_unread(path: Path, columns: Columns, people: Pictured) -> None:
                 f"image, ids as image_id or annotation_id, or the file without {brief(key)}, which is then "
                 "read in the dataset's order"
             )
+
+
+def _counts(length: int) -> list[list[Any]]:
+    """The order of the file itself, from 0 and from 1."""
+    return [list(range(length)), list(range(1, length + 1))]
 
 
 def _key(value: Any) -> Key | None:
