@@ -48,7 +48,7 @@ void launch_sums(const Backward& a, const Layout& layout, void* workspace, Strea
   with_tiling(a.dtype, a.dims, plan.packing, [&](auto tiling) {
     using K = decltype(tiling);
     using A = typename K::A;
-    if constexpr (!K::kQuads && !K::kPairs) {
+    if constexpr (!K::kQuads && !K::kSplit) {
       auto* partials = layout.at<NormSums<A>>(workspace, layout.norm_at);
       launch("backward_reduce", backward_reduce<K>, grid_of(a.dtype, a.dims, plan), stream, a,
              plan.cut, partials);

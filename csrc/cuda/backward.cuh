@@ -39,11 +39,11 @@ template <class K, class Keep>
 __device__ void backward_reduce_chunk(const Backward& a, const Cut& cut, int group, int split,
                                       NormSums<typename K::A> (&sums)[K::kChannels], Keep keep) {
   constexpr int kItems = K::kPacks == 1 ? 2 : 1;  // two tensors, two packs of each in flight
-  const Place<K> place(a.dims, cut, group);
+  const Place<K> place(a.dims, cut, group, split);
   const Table<K> table(cut, group, a.dims, nullptr, &a.norm, a.mean.data, a.var.data, nullptr);
   if (!place.active) return;
-  const Input<K> dz = input<K>(a.dz, a.dims, place.channel);
-  const Input<K> y = input<K>(a.y, a.dims, place.channel);
+  const Input<K> dz = input<K>(a.dz, a.dims, place);
+  const Input<K> y = input<K>(a.y, a.dims, place);
   Walk<K> walk(a.dims, cut, split, place.row);
 #pragma unroll 1
   for (int first = 0; walk.left > 0; first += kItems * K::kPacks) {
@@ -113,17 +113,22 @@ struct Sinks {
   Output<K> dskip, dlow;
   BranchView<K, typename K::T, const Out[kMaxBranches]> branch;
 
-  __device__ Sinks(const Backward& a, int64_t channel)
-      : branch(a.source, a.dbranch, plane_of(a.dims), channel) {
+  __device__ Sinks(const Backward& a, const Place<K>& place)
+      : branch(a.source, a.dbranch, plane_of(a.dims), place) {
     using T = typename K::T;
     const Source& s = a.source;
-    const int64_t plane = plane_of(a.dims), low_channel = channel - low_start(s, a.dims);
-    if (channel < s.skip_channels) {
-      if (a.dalpha.given) skip = {static_cast<const T*>(s.skip.data), s.skip_channels, plane, channel};
-      if (a.dskip.given) dskip = {static_cast<T*>(a.dskip.data), s.skip_channels, plane, channel};
+    const int64_t plane = plane_of(a.dims), channels = s.skip_channels;
+    const int64_t channel = place.channel, low_channel = channel - low_start(s, a.dims);
+    if (channel < channels) {
+      if (a.dalpha.given) {
+        skip = {static_cast<const T*>(s.skip.data), channels, plane, channel, place.origin};
+      }
+      if (a.dskip.given) {
+        dskip = {static_cast<T*>(a.dskip.data), channels, plane, channel, place.origin};
+      }
     }
     if (K::kQuads && a.dlow.given && low_channel >= 0) {
-      dlow = {static_cast<T*>(a.dlow.data), s.low_channels, plane / 4, low_channel};
+      dlow = {static_cast<T*>(a.dlow.data), s.low_channels, plane / 4, low_channel, place.origin};
     }
   }
 };
@@ -149,13 +154,13 @@ __device__ void backward_map_chunk(const Backward& a, const Cut& cut, int group,
                                    GateSum<typename K::A> (&sums)[K::kChannels], Read read) {
   using A = typename K::A;
   using Values = typename K::Values;
-  const Place<K> place(a.dims, cut, group);
+  const Place<K> place(a.dims, cut, group, split);
   const bool normed = a.dz.given;
   const Table<K> table(cut, group, a.dims, &a.source, normed ? &a.norm : nullptr, a.mean.data, a.var.data,
                        terms);
   if (!place.active) return;
-  const Sinks<K> to(a, place.channel);
-  const Input<K> dy = input<K>(a.dy, a.dims, place.channel);
+  const Sinks<K> to(a, place);
+  const Input<K> dy = input<K>(a.dy, a.dims, place);
   Walk<K> walk(a.dims, cut, split, place.row);
 #pragma unroll 1
   for (int first = 0; walk.left > 0; first += K::kPacks) {
@@ -267,9 +272,9 @@ __device__ void backward_map_block(const Backward& a, const Cut& cut, int group,
                                    bool training,
                                    const Terms<typename K::A>* terms,
                                    GateSum<typename K::A>* partials) {
-  const Place<K> place(a.dims, cut, group);
-  const ReadMemory<K> read{input<K>(a.dz, a.dims, place.channel),
-                           input<K>(a.y, a.dims, place.channel)};
+  const Place<K> place(a.dims, cut, group, split);
+  const ReadMemory<K> read{input<K>(a.dz, a.dims, place),
+                           input<K>(a.y, a.dims, place)};
   GateSum<typename K::A> sums[K::kChannels] = {};
   backward_map_chunk<K>(a, cut, group, split, training, terms, sums, read);
   if (a.dalpha.given) write_partials<K>(a.dims, cut, group, split, sums, partials);

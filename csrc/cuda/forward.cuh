@@ -17,53 +17,53 @@ struct KeepNothing {
   __device__ void operator()(int, const P&...) const {}
 };
 
-// Calls use(number, n, pixel, y) for the packs of y of a chunk, and after every kAtOnce or fewer of
-// them done(packs), with the packs of y beside each other. That many packs of each tensor of the
-// source are in flight before the first is used. `again`: a later pass reads the branch once more.
-template <class K, class Use, class Done>
+// Calls use(number, n, pixel, y, starts) for the packs of y of a chunk; `starts` is a constant that says
+// whether the pack is of the thread's first item. K::kAtOnce packs of each tensor of the source are in
+// flight before the first is used. kAgain: a later pass reads the branch once more.
+template <bool kAgain, class K, class Use>
 __device__ void for_packs_of_y(const Forward& a, const Cut& cut, int split, const Place<K>& place,
-                               const Table<K>& table, bool again, Use use, Done done) {
-  constexpr int kItems = K::kPacks < K::kAtOnce ? K::kAtOnce / K::kPacks : 1;
-  constexpr int kPart = K::kPacks < K::kAtOnce ? K::kPacks : K::kAtOnce;  // of an item at once
-  const SourceReader<K> source(a.source, a.dims, table, place.lane, place.channel);
+                               const Table<K>& table, Use use) {
+  const SourceReader<K> source(a.source, a.dims, table, place);
   Walk<K> walk(a.dims, cut, split, place.row);
-#pragma unroll 1
-  for (int first = 0; walk.left > 0; first += kItems) {
-    const int items = walk.left < kItems ? walk.left : kItems;
+  int first = 0;
+  const auto take = [&](auto count, auto starts) {
+    constexpr int kItems = decltype(count)::value;
+    constexpr int kPart = K::kPacks < K::kAtOnce ? K::kPacks : K::kAtOnce;  // of an item at once
     Spot<K> spot[kItems];
     typename K::LowValues low[kItems];
 #pragma unroll
     for (int i = 0; i < kItems; ++i) {
-      if (i < items) {
-        spot[i] = walk.next();
-        low[i] = source.load_low(spot[i]);
-      }
+      spot[i] = walk.next();
+      low[i] = source.load_low(spot[i]);
     }
 #pragma unroll 1
     for (int begin = 0; begin < K::kPacks; begin += kPart) {
       typename SourceReader<K>::Loaded loaded[kItems][kPart];
-      typename K::Values y[kItems * kPart];
 #pragma unroll
       for (int i = 0; i < kItems; ++i) {
 #pragma unroll
         for (int p = 0; p < kPart; ++p) {
-          if (i < items) loaded[i][p] = source.load_pack(walk, spot[i], begin + p, again);
+          loaded[i][p] = source.template load_pack<kAgain>(walk, spot[i], begin + p);
         }
       }
 #pragma unroll
       for (int i = 0; i < kItems; ++i) {
 #pragma unroll
         for (int p = 0; p < kPart; ++p) {
-          if (i >= items) continue;
           forget_registers();
-          y[i * kPart + p] = source.value(loaded[i][p], low[i], table, place.lane);
-          use((first + i) * K::kPacks + begin + p, spot[i].n,
-              spot[i].first + walk.offset(begin + p), y[i * kPart + p]);
+          use(first + i * K::kPacks + begin + p, spot[i].n, spot[i].first + walk.offset(begin + p),
+              source.value(loaded[i][p], low[i], table, place.lane), starts);
         }
       }
-      done(y, items * kPart);
     }
-  }
+    first += kItems * K::kPacks;
+  };
+  constexpr int kItems = K::kPacks < K::kAtOnce ? K::kAtOnce / K::kPacks : 1;
+  using One = std::integral_constant<int, 1>;
+  if (walk.left > 0) take(One{}, std::true_type{});
+#pragma unroll 1
+  while (walk.left >= kItems) take(std::integral_constant<int, kItems>{}, std::false_type{});
+  if (kItems > 1 && walk.left > 0) take(One{}, std::false_type{});  // kItems is 2 then
 }
 
 // Writes y and adds this thread's share of it to the moments. Pack number i of the thread is shown to
@@ -71,18 +71,24 @@ __device__ void for_packs_of_y(const Forward& a, const Cut& cut, int split, cons
 template <class K, class Keep>
 __device__ void forward_reduce_chunk(const Forward& a, const Cut& cut, int group, int split,
                                      Moments<typename K::A> (&moments)[K::kChannels], Keep keep) {
-  const Place<K> place(a.dims, cut, group);
+  const Place<K> place(a.dims, cut, group, split);
   const Table<K> table(cut, group, a.dims, &a.source, nullptr, nullptr, nullptr, nullptr);
   if (!place.active) return;
-  const Output<K> y = output<K>(a.y, a.dims, place.channel);
-  const bool again = !a.y.given && std::is_same_v<Keep, KeepNothing>;  // the branch is y
-  for_packs_of_y(
-      a, cut, split, place, table, again,
-      [&](int i, int n, typename K::Pixel pixel, const typename K::Values& pack) {
-        if (y) store(y.at(n, pixel), pack);
-        keep(i, pack);
-      },
-      [&](const auto& packs, int count) { accumulate<K>(moments, packs, count); });
+  const Output<K> y = output<K>(a.y, a.dims, place);
+  ChannelSums<K> sums;
+  const auto use = [&](int i, int n, typename K::Pixel pixel, const typename K::Values& pack,
+                       auto starts) {
+    if (y) store(y.at(n, pixel), pack);
+    keep(i, pack);
+    if (decltype(starts)::value && i == 0) sums.start(pack);
+    sums.add(pack);
+  };
+  if (std::is_same_v<Keep, KeepNothing> && !a.y.given) {  // the branch is y
+    for_packs_of_y<true>(a, cut, split, place, table, use);
+  } else {
+    for_packs_of_y<false>(a, cut, split, place, table, use);
+  }
+  sums.moments(moments);
 }
 
 // z of one pack of y.
@@ -101,30 +107,28 @@ __device__ typename K::Values normalise(const typename K::Values& y, const Table
     for (int i = 0; i < K::kGroup; ++i) {
       const int v = first + i, c = K::channel_of(i);
       z[v] = pre_activation(y.get(v), mean[c], scale[c], bias[c]);
-      if (with_relu) z[v] = relu(z[v]);
     }
   }
   typename K::Values pack;
-  pack.set(z);
+  pack.set(z, with_relu);
   return pack;
 }
 
 // Writes y and z of a chunk, each where it is wanted; the statistics are known.
 template <class K>
 __device__ void forward_map_chunk(const Forward& a, const Cut& cut, int group, int split) {
-  const Place<K> place(a.dims, cut, group);
+  const Place<K> place(a.dims, cut, group, split);
   const Table<K> table(cut, group, a.dims, &a.source, a.z.given ? &a.norm : nullptr, a.mean.data, a.var.data,
                        nullptr);
   if (!place.active) return;
-  const Output<K> y = output<K>(a.y, a.dims, place.channel);
-  const Output<K> z = output<K>(a.z, a.dims, place.channel);
-  for_packs_of_y(
-      a, cut, split, place, table, false,
-      [&](int, int n, typename K::Pixel pixel, const typename K::Values& pack) {
+  const Output<K> y = output<K>(a.y, a.dims, place);
+  const Output<K> z = output<K>(a.z, a.dims, place);
+  for_packs_of_y<false>(
+      a, cut, split, place, table,
+      [&](int, int n, typename K::Pixel pixel, const typename K::Values& pack, auto) {
         if (y) store_cs(y.at(n, pixel), pack);
         if (z) store_cs(z.at(n, pixel), normalise(pack, table, place.lane, a.norm.relu));
-      },
-      [](const auto&, int) {});
+      });
 }
 
 // The second pass: batch_norm and ReLU of y as it was stored.

@@ -16,8 +16,8 @@ void with_packing(const Packing& packing, F f) {
   if constexpr (sizeof(T) < 8) {
     if (packing.vector) {
       if constexpr (kLast) {
-        if (packing.pairs && packing.quads) return f(Tiling<T, kLast, kWidth, true, true>{});
-        if (packing.pairs) return f(Tiling<T, kLast, kWidth, false, true>{});
+        if (packing.split && packing.quads) return f(Tiling<T, kLast, kWidth, true, true>{});
+        if (packing.split) return f(Tiling<T, kLast, kWidth, false, true>{});
       }
       if (packing.quads) return f(Tiling<T, kLast, kWidth, true>{});
       return f(Tiling<T, kLast, kWidth, false>{});

@@ -12,6 +12,8 @@
 #include "../args.h"
 #include "device.cuh"
 
+#include "../math.h"
+
 namespace softgate::cuda {
 
 template <class T>
@@ -49,6 +51,22 @@ __device__ __forceinline__ unsigned narrow_pair(float a, float b) {
   }
 }
 
+// The same behind a ReLU, which the conversion does on its way; NaN passes, as in math.h.
+template <class T>
+__device__ __forceinline__ unsigned narrow_pair_relu(float a, float b) {
+#if defined(__CUDA_ARCH__) && !defined(SOFTGATE_EMULATOR)
+  unsigned pair;
+  if constexpr (std::is_same_v<T, __half>) {
+    asm("cvt.rn.relu.f16x2.f32 %0, %2, %1;" : "=r"(pair) : "f"(a), "f"(b));
+  } else {
+    asm("cvt.rn.relu.bf16x2.f32 %0, %2, %1;" : "=r"(pair) : "f"(a), "f"(b));
+  }
+  return pair;
+#else
+  return narrow_pair<T>(relu(a), relu(b));
+#endif
+}
+
 // V values of T as they travel. They stay in words of the registers' width until they are used: held
 // one by one, values of two bytes would take a register each.
 template <class T, int V>
@@ -59,7 +77,9 @@ struct alignas(sizeof(T) * V) Pack {
   Unit unit[kUnits];
 
   __device__ __forceinline__ Accumulator<T> get(int v) const {
-    if constexpr (kHalves) {
+    if constexpr (kHalves && std::is_same_v<T, __nv_bfloat16>) {  // the upper half of a float
+      return bits_as<float>(v % 2 ? unit[v / 2] & 0xffff0000 : unit[v / 2] << 16);
+    } else if constexpr (kHalves) {
       const unsigned bits = v % 2 ? unit[v / 2] >> 16 : unit[v / 2] & 0xffff;
       return widen(bits_as<T>(static_cast<unsigned short>(bits)));
     } else {
@@ -67,13 +87,14 @@ struct alignas(sizeof(T) * V) Pack {
     }
   }
 
-  __device__ __forceinline__ void set(const Accumulator<T> (&value)[V]) {
+  __device__ __forceinline__ void set(const Accumulator<T> (&value)[V], bool with_relu = false) {
 #pragma unroll
     for (int i = 0; i < kUnits; ++i) {
       if constexpr (kHalves) {
-        unit[i] = narrow_pair<T>(value[2 * i], value[2 * i + 1]);
+        unit[i] = with_relu ? narrow_pair_relu<T>(value[2 * i], value[2 * i + 1])
+                            : narrow_pair<T>(value[2 * i], value[2 * i + 1]);
       } else {
-        unit[i] = narrow<T>(value[i]);
+        unit[i] = narrow<T>(with_relu ? relu(value[i]) : value[i]);
       }
     }
   }

@@ -40,19 +40,19 @@ Packing packing_of(const Dims& dims, DType dtype, const Source& source, bool qua
   for (const void* tensor : tensors) {
     if (!aligned(tensor, kPackBytes)) return packing;
   }
-  bool whole = true, even = true;
+  bool whole = true, halves = true;
   for (int i = 0; i < source.branches; ++i) {
     whole = whole && aligned(branches[i].data, kPackBytes);
-    even = even && aligned(branches[i].data, 2 * size);
+    halves = halves && aligned(branches[i].data, kPackBytes / 2);
     if (dims.channels_last) {
       whole = whole && source.width[i] % lanes == 0;
-      even = even && source.width[i] % 2 == 0;
+      halves = halves && source.width[i] % (lanes / 2) == 0;
     }
   }
   if (dims.channels_last) {
     packing.vector = dims.c % lanes == 0 && source.skip_channels % lanes == 0 &&
-                     (!quads || source.low_channels % lanes == 0) && (whole || even);
-    packing.pairs = packing.vector && !whole;
+                     (!quads || source.low_channels % lanes == 0) && (whole || halves);
+    packing.split = packing.vector && !whole;
   } else {
     packing.vector = (quads ? dims.w : dims.plane()) % lanes == 0 && whole;
   }

@@ -51,7 +51,7 @@ struct Cut {
 // The shape of the packs of a call.
 struct Packing {
   bool vector = false;  // packs of 16 bytes, else of one value
-  bool pairs = false;   // a branch ends within a pack: branches are read by pairs of channels
+  bool split = false;   // a branch ends in the middle of a pack: branches are read by half packs
   bool quads = false;
 };
 

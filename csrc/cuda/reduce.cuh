@@ -86,46 +86,52 @@ __device__ void merge_rows(S (&value)[kCount], int lanes, int rows, int lane, in
   }
 }
 
-// Adds up to kCount packs to the moments of a thread's channels: the mean of the tile, then the
-// squared deviations from it, then one merge. No division per value, and exact whatever the mean.
-// `packs` of them are there.
-template <class K, int kCount>
-__device__ void accumulate(Moments<typename K::A> (&moments)[K::kChannels],
-                           const typename K::Values (&pack)[kCount], int packs) {
+// What a thread knows of the values of a channel: how far they are from the first of them. That takes
+// a subtraction, an addition and an fma a value, and no division. What cancels in the end is at most
+// the first value's own deviation, which is one of the squares: the error is of the order of count * eps.
+template <class K>
+class ChannelSums {
+ public:
   using A = typename K::A;
-  A mean[K::kChannels] = {}, squares[K::kChannels] = {};
+
+  __device__ void start(const typename K::Values& pack) {
 #pragma unroll
-  for (int k = 0; k < kCount; ++k) {
-    if (k < packs) {
-#pragma unroll
-      for (int v = 0; v < K::kLanes; ++v) mean[K::channel_of(v)] += pack[k].get(v);
+    for (int c = 0; c < K::kChannels; ++c) {
+      const A first = pack.get(c);
+      shift_[c] = first - first == A(0) ? first : A(0);  // an infinite one stays in the sum
     }
   }
-  const A count = A(packs * (K::kLanes / K::kChannels));
-  const A share = A(1) / count;
+
+  __device__ void add(const typename K::Values& pack) {
+    values_ += K::kLanes / K::kChannels;
 #pragma unroll
-  for (int c = 0; c < K::kChannels; ++c) mean[c] *= share;
-#pragma unroll
-  for (int k = 0; k < kCount; ++k) {
-    if (k < packs) {
-#pragma unroll
-      for (int v = 0; v < K::kLanes; ++v) {
-        const A deviation = pack[k].get(v) - mean[K::channel_of(v)];
-        squares[K::channel_of(v)] += deviation * deviation;
-      }
+    for (int v = 0; v < K::kLanes; ++v) {
+      const int c = K::channel_of(v);
+      const A away = pack.get(v) - shift_[c];
+      sum_[c] += away;
+      squares_[c] += away * away;
     }
   }
+
+  __device__ void moments(Moments<A> (&moments)[K::kChannels]) const {
+    const A count = A(values_), share = values_ == 0 ? A(0) : A(1) / count;
 #pragma unroll
-  for (int c = 0; c < K::kChannels; ++c) {
-    moments[c] = moments[c].merged({count, mean[c], squares[c]});
+    for (int c = 0; c < K::kChannels; ++c) {
+      const A mean = sum_[c] * share, m2 = squares_[c] - sum_[c] * mean;
+      moments[c] = {count, shift_[c] + mean, m2 < A(0) ? A(0) : m2};
+    }
   }
-}
+
+ private:
+  int values_ = 0;
+  A shift_[K::kChannels] = {}, sum_[K::kChannels] = {}, squares_[K::kChannels] = {};
+};
 
 // Puts down the merged values of a block's channels as the partial results of one split.
 template <class K, class S>
 __device__ void write_partials(const Dims& dims, const Cut& cut, int group, int split,
                                S (&value)[K::kChannels], S* partials) {
-  const Place<K> place(dims, cut, group);
+  const Place<K> place(dims, cut, group, split);
   merge_rows(value, cut.lanes, cut.rows, place.lane, place.row,
              reinterpret_cast<S*>(shared_memory()));
   if (place.row == 0 && place.active) {

@@ -31,7 +31,7 @@ class Kept {
 template <class K, class S, class Emit>
 __device__ void finish_cluster(const Dims& dims, const Cut& cut, int group, int rank,
                                S (&value)[K::kChannels], Emit emit) {
-  const Place<K> place(dims, cut, group);
+  const Place<K> place(dims, cut, group, rank);
   S* shared = reinterpret_cast<S*>(shared_memory());
   merge_rows(value, cut.lanes, cut.rows, place.lane, place.row, shared);
   __syncthreads();
@@ -67,9 +67,9 @@ __global__ void __launch_bounds__(kThreads, kBlocksPerProcessor)
     write_statistics(a, channel, m);
   });
   const Table<K> table(cut, group, a.dims, nullptr, &a.norm, a.mean.data, a.var.data, nullptr);
-  const Place<K> place(a.dims, cut, group);
+  const Place<K> place(a.dims, cut, group, rank);
   if (!place.active) return;
-  const Output<K> z = output<K>(a.z, a.dims, place.channel);
+  const Output<K> z = output<K>(a.z, a.dims, place);
   Walk<K> walk(a.dims, cut, rank, place.row);
 #pragma unroll 1
   for (int first = 0; walk.left > 0; first += K::kPacks) {

@@ -2,8 +2,8 @@
 
     python csrc/cuda/sass.py [--arch 90 ...] [--write docs/kernels.md]
 
-Prints a table and exits with 1 where a kernel of whole packs spills, uses local memory, or does
-not move its tensors by 128 bits of global memory. Needs nvcc and a disassembler (cuobjdump: the toolkit's, or the
+Prints a table and exits with 1 where a kernel of whole packs spills, uses local memory, does not move
+its tensors by 128 bits of global memory, or takes more instructions a pack than BUDGETS has. Needs nvcc and a disassembler (cuobjdump: the toolkit's, or the
 copy in triton's wheel); no GPU.
 """
 
@@ -37,6 +37,19 @@ THREADS = 256
 PROMISED_BLOCKS = 2  # kBlocksPerProcessor of plan.h
 DTYPES = {"f": ("float32", 4), "d": ("float64", 8), "__half": ("float16", 2)}
 BFLOAT16 = ("bfloat16", 2)
+# Instructions of the main loop a pack of 16 bytes, everything in it counted, that no instance may
+# exceed. An H100 moves 13 bytes a clock and multiprocessor and issues four instructions of a warp, so
+# that a pass that reads two tensors and writes one has 118 clocks for the instructions of 32 packs.
+# The aims are 110, 100, 100 and 170; docs/kernels.md shows which instances keep to them.
+BUDGETS = {"forward_reduce": 116, "forward_map": 127, "backward_reduce": 134, "backward_map": 223}
+QUADS = 1.3  # of it, where a low resolution takes part
+# Packs of a step of the loop, by the 128-bit accesses of the tensors that are always whole.
+LEADING = {
+    "forward_reduce": ("store", 1),  # y
+    "forward_map": ("store", 2),  # y, z
+    "backward_reduce": ("load", 2),  # dz, y
+    "backward_map": ("load", 4),  # dz, y, dy, skip
+}
 
 
 @dataclass
@@ -52,11 +65,12 @@ class Kernel:
     channels_last: bool | None = None
     lanes: int = 1
     quads: bool = False
-    pairs: bool = False
+    split: bool = False
     registers: int = 0
     stack: int = 0
     spills: int = 0
     widths: dict[str, int] = field(default_factory=dict)
+    code: list[tuple[int, str]] = field(default_factory=list)  # address and instruction
 
     @property
     def whole_packs(self) -> bool:
@@ -65,6 +79,38 @@ class Kernel:
     @property
     def finishes(self) -> bool:
         return self.channels_last is None
+
+    @property
+    def a_pack(self) -> int | None:
+        """Instructions of the longest of its main loops, a pack; None where it is not counted."""
+        if self.name not in LEADING or not self.whole_packs:
+            return None
+        way, tensors = LEADING[self.name]
+        loops = [loop for loop in self._loops() if _wide(self.code[slice(*loop)], way)]
+        inner = [one for one in loops if not any(_within(other, one) for other in loops)]
+        counts = []
+        for begin, end in inner:
+            size = end - begin
+            packs = _wide(self.code[begin:end], way) / tensors
+            item = 4 if self.channels_last else 2  # packs, where it is those of two image rows
+            around = [b - a for a, b in loops if _within((begin, end), (a, b))]
+            outside = (min(around) - size) / item if around else 0
+            counts.append(size / packs + outside)
+        return round(max(counts)) if counts else None
+
+    def _loops(self) -> list[tuple[int, int]]:
+        """The instructions from where a branch leads back to, up to behind it."""
+        at = {address: place for place, (address, _) in enumerate(self.code)}
+        back = []
+        for place, (address, text) in enumerate(self.code):
+            to = re.search(r"\bBRA\b.*0x([0-9a-f]+)", text)
+            if to and int(to[1], 16) < address and int(to[1], 16) in at:
+                back.append((at[int(to[1], 16)], place + 1))
+        return back
+
+    @property
+    def budget(self) -> int:
+        return round(BUDGETS.get(self.name, 0) * (QUADS if self.quads else 1))
 
     @property
     def shared(self) -> int:
@@ -98,6 +144,8 @@ class Kernel:
             yield "packs that are not known to be in global memory"
         if any(self.widths.get(f"{way} {bits}") for way in ("load", "store") for bits in (8, 16)):
             yield "accesses of 8 or 16 bits"
+        if self.a_pack is not None and self.a_pack > self.budget:
+            yield f"{self.a_pack} instructions a pack, where {self.budget} are the most"
         if self.blocks(arch) < PROMISED_BLOCKS:
             yield f"only {self.blocks(arch)} block on a multiprocessor"
 
@@ -107,8 +155,18 @@ class Kernel:
         layout = "channels_last" if self.channels_last else "contiguous"
         shape = [f"{self.lanes * self.itemsize * 8} bits", *["quads"] * self.quads]
         return " | ".join(
-            [self.name, self.dtype, layout, ", ".join([*shape, *["pairs"] * self.pairs])]
+            [self.name, self.dtype, layout, ", ".join([*shape, *["split"] * self.split])]
         )
+
+
+def _wide(code: list[tuple[int, str]], way: str) -> int:
+    """How many 128-bit accesses to global memory there are."""
+    op = "LDG" if way == "load" else "STG"
+    return sum(bool(re.search(rf"\b{op}\S*\.128\b", text)) for _, text in code)
+
+
+def _within(one: tuple[int, int], other: tuple[int, int]) -> bool:
+    return one != other and other[0] <= one[0] and one[1] <= other[1]
 
 
 def main() -> int:
@@ -132,7 +190,7 @@ def main() -> int:
             found[arch] += kernels
     for kernels in found.values():
         kernels.sort(
-            key=lambda k: (k.name, k.dtype, bool(k.channels_last), -k.lanes, k.quads, k.pairs)
+            key=lambda k: (k.name, k.dtype, bool(k.channels_last), -k.lanes, k.quads, k.split)
         )
     text = table(found)
     print(text)
@@ -207,7 +265,7 @@ def parse(symbol: str) -> Kernel | None:
         channels_last=tiling[2] == "1",
         lanes=int(tiling[3]),
         quads=tiling[4] == "1",
-        pairs=tiling[5] == "1",
+        split=tiling[5] == "1",
     )
 
 
@@ -232,7 +290,10 @@ def read_sass(sass: str, kernels: dict[str, Kernel]) -> None:
     for line in sass.splitlines():
         if function := re.search(r"Function : (\w+)", line):
             current = kernels.get(function[1])
-        elif current and (access := re.search(r"\b(LD|ST)(G|L|)((?:\.\w+)*) ", line)):
+            continue
+        if current and (line_of := re.match(r"\s+/\*([0-9a-f]{4,})\*/\s+(.*?);", line)):
+            current.code.append((int(line_of[1], 16), line_of[2]))
+        if current and (access := re.search(r"\b(LD|ST)(G|L|)((?:\.\w+)*) ", line)):
             if "/*" not in line.split(access[0])[0]:
                 continue
             way = "load" if access[1] == "LD" else "store"
@@ -247,7 +308,7 @@ def width(suffix: str) -> int:
 
 
 def table(found: dict[int, list[Kernel]]) -> str:
-    """A row an instance: registers / blocks a multiprocessor, for each architecture."""
+    """A row an instance: registers / blocks a multiprocessor / instructions a pack, by architecture."""
     archs = list(found)
     head = [
         "kernel",
@@ -261,7 +322,10 @@ def table(found: dict[int, list[Kernel]]) -> str:
     ]
     rows = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
     for same in zip(*found.values(), strict=True):
-        cells = [f"{k.registers} / {k.blocks(a)}" for a, k in zip(archs, same, strict=True)]
+        cells = [
+            f"{k.registers} / {k.blocks(a)}" + (f" / {k.a_pack}" if k.a_pack is not None else "")
+            for a, k in zip(archs, same, strict=True)
+        ]
         spills = sum(k.spills + k.stack for k in same)
         widest = min(max(widths_of(k), default=0) for k in same)
         rows.append(
@@ -279,10 +343,10 @@ def widths_of(kernel: Kernel) -> Iterable[int]:
 def page(text: str, compiler: str) -> str:
     return (
         f"# CUDA kernels as compiled\n\nPrinted by `make sass` (nvcc {compiler}). Registers of a thread / blocks of "
-        f"{THREADS} threads that a multiprocessor holds; `shared`: bytes a block merges sums in; "
+        f"{THREADS} threads that a multiprocessor holds / instructions of the main loop for a pack of 16 bytes; `shared`: bytes a block merges sums in; "
         "`spills`: bytes of spills and stack, over all architectures; `widest`: the widest access "
-        "to global memory, in bits. `quads`: a low resolution takes part; `pairs`: a branch ends "
-        "within a pack. The kernels of `channels` finish sums. Resident kernels keep packs in shared memory besides, up to all of it: fewer "
+        "to global memory, in bits. `quads`: a low resolution takes part; `split`: a branch ends "
+        "in the middle of a pack. The kernels of `channels` finish sums. Resident kernels keep packs in shared memory besides, up to all of it: fewer "
         f"blocks fit.\n\n{text}\n"
     )
 

@@ -1,7 +1,7 @@
 // Where y comes from, and where its gradient goes back to, seen from one thread: which tensors have
-// its channels is settled once, so that inside the loops a tensor is there or not. A branch may be
-// narrower than a pack (three convolutions of 72, 36 and 36 channels); then its values are read and
-// written by pairs, and everything else still by whole packs.
+// its channels is settled once, so that inside the loops a tensor is there or not. A branch may end in
+// the middle of a pack (three convolutions of 72, 36 and 36 channels); then branches are read and
+// written by half packs of 8 bytes, and everything else still by whole ones.
 #pragma once
 
 #include "table.cuh"
@@ -13,77 +13,62 @@ __device__ inline int64_t low_start(const Source& source, const Dims& dims) {
   return source.concat ? dims.c - source.low_channels : 0;
 }
 
-// The branches as seen by a thread: the one branch that has its channels or, where branches end
-// within packs, all of them, and then each pair of channels looks its own one up. `tensors` are the
-// branches or their gradients.
+// The branches as seen by a thread: the one that has its channels, or the two that have half of them
+// each. `tensors` are the branches or their gradients.
 template <class K, class T, class Tensors>
 class BranchView {
  public:
   __device__ BranchView(const Source& source, const Tensors& tensors, int64_t plane,
-                        int64_t channel)
-      : source_(source), tensors_(tensors), plane_(plane), channel_(channel) {
-    if constexpr (!K::kPairs) whole_ = part(0);
+                        const Place<K>& place) {
+#pragma unroll
+    for (int h = 0; h < kParts; ++h) {
+      int64_t start = 0;
+      const int64_t first = place.channel + h * kLanes;
+#pragma unroll
+      for (int i = 0; i < kMaxBranches; ++i) {
+        if (i >= source.branches) continue;
+        const int64_t width = source.width[i];
+        if (first >= start && first < start + width && tensors[i].given) {
+          part_[h] = View<K, T>(static_cast<T*>(tensors[i].data), width, plane, first - start,
+                                place.origin);
+        }
+        start += width;
+      }
+    }
   }
 
-  // `again`: a later pass reads the same, so it had better wait in L2. (Pairs leave that to the cache.)
-  __device__ typename K::Values read(int n, typename K::Pixel pixel, bool again) const {
+  // kAgain: a later pass reads the same, so it had better wait in L2.
+  template <bool kAgain>
+  __device__ typename K::Values read(int n, typename K::Pixel pixel) const {
     typename K::Values pack{};
-    if constexpr (K::kPairs) {
 #pragma unroll
-      for (int v = 0; v < K::kLanes; v += 2) {
-        const View<K, T> pair = part(v);
-        if (!pair) continue;
-        const Pair values = load<Pair>(pair.at(n, pixel));
+    for (int h = 0; h < kParts; ++h) {
+      if (!part_[h]) continue;
+      const auto place = part_[h].at(n, pixel);
+      const Part values = kAgain ? load<Part>(place) : load_cs<Part>(place);
 #pragma unroll
-        for (int i = 0; i < Pair::kUnits; ++i) pack.unit[v / 2 * Pair::kUnits + i] = values.unit[i];
-      }
-    } else if (whole_) {
-      const auto place = whole_.at(n, pixel);
-      pack = again ? load<typename K::Values>(place) : load_cs<typename K::Values>(place);
+      for (int i = 0; i < Part::kUnits; ++i) pack.unit[h * Part::kUnits + i] = values.unit[i];
     }
     return pack;
   }
 
   __device__ void write(int n, typename K::Pixel pixel, const typename K::Values& pack) const {
-    if constexpr (K::kPairs) {
 #pragma unroll
-      for (int v = 0; v < K::kLanes; v += 2) {
-        const View<K, T> pair = part(v);
-        Pair values;
+    for (int h = 0; h < kParts; ++h) {
+      if (!part_[h]) continue;
+      Part values;
 #pragma unroll
-        for (int i = 0; i < Pair::kUnits; ++i) values.unit[i] = pack.unit[v / 2 * Pair::kUnits + i];
-        if (pair) store(pair.at(n, pixel), values);
-      }
-    } else if (whole_) {
-      store_cs(whole_.at(n, pixel), pack);
+      for (int i = 0; i < Part::kUnits; ++i) values.unit[i] = pack.unit[h * Part::kUnits + i];
+      store_cs(part_[h].at(n, pixel), values);
     }
   }
 
  private:
-  using Pair = Pack<typename K::T, 2>;
+  static constexpr int kParts = K::kSplit ? 2 : 1;
+  static constexpr int kLanes = K::kLanes / kParts;
+  using Part = Pack<typename K::T, kLanes>;
 
-  // The branch that has channel c of the pack.
-  __device__ View<K, T> part(int c) const {
-    int64_t start = 0;
-    const int64_t channel = channel_ + c;
-    View<K, T> found;
-#pragma unroll
-    for (int i = 0; i < kMaxBranches; ++i) {
-      if (i < source_.branches) {
-        const int64_t width = source_.width[i];
-        if (channel >= start && channel < start + width && tensors_[i].given) {
-          found = View<K, T>(static_cast<T*>(tensors_[i].data), width, plane_, channel - start);
-        }
-        start += width;
-      }
-    }
-    return found;
-  }
-
-  const Source& source_;
-  const Tensors& tensors_;
-  int64_t plane_, channel_;
-  View<K, T> whole_;
+  View<K, T> part_[kParts];
 };
 
 template <class K>
@@ -94,26 +79,27 @@ class SourceReader {
     typename K::Values skip, branch;
   };
 
-  // The skip is not read where the gates of all the thread's channels are closed. (Pairs have no
-  // register to spare for that.)
-  __device__ SourceReader(const Source& s, const Dims& dims, const Table<K>& table, int lane,
-                          int64_t channel)
-      : branch_(s, s.branch, plane_of(dims), channel) {
-    const bool open = K::kPairs || table.any(kAlpha, lane);
-    if (s.skip.given && channel < s.skip_channels && open) {
-      skip_ = {static_cast<const typename K::T*>(s.skip.data), s.skip_channels, plane_of(dims), channel};
+  // The skip is not read where the gates of all the thread's channels are closed.
+  __device__ SourceReader(const Source& s, const Dims& dims, const Table<K>& table,
+                          const Place<K>& place)
+      : branch_(s, s.branch, plane_of(dims), place) {
+    using T = typename K::T;
+    if (s.skip.given && place.channel < s.skip_channels && table.any(kAlpha, place.lane)) {
+      skip_ = {static_cast<const T*>(s.skip.data), s.skip_channels, plane_of(dims), place.channel,
+               place.origin};
     }
     const int64_t start = low_start(s, dims);
-    if (K::kQuads && s.low.given && channel >= start) {
-      low_ = {static_cast<const typename K::T*>(s.low.data), s.low_channels, plane_of(dims) / 4,
-              channel - start};
+    if (K::kQuads && s.low.given && place.channel >= start) {
+      low_ = {static_cast<const T*>(s.low.data), s.low_channels, plane_of(dims) / 4,
+              place.channel - start, place.origin};
     }
   }
 
-  // Pack q of an item; zero where a tensor is absent. `again`: of the branch, see BranchView.
-  __device__ Loaded load_pack(const Walk<K>& walk, const Spot<K>& spot, int q, bool again) const {
+  // Pack q of an item; zero where a tensor is absent. kAgain: of the branch, see BranchView.
+  template <bool kAgain>
+  __device__ Loaded load_pack(const Walk<K>& walk, const Spot<K>& spot, int q) const {
     const typename K::Pixel pixel = spot.first + walk.offset(q);
-    Loaded loaded{{}, branch_.read(spot.n, pixel, again)};
+    Loaded loaded{{}, branch_.template read<kAgain>(spot.n, pixel)};
     if (skip_) loaded.skip = load_cs<typename K::Values>(skip_.at(spot.n, pixel));
     return loaded;
   }

@@ -8,20 +8,20 @@
 
 namespace softgate::cuda {
 
-template <class T_, bool kLast, int kWidth, bool kQuads_, bool kPairs_ = false>
+template <class T_, bool kLast, int kWidth, bool kQuads_, bool kSplit_ = false>
 struct Tiling {
   using T = T_;
   using A = Accumulator<T>;
   static constexpr bool kChannelsLast = kLast;
   static constexpr bool kQuads = kQuads_;
-  static constexpr bool kPairs = kPairs_;
+  static constexpr bool kSplit = kSplit_;  // branches are read and written by half packs
   static constexpr int kLanes = kWidth;                         // values of a pack
   static constexpr int kChannels = kLast ? kWidth : 1;          // channels of a pack
   static constexpr int kPixels = kLast ? 1 : kWidth;            // pixels of a pack
   static constexpr int kRows = kQuads ? 2 : 1;                  // image rows of an item
   static constexpr int kCols = kQuads && kPixels == 1 ? 2 : 1;  // packs of an item side by side
   static constexpr int kPacks = kRows * kCols;
-  static constexpr int kAtOnce = kPairs ? 1 : 2;  // packs of each tensor of the source in flight
+  static constexpr int kAtOnce = 2;  // packs of each tensor of the source in flight
   static constexpr int kLowLanes = kPixels > 1 ? kWidth / 2 : kWidth;
   // Values of a pack whose channels' constants are in registers at a time, and those channels.
   static constexpr int kGroup = kLast && kWidth > 4 ? 4 : kWidth;
@@ -29,8 +29,12 @@ struct Tiling {
   using Values = Pack<T, kWidth>;
   using LowValues = Pack<T, kLowLanes>;
 
-  // Counts pixels over the batch (channels last: its plane is one run of them) or within a sample.
-  using Pixel = std::conditional_t<kLast, int64_t, int>;
+  // Whether a sample begins where the last one ends, so that items are pixels and need no digits.
+  static constexpr bool kOneRun = kLast && !kQuads;
+
+  // Counts pixels from the thread's first one (no chunk has 2^32 of them: they would fill a GPU), over
+  // the batch, or within a sample.
+  using Pixel = std::conditional_t<kOneRun, unsigned, std::conditional_t<kLast, int64_t, int>>;
 
   // Which of the thread's channels, and which value of the low pack, value v belongs to.
   static constexpr __host__ __device__ int channel_of(int v) { return kLast ? v : 0; }
@@ -39,17 +43,19 @@ struct Tiling {
 
 __host__ __device__ inline int64_t plane_of(const Dims& dims) { return dims.h * dims.w; }
 
-// The channels of a thread. A group at the end of the channels may have idle lanes.
+// The channels of a thread, and the pixel from which it counts. A group at the end of the channels may
+// have idle lanes.
 template <class K>
 struct Place {
   int lane, row;
-  int64_t channel;
+  int64_t channel, origin;
   bool active;
 
-  __device__ Place(const Dims& dims, const Cut& cut, int group)
+  __device__ Place(const Dims& dims, const Cut& cut, int group, int split)
       : lane(cut.lanes == 1 ? 0 : threadIdx.x % cut.lanes),
         row(cut.lanes == 1 ? threadIdx.x : threadIdx.x / cut.lanes),
         channel((int64_t(group) * cut.lanes + lane) * K::kChannels),
+        origin(K::kOneRun ? split * cut.chunk + row : 0),
         active(channel < dims.c) {}
 };
 
@@ -60,7 +66,8 @@ struct Spot {
   typename K::Pixel first, low;
 };
 
-// The items of a thread, `rows` apart, as (n, row, col) digits: one addition with carries per step.
+// The items of a thread, `rows` apart: pixels of one run, or (n, row, col) digits, which take one
+// addition with carries a step.
 template <class K>
 class Walk {
  public:
@@ -72,6 +79,7 @@ class Walk {
     const int64_t end = begin + cut.chunk < cut.items ? begin + cut.chunk : cut.items;
     const int64_t mine = end - begin - row;
     left = mine > 0 ? static_cast<int>((mine + cut.rows - 1) / cut.rows) : 0;
+    if constexpr (K::kOneRun) return;
     const int64_t item = begin + row;
     const int64_t line = item >> 31 ? item / cut.cols : unsigned(item) / unsigned(cut.cols);
     col_ = static_cast<unsigned>(item - line * cut.cols);
@@ -80,6 +88,12 @@ class Walk {
   }
 
   __device__ Spot<K> next() {
+    --left;
+    if constexpr (K::kOneRun) {
+      const Spot<K> spot{0, pixel_, 0};
+      pixel_ += cut_.rows;
+      return spot;
+    }
     const int col = static_cast<int>(col_ * (K::kCols * K::kPixels));
     Spot<K> spot{static_cast<int>(n_), typename K::Pixel(line_ * K::kRows) * width_ + col, 0};
     if constexpr (K::kQuads) {
@@ -90,8 +104,6 @@ class Walk {
         spot.low += n_ * low_plane;
       }
       line_ += cut_.step_line;
-    } else if constexpr (K::kChannelsLast) {
-      spot.first += int64_t(n_) * width_;
     }
     n_ += cut_.step_n;
     col_ += cut_.step_col;
@@ -103,7 +115,6 @@ class Walk {
       line_ -= cut_.lines;
       ++n_;
     }
-    --left;
     return spot;
   }
 
@@ -115,25 +126,36 @@ class Walk {
  private:
   const Cut& cut_;
   int width_;
-  unsigned n_, line_, col_;  // a step past the last of 2^31 - 1 must not overflow
+  typename K::Pixel pixel_ = 0;
+  unsigned n_ = 0, line_ = 0, col_ = 0;  // a step past the last of 2^31 - 1 must not overflow
 };
 
-// A tensor seen from a thread: where its channel lies at a pixel. Empty where the tensor is absent or
-// does not have the channel; one that has it has values, and so an address. Offsets are 64-bit at the price of one wide multiply-add.
+// A tensor seen from a thread: where its channel lies at a pixel. Empty, without a stride, where the
+// tensor is absent or does not have the channel. The address of a pixel of a run is one wide multiply-add.
 template <class K, class T>
 struct View {
+  using Stride = std::conditional_t<K::kOneRun, unsigned,  // bytes between pixels
+                                    std::conditional_t<K::kChannelsLast, int, int64_t>>;
   T* base = nullptr;
-  std::conditional_t<K::kChannelsLast, int, int64_t> stride = 0;  // between pixels, or samples
+  Stride stride = 0;  // between pixels, or samples
 
   __device__ View() {}
-  __device__ View(T* tensor, int64_t channels, int64_t plane, int64_t channel)
-      : base(tensor + (K::kChannelsLast ? channel : channel * plane)),
-        stride(K::kChannelsLast ? channels : channels * plane) {}
+  __device__ View(T* tensor, int64_t channels, int64_t plane, int64_t channel, int64_t origin)
+      : base(tensor + (K::kChannelsLast ? channel + origin * channels : channel * plane)),
+        stride(K::kOneRun         ? channels * sizeof(T)
+               : K::kChannelsLast ? channels
+                                  : channels * plane) {}
 
-  __device__ explicit operator bool() const { return base != nullptr; }
+  __device__ explicit operator bool() const { return stride != 0; }
   __device__ T* at(int n, typename K::Pixel pixel) const {
-    if constexpr (K::kChannelsLast) return base + pixel * stride;
-    return base + n * stride + pixel;
+    if constexpr (K::kOneRun) {
+      using Byte = std::conditional_t<std::is_const_v<T>, const char, char>;
+      return reinterpret_cast<T*>(reinterpret_cast<Byte*>(base) + uint64_t(pixel) * stride);
+    } else if constexpr (K::kChannelsLast) {
+      return base + pixel * stride;
+    } else {
+      return base + n * stride + pixel;
+    }
   }
 };
 
@@ -143,15 +165,17 @@ template <class K>
 using Output = View<K, typename K::T>;
 
 template <class K>
-__device__ Input<K> input(const In& tensor, const Dims& dims, int64_t channel) {
+__device__ Input<K> input(const In& tensor, const Dims& dims, const Place<K>& place) {
   if (!tensor.given) return {};
-  return {static_cast<const typename K::T*>(tensor.data), dims.c, plane_of(dims), channel};
+  return {static_cast<const typename K::T*>(tensor.data), dims.c, plane_of(dims), place.channel,
+          place.origin};
 }
 
 template <class K>
-__device__ Output<K> output(const Out& tensor, const Dims& dims, int64_t channel) {
+__device__ Output<K> output(const Out& tensor, const Dims& dims, const Place<K>& place) {
   if (!tensor.given) return {};
-  return {static_cast<typename K::T*>(tensor.data), dims.c, plane_of(dims), channel};
+  return {static_cast<typename K::T*>(tensor.data), dims.c, plane_of(dims), place.channel,
+          place.origin};
 }
 
 }  // namespace softgate::cuda

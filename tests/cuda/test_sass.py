@@ -53,6 +53,37 @@ def test_reads_a_kernel(sass):
     assert list(kernel.faults(90)) == []
 
 
+def loops(sass, body: int, around: int = 0, quads: bool = False):
+    """A kernel of y = f(x): two packs a step of a loop, which may be within another."""
+    lines = ["LDG.E.EF.128 R4, desc[UR4][R2.64]"] * 2 + ["STG.E.128 desc[UR4][R2.64], R4"] * 2
+    lines += ["FADD R1, R1, R1"] * (body - 5) + ["@P0 BRA 0x{inner:x}"]
+    before = max(around - body, 0) // 2
+    begin = 16 * (1 + before)
+    if around:
+        behind = around - body - before
+        lines = ["NOP"] * before + lines + ["NOP"] * (behind - 1) + ["@P1 BRA 0x10"]
+    lines = ["MOV R1, c[0x0][0x28]", *lines, "EXIT"]
+    symbol = SYMBOL.replace("11forward_map", "14forward_reduce").replace(
+        "Lb0ELi4ELb0", f"Lb1ELi4ELb{int(quads)}"
+    )
+    kernels = {symbol: sass.parse(symbol)}
+    code = "".join(
+        f"        /*{16 * i:04x}*/   {line.format(inner=begin)} ;\n" for i, line in enumerate(lines)
+    )
+    sass.read_sass(f"\tFunction : {symbol}\n{code}", kernels)
+    kernels[symbol].registers = 64
+    return kernels[symbol]
+
+
+def test_counts_the_instructions_of_a_pack(sass):
+    assert loops(sass, 180).a_pack == 90
+    # Of an item of four packs: two steps of the inner loop, and once what is around it.
+    assert loops(sass, 180, 240, quads=True).a_pack == 90 + 60 // 4
+    assert list(loops(sass, 232).faults(90)) == []
+    assert list(loops(sass, 234).faults(90)) == ["117 instructions a pack, where 116 are the most"]
+    assert list(loops(sass, 234, 250, quads=True).faults(90)) == []
+
+
 def test_reads_a_kernel_that_finishes_sums(sass):
     kernel = sass.parse("_ZN8softgate4cuda14forward_finishIfEEvNS_7ForwardEiPKNS_7MomentsIT_EE")
     assert kernel.title() == "forward_finish | float32 | channels | 32 bits"

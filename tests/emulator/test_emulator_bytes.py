@@ -75,7 +75,7 @@ class TestTraining:
         hold(run(emulator, case, machine, True), case, BACKWARD[variant] - 1.875)
 
     def test_branches_that_end_within_packs(self, emulator, variant, layout):
-        case = sized(replace(BLOCK, widths=(36, 18, 18)), variant, layout)
+        case = sized(replace(BLOCK, widths=(36, 20, 16)), variant, layout)
         machine = Machine(variant, CLUSTER_GPU)
         hold(run(emulator, case, machine, False), case, FORWARD[variant])
         hold(run(emulator, case, machine, True), case, BACKWARD[variant])
@@ -186,7 +186,7 @@ def test_small_tensors_take_two_passes_where_packs_are_not_whole(emulator, layou
             Case("add", (), (2, w, w), low=8, skip_channels=8, dtype=d) for d, w in sizes[passes]
         ]
     else:
-        widths = {1: ((36, 18, 18), (8,)), 2: ((18, 9, 9), (5,))}
+        widths = {1: ((36, 20, 16), (8,)), 2: ((36, 18, 18), (5,))}
         cases = [Case("residual", w, (2, 4, 4), dtype=half) for w in widths[passes]]
     for case in cases:
         case = replace(case, layout=layout)
