@@ -116,8 +116,8 @@ KERNELS = {
     ),
     "a branch one channel off": Wrong(
         "source.cuh",
-        "plane_, channel - start);",
-        "plane_, channel - start + 1);",
+        "width, plane, first - start,",
+        "width, plane, first - start + 1,",
         BLOCK,
         TWO_PASS,
         "outside every tensor",
@@ -179,9 +179,9 @@ KERNELS = {
         "not close",
     ),
     "a ReLU that swallows NaN": Wrong(
-        "forward.cuh",
-        "z[v] = relu(z[v]);",
-        "z[v] = z[v] > A(0) ? z[v] : A(0);",
+        "pack.cuh",
+        "with_relu ? relu(value[i]) : value[i]",
+        "with_relu && !(value[i] > Accumulator<T>(0)) ? Accumulator<T>(0) : value[i]",
         INFINITE,
         TWO_PASS,
         "not close",

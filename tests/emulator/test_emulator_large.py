@@ -154,8 +154,8 @@ def test_the_largest_plane(emulator, layout):
         (
             "contiguous",
             SIZES["contiguous"],
-            "tensor + (K::kChannelsLast ? channel : channel * plane)",
-            "tensor + int(K::kChannelsLast ? channel : channel * plane)",
+            "channel + origin * channels : channel * plane",
+            "channel + origin * channels : int(channel * plane)",
         ),
         (
             "contiguous",
@@ -166,14 +166,14 @@ def test_the_largest_plane(emulator, layout):
         (
             "channels_last",
             SIZES["channels_last"],
-            "base + pixel * stride",
-            "base + int(pixel * stride)",
+            "channel + origin * channels",
+            "channel + int(origin * channels)",
         ),
         (
             "channels_last",
             LARGEST,
-            "base + pixel * stride",
-            "base + int64_t(int(pixel)) * stride",
+            "K::kOneRun ? split * cut.chunk + row : 0",
+            "K::kOneRun ? int(split * cut.chunk + row) : 0",
         ),
     ],
     ids=["sample", "channel", "step", "value", "pixel"],
