@@ -84,19 +84,20 @@ struct Backward {
   Out dbias;    // A
 };
 
-// y = conv3x3(relu(scale * x + shift)) + bias with a border of zeros, by Winograd's F(4x4, 3x3): float32,
-// channels_last. The weights are transformed: of each group and each of the 36 points, panels of
+// y = conv3x3(relu(scale * x + shift)) + bias with a border of zeros, by Winograd's F(4x4, 3x3):
+// channels_last, x and y of one dtype, float32 or bfloat16, all else float32. The weights are transformed: of each group and each of the 36 points, panels of
 // kWinogradPanel results, [group][point][panel][input channel][kWinogradPanel].
 constexpr int64_t kWinogradPanel = 16;
 
 struct Winograd {
+  DType dtype;
   int64_t n, h, w, in_channels, out_channels, groups;
-  const float* x;
+  const void* x;
   const float* weight;
   const float* scale;  // null: x as it is, without ReLU
   const float* shift;
   const float* bias;  // null: none
-  float* y;
+  void* y;
 };
 
 // The transform of weights into such panels: of each group in_channels by out_channels. The strides, which
@@ -110,9 +111,10 @@ struct WinogradPoints {
 
 // The gradient of that convolution, without scale and shift, by its weights.
 struct WinogradGradient {
+  DType dtype;  // of x and dy
   int64_t n, h, w, in_channels, out_channels, groups;
-  const float* x;
-  const float* dy;
+  const void* x;
+  const void* dy;
   float* sums;     // room for winograd_sums values
   float* dweight;  // (out_channels, in_channels / groups, 3, 3), channels_last
 };

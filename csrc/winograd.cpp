@@ -6,6 +6,7 @@
 #include <torch/library.h>
 
 #include "args.h"
+#include "call.h"
 #include "checks.h"
 #include "cpu/kernels.h"
 #include "ops.h"
@@ -24,6 +25,12 @@ const float* vector(std::string_view who, const OptionalTensor& t, int64_t chann
   return kept.emplace_back(t->contiguous()).const_data_ptr<float>();
 }
 
+// What the kernels store activations as. All else is float32, weights under autocast too: they would only
+// lose by bfloat16.
+bool is_activation(const Tensor& t) {
+  return t.scalar_type() == at::kFloat || t.scalar_type() == at::kBFloat16;
+}
+
 }  // namespace
 
 Tensor winograd_conv3x3(const Tensor& x, const Tensor& weight, const OptionalTensor& scale,
@@ -33,8 +40,7 @@ Tensor winograd_conv3x3(const Tensor& x, const Tensor& weight, const OptionalTen
   checks::on_cpu(x);
   checks::dense("weight", weight);
   checks::on_cpu(weight);
-  SOFTGATE_CHECK(x.scalar_type() == at::kFloat, "x must be float32, got ",
-                 checks::name(x.scalar_type()));
+  SOFTGATE_CHECK(is_activation(x), "x must be float32 or bfloat16, got ", checks::name(x.scalar_type()));
   SOFTGATE_CHECK(groups > 0 && channels > 0 && x.size(1) % groups == 0 && channels % groups == 0,
                  "groups must divide the channels of x (", x.size(1), ") and of the result (", channels,
                  "), got ", groups);
@@ -53,10 +59,10 @@ Tensor winograd_conv3x3(const Tensor& x, const Tensor& weight, const OptionalTen
   const Tensor y = out.empty()
                        ? at::empty(size, x.options().memory_format(at::MemoryFormat::ChannelsLast))
                        : out[0];
-  const Winograd args{x.size(0), x.size(2), x.size(3), x.size(1), channels, groups,
-                      dense.const_data_ptr<float>(), packed.const_data_ptr<float>(),
+  const Winograd args{dtype_of(x), x.size(0), x.size(2), x.size(3), x.size(1), channels, groups,
+                      dense.const_data_ptr(), packed.const_data_ptr<float>(),
                       vector("scale", scale, x.size(1), kept), vector("shift", shift, x.size(1), kept),
-                      vector("bias", bias, channels, kept), y.mutable_data_ptr<float>()};
+                      vector("bias", bias, channels, kept), y.mutable_data_ptr()};
   if (y.numel() != 0) cpu::winograd(args);
   return y;
 }
@@ -66,10 +72,16 @@ namespace {
 constexpr auto kChannelsLast = at::MemoryFormat::ChannelsLast;
 
 // What aten computes in the place of the kernels: any other dtype, and what it refuses in its own words.
-bool is_served(at::TensorList given, int64_t groups) {
-  const Tensor &x = given[0], &weight = given[1];
-  for (const Tensor& t : given) {
-    if (t.scalar_type() != at::kFloat || !t.device().is_cpu() || t.layout() != at::kStrided) return false;
+bool is_served(at::TensorList activations, at::TensorList parameters, int64_t groups) {
+  const Tensor &x = activations[0], &weight = parameters[0];
+  const auto has_place = [](const Tensor& t) {
+    return t.device().is_cpu() && t.layout() == at::kStrided;
+  };
+  for (const Tensor& t : activations) {
+    if (!is_activation(t) || t.scalar_type() != x.scalar_type() || !has_place(t)) return false;
+  }
+  for (const Tensor& t : parameters) {
+    if (t.scalar_type() != at::kFloat || !has_place(t)) return false;
   }
   return x.dim() == 4 && weight.dim() == 4 && weight.size(2) == 3 && weight.size(3) == 3 && groups > 0 &&
          weight.size(0) % groups == 0 && x.size(1) == weight.size(1) * groups && x.numel() != 0 &&
@@ -109,18 +121,18 @@ Tensor convolved(const Tensor& x, const Tensor& weight, const OptionalTensor& bi
 Tensor weight_gradient(const Tensor& dy, const Tensor& x, const Tensor& weight, int64_t groups) {
   const Tensor from = x.contiguous(kChannelsLast), d = dy.contiguous(kChannelsLast);
   const int64_t in = x.size(1), out = dy.size(1);
-  const Tensor sums = at::empty({winograd_sums(in, out, groups)}, x.options());
+  const Tensor sums = at::empty({winograd_sums(in, out, groups)}, weight.options());
   const Tensor made = at::empty(weight.sizes(), weight.options().memory_format(kChannelsLast));
-  cpu::winograd_gradient({x.size(0), x.size(2), x.size(3), in, out, groups, from.const_data_ptr<float>(),
-                          d.const_data_ptr<float>(), sums.mutable_data_ptr<float>(),
+  cpu::winograd_gradient({dtype_of(x), x.size(0), x.size(2), x.size(3), in, out, groups,
+                          from.const_data_ptr(), d.const_data_ptr(), sums.mutable_data_ptr<float>(),
                           made.mutable_data_ptr<float>()});
   return made.contiguous(weight.suggest_memory_format());
 }
 
 Tensor conv3x3(const Tensor& x, const Tensor& weight, const OptionalTensor& bias, int64_t groups) {
-  std::vector<Tensor> given{x, weight};
-  if (bias) given.push_back(*bias);
-  if (!is_served(given, groups)) {
+  std::vector<Tensor> parameters{weight};
+  if (bias) parameters.push_back(*bias);
+  if (!is_served({x}, parameters, groups)) {
     return at::convolution(x, weight, bias, {1, 1}, {1, 1}, {1, 1}, false, {0, 0}, groups);
   }
   return convolved(x, weight, bias, weight.size(0), groups, false);
@@ -130,7 +142,7 @@ Tensor conv3x3(const Tensor& x, const Tensor& weight, const OptionalTensor& bias
 std::vector<Tensor> conv3x3_backward(const Tensor& dy, const Tensor& x, const Tensor& weight, int64_t groups,
                                      std::array<bool, 3> needs) {
   std::vector<Tensor> wanted;
-  if (!is_served({x, weight, dy}, groups)) {
+  if (!is_served({x, dy}, {weight}, groups)) {
     const auto [dx, dweight, dbias] = at::convolution_backward(dy, x, weight, weight.size(0), {1, 1}, {1, 1},
                                                                {1, 1}, false, {0, 0}, groups, needs);
     for (const Tensor& gradient : {dx, dweight, dbias}) {
@@ -140,7 +152,7 @@ std::vector<Tensor> conv3x3_backward(const Tensor& dy, const Tensor& x, const Te
   }
   if (needs[0]) wanted.push_back(convolved(dy, weight, {}, x.size(1), groups, true));
   if (needs[1]) wanted.push_back(weight_gradient(dy, x, weight, groups));
-  if (needs[2]) wanted.push_back(dy.sum({0, 2, 3}));
+  if (needs[2]) wanted.push_back(dy.sum({0, 2, 3}, false, weight.scalar_type()));
   return wanted;
 }
 

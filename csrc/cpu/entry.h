@@ -18,6 +18,16 @@ void backward(const Backward& args) {
   by_dtype(args.dtype, [&](auto type) { BackwardPass<decltype(type)>(args).run(); });
 }
 
-void winograd(const Winograd& args) { WinogradPass(args).run(); }
+// The convolution's activations are of these two.
+template <class F>
+SG_INLINE void by_activation(DType dtype, const F& f) {
+  dtype == DType::bf16 ? f(c10::BFloat16{}) : f(float{});
+}
 
-void winograd_gradient(const WinogradGradient& args) { WinogradGradientPass(args).run(); }
+void winograd(const Winograd& args) {
+  by_activation(args.dtype, [&](auto type) { WinogradPass<decltype(type)>(args).run(); });
+}
+
+void winograd_gradient(const WinogradGradient& args) {
+  by_activation(args.dtype, [&](auto type) { WinogradGradientPass<decltype(type)>(args).run(); });
+}

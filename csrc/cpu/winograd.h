@@ -1,5 +1,6 @@
 // 3x3 convolution by Winograd's F(4x4, 3x3) (Lavin and Gray, CVPR 2016): 36 multiplications for 16
-// results where the direct sum takes 144. float32, channels_last. Included like vec.h.
+// results where the direct sum takes 144. channels_last. Activations are stored as T, float or BFloat16, and
+// everything between is float32. Included like vec.h.
 //
 // Three steps over a block of tiles that stays in the second-level cache: the transform of 6 x 6 inputs
 // a tile, with scale, shift and ReLU on load; a product of matrices for each of the 36 points; the
@@ -95,6 +96,7 @@ void winograd_columns(int64_t width, const Product& of, const float* a, const fl
   }
 }
 
+template <class T>
 class WinogradPass {
  public:
   explicit WinogradPass(const Winograd& args)
@@ -137,7 +139,8 @@ class WinogradPass {
 
   void block(int64_t group, int64_t first, float* v, float* m) const {
     const int64_t count = std::min(block_, tiles_.count - first);
-    const WinogradInput input{tiles_, a_.x, a_.in_channels, a_.scale, a_.shift, block_ * v_row_};
+    const WinogradInput<T> input{tiles_, static_cast<const T*>(a_.x), a_.in_channels,
+                                 a_.scale, a_.shift, block_ * v_row_};
     for (int64_t t = 0; t < count; ++t) {
       input.read(tiles_.place(first + t), group * depth_, together_ * depth_, v + t * v_row_);
     }
@@ -171,14 +174,14 @@ class WinogradPass {
       }
       const int64_t lanes = std::min(kLanes<float>, channels - c);
       const F32 bias = a_.bias == nullptr ? F32{} : some_lanes(a_.bias + group * width_ + c, lanes);
-      float* const corner = a_.y + ((at.image * a_.h + at.y) * a_.w + at.x) * a_.out_channels +
-                            group * width_ + c;
+      T* const corner = static_cast<T*>(a_.y) +
+                        ((at.image * a_.h + at.y) * a_.w + at.x) * a_.out_channels + group * width_ + c;
       for (int x = 0; x < 4 && at.x + x < a_.w; ++x) {
         F32 d[6], o[4];
         for (int y = 0; y < 6; ++y) d[y] = rows[y][x];
         winograd_output(d, o);
         for (int y = 0; y < 4 && at.y + y < a_.h; ++y) {
-          float* const p = corner + (y * a_.w + x) * a_.out_channels;
+          T* const p = corner + (y * a_.w + x) * a_.out_channels;
           lanes == kLanes<float> ? store(p, o[y] + bias) : store(p, o[y] + bias, lanes);
         }
       }

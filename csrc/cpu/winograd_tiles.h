@@ -54,7 +54,8 @@ constexpr int64_t kWinogradPoints = 36;
 
 SG_INLINE int64_t round_up(int64_t value, int64_t unit) { return (value + unit - 1) / unit * unit; }
 
-SG_INLINE F32 some_lanes(const float* p, int64_t lanes) {
+template <class T>
+SG_INLINE F32 some_lanes(const T* p, int64_t lanes) {
   return lanes == kLanes<float> ? load(p) : load(p, lanes);
 }
 
@@ -73,9 +74,10 @@ struct WinogradTiles {
 };
 
 // The transform of the 6 x 6 inputs of a tile, with scale, shift and ReLU on load where they are given.
+template <class T>
 struct WinogradInput {
   const WinogradTiles& tiles;
-  const float* x;
+  const T* x;
   int64_t in_channels;
   const float* scale;
   const float* shift;
@@ -84,7 +86,7 @@ struct WinogradInput {
   // Of `channels` channels from `first` on.
   void read(const WinogradTiles::Place& at, int64_t first, int64_t channels, float* v) const {
     const bool inside = at.y > 0 && at.x > 0 && at.y + 5 <= tiles.h && at.x + 5 <= tiles.w;
-    const float* corner = x + ((at.image * tiles.h + at.y - 1) * tiles.w + at.x - 1) * in_channels;
+    const T* corner = x + ((at.image * tiles.h + at.y - 1) * tiles.w + at.x - 1) * in_channels;
     for (int64_t c = 0; c < channels; c += kLanes<float>) {
       const int64_t channel = first + c, lanes = std::min(kLanes<float>, channels - c);
       if (!inside) {
@@ -99,7 +101,7 @@ struct WinogradInput {
 
  private:
   template <bool kInside, bool kWhole>
-  SG_FORCE void read_channels(const WinogradTiles::Place& at, const float* corner, int64_t channel,
+  SG_FORCE void read_channels(const WinogradTiles::Place& at, const T* corner, int64_t channel,
                               int64_t lanes, float* v) const {
     const bool normed = this->scale != nullptr;
     const F32 scale = normed ? some_lanes(this->scale + channel, lanes) : F32{};
@@ -113,7 +115,7 @@ struct WinogradInput {
           const int64_t row = at.y + y - 1, column = at.x + x - 1;
           if (row < 0 || row >= tiles.h || column < 0 || column >= tiles.w) continue;
         }
-        const float* p = corner + (y * tiles.w + x) * in_channels;
+        const T* p = corner + (y * tiles.w + x) * in_channels;
         d[x] = kWhole ? load(p) : some_lanes(p, lanes);
         if (normed) {
           d[x] = d[x] * scale + shift;

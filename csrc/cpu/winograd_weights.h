@@ -41,6 +41,7 @@ void winograd_points(const WinogradPoints& a) {
 // Two steps over a block of tiles: the transforms, shared by tiles, and a product of matrices for each of
 // the points, shared by points. Each sum is thus one thread's, in the order of the tiles, and the block
 // depends on the shape alone: the bits do not depend on the threads.
+template <class T>
 class WinogradGradientPass {
  public:
   explicit WinogradGradientPass(const WinogradGradient& args)
@@ -60,7 +61,8 @@ class WinogradGradientPass {
     const int64_t points = kWinogradPoints * block_;
     float* const v = static_cast<float*>(scratch(0, points * (v_row_ + m_row_) * sizeof(float)));
     float* const m = v + points * v_row_;
-    const WinogradInput input{tiles_, a_.x, a_.in_channels, nullptr, nullptr, block_ * v_row_};
+    const WinogradInput<T> input{tiles_, static_cast<const T*>(a_.x), a_.in_channels,
+                                 nullptr, nullptr, block_ * v_row_};
     for (int64_t first = 0; first < tiles_.count; first += block_) {
       const int64_t count = std::min(block_, tiles_.count - first);
       at::parallel_for(0, count, 1, [&](int64_t begin, int64_t end) {
@@ -101,7 +103,8 @@ class WinogradGradientPass {
 
   // A dY A^T of a tile's 4 x 4 gradients, of which those over the border are 0.
   void read(const WinogradTiles::Place& at, float* m) const {
-    const float* corner = a_.dy + ((at.image * a_.h + at.y) * a_.w + at.x) * a_.out_channels;
+    const T* corner = static_cast<const T*>(a_.dy) +
+                      ((at.image * a_.h + at.y) * a_.w + at.x) * a_.out_channels;
     for (int64_t c = 0; c < a_.out_channels; c += kLanes<float>) {
       const int64_t lanes = std::min(kLanes<float>, a_.out_channels - c);
       F32 rows[4][6];

@@ -6,6 +6,7 @@ import torch
 
 from softgate_ext.errors import InputError
 from softgate_ext.files.counted import counted
+from softgate_ext.ops.processor import bf16_on_cpu
 from softgate_ext.runs.options import Amp
 
 
@@ -57,6 +58,4 @@ def multiplies_bf16(device: torch.device) -> bool:
     """Whether bfloat16 is a matter of hardware: CUDA, and CPUs with AVX512_BF16 or AMX."""
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
-    # Not every PyTorch that this package works with has the query.
-    capabilities: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
-    return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
+    return bf16_on_cpu() in ("vectors", "tiles")

@@ -1,6 +1,6 @@
 """How 3x3 convolutions are computed: what the options called `conv` take, and the module that serves both."""
 
-from typing import Any, Literal, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 import torch
 from torch import Tensor, nn
@@ -11,12 +11,32 @@ from torch.overrides import has_torch_function
 from softgate_ext.errors import InputError
 from softgate_ext.ops.backend import serving
 from softgate_ext.ops.conv3x3 import conv3x3
+from softgate_ext.ops.processor import Bf16, bf16_on_cpu
 
 Conv = Literal["direct", "winograd"]
 
-LEAST_CHANNELS = 8
 LEAST_TILES = 16
-KERNELS_OF_A_TILE = 4096
+
+
+class Cut(NamedTuple):
+    """The shapes of which the kernels are faster than PyTorch's convolution."""
+
+    channels: int  # the fewest of a group, in and out
+    kernels: int  # the most for every tile of 4 x 4 results
+
+
+# The kernels compute in float32 whatever is stored. Vectors of bfloat16 halve the lead that Winograd's
+# algorithm has, tiles (AMX) were not measured, and what PyTorch emulates is as slow as float32 or slower.
+_OF_BF16: dict[Bf16, Cut] = {"emulated": Cut(8, 4096), "vectors": Cut(24, 256)}
+
+
+def cuts(bf16: Bf16) -> dict[torch.dtype, Cut]:
+    """By what activations are stored as, where a processor multiplies bfloat16 so."""
+    found = {torch.float32: Cut(8, 4096)}
+    return {**found, torch.bfloat16: _OF_BF16[bf16]} if bf16 in _OF_BF16 else found
+
+
+CUTS = cuts(bf16_on_cpu())
 
 
 def check_conv(conv: Any) -> None:
@@ -32,18 +52,28 @@ def check_conv(conv: Any) -> None:
 class WinogradConv2d(nn.Conv2d):
     """`nn.Conv2d`, forward and backward by Winograd's F(4x4, 3x3) where the compiled kernels serve it.
 
-    They serve 3x3 kernels of stride 1 with a border of 1, and float32 activations on the CPU in
-    channels_last, where that is faster: of 8 or more channels a group in and out, and of tiles of 4 x 4
-    results enough to pay for the transform of the weights, 16 and one for every 4096 kernels. All else
-    is computed as `nn.Conv2d` does: autocast, other dtypes, devices and layouts,
-    the backend "reference", forward-mode AD, `torch.func`, torch.fx and `torch.export`. Parameters and
-    their names are those of `nn.Conv2d`.
+    They serve 3x3 kernels of stride 1 with a border of 1, float32 parameters, and activations on the CPU
+    in channels_last, of float32 or under autocast to bfloat16, where that is faster: of 8 or more
+    channels a group in and out, and of tiles of 4 x 4 results enough to pay for the transform of the
+    weights, 16 and one for every 4096 kernels. Under autocast they store bfloat16 and compute in float32
+    with the weights as they are: from 24 channels on, and for a tile for every 256 kernels, where the
+    processor multiplies bfloat16 in vectors (AVX512_BF16), and not at all where it does so in tiles
+    (AMX) or PyTorch does not say. All else is computed as `nn.Conv2d` does: other dtypes, devices and layouts, the backend
+    "reference", forward-mode AD, `torch.func`, torch.fx and `torch.export`. Parameters and their names
+    are those of `nn.Conv2d`.
     """
 
     def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        if _is_3x3(self) and _is_served(input, weight, bias) and _pays(input, weight, self.groups):
-            return conv3x3(input, weight, bias, self.groups)
+        if _is_3x3(self) and _is_served(input, weight, bias):
+            stored = torch.bfloat16 if torch.is_autocast_enabled("cpu") else torch.float32
+            if _pays(input, weight, self.groups, stored):
+                return conv3x3(input.to(stored), weight, bias, self.groups)
         return super()._conv_forward(input, weight, bias)
+
+
+def is_faster_in(dtype: torch.dtype) -> bool:
+    """Whether the kernels are faster on this CPU for some shapes, with activations stored in `dtype`."""
+    return dtype in CUTS
 
 
 def use_conv(module: nn.Module, conv: Conv) -> None:
@@ -69,23 +99,31 @@ def _is_3x3(conv: nn.Conv2d) -> bool:
     return form == ((3, 3), (1, 1), (1, 1), "zeros") and bordered
 
 
-def _pays(x: Tensor, weight: Tensor, groups: int) -> bool:
+def _pays(x: Tensor, weight: Tensor, groups: int, stored: torch.dtype) -> bool:
     """Whether the kernels are faster than PyTorch's by what was measured, forward and backward."""
     n, _, h, w = x.shape
     tiles = n * ((h + 3) // 4) * ((w + 3) // 4)
     outputs, inputs = weight.shape[:2]
-    few = min(inputs, outputs // groups) < LEAST_CHANNELS
-    return not few and tiles >= max(LEAST_TILES, outputs * inputs / KERNELS_OF_A_TILE)
+    if stored not in CUTS or min(inputs, outputs // groups) < CUTS[stored].channels:
+        return False
+    return tiles >= max(LEAST_TILES, outputs * inputs / CUTS[stored].kernels)
 
 
 def _is_served(x: Tensor, weight: Tensor, bias: Tensor | None) -> bool:
-    tensors = (x, weight) if bias is None else (x, weight, bias)
-    if isinstance(x, Proxy) or has_torch_function(tensors):
+    parameters = (weight,) if bias is None else (weight, bias)
+    if isinstance(x, Proxy) or has_torch_function((x, *parameters)):
         return False
     if forward_ad._current_level >= 0 or torch._C._are_functorch_transforms_active():
         return False
-    if x.device.type != "cpu" or any(t.dtype != torch.float32 for t in tensors) or x.dim() != 4:
+    taken = [torch.float32]
+    if torch.is_autocast_enabled("cpu"):
+        if torch.get_autocast_dtype("cpu") != torch.bfloat16:
+            return False
+        taken.append(torch.bfloat16)
+    if x.device.type != "cpu" or x.dtype not in taken or x.dim() != 4:
         return False
-    if torch.is_autocast_enabled("cpu") or not x.is_contiguous(memory_format=torch.channels_last):
+    if any(p.dtype != torch.float32 for p in parameters):
+        return False
+    if not x.is_contiguous(memory_format=torch.channels_last):
         return False
     return not torch.compiler.is_exporting() and serving("cpu") == "cpu"

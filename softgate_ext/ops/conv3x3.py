@@ -1,9 +1,9 @@
 """`conv3x3`: the 3x3 convolution of stride 1 with a border of zeros, by Winograd's algorithm in training.
 
-The compiled kernels compute float32 on the CPU by F(4x4, 3x3) in channels_last: the result, its gradient by
+The compiled kernels compute in float32 on the CPU by F(4x4, 3x3) in channels_last: the result, its gradient by
 the input (the convolution with turned kernels) and that by the weights (the adjoint of the convolution by its
-weights), each with a quarter of the multiplications of the direct sum. Everything else is PyTorch's
-convolution.
+weights), each with a quarter of the multiplications of the direct sum. Activations are stored in float32 or bfloat16,
+parameters and their gradients in float32. Everything else is PyTorch's convolution.
 """
 
 from collections.abc import Sequence
@@ -33,13 +33,13 @@ def conv3x3(x: Tensor, weight: Tensor, bias: Tensor | None = None, groups: int =
     """`torch.nn.functional.conv2d(x, weight, bias, padding=1, groups=groups)` of 3x3 kernels.
 
     Args:
-        x: (N, I, H, W).
+        x: (N, I, H, W). Beside float32 parameters, bfloat16 too, which the kernels alone take.
         weight: (O, I / groups, 3, 3).
         bias: (O,), or None.
         groups: divides I and O.
 
     Returns:
-        (N, O, H, W); channels_last from the kernels. Differentiable any number of times.
+        (N, O, H, W) in the dtype of x; channels_last from the kernels. Differentiable any number of times.
     """
     result: Tensor = torch.ops.softgate.conv3x3(x, weight, bias, groups)
     return result
@@ -60,19 +60,23 @@ def _aten_backward(
     return [gradient for gradient in found if gradient is not None]
 
 
-def _of_kernels(x: Tensor) -> bool:
-    return x.device.type == "cpu" and x.dtype == torch.float32
+def _of_kernels(x: Tensor, weight: Tensor) -> bool:
+    is_stored = x.dtype in (torch.float32, torch.bfloat16)
+    return x.device.type == "cpu" and is_stored and weight.dtype == torch.float32
 
 
 @torch.library.register_fake("softgate::conv3x3", lib=library)
 def _(x: Tensor, weight: Tensor, bias: Tensor | None, groups: int) -> Tensor:
-    y = torch.ops.aten.convolution(x, weight, bias, *_STRIDE_1, groups)
-    return y.contiguous(memory_format=torch.channels_last) if _of_kernels(x) else y
+    if not _of_kernels(x, weight):
+        return torch.ops.aten.convolution(x, weight, bias, *_STRIDE_1, groups)
+    alike = [None if t is None else t.to(x.dtype) for t in (weight, bias)]
+    y = torch.ops.aten.convolution(x, *alike, *_STRIDE_1, groups)
+    return y.contiguous(memory_format=torch.channels_last)
 
 
 @torch.library.register_fake("softgate::conv3x3_backward", lib=library)
 def _(dy: Tensor, x: Tensor, weight: Tensor, groups: int, needs: Sequence[bool]) -> list[Tensor]:
-    if not _of_kernels(x):
+    if not _of_kernels(x, weight):
         return _aten_backward(dy, x, weight, groups, needs)
     made = (
         empty(x, x.shape, torch.channels_last),
@@ -110,7 +114,7 @@ def _second_gradients(ctx: Any, gradients: Sequence[Tensor]) -> tuple[Tensor | N
     if by_weight is not None:
         parts.append(ops.conv3x3(x, by_weight, None, groups))
     if by_bias is not None:
-        parts.append(by_bias.view(-1, 1, 1).expand_as(dy))
+        parts.append(by_bias.to(dy.dtype).view(-1, 1, 1).expand_as(dy))
     d_x = d_weight = None
     if by_weight is not None and ctx.needs_input_grad[1]:
         (d_x,) = ops.conv3x3_backward(dy, x, by_weight, groups, [True, False, False])

@@ -117,8 +117,8 @@ class TrainConfig:
     channels_last: bool = False
     """Keep activations with channels innermost."""
     conv: Literal["winograd", "direct"] = "winograd"
-    """How float32 on a CPU is convolved: `winograd` computes the 3x3 convolutions, forward and backward,
-    with a quarter of the multiplications, and keeps channels innermost; `direct` is PyTorch's."""
+    """How a CPU convolves: `winograd` computes the 3x3 convolutions, forward and backward, with a quarter of
+    the multiplications, in bf16 where that is faster, and keeps channels innermost; `direct` is PyTorch's."""
     compile: bool = False
     """Compile the network with `torch.compile`; it pays in trainings of more than minutes."""
     threads: int | None = None

@@ -16,6 +16,7 @@ from softgate_ext.inference.pose_inference import to_input
 from softgate_ext.models import PoseModel
 from softgate_ext.models.architecture import check_architecture
 from softgate_ext.nn import SyncBatchNorm2d, use_conv
+from softgate_ext.nn.convolution import is_faster_in
 from softgate_ext.pose.codec import HeatmapCodec
 from softgate_ext.runs.train_config import TrainConfig
 from softgate_ext.training.loss import heatmap_loss
@@ -55,8 +56,9 @@ class Learner:
         self.codec, self.config, self.group = codec, config, group
         self.device = group.device
         self.model = model.to(self.device)
-        on_cpu = self.device.type == "cpu" and not in_bf16(self.device, config.amp)
-        winograd = config.conv == "winograd" and on_cpu
+        stored = torch.bfloat16 if in_bf16(self.device, config.amp) else torch.float32
+        faster = self.device.type == "cpu" and is_faster_in(stored)
+        winograd = config.conv == "winograd" and faster
         use_conv(self.model, "winograd" if winograd else "direct")
         self.channels_last = config.channels_last or winograd
         if self.channels_last:

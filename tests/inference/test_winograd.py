@@ -113,7 +113,7 @@ def test_opcheck() -> None:
     ("change", "words"),
     [
         ({"x": torch.zeros(1, 8, 4)}, "x must be 4-D"),
-        ({"x": torch.zeros(1, 8, 4, 4).double()}, "x must be float32, got float64"),
+        ({"x": torch.zeros(1, 8, 4, 4).double()}, "x must be float32 or bfloat16, got float64"),
         ({"weight": torch.zeros(2, 36, 1, 4, 8)}, "weight must be float32 of shape"),
         ({"scale": torch.zeros(7)}, r"scale must be float32 of shape \(8,\)"),
         ({"shift": None}, "scale must be given together with shift, got scale alone"),

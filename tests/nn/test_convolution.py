@@ -10,8 +10,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from softgate_ext import InputError, fold, recompute, use_backend
 from softgate_ext.models import create_model
-from softgate_ext.nn import WinogradConv2d, use_conv
+from softgate_ext.nn import WinogradConv2d, convolution, use_conv
 from softgate_ext.ops.backend import unavailable
+from softgate_ext.ops.processor import Bf16
 
 needs_kernels = pytest.mark.skipif(
     unavailable("cpu") is not None, reason=f"needs the compiled kernels: {unavailable('cpu')}"
@@ -35,6 +36,17 @@ def conv(**options: object) -> nn.Conv2d:
     made = nn.Conv2d(16, 24, **{"kernel_size": 3, "padding": 1, "groups": 2, **options})
     use_conv(made, "winograd")
     return made
+
+
+@pytest.fixture
+def bf16_pays(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if the kernels were faster in bfloat16 wherever they are in float32, whatever the processor."""
+    cut = convolution.CUTS[torch.float32]
+    monkeypatch.setattr(convolution, "CUTS", {torch.float32: cut, torch.bfloat16: cut})
+
+
+def autocast(dtype: torch.dtype = torch.bfloat16, enabled: bool = True) -> torch.autocast:
+    return torch.autocast("cpu", dtype, enabled=enabled)
 
 
 def image(*size: int) -> Tensor:
@@ -61,6 +73,23 @@ def test_it_serves_float32_in_channels_last() -> None:
     torch.testing.assert_close(module(X), wanted, rtol=0, atol=1e-5)
 
 
+@needs_kernels
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+def test_it_serves_autocast_to_bfloat16(bf16_pays: None, dtype: torch.dtype) -> None:
+    module, x = conv(), X.to(dtype, copy=True).requires_grad_()
+    with autocast():
+        assert uses_winograd(module, x)
+        y = module(x)
+    assert y.dtype == torch.bfloat16 and y.is_contiguous(memory_format=torch.channels_last)
+    y.float().square().sum().backward()
+    assert x.grad.dtype == dtype and module.weight.grad.dtype == torch.float32
+    wide, copied = X.bfloat16().float().requires_grad_(), copy.deepcopy(module)
+    copied.zero_grad()
+    copied(wide).square().sum().backward()
+    for got, wanted in ((x.grad.float(), wide.grad), (module.weight.grad, copied.weight.grad)):
+        assert (got - wanted).norm() < 5e-3 * wanted.norm()
+
+
 @pytest.mark.parametrize(
     "options",
     [
@@ -77,7 +106,7 @@ def test_other_convolutions_stay_what_they_are(options: dict[str, object]) -> No
     assert type(conv(**options)) is nn.Conv2d
 
 
-def test_what_it_does_not_serve_is_convolved_directly() -> None:
+def test_what_it_does_not_serve_is_convolved_directly(bf16_pays: None) -> None:
     module = conv()
 
     def within(context, x: Tensor = X) -> bool:
@@ -85,7 +114,13 @@ def test_what_it_does_not_serve_is_convolved_directly() -> None:
             return uses_winograd(module, x)
 
     assert not within(use_backend("reference"))
-    assert not within(torch.autocast("cpu", torch.bfloat16))
+    assert not within(autocast(torch.float16))
+    with autocast():
+        assert not uses_winograd(copy.deepcopy(module).bfloat16(), X)
+        with pytest.raises(RuntimeError, match="should be the same"):
+            module(X.double())
+    with pytest.raises(RuntimeError, match="should be the same"):
+        module(X.bfloat16())  # without autocast
     assert not uses_winograd(module, X.contiguous())
     assert not uses_winograd(module, X[0].contiguous())  # without a batch
     assert not uses_winograd(copy.deepcopy(module).double(), X.double())
@@ -139,13 +174,41 @@ def test_it_serves_where_it_is_faster(
 
 
 @needs_kernels
-def test_a_compiled_module_keeps_the_kernels() -> None:
+@pytest.mark.parametrize(
+    ("how", "size", "outputs", "served"),
+    [
+        ("vectors", (4, 24, 8, 8), 24, True),
+        ("vectors", (4, 24, 8, 8), 23, False),
+        ("vectors", (1, 64, 16, 16), 64, True),
+        ("vectors", (1, 64, 16, 16), 65, False),
+        ("emulated", (4, 8, 8, 8), 8, True),
+        ("emulated", (1, 256, 16, 16), 256, True),
+        ("tiles", (4, 64, 64, 64), 64, False),
+        ("unknown", (4, 64, 64, 64), 64, False),
+    ],
+    ids=str,
+)
+def test_it_serves_bfloat16_where_the_processor_is_slower(
+    monkeypatch: pytest.MonkeyPatch, how: Bf16, size: tuple[int, ...], outputs: int, served: bool
+) -> None:
+    monkeypatch.setattr(convolution, "CUTS", convolution.cuts(how))
+    module = nn.Conv2d(size[1], outputs, 3, padding=1)
+    use_conv(module, "winograd")
+    with torch.no_grad(), autocast():
+        assert uses_winograd(module, image(*size)) == served
+
+
+@needs_kernels
+@pytest.mark.parametrize("enabled", [False, True], ids=["float32", "autocast"])
+def test_a_compiled_module_keeps_the_kernels(bf16_pays: None, enabled: bool) -> None:
     module = conv()
     compiled = torch.compile(module, backend="aot_eager", fullgraph=True)
-    x = X.clone().requires_grad_()
-    compiled(x).square().sum().backward()
-    wanted = X.clone().requires_grad_()
-    module(wanted).square().sum().backward()
+    x, wanted = X.clone().requires_grad_(), X.clone().requires_grad_()
+    with autocast(enabled=enabled):
+        y, eager = compiled(x), module(wanted)
+    assert torch.equal(y, eager) and y.dtype == eager.dtype
+    y.float().square().sum().backward()
+    eager.float().square().sum().backward()
     assert torch.equal(x.grad, wanted.grad)
 
 
@@ -178,11 +241,28 @@ def test_a_network_trains_as_it_does_directly() -> None:
 
 
 @needs_kernels
-def test_recompute_gives_the_same_bits() -> None:
+def test_a_network_trains_in_bfloat16_no_less_exactly_than_directly(bf16_pays: None) -> None:
+    x = image(2, 3, 64, 64)
+    wanted = step(network().double(), x.double())
+
+    def off(model: nn.Module) -> float:
+        with autocast():
+            got = step(model, x)
+        return float(sum((got[name] - wanted[name]).square().sum() for name in wanted))
+
+    with autocast():
+        assert uses_winograd(network(conv="winograd"), x)
+    assert off(network(conv="winograd")) < 1.1 * off(network())
+
+
+@needs_kernels
+@pytest.mark.parametrize("enabled", [False, True], ids=["float32", "autocast"])
+def test_recompute_gives_the_same_bits(bf16_pays: None, enabled: bool) -> None:
     model, x = network(conv="winograd"), image(2, 3, 64, 64)
-    kept = step(model, x)
-    with recompute():
-        loss = model(x)[-1].square().sum()
+    with autocast(enabled=enabled):
+        kept = step(model, x)
+        with recompute():
+            loss = model(x)[-1].square().sum()
     model.zero_grad()
     loss.backward()
     for name, p in model.named_parameters():

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -71,9 +72,51 @@ def test_it_is_the_convolution_and_its_gradients(shape: tuple[int, ...]) -> None
     assert got[1].is_contiguous(memory_format=torch.channels_last)
 
 
+def stored_in_bf16(tensors: list[Tensor]) -> list[Tensor]:
+    """x and dy in bfloat16 beside float32 parameters, as under autocast."""
+    x, weight, bias, dy = tensors
+    return [x.bfloat16(), weight, bias, dy.bfloat16()]
+
+
 @needs_kernels
-def test_its_bits_do_not_depend_on_threads_and_layouts() -> None:
-    tensors = case(3, 72, 36, 36, 44, 1)
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_its_bfloat16_is_its_float32_rounded(shape: tuple[int, ...]) -> None:
+    *_, groups = shape
+    stored = stored_in_bf16(case(*shape))
+    got = everything(lambda *t: conv3x3(*t, groups), stored)
+    wide = everything(lambda *t: conv3x3(*t, groups), [t.float() for t in stored])
+    half, single = torch.bfloat16, torch.float32
+    assert [t.dtype for t in got] == [half, half, single, single]
+    for name, g, w in zip(["y", "dx", "dweight"], got, wide, strict=False):
+        assert torch.equal(g, w.to(g.dtype)), name
+    torch.testing.assert_close(got[3], wide[3])
+
+
+@pytest.mark.parametrize("shape", SHAPES[4:], ids=str)
+@needs_kernels
+def test_its_bfloat16_is_no_less_exact_than_pytorch_s(shape: tuple[int, ...]) -> None:
+    *_, groups = shape
+    stored = stored_in_bf16(case(*shape))
+    wanted = everything(
+        lambda *t: conv2d(*t, padding=1, groups=groups), [t.double() for t in stored]
+    )
+    direct = everything(
+        lambda *t: conv2d(*t, padding=1, groups=groups), [t.bfloat16() for t in stored]
+    )
+    ours = everything(lambda *t: conv3x3(*t, groups), stored)
+    for name, o, d, w in zip(["y", "dx", "dweight", "dbias"], ours, direct, wanted, strict=True):
+        assert (o - w).norm() <= (d - w).norm(), name
+    # Of y and dx the largest error is that of one rounding in either.
+    for o, d in zip(errors(ours, wanted), errors(direct, wanted), strict=True):
+        assert o <= 1.05 * d
+
+
+@needs_kernels
+@pytest.mark.parametrize("given", [list, stored_in_bf16], ids=["float32", "bfloat16"])
+def test_its_bits_do_not_depend_on_threads_and_layouts(
+    given: Callable[[list[Tensor]], list[Tensor]],
+) -> None:
+    tensors = given(case(3, 72, 36, 36, 44, 1))
     before = torch.get_num_threads()
     try:
         torch.set_num_threads(1)
@@ -138,13 +181,24 @@ def test_second_derivatives_of_the_kernels() -> None:
         )
 
     tensors = case(2, 8, 12, 9, 6, 2)
-    wanted = penalty(lambda *t: conv2d(*t, padding=1, groups=2), [t.double() for t in tensors])
-    assert max(errors(penalty(lambda *t: conv3x3(*t, 2), tensors), wanted)) < 1e-5
+    for given, most in ((tensors, 1e-5), (stored_in_bf16(tensors), 1e-2)):
+        wanted = penalty(lambda *t: conv2d(*t, padding=1, groups=2), [t.double() for t in given])
+        assert max(errors(penalty(lambda *t: conv3x3(*t, 2), given), wanted)) < most
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
 def test_opcheck(dtype: torch.dtype) -> None:
-    x, weight, bias, dy = (t.to(dtype).requires_grad_() for t in case(2, 8, 12, 5, 6, 2))
+    tensors = case(2, 8, 12, 5, 6, 2)
+    x, weight, bias, dy = (t.to(dtype).requires_grad_() for t in tensors)
+    for some in (bias, None):
+        torch.library.opcheck(OPS.conv3x3.default, (x, weight, some, 2))
+    for needs in ([True, True, True], [False, True, False]):
+        torch.library.opcheck(OPS.conv3x3_backward.default, (dy, x, weight, 2, needs))
+
+
+@needs_kernels
+def test_opcheck_of_bfloat16_beside_float32() -> None:
+    x, weight, bias, dy = (t.requires_grad_() for t in stored_in_bf16(case(2, 8, 12, 5, 6, 2)))
     for some in (bias, None):
         torch.library.opcheck(OPS.conv3x3.default, (x, weight, some, 2))
     for needs in ([True, True, True], [False, True, False]):

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from softgate_ext.models import create_model
-from softgate_ext.nn import WinogradConv2d
+from softgate_ext.nn import WinogradConv2d, convolution
 from softgate_ext.pose.codec import HeatmapCodec
 from softgate_ext.runs.train_config import TrainConfig
 from softgate_ext.training.learner import Learner
@@ -152,14 +152,23 @@ def test_channels_last_gives_the_same_loss(tiny: Make) -> None:
     assert losses[0] == pytest.approx(losses[1], rel=1e-4)
 
 
-def test_float32_on_the_cpu_is_convolved_by_winograd_unless_told_otherwise(tiny: Make) -> None:
-    default, direct, half = (
-        learner(tiny(amp=amp, conv=conv))
-        for amp, conv in (("off", "winograd"), ("off", "direct"), ("bf16", "winograd"))
-    )
-    kinds = [{type(m) for m in subject.model.modules()} for subject in (default, direct, half)]
-    assert [WinogradConv2d in k for k in kinds] == [True, False, False]
-    assert [s.channels_last for s in (default, direct, half)] == [True, False, False]
+def test_the_cpu_convolves_by_winograd_unless_told_otherwise(
+    tiny: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def winograds(*subjects: Learner) -> list[bool]:
+        return [any(type(m) is WinogradConv2d for m in s.model.modules()) for s in subjects]
+
+    default, direct = learner(tiny(amp="off")), learner(tiny(amp="off", conv="direct"))
+    assert winograds(default, direct) == [True, False]
+    assert [s.channels_last for s in (default, direct)] == [True, False]
+    monkeypatch.setattr(convolution, "CUTS", convolution.cuts("vectors"))
+    assert winograds(learner(tiny(amp="bf16")), learner(tiny(amp="bf16", conv="direct"))) == [
+        True,
+        False,
+    ]
+    monkeypatch.setattr(convolution, "CUTS", convolution.cuts("tiles"))
+    slower = learner(tiny(amp="bf16"))
+    assert winograds(slower) == [False] and not slower.channels_last
     assert default.state()["model"].keys() == direct.state()["model"].keys()
     assert default.step(batch(), 1.0) == pytest.approx(direct.step(batch(), 1.0), rel=1e-4)
 

@@ -1,0 +1,22 @@
+"""What the processor makes of bfloat16."""
+
+from typing import Literal
+
+import torch
+
+Bf16 = Literal["tiles", "vectors", "emulated", "unknown"]
+
+
+def bf16_on_cpu() -> Bf16:
+    """How the CPU multiplies bfloat16.
+
+    "tiles" is AMX, "vectors" AVX512_BF16, "emulated" an x86 processor with neither, and "unknown" any
+    other, or one of which PyTorch does not say.
+    """
+    # Not every PyTorch that this package works with has the query.
+    capabilities: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
+    if capabilities.get("amx_bf16"):
+        return "tiles"
+    if "avx512_bf16" not in capabilities:
+        return "unknown"
+    return "vectors" if capabilities["avx512_bf16"] else "emulated"
