@@ -54,11 +54,12 @@ def read_skeleton(
 ) -> tuple[Skeleton, int]:
     """Joints, and how many numbers each has (2 or 3).
 
-    Names are those of `kpt_names`; without it they are COCO's where `flip_idx` is, or else numbers.
+    Names are those of `kpt_names`, which is a list, has a list for each class, or a name for each
+    number; without it they are COCO's where `flip_idx` is, or else numbers.
     Left and right are those of `flip_idx` and the names, as `told_pairs` has them.
 
     Raises:
-        InputError: `kpt_shape` or `flip_idx` cannot be.
+        InputError: `kpt_shape` or `flip_idx` cannot be, or classes have different joints.
     """
     shape = contents["kpt_shape"]
     if not (_integers(shape) and len(shape) == 2 and 1 <= shape[0] <= 1000 and shape[1] in (2, 3)):
@@ -69,9 +70,10 @@ def read_skeleton(
     flip = contents.get("flip_idx")
     if flip is not None:
         _check_flip(flip, count, path)
+    classes = listed_classes(contents) or {}
     given = contents.get("kpt_names")
-    if isinstance(given, dict):  # a list for each class
-        given = next(iter(given.values()), None)
+    if isinstance(given, dict):
+        given = _by_number(given) or _by_class(given, classes, path)
     written = written_names(given)
     if len(written) == count:
         tell_renamed(given, notes)
@@ -82,10 +84,9 @@ def read_skeleton(
         notes.say(f"no kpt_names of {counted(count, 'joint[s], which [is|are] numbered')}")
         if flip is None:
             notes.say("no flip_idx, so that no joints change places in a mirror image")
-    classes = list((listed_classes(contents) or {}).values())
     if len(classes) > 1:
         notes.say(f"{len(classes)} classes are read as one set")
-    name = classes[0].lower() if len(classes) == 1 else "yolo"
+    name = next(iter(classes.values())).lower() if len(classes) == 1 else "yolo"
     return told_skeleton(name, written, (), [{"flip_idx": flip}], notes), numbers
 
 
@@ -97,6 +98,41 @@ def listed_classes(contents: dict[str, Any]) -> dict[str, str] | None:
     if not isinstance(names, dict) or not names:
         return None
     return {str(identity(number)): str(name) for number, name in names.items()}
+
+
+def _by_number(given: dict[Any, Any]) -> list[Any] | None:
+    """The names of an object with one for each number from 0; None where it is none."""
+    names = {identity(number): name for number, name in given.items()}
+    places = [str(place) for place in range(len(given))]
+    if any(isinstance(name, list) for name in names.values()) or {*names} != {*places}:
+        return None
+    return [names[place] for place in places]
+
+
+def _by_class(given: dict[Any, Any], classes: dict[str, str], path: Path) -> Any:
+    """The names that all classes have, of an object with a list for each; None where none has any.
+
+    Those of a class that `names` does not list count only where there are no others: its lines are
+    left out.
+
+    Raises:
+        InputError: Two classes have different ones.
+    """
+    known = {**{title: title for title in classes.values()}, **classes}
+    lists = [(str(identity(key)), names) for key, names in given.items() if written_names(names)]
+    listed = [(known[key], names) for key, names in lists if key in known]
+    (one, kept), *others = listed or lists or [("", None)]
+    for other, names in others:
+        if _lower(names) != _lower(kept):
+            raise InputError(
+                f"{path} has kpt_names of classes with different joints ({one} and {other}); "
+                "takes a data.yaml for each"
+            )
+    return kept
+
+
+def _lower(names: Any) -> list[str]:
+    return [name.lower() for name in written_names(names)]
 
 
 def _check_flip(flip: Any, count: int, path: Path) -> None:

@@ -275,3 +275,55 @@ def test_one_odd_name_of_a_joint_costs_itself(
     assert people.notes == (
         "2 keypoint names are no text or given twice, and numbered: Nose as Nose_2, None as joint_3",
     )
+
+
+EYES = ["left_eye", "right_eye", "nose"]
+EARS = ["left_ear", "right_ear", "nose"]
+
+
+@pytest.mark.parametrize("keys", [(0, 1), ("0", "1"), ("cat", "doll")])
+def test_classes_of_different_joints_are_refused_by_name(
+    tmp_path: Path, keys: Sequence[Any]
+) -> None:
+    file = ultralytics(
+        tmp_path, names=["cat", "doll"], kpt_names=dict(zip(keys, (EYES, EARS), strict=True))
+    )
+    with pytest.raises(
+        InputError, match=r"different joints \(cat and doll\); takes a data.yaml for each"
+    ):
+        read_yolo(file)
+    write_yaml(tmp_path, names=None, kpt_names={0: EYES, 1: EARS})
+    with pytest.raises(InputError, match=r"different joints \(0 and 1\)"):
+        read_yolo(file)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {0: EYES, 1: [name.title() for name in EYES]},
+        {0: EYES, 1: None},
+        {-1: EARS, 0: EYES},  # names lists no class -1
+    ],
+)
+def test_classes_of_equal_joints_are_one_set(tmp_path: Path, given: dict[int, Any]) -> None:
+    file = ultralytics(tmp_path, names=["doll", "cat"], kpt_names=given, flip_idx=[1, 0, 2])
+    people = read_yolo(file)
+    assert people.skeleton.joints == tuple(EYES)
+    assert people.notes == ("2 classes are read as one set",)
+
+
+@pytest.mark.parametrize("number", [int, str, float])
+def test_a_name_for_each_number_of_a_joint_is_read(
+    tmp_path: Path, number: Callable[[int], Any]
+) -> None:
+    names = {number(place): EYES[place] for place in (2, 0, 1)}
+    people = read_yolo(ultralytics(tmp_path, kpt_names=names, flip_idx=[1, 0, 2]))
+    assert people.skeleton.joints == tuple(EYES) and not people.notes
+
+
+def test_one_odd_name_by_number_costs_itself(tmp_path: Path) -> None:
+    people = read_yolo(ultralytics(tmp_path, kpt_names={0: "nose", 1: None, 2: "hand"}))
+    assert people.skeleton.joints == ("nose", "joint_2", "hand")
+    assert people.notes == (
+        "1 keypoint name is no text or given twice, and numbered: None as joint_2",
+    )
