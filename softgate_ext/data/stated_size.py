@@ -20,18 +20,21 @@ def contradiction(path: Path, stated: npt.NDArray[np.float32], size: tuple[int, 
 
     Args:
         path: The picture.
-        stated: (2,) width and height of the annotation file, NaN where it states none.
+        stated: (2,) width and height of the annotation file, NaN where it states none. Whole pixels
+            count, since some tools write the size of a picture that was scaled, such as 120.4.
         size: As `read_image` gives the picture.
     """
-    if np.isnan(stated).any() or (*stated,) == size:
+    if np.isnan(stated).any():
         return None
-    if (*stated[::-1],) != size:
+    width, height = np.rint(stated).astype(int).tolist()
+    if (width, height) == size:
+        return None
+    if (height, width) != size:
         why = "resized or cut after labelling"
     elif is_sideways(path):
         why = "turned by its EXIF orientation, unlike in labelling"
     else:
         why = "turned after labelling"
-    width, height = stated.astype(int)
     return (
         f"{path} is {size[0]} x {size[1]} and stated as {width} x {height}: {why}, so that its joints "
         "lie elsewhere"

@@ -17,6 +17,7 @@ from softgate_ext.data.poseset import EmptySplit
     ("stated", "why"),
     [
         ((240, 180), "stated as 240 x 180: resized or cut after labelling"),
+        ((120, 90.7), "stated as 120 x 91: resized or cut after labelling"),
         ((90, 120), "stated as 90 x 120: turned after labelling"),
     ],
 )
@@ -40,7 +41,7 @@ def test_people_in_pictures_of_another_size_are_left_out(
 
 @pytest.mark.parametrize(
     ("width", "height"),
-    [(120, 90), (120.0, 90.0), (None, None)],
+    [(120, 90), (120.0, 90.0), (119.6, 90.4), (None, None)],
 )
 def test_a_size_that_states_nothing_contradicts_nothing(
     tmp_path: Path, width: Any, height: Any
