@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from softgate_ext.data.entries import ReadingNotes
+from softgate_ext.data.entries import ReadingNotes, numbers
 from softgate_ext.errors import InputError
 from softgate_ext.pose.mirror import pair_joints
 from softgate_ext.pose.skeleton import Skeleton
@@ -77,15 +77,19 @@ def _pairs(key: str, value: Any, skeleton: Skeleton) -> list[Any]:
         InputError: The value has none of the forms of its key.
     """
     try:
+        if key == "flip_idx":
+            given = numbers(value, len(skeleton))
+            order = [] if given is None else given.tolist()
+            if sorted(order) != [*range(len(skeleton))]:
+                raise ValueError
+            return [(int(other), joint) for joint, other in enumerate(order)]
         if key == "keypoint_info":
             infos = value.values() if isinstance(value, dict) else value
             value = {info["name"]: info.get("swap") for info in infos}
         if isinstance(value, dict):
             return [pair for pair in value.items() if pair[1] not in (None, "")]
-        if key != "flip_idx" and isinstance(value[0], list | tuple):
+        if isinstance(value[0], list | tuple):
             return list(value)
-        if key == "flip_idx":
-            return [(other, joint) for joint, other in enumerate(value)]
         if key == "swap":
             each = zip(skeleton.joints, value, strict=True)
             return [pair for pair in each if pair[1] not in (None, "")]

@@ -59,7 +59,7 @@ def read_skeleton(
     Left and right are those of `flip_idx` and the names, as `told_pairs` has them.
 
     Raises:
-        InputError: `kpt_shape` or `flip_idx` cannot be, or classes have different joints.
+        InputError: `kpt_shape` cannot be, or classes have different joints.
     """
     shape = contents["kpt_shape"]
     if not (_integers(shape) and len(shape) == 2 and 1 <= shape[0] <= 1000 and shape[1] in (2, 3)):
@@ -68,8 +68,6 @@ def read_skeleton(
         )
     count, numbers = shape
     flip = contents.get("flip_idx")
-    if flip is not None:
-        _check_flip(flip, count, path)
     classes = listed_classes(contents) or {}
     given = contents.get("kpt_names")
     if isinstance(given, dict):
@@ -82,7 +80,7 @@ def read_skeleton(
     else:
         written = tuple(f"joint_{place}" for place in range(1, count + 1))
         notes.say(f"no kpt_names of {counted(count, 'joint[s], which [is|are] numbered')}")
-        if flip is None:
+        if not flip:
             notes.say("no flip_idx, so that no joints change places in a mirror image")
     if len(classes) > 1:
         notes.say(f"{len(classes)} classes are read as one set")
@@ -133,16 +131,6 @@ def _by_class(given: dict[Any, Any], classes: dict[str, str], path: Path) -> Any
 
 def _lower(names: Any) -> list[str]:
     return [name.lower() for name in written_names(names)]
-
-
-def _check_flip(flip: Any, count: int, path: Path) -> None:
-    """Raises InputError unless `flip_idx` exchanges joints in pairs."""
-    if not (_integers(flip) and sorted(flip) == list(range(count))) or any(
-        flip[other] != joint for joint, other in enumerate(flip)
-    ):
-        raise InputError(
-            f"{path} must have a flip_idx that exchanges joints of the {count} in pairs"
-        )
 
 
 def pictures_of(

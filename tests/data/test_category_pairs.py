@@ -69,7 +69,11 @@ def test_every_tools_word_for_them(tmp_path: Path, told: dict[str, Any]) -> None
         ({"flip_pairs": [["nose"]]}, "flip_pairs: got nose; takes pairs of joints of"),
         ({"flip_pairs": ["nose", "tail"]}, r"flip_pairs: got \['nose', .*; takes pairs of joints$"),
         ({"flip_idx": 3}, "flip_idx: got 3; takes the index of each joint in the mirror image"),
-        ({"flip_idx": [1, None]}, "flip_idx: got None 1; takes pairs of joints of"),
+        ({"flip_idx": [1, None]}, r"flip_idx: got \[1, None\]; takes the index of each joint"),
+        (
+            {"flip_idx": [2, 1, 2, 3, 4]},
+            r"flip_idx: got \[2, 1, 2, 3, 4\]; takes the index of each",
+        ),
         ({"flip_pairs": None}, None),
     ],
 )

@@ -161,8 +161,6 @@ def test_names_that_the_file_does_not_give(tmp_path: Path) -> None:
         (wrong_settings(train="a" * 300), "its train is a+, which is not there"),
         (wrong_settings(kpt_shape="3x3"), r"kpt_shape \[joints, 2\] or \[joints, 3\]"),
         (wrong_settings(kpt_shape=[3, 4]), r"kpt_shape \[joints, 2\] or \[joints, 3\]"),
-        (wrong_settings(flip_idx=[0, 2, 2]), "flip_idx that exchanges joints of the 3 in pairs"),
-        (wrong_settings(flip_idx=[1, 2, 0]), "flip_idx that exchanges joints of the 3 in pairs"),
         (wrong_settings(train=None, val=None), "must name pictures as train, val or test"),
         (text("kpt_shape: [3, 3"), "data.yaml is not valid YAML"),
         (text("kpt_shape: 2000-02-30"), "data.yaml is not valid YAML"),
@@ -327,3 +325,34 @@ def test_one_odd_name_by_number_costs_itself(tmp_path: Path) -> None:
     assert people.notes == (
         "1 keypoint name is no text or given twice, and numbered: None as joint_2",
     )
+
+
+@pytest.mark.parametrize("flip", [[], [1.0, 0.0, 2.0]])
+def test_a_flip_idx_may_be_empty_or_of_whole_floats(tmp_path: Path, flip: list[float]) -> None:
+    people = read_yolo(ultralytics(tmp_path, kpt_names=EYES, flip_idx=flip))
+    assert people.skeleton.flip_pairs == ((1, 0),) and not people.notes
+    people = read_yolo(ultralytics(tmp_path, kpt_names=None, flip_idx=flip))
+    assert people.skeleton.flip_pairs == (((1, 0),) if flip else ())
+    assert len(people.notes) == (1 if flip else 2)
+
+
+@pytest.mark.parametrize(
+    ("flip", "said"),
+    [
+        ([1, 0], r"got \[1, 0\]; takes the index of each joint in the mirror image"),
+        ([0, 2, 2], r"got \[0, 2, 2\]; takes the index of each"),
+        ([0, 2, "x"], r"got \[0, 2, 'x'\]; takes the index of each"),
+        (["0", "2", "1"], r"got \['0', '2', '1'\]; takes the index of each"),
+        ([0.5, 2, 1], r"got \[0.5, 2, 1\]; takes the index of each"),
+        ([0, 2, True], r"got \[0, 2, True\]; takes the index of each"),
+        ({0: 0, 1: 2, 2: 2}, r"got \{0: 0, 1: 2, 2: 2\}; takes the index of each"),
+        ("None", "got None; takes the index of each"),
+        (5, "got 5; takes the index of each"),
+        ([1, 2, 0], "got .* in two pairs; takes each joint once"),
+    ],
+)
+def test_an_odd_flip_idx_costs_itself(tmp_path: Path, flip: Any, said: str) -> None:
+    people = read_yolo(ultralytics(tmp_path, kpt_names=EYES, flip_idx=flip))
+    assert people.skeleton.flip_pairs == ((1, 0),)
+    (note,) = people.notes
+    assert re.fullmatch(f"left and right are those of the names, since flip_idx: {said}.*", note)
