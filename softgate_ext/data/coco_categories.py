@@ -1,7 +1,7 @@
 """Which categories of a file in COCO's form are read, and the joints and limbs that they name."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,9 +30,15 @@ class PoseCategories:
     sigmas: dict[str, float]
 
 
-def category_key(annotation: dict[str, Any]) -> str:
-    """Id of an annotation's category as text, empty where it has none."""
-    return identity(annotation.get("category_id")) or ""
+def category_key(annotation: dict[str, Any], listed: Collection[str]) -> str:
+    """Id of an annotation's category as text: of the only one that is listed where it names none.
+
+    Empty where it is of no category.
+    """
+    given = annotation.get("category_id")
+    if given is None and len(listed) == 1:
+        return next(iter(listed))
+    return identity(given) or ""
 
 
 def choose_categories(
@@ -57,7 +63,7 @@ def choose_categories(
     entries = [annotation for annotation in annotations if isinstance(annotation, dict)]
     if not isinstance(categories, list) or not categories:
         notes.say("the file has no list of categories")
-        listed = {category_key(entry): {} for entry in entries}
+        listed = {category_key(entry, ()): {} for entry in entries}
         categories = []
     for place, category in enumerate(categories, 1):
         key = identity(category.get("id")) if isinstance(category, dict) else None
@@ -72,7 +78,7 @@ def choose_categories(
             )
     lengths: dict[str, Counter[int]] = {key: Counter() for key in listed}
     for entry in entries:
-        given, key = entry.get("keypoints"), category_key(entry)
+        given, key = entry.get("keypoints"), category_key(entry, listed)
         if given and key in lengths and isinstance(given, list):
             lengths[key][len(given)] += 1
     groups: dict[tuple[str, ...], list[str]] = {}

@@ -113,7 +113,7 @@ def annotated_people(
         try:
             if not isinstance(entry, dict):
                 raise OddEntry("that [is no object|are no objects]")
-            category = category_key(entry)
+            category = category_key(entry, categories.listed)
             if category not in categories.listed:
                 raise OddEntry("of a category that is not listed")
             if category not in categories.read:
@@ -131,6 +131,8 @@ def annotated_people(
                 "annotation id[s] stand[s|] for several annotations, which predictions cannot be told "
                 "by", key,
             )  # fmt: skip
+        if category and entry.get("category_id") is None:
+            notes.count("annotation[s] without a category_id [is|are] of the only category", which)
         tell_flags(found[:, 2], "annotation[s]", which, notes)
         labelled = bool((found[:, 2] > 0).any())
         apart = _apart(entry, labelled)

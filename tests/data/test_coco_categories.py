@@ -182,3 +182,20 @@ def test_coco_itself_needs_no_limbs_of_the_file(tmp_path: Path) -> None:
     people = read(tmp_path, contents)
     assert people.skeleton == COCO
     assert people.notes == ("1 limb that leads nowhere is dropped: [7, 99]",)
+
+
+@pytest.mark.parametrize("absent", [True, False])
+def test_annotations_without_a_category_are_of_the_only_one(tmp_path: Path, absent: bool) -> None:
+    contents = coco([{"keypoints": GOOD, "category_id": kind} for kind in (1, None, None, 2, {})])
+    del contents["categories"][1:]
+    if absent:
+        for annotation in contents["annotations"][1:3]:
+            del annotation["category_id"]
+    people = read(tmp_path, contents)
+    assert people.ids is not None and people.ids[:, 1].tolist() == [100, 101, 102]
+    assert people.notes == (
+        "2 annotations without a category_id are of the only category: 101, 102",
+        "2 annotations of a category that is not listed are left out: 103, 104",
+    )
+    del contents["annotations"][0]
+    assert len(read(tmp_path, contents)) == 2
