@@ -107,6 +107,7 @@ def annotated_people(
     """The annotations that can be read, of those with a joint or a box; `notes` takes the others and
     those that are `apart` with their ids."""
     met: Counter[str | None] = Counter()
+    drawn: dict[tuple[str, bytes], str] = {}
     for place, entry in enumerate(entries, 1):
         key = identity(entry.get("id")) if isinstance(entry, dict) else None
         which = f"number {place}" if key is None else key
@@ -146,6 +147,8 @@ def annotated_people(
                 )
         if apart:
             notes.count(f"annotation[s] {apart} [is|are] not among the people", which)
+        elif drawn.setdefault((image.name, _labelled(found).tobytes()), which) != which:
+            notes.count("annotation[s] with the joints of another of [its|their] picture", which)
         if not labelled and box is None:
             continue
         area, count = numbers(entry.get("area")), numbers(entry.get("num_keypoints"))
@@ -178,6 +181,11 @@ def _keypoints(given: Any, joints: int, crowd: bool) -> npt.NDArray[np.float64]:
     if values is None and not crowd:
         raise OddEntry(f"whose keypoints are not {3 * joints} finite numbers")
     return np.zeros((joints, 3)) if values is None else values.reshape(joints, 3)
+
+
+def _labelled(keypoints: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Key points (J, 3), zeros for joints that are not labelled, which lie anywhere."""
+    return np.where(keypoints[:, 2:] > 0, keypoints, 0)
 
 
 def _image(entry: dict[str, Any], images: dict[str, ListedImage]) -> ListedImage:

@@ -17,7 +17,7 @@ sys.path[:0] = [str(Path(__file__).resolve().parents[1]), str(Path(__file__).res
 
 import tool_layouts  # noqa: E402
 import yolo_files  # noqa: E402
-from odd_coco import GOOD, hands, sized, two_categories  # noqa: E402
+from odd_coco import GOOD, good, hands, sized, two_categories  # noqa: E402
 from official import coco, write_coco  # noqa: E402
 
 from softgate_ext.cli.run import main  # noqa: E402
@@ -31,7 +31,7 @@ def dolls(contents: dict[str, Any]) -> Write:
 
 
 def of(*people: dict[str, Any], **category: Any) -> dict[str, Any]:
-    contents = coco([{"keypoints": GOOD}, *({"keypoints": GOOD, **person} for person in people)])
+    contents = coco([{"keypoints": GOOD}, *({"keypoints": good(1), **person} for person in people)])
     contents["categories"][0].update(category)
     return contents
 
@@ -49,6 +49,10 @@ def samples() -> Iterator[tuple[str, Write]]:
     yield "no bbox", dolls(of({"bbox": None}))
     yield "too few numbers", dolls(of({"keypoints": [1, 2]}))
     yield "51 numbers for 21 names", dolls(hands(51, 51))
+    yield "somebody twice", dolls(of({"keypoints": GOOD}))
+    only = of({"category_id": None})
+    del only["categories"][1:]
+    yield "no category_id", dolls(only)
     yield "joints without names", dolls(of(keypoints=[]))
     yield "bbox with null", dolls(of({"bbox": [1, 2, 3, None]}))
     yield "image not listed", dolls(of({"image_id": 99}))
@@ -73,6 +77,18 @@ def samples() -> Iterator[tuple[str, Write]]:
     for name in ("of_another_machine", "of_roboflow", "of_cvat", "of_a_list"):
         yield f"YOLO {name.replace('_', ' ')}", getattr(yolo_files, name)
     yield "YOLO without names of joints", lambda root: yolo_files.ultralytics(root, kpt_names=None)
+    yield (
+        "YOLO, classes with different joints",
+        lambda root: yolo_files.ultralytics(
+            root,
+            names=["Doll", "cat"],
+            kpt_names={0: ["nose", "hand1", "hand2"], 1: ["nose", "ear1", "ear2"]},
+        ),
+    )
+    yield (
+        "YOLO, pairs of too few joints",
+        lambda root: yolo_files.ultralytics(root, flip_idx=[1, 0]),
+    )
     yield "YOLO, a line cut short", lambda root: yolo_lines(root, "0 0.5 0.4 0.5 0.6")
     yield "YOLO in pixels", lambda root: yolo_lines(root, yolo_files.LINE.replace("0.25", "30"))
     for name in (

@@ -12,6 +12,11 @@ from softgate_ext.data.poseset import PoseSet
 GOOD = [5, 6, 2, 7, 8, 1, 0, 0, 0]
 
 
+def good(number: int) -> list[int]:
+    """`GOOD` of somebody else, whose first joint lies elsewhere."""
+    return [5 + number % 30, 6 + number // 30, *GOOD[2:]]
+
+
 def read(tmp_path: Path, contents: dict[str, Any]) -> PoseSet:
     """The people of a file whose pictures are there."""
     path = tmp_path / "annotations" / "dolls.json"

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from odd_coco import GOOD, hands, read, two_categories
+from odd_coco import GOOD, good, hands, read, two_categories
 from official import KEYPOINTS, coco, spread
 
 from softgate_ext.errors import InputError
@@ -48,7 +48,7 @@ def test_limbs_are_no_gate(
 
 def test_categories_of_equal_keypoints_are_one_set(tmp_path: Path) -> None:
     """AP-10K has 54, an animal each."""
-    contents = coco([{"keypoints": GOOD, "category_id": 1 + i % 54} for i in range(60)])
+    contents = coco([{"keypoints": good(i), "category_id": 1 + i % 54} for i in range(60)])
     contents["categories"] = [
         {"id": 1 + i, "name": f"animal {i}", "supercategory": "Animal", "keypoints": KEYPOINTS,
          "skeleton": [[1, 2]]}
@@ -96,7 +96,11 @@ def test_a_category_may_lack_all_but_its_keypoints(
 def test_joints_without_names_are_numbered(tmp_path: Path, names: dict[str, Any]) -> None:
     """300W: 68 points of a face."""
     contents = coco(
-        [{"keypoints": spread(68)}, {"keypoints": spread(68)}, {"keypoints": [4, 5, 2]}]
+        [
+            {"keypoints": spread(68)},
+            {"keypoints": spread(68), "image_id": 11},
+            {"keypoints": [4, 5, 2]},
+        ]
     )
     contents["categories"] = [{"id": 1, "name": "face", "skeleton": [[1, 68]], **names}]
     people = read(tmp_path, contents)
@@ -186,7 +190,8 @@ def test_coco_itself_needs_no_limbs_of_the_file(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("absent", [True, False])
 def test_annotations_without_a_category_are_of_the_only_one(tmp_path: Path, absent: bool) -> None:
-    contents = coco([{"keypoints": GOOD, "category_id": kind} for kind in (1, None, None, 2, {})])
+    kinds = (1, None, None, 2, {})
+    contents = coco([{"keypoints": good(i), "category_id": kind} for i, kind in enumerate(kinds)])
     del contents["categories"][1:]
     if absent:
         for annotation in contents["annotations"][1:3]:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from odd_coco import GOOD, read
+from odd_coco import GOOD, good, read
 from official import coco, write_coco
 
 from softgate_ext.data.coco import read_coco
@@ -15,11 +15,14 @@ from softgate_ext.data.poseset import EmptySplit
 
 def test_a_missing_box_is_made_from_the_joints(tmp_path: Path) -> None:
     keypoints = [10, 20, 2, 50, 40, 1, 99, 99, 0]
+    boxes = (None, [], [3, 3, 0, 0], [3, 13, 9, 9])
     contents = coco(
-        [{"keypoints": keypoints, "bbox": box} for box in (None, [], [3, 3, 0, 0], [3, 13, 9, 9])]
+        [{"keypoints": keypoints, "bbox": box, "image_id": 10 + i} for i, box in enumerate(boxes)],
+        images=5,
     )
-    contents["annotations"].append({"id": 7, "image_id": 10, "category_id": 1, "iscrowd": 0,
+    contents["annotations"].append({"id": 7, "image_id": 14, "category_id": 1, "iscrowd": 0,
                                     "keypoints": keypoints})  # fmt: skip
+    write_coco(tmp_path / "annotations" / "dolls.json", contents)
     people = read(tmp_path, contents)
     assert people.centers[[0, 1, 2, 4]].tolist() == [[30, 30]] * 4  # the unlabelled joint aside
     assert people.sizes.tolist() == [1.25 * 41] * 3 + [1.25 * 9, 1.25 * 41]
@@ -122,7 +125,8 @@ def test_null_anywhere_costs_its_own_entry(tmp_path: Path) -> None:
 
 def test_an_id_of_several_annotations_is_told(tmp_path: Path) -> None:
     people = read(
-        tmp_path, coco([{"keypoints": GOOD, "id": i} for i in (7, 8, "7", 7, None, None)])
+        tmp_path,
+        coco([{"keypoints": good(n), "id": i} for n, i in enumerate((7, 8, "7", 7, None, None))]),
     )
     assert len(people) == 6 and people.notes == (
         "1 annotation id stands for several annotations, which predictions cannot be told by: 7",
@@ -149,7 +153,7 @@ def test_a_size_that_is_none_is_told(tmp_path: Path, width: Any) -> None:
 
 
 def test_two_ids_of_one_file_are_told(tmp_path: Path) -> None:
-    contents = coco([{"keypoints": GOOD}, {"keypoints": GOOD, "image_id": 12}])
+    contents = coco([{"keypoints": GOOD}, {"keypoints": good(1), "image_id": 12}])
     contents["images"].append({**contents["images"][0], "id": 12})
     people = read(tmp_path, contents)
     assert len(people) == 2 and len(set(people.image_paths)) == 1
@@ -157,7 +161,7 @@ def test_two_ids_of_one_file_are_told(tmp_path: Path) -> None:
 
 
 def test_ids_are_compared_as_text(tmp_path: Path) -> None:
-    contents = coco([{"keypoints": GOOD, "image_id": "10", "category_id": "1", "id": "a"},
+    contents = coco([{"keypoints": good(1), "image_id": "10", "category_id": "1", "id": "a"},
                      {"keypoints": GOOD, "image_id": 11.0, "category_id": 1.0}])  # fmt: skip
     people = read(tmp_path, contents)
     assert people.ids is not None and people.ids.tolist() == [[10, "a"], [11, 101]]
@@ -175,7 +179,7 @@ def test_an_integer_that_python_does_not_read_costs_its_annotation(
     tmp_path: Path, field: str
 ) -> None:
     """It reads none of more than 4300 digits."""
-    whole = json.dumps(coco([{"keypoints": GOOD}, {"keypoints": GOOD, field: "LONG"}]))
+    whole = json.dumps(coco([{"keypoints": GOOD}, {"keypoints": good(1), field: "LONG"}]))
     path = write_coco(tmp_path / "annotations" / "dolls.json", coco([]))
     path.write_text(whole.replace('"LONG"', "1" * 5000))
     people = read_coco(path)
@@ -212,4 +216,27 @@ def test_two_pictures_of_one_id(tmp_path: Path) -> None:
     assert people.notes == (
         "1 image id stands for two pictures: 10",
         "1 annotation of an image id that stands for two pictures is left out: 100",
+    )
+
+
+def test_joints_that_are_annotated_twice_are_told(tmp_path: Path) -> None:
+    contents = coco(
+        [
+            {"keypoints": GOOD},
+            {"keypoints": GOOD, "image_id": 11},
+            {"keypoints": good(1)},
+            {"keypoints": GOOD, "id": 100},  # told as an id of several annotations
+            {"keypoints": [*GOOD[:6], -3, 4, 0], "bbox": None},  # a joint that is not labelled
+            {"keypoints": GOOD, "iscrowd": 1},
+        ]
+    )
+    people = read(tmp_path, contents)
+    assert len(people) == 5
+    told = "annotation with the joints of another of its picture: 104"
+    assert f"1 {told}" in people.notes
+    contents["annotations"] = [{"keypoints": GOOD, "image_id": 10, "category_id": 1}] * 3
+    people = read(tmp_path, contents)
+    assert len(people) == 3
+    assert people.notes[1:] == (
+        "2 annotations with the joints of another of their picture: number 2, number 3",
     )

@@ -21,7 +21,7 @@ def test_coco_flags_boxes_and_names(tmp_path: Path) -> None:
         [
             {"keypoints": [5, 6, 2, 7, 8, 1, 0, 0, 0]},
             {"keypoints": [9, 9, 2, 0, 0, 0, 0, 0, 0], "image_id": 11},
-            {"keypoints": [9, 9, 2, 0, 0, 0, 0, 0, 0], "image_id": 11},
+            {"keypoints": [8, 9, 2, 0, 0, 0, 0, 0, 0], "image_id": 11},
             {"keypoints": [0] * 9},
             {"keypoints": [1, 1, 2] * 3, "iscrowd": 1},
             {"keypoints": [1, 1, 2] * 3, "bbox": [3, 3, 0, 0]},

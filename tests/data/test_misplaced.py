@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from odd_coco import GOOD, read
+from odd_coco import GOOD, good, read
 from official import coco, picture
 from yolo_files import LINE, label, ultralytics
 
@@ -27,7 +27,7 @@ from softgate_ext.data.yolo import read_yolo
 def test_joints_that_contradict_box_or_picture_are_told(
     tmp_path: Path, odd: dict[str, Any], kind: str
 ) -> None:
-    people = read(tmp_path, coco([{"keypoints": GOOD}, {"keypoints": GOOD, **odd}]))
+    people = read(tmp_path, coco([{"keypoints": good(1)}, {"keypoints": GOOD, **odd}]))
     assert len(people) == 2
     assert people.notes == (f"1 annotation has all joints {kind}: 101",)
 
