@@ -117,6 +117,8 @@ def _fields(entry: Entry, people: PoseSet) -> Mapping[str, Any]:
         raise OddEntry("that [is neither a list nor an object|are neither lists nor objects]")
     if is_crowd(person):
         raise OddEntry("of [a crowd|crowds]")
+    if isinstance(person.get("score"), list):  # of its joints
+        person = {"scores": person["score"], **person, "score": None}
     kind = category_of(person.get("category_id"), entry.category, people.categories)
     given = next((person[name] for name in NAMES if person.get(name) is not None), None)
     if given is None:

@@ -168,6 +168,11 @@ def _by_annotation(
                 "id counts the entries of the file and is not used, since the dataset has it in other "
                 "pictures",
             )
+        if counts and not elsewhere.any() and _are_others(joints, found, own, people):
+            return nothing, (
+                "id counts the entries of the file and is not used, since most entries lie as somebody "
+                "else does in the picture",
+            )
         if elsewhere.any():
             raise InputError(
                 f"predictions: {path} has the annotation {brief(keys[int(elsewhere.argmax())])} in another "
@@ -195,6 +200,17 @@ def _alike(joints: Floats, person: Ints, of: npt.NDArray[np.bool_], people: Pose
         for row in rows
     ]
     return 2 * sum(like) > len(like)
+
+
+def _are_others(joints: Floats, person: Ints, own: Ints, people: PoseSet) -> bool:
+    """Whether most of the entries that have the id of one of several in a picture lie as another does."""
+    others = []
+    for row in np.flatnonzero(person >= 0):
+        crowd = np.flatnonzero(own == own[person[row]])
+        if len(crowd) > 1:
+            like = likeness(joints[row : row + 1], people.subset(crowd))[0]
+            others.append(like.max() >= ALIKE and crowd[like.argmax()] != person[row])
+    return 2 * sum(others) > len(others)
 
 
 def _by_place(

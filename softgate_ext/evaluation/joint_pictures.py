@@ -148,9 +148,18 @@ def _by_name(
     for number, picture in enumerate(pictures):
         for end in {picture.name, picture.stem}:
             ends[end].append(number)
+    written: defaultdict[str, set[str]] = defaultdict(set)
+    for picture in pictures:
+        for part in (*picture.parts, picture.stem):
+            written[part.lower()].add(part)
     best: dict[int, tuple[int, dict[tuple[str, ...], list[str]]]] = {}
     for name in sorted(names):
         parts = _parts(name)
+        if parts and parts[-1] not in ends:  # in other letters, where that is one part's spelling
+            parts = tuple(
+                min(written[part.lower()] if len(written[part.lower()]) == 1 else {part})
+                for part in parts
+            )
         common = {
             number: length
             for number in ends.get(parts[-1] if parts else "", ())

@@ -167,6 +167,40 @@ def test_ids_of_the_dataset_in_other_pictures_are_refused(
     )
 
 
+def test_an_id_that_counts_within_the_right_pictures_is_not_used(
+    doll_set: PoseSet, tmp_path: Path
+) -> None:
+    """The dataset's ids run on too, and the file has the people of a picture in another order."""
+    running = replace(doll_set, ids=np.array(list(zip(PICTURES, range(1, 6), strict=True)), object))
+    entries = [results(bbox=BOXES.__getitem__)[i] for i in (1, 0, 3, 2, 4)]
+    path = save(tmp_path / "a.json", [{"id": n, **one} for n, one in enumerate(entries, 1)])
+    found = read_predictions(path, running)
+    np.testing.assert_array_equal(found.joints, FOUND)
+    assert "most entries lie as somebody else does in the picture" in found.notes[1]
+
+
+@pytest.mark.parametrize(
+    "name", ["images/000000000001.JPG", "IMAGES/000000000001", "000000000001.Jpg"]
+)
+def test_names_match_in_other_letters(name: str, doll_set: PoseSet, tmp_path: Path) -> None:
+    one = doll_set.subset([2])
+    path = save(tmp_path / "a.json", [{"image": name, "joints": FOUND[2].tolist()}])
+    np.testing.assert_array_equal(read_predictions(path, one).joints, FOUND[[2]])
+    both = replace(doll_set.subset([2, 3]), ids=None)
+    images = [both.image_paths[0].with_name(end) for end in ("a.jpg", "a.JPG")]
+    path = save(tmp_path / "a.json", [{"image": "a.Jpg", "joints": FOUND[2].tolist()}])
+    refused(path, replace(both, image_paths=images), "has people of a.Jpg and nobody")
+
+
+def test_a_venue_is_no_place(doll_set: PoseSet, tmp_path: Path) -> None:
+    entries = results(place=lambda i: "stadium", bbox=BOXES.__getitem__)
+    found = read_predictions(save(tmp_path / "a.json", entries), doll_set)
+    np.testing.assert_array_equal(found.joints, FOUND)
+    entries = results(score=lambda i: [0.5, 0.25, 0.75], bbox=BOXES.__getitem__)
+    found = read_predictions(save(tmp_path / "a.json", entries), doll_set)
+    assert found.scores.tolist() == [[0.5, 0.25, 0.75]] * 5
+
+
 @pytest.mark.parametrize("field", ["id", "annotation_id"])
 def test_an_id_of_several_people_does_not_tell_them(
     field: str, doll_set: PoseSet, tmp_path: Path

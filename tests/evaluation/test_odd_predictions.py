@@ -35,7 +35,7 @@ LONG = "9" * 5000
         ({"annotation_id": {}}, "whose annotation_id is no id"),
         ({"image_id": None}, "without a picture or an id, which others have,"),
         ({"score": "high"}, "whose score is no number"),
-        ({"score": [0.1, 0.2]}, "whose score is no number"),
+        ({"score": [0.1, 0.2]}, "whose scores are not 3 finite numbers"),
         ({"score": 10**400}, "whose score is no number"),
         ({"bbox": [1, 2, "a", 4]}, "whose box is not 4 finite numbers"),
         ({"bbox": [1, 2, 10**400, 4]}, "whose box is not 4 finite numbers"),
