@@ -153,7 +153,20 @@ def _training(config: PublishConfig, training: TrainConfig, log: list[Entry]) ->
         "device": training.device,
         "cores": cores,
         "core_hours": round(cores * last["elapsed"] / 3600, 2),
+        "continues": _continued(training),
     }
+
+
+def _continued(training: TrainConfig) -> list[dict[str, Any]]:
+    """The trainings behind shipped weights that this one started from, the last one first."""
+    name = None if training.init is None else training.init.name
+    if name not in shipped.list_pretrained():
+        return []
+    card = shipped.read_card(name)
+    own = {
+        key: card[key] for key in ("name", "command", "commit", "sha256", "epochs", "core_hours")
+    }
+    return [own, *card.get("continues", [])]
 
 
 _RECIPE = (

@@ -57,6 +57,7 @@ def card_text(card: dict[str, Any]) -> str:
             f"At commit `{card['commit'][:12]}`, {counted(card['epochs'], 'epoch[s]')} ({card['steps']} steps) in "
             f"{card['hours']} hours on {card['cores']} processor cores, at most {card['core_hours']} core "
             f"hours{over}. Recipe: {recipe}.",
+            *_continued(card.get("continues", ())),
             "",
             *_figures(card["figures"]),
             "",
@@ -66,6 +67,20 @@ def card_text(card: dict[str, Any]) -> str:
             "",
         ]
     )
+
+
+def _continued(trainings: Sequence[dict[str, Any]]) -> list[str]:
+    lines = []
+    for one in trainings:
+        lines += [
+            "",
+            f"It started from `{one['name']}` as it was then (SHA-256 `{one['sha256'][:12]}`), which took "
+            f"{counted(one['epochs'], 'epoch[s]')} and {one['core_hours']} core hours at commit "
+            f"`{one['commit'][:12]}`:",
+            "",
+            f"    {one['command']}",
+        ]
+    return lines
 
 
 def _figures(figures: Sequence[dict[str, Any]]) -> list[str]:

@@ -134,6 +134,22 @@ def test_cores_are_counted_by_the_run(shelf: Shelf, copied_run: Path) -> None:
     assert (card["cores"], card["hours"], card["core_hours"]) == (6, 0.5, 3.0)
 
 
+def test_a_training_that_started_from_shipped_weights_says_so(
+    shelf: Shelf, copied_run: Path
+) -> None:
+    first = shelf.publish(copied_run)
+    assert first["continues"] == []
+    stored = read_json(copied_run / "config.json")
+    stored["training"]["init"] = first["name"]
+    write_json(copied_run / "config.json", stored)
+    (told,) = shelf.publish(copied_run)["continues"]
+    assert told == {key: first[key] for key in told} and told["sha256"] == first["sha256"]
+    (again, other) = shelf.publish(copied_run)["continues"]
+    assert other == told and again["command"] != told["command"]
+    page = shelf.page.read_text()
+    assert page.count("as it was then") == 2 and told["sha256"][:12] in page
+
+
 def test_values_that_float16_cannot_hold() -> None:
     with pytest.raises(InputError, match="wide has values that float16 cannot hold"):
         half_precision({"wide": torch.tensor([1e6])})
