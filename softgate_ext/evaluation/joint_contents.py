@@ -18,6 +18,7 @@ from softgate_ext.data.poseset import PoseSet
 from softgate_ext.errors import InputError, reason
 from softgate_ext.evaluation.joint_identity import Identity, identities_of, only_known, words_of
 from softgate_ext.evaluation.joint_keys import NAMES, usual
+from softgate_ext.evaluation.joint_points import names_beside
 from softgate_ext.evaluation.joint_unread import Columns, named_by
 from softgate_ext.files.arrays import npz_arrays
 from softgate_ext.pose.skeleton import MPII
@@ -61,6 +62,9 @@ def read_arrays(path: Path, people: PoseSet) -> Contents:
     try:
         arrays = usual(_READERS[path.suffix.lower()](path))
         names = arrays.pop("joint_names", None)
+        if names is None:
+            texts = {k: words_of(v) for k, v in arrays.items() if np.asarray(v).dtype.kind in "US"}
+            names = names_beside(texts, people.skeleton)
         joints = None if names is None else tuple(map(str, words_of(names)))
         who = identities_of(arrays, people.categories, notes)
     except InputError:

@@ -73,7 +73,9 @@ def contents_of(listing: Listing, people: PoseSet, path: Path) -> Contents:
         InputError: There is no entry, or none that can be read; or the entries name no picture, and
             the file, which then should be called as one of the dataset's, is not.
     """
-    entries = [replace(entry, person=by_name(entry.person)) for entry in listing.entries]
+    entries = [
+        replace(entry, person=by_name(entry.person, people.skeleton)) for entry in listing.entries
+    ]
     notes = listing.notes
     names = _names(entries) or listing.joints
     count = len(people.skeleton if names is None else names)

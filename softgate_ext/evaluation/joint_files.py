@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 import scipy.io
 
-from softgate_ext.data.join import select_joints
+from softgate_ext.data.join import absent_joints, select_joints
 from softgate_ext.data.poseset import PoseSet
 from softgate_ext.errors import InputError
 from softgate_ext.evaluation.joint_contents import Contents, read_arrays, require_h5py
@@ -29,6 +29,7 @@ from softgate_ext.evaluation.joint_identity import Identity
 from softgate_ext.evaluation.joint_keys import NAMES
 from softgate_ext.evaluation.joint_people import rows_of, with_meaning
 from softgate_ext.evaluation.joint_pictures import names_within
+from softgate_ext.evaluation.joint_points import spelled_skeleton
 from softgate_ext.evaluation.joint_unread import refuse_unread
 from softgate_ext.files.atomic import replacing, write_json
 from softgate_ext.files.counted import counted
@@ -93,8 +94,8 @@ def read_predictions(
     contents = read_text(path, people) if suffix in TEXTS else read_arrays(path, people)
     skeleton = people.skeleton
     if contents.joints is not None:
-        skeleton = Skeleton("predictions", contents.joints, (), ())
-        if not set(skeleton.joints) & set(people.skeleton.joints):
+        skeleton = spelled_skeleton(contents.joints)
+        if absent_joints(people.skeleton, skeleton).all():
             raise InputError(
                 f"predictions: {path} has joints named {', '.join(skeleton.joints)}; takes those "
                 f"of the dataset, {', '.join(people.skeleton.joints)}"

@@ -13,6 +13,7 @@ from softgate_ext.errors import InputError
 from softgate_ext.evaluation.joint_entries import TAKES, Entry, Listing
 from softgate_ext.evaluation.joint_identity import category_of
 from softgate_ext.evaluation.joint_keys import COLUMNS, CROWDS, FIELDS, NAMES, SCORES, usual
+from softgate_ext.evaluation.joint_points import names_beside
 from softgate_ext.evaluation.joint_unread import leaves
 from softgate_ext.files.counted import counted
 
@@ -36,7 +37,8 @@ def list_object(value: Any, path: Path, people: PoseSet) -> Listing:
     holder = holder if key is None else spelled  # else by names of files, which stay as they are
     if key is not None and not isinstance(holder[key], list):
         raise InputError(f"predictions: {path} has {key} that are no list; {TAKES}")
-    listing = Listing(joints=_names(holder.get("joint_names")), origin=holder.get("origin"))
+    names = _names(names_beside(holder, people.skeleton))
+    listing = Listing(joints=names, origin=holder.get("origin"))
     if listing.joints is None and holder.get("joint_names") is not None:
         raise InputError(
             f"predictions: {path} has joint_names that are no list of names; takes one"

@@ -10,18 +10,43 @@ import numpy.typing as npt
 from softgate_ext.data.entries import LARGEST, OddEntry, numbers
 from softgate_ext.evaluation.joint_keys import NAMES
 from softgate_ext.files.counted import counted
+from softgate_ext.pose.skeleton import Skeleton
 
 Floats = npt.NDArray[np.float64]
 _TITLES = ("name", "part", "joint", "keypoint", "label", "id", "index")  # of one joint
 
 
-def by_name(person: Any) -> Any:
+def spelled_skeleton(names: tuple[str, ...]) -> Skeleton:
+    """The joints of a file, found by any spelling of their names."""
+    lower = tuple(name.lower() for name in names)
+    joints = lower if len(set(lower)) == len(names) else names
+    return Skeleton("predictions", joints, (), (), written=names)
+
+
+def names_beside(fields: Mapping[str, Any], skeleton: Skeleton) -> list[str] | None:
+    """Names of joints that lie beside the joints: `joint_names`, or under any key a list that names
+    exactly those of `skeleton`."""
+    given = fields.get("joint_names")
+    if given is not None:
+        return given if _are_texts(given) else None
+    for key, value in fields.items():
+        if key in NAMES or not _are_texts(value):
+            continue
+        if not len(value) == len(set(value)) == len(skeleton):
+            continue
+        if None not in skeleton.places_in(spelled_skeleton(tuple(value))):
+            return value
+    return None
+
+
+def by_name(person: Any, skeleton: Skeleton) -> Any:
     """The person with joints by their names, where these are in each joint or in a list beside them.
 
     Joints that have numbers in place of names are put in the order of these.
 
     Args:
         person: Joints, or an object with them.
+        skeleton: The joints of the dataset.
     """
     fields = {NAMES[0]: person} if isinstance(person, list) else person
     if not isinstance(fields, dict):
@@ -30,9 +55,9 @@ def by_name(person: Any) -> Any:
     given = fields.get(key) if key is not None else None
     if not isinstance(given, list):
         return person
-    titles: list[Any] | None = fields.get("joint_names")
+    titles: list[Any] | None = names_beside(fields, skeleton)
     joints = given
-    if titles is None or not _are_texts(titles):
+    if titles is None:
         titles = _titles(given)
     elif len(given) in (2 * len(titles), 3 * len(titles)) and not any(map(_holds_more, given)):
         width = len(given) // len(titles)

@@ -36,12 +36,17 @@ def test_joints_that_say_which_they_are_go_by_that(
     np.testing.assert_array_equal(found.scores, np.full((5, 3), 0.5))
 
 
-@pytest.mark.parametrize("key", ["joint_names", "keypoint_names", "keypointNames"])
+SPELLINGS = (NAMED, ("Nose", "Left Hand", "Right Hand"), ("nose", "leftHand", "handR"))
+
+
+@pytest.mark.parametrize("key", ["joint_names", "keypointNames", "names", "labels", "classes"])
+@pytest.mark.parametrize("spelled", SPELLINGS, ids=str)
 @pytest.mark.parametrize("flat", [False, True])
 def test_names_of_joints_beside_them(
-    key: str, flat: bool, doll_set: PoseSet, tmp_path: Path
+    key: str, spelled: tuple[str, ...], flat: bool, doll_set: PoseSet, tmp_path: Path
 ) -> None:
-    names = [NAMED[j] for j in ORDER]
+    """Under any key, if they are exactly the dataset's."""
+    names = [spelled[j] for j in ORDER]
 
     def given(i: int) -> Any:
         rows = np.hstack([FOUND[i, list(ORDER)], np.full((3, 1), 0.5)])
@@ -52,6 +57,9 @@ def test_names_of_joints_beside_them(
     for content in (named, {key: names, "predictions": entries}):
         found = read_predictions(save(tmp_path / "a.json", content), doll_set)
         np.testing.assert_array_equal(found.joints, FOUND)
+    arrays = {"preds": FOUND[:, list(ORDER)], "bbox": BOXES, "image_ids": PICTURES, key: names}
+    np.savez(tmp_path / "a.npz", **{name: np.asarray(value) for name, value in arrays.items()})
+    np.testing.assert_array_equal(read_predictions(tmp_path / "a.npz", doll_set).joints, FOUND)
 
 
 def test_joints_without_x_and_y_are_told(doll_set: PoseSet, tmp_path: Path) -> None:
