@@ -178,13 +178,14 @@ def find_joints(config: EvalConfig, people: PoseSet, tell: Tell, detections: boo
     model, run, stored = load_run(config.run, config.weights)
     skeleton = get_skeleton(run.skeleton)
     with_joints_of(people, skeleton)  # raises where they have no joint in common
-    inference = PoseInference.folded(
+    inference = PoseInference(
         model.to(device),
         HeatmapCodec(run.image_size, run.image_size // 4, run.sigma, config.decoder),
         skeleton,
         config.amp,
         config.flip_test,
         run.training.channels_last,
+        folded=True,
     )
     dataset = PoseDataset(people, run.image_size)
     if slow := slow_bf16(device, config.amp):

@@ -30,6 +30,9 @@ def to_input(crops: Tensor, device: torch.device, channels_last: bool = False) -
 class PoseInference:
     """Joints of people in crops, decoded batch by batch on the network's device.
 
+    With `folded` the network is what `fold` makes of the model, for weights that stay; its 3x3
+    convolutions are then Winograd's where those serve: float32 on the CPU.
+
     Raises:
         InputError: `amp` is unknown, or the flip test is of joints that are `unpaired`.
     """
@@ -42,37 +45,23 @@ class PoseInference:
         amp: Amp = "off",
         flip_test: bool = False,
         channels_last: bool = False,
+        folded: bool = False,
     ) -> None:
         if amp not in get_args(Amp):
             raise InputError(f"amp: got {amp!r}; takes {', '.join(get_args(Amp))}")
         if flip_test:
             _ = skeleton.flip_permutation  # raises now, not when the first crop has come
+        self.device = next(model.parameters()).device
+        if folded:
+            winograd = self.device.type == "cpu" and not in_bf16(self.device, amp)
+            model = fold(model, None, channels_last, "winograd" if winograd else "direct")
+            channels_last = model.channels_last
         self.model = model
         self.codec = codec
         self.skeleton = skeleton
         self.amp: Amp = amp
         self.flip_test = flip_test
         self.channels_last = channels_last
-        self.device = next(model.parameters()).device
-
-    @classmethod
-    def folded(
-        cls,
-        model: nn.Module,
-        codec: HeatmapCodec,
-        skeleton: Skeleton,
-        amp: Amp = "off",
-        flip_test: bool = False,
-        channels_last: bool = False,
-    ) -> "PoseInference":
-        """The same of the network that `fold` makes of the model, for weights that stay.
-
-        Its 3x3 convolutions are Winograd's where those serve: float32 on the CPU.
-        """
-        device = next(model.parameters()).device
-        winograd = device.type == "cpu" and not in_bf16(device, amp)
-        network = fold(model, None, channels_last, "winograd" if winograd else "direct")
-        return cls(network, codec, skeleton, amp, flip_test, network.channels_last)
 
     @torch.inference_mode()
     def heatmaps(self, crops: Tensor) -> Tensor:

@@ -83,9 +83,8 @@ class PosePredictor:
         codec = HeatmapCodec(config.image_size, config.image_size // 4, config.sigma)
         network = model.to(resolve_device(device)).eval()
         self._gates: dict[str, Tensor] = network.gates()  # type: ignore[operator]
-        make = PoseInference.folded if folded else PoseInference
         layout = config.training.channels_last
-        self._infer = make(network, codec, self.skeleton, amp, flip_test, layout)
+        self._infer = PoseInference(network, codec, self.skeleton, amp, flip_test, layout, folded)
 
     @classmethod
     def from_pretrained(
