@@ -188,15 +188,15 @@ def same_keys(held: Sequence[Key | None], wanted: Mapping[Hashable, int]) -> lis
     """
     numbers: dict[int, set[Hashable]] = {}
     for key in wanted:
-        numbers.setdefault(_number(key), set()).add(key)
+        numbers.setdefault(number_of(key), set()).add(key)
     spellings: dict[int, set[Hashable]] = {}
     for key in held:
-        spellings.setdefault(_number(key), set()).add(key)
+        spellings.setdefault(number_of(key), set()).add(key)
 
     def place(key: Key | None) -> int:
         if key is None or key in wanted:
             return -1 if key is None else wanted[key]
-        number = _number(key)
+        number = number_of(key)
         meant = numbers.get(number, ())
         if number < 0 or len(meant) != 1 or len(spellings[number]) != 1:
             return -1
@@ -205,7 +205,7 @@ def same_keys(held: Sequence[Key | None], wanted: Mapping[Hashable, int]) -> lis
     return [place(key) for key in held]
 
 
-def _number(key: Any) -> int:
+def number_of(key: Any) -> int:
     """The number that a key is or spells; -1 for others."""
     if isinstance(key, str):
         whole = re.fullmatch(r"([0-9]{1,19})(\.0+)?", key)

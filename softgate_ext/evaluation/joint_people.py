@@ -204,9 +204,12 @@ def _alike(joints: Floats, person: Ints, of: npt.NDArray[np.bool_], people: Pose
 
 def _are_others(joints: Floats, person: Ints, own: Ints, people: PoseSet) -> bool:
     """Whether most of the entries that have the id of one of several in a picture lie as another does."""
+    crowds: dict[int, list[int]] = {}
+    for number, picture in enumerate(own.tolist()):
+        crowds.setdefault(picture, []).append(number)
     others = []
-    for row in np.flatnonzero(person >= 0):
-        crowd = np.flatnonzero(own == own[person[row]])
+    for row in np.flatnonzero(person >= 0).tolist():
+        crowd = crowds[int(own[person[row]])]
         if len(crowd) > 1:
             like = likeness(joints[row : row + 1], people.subset(crowd))[0]
             others.append(like.max() >= ALIKE and crowd[like.argmax()] != person[row])

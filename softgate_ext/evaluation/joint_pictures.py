@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from softgate_ext.errors import InputError
-from softgate_ext.evaluation.joint_identity import Identity, same_keys
+from softgate_ext.evaluation.joint_identity import Identity, number_of, same_keys
 from softgate_ext.files.counted import counted
 from softgate_ext.files.printable import brief
 
@@ -99,13 +99,9 @@ def is_called_so(name: object, endings: Collection[str]) -> bool:
 
 def _numbered(pictures: Iterable[Path]) -> list[tuple[int, int]]:
     """Places and numbers of pictures whose names are numbers, if no two are the same."""
-    stems = [picture.stem for picture in pictures]
-    found = [(place, int(stem)) for place, stem in enumerate(stems) if _is_number(stem)]
+    numbers = ((place, number_of(picture.stem)) for place, picture in enumerate(pictures))
+    found = [(place, number) for place, number in numbers if number >= 0]
     return found if len({number for _, number in found}) == len(found) else []
-
-
-def _is_number(stem: str) -> bool:
-    return stem.isascii() and stem.isdecimal() and len(stem) < 20
 
 
 def _by_frame(
