@@ -1,6 +1,8 @@
 """Fixtures shared by all tests."""
 
 import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,6 +32,21 @@ def fused(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> st
     monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
     monkeypatch.setattr(torch.backends.cudnn, "deterministic", True)
     return request.param
+
+
+@pytest.fixture(params=["baseline", "avx2"])
+def narrower_vectors(request: pytest.FixtureRequest) -> Callable[[str], None]:
+    """Runs the tests of the same file that an expression chooses, with narrower vectors than the
+    processor has."""
+
+    def run(chosen: str) -> None:
+        env = {**os.environ, "SOFTGATE_ISA": request.param}
+        command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
+        command += [str(request.path), "-k", chosen]
+        done = subprocess.run(command, env=env, capture_output=True, text=True)
+        assert done.returncode == 0 and " passed" in done.stdout, done.stdout
+
+    return run
 
 
 @pytest.fixture(scope="session")

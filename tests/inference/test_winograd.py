@@ -1,8 +1,6 @@
 """Winograd's convolution against the direct sum in float64, and networks that use it."""
 
-import os
-import subprocess
-import sys
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -133,15 +131,9 @@ def test_bad_input_is_one_sentence(change: dict[str, object], words: str) -> Non
 
 @pytest.mark.slow
 @needs_kernels
-@pytest.mark.parametrize("isa", ["baseline", "avx2"])
-def test_narrower_vectors(isa: str) -> None:
-    """The tests of this file that compare values, with narrower vectors than the processor has."""
-    env = {**os.environ, "SOFTGATE_ISA": isa}
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", __file__]
-    done = subprocess.run(
-        [*command, "-k", "test_it_is_the_convolution"], env=env, capture_output=True, text=True
-    )
-    assert done.returncode == 0 and " passed" in done.stdout, done.stdout
+def test_narrower_vectors(narrower_vectors: Callable[[str], None]) -> None:
+    """Of this file, those that compare values."""
+    narrower_vectors("test_it_is_the_convolution")
 
 
 @pytest.mark.parametrize("name", [*NETWORKS, "block", "same"])

@@ -1,8 +1,5 @@
 """`conv3x3` and its gradients against PyTorch's convolution in float64."""
 
-import os
-import subprocess
-import sys
 from collections.abc import Callable
 
 import pytest
@@ -207,12 +204,6 @@ def test_opcheck_of_bfloat16_beside_float32() -> None:
 
 @pytest.mark.slow
 @needs_kernels
-@pytest.mark.parametrize("isa", ["baseline", "avx2"])
-def test_narrower_vectors(isa: str) -> None:
-    """The tests of this file that compare values, with narrower vectors than the processor has."""
-    env = {**os.environ, "SOFTGATE_ISA": isa}
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", __file__]
-    done = subprocess.run(
-        [*command, "-k", "test_it_is or test_its"], env=env, capture_output=True, text=True
-    )
-    assert done.returncode == 0 and " passed" in done.stdout, done.stdout
+def test_narrower_vectors(narrower_vectors: Callable[[str], None]) -> None:
+    """Of this file, those that compare values."""
+    narrower_vectors("test_it_is or test_its")
