@@ -15,6 +15,7 @@ from softgate_ext.models.bottleneck import Bottleneck
 from softgate_ext.models.hourglass import Up
 from softgate_ext.models.hybrid import Stack
 from softgate_ext.nn import SoftGatedBlock, bn_relu
+from softgate_ext.nn.convolution import is_3x3
 from softgate_ext.nn.norm import Deferred, has_hooks
 from softgate_ext.ops.backend import serving
 
@@ -119,13 +120,11 @@ def _replace(module: nn.Module, name: str, norm: str | None = None) -> None:
     conv = getattr(module, name)
     if type(conv) is not nn.Conv2d or has_hooks(conv) or conv.weight.dtype != torch.float32:
         return
-    if (conv.stride, conv.dilation, conv.padding_mode) != ((1, 1), (1, 1), "zeros"):
-        return
-    shape = (conv.kernel_size, conv.padding)
-    if shape == ((1, 1), (0, 0)) and conv.groups == 1:
+    shape = (conv.kernel_size, conv.stride, conv.padding)
+    if shape == ((1, 1), (1, 1), (0, 0)) and conv.groups == 1:
         setattr(module, name, PointConv(conv))
     before = None if norm is None else getattr(module, norm)
-    if shape == ((3, 3), (1, 1)) and (before is None or type(before) is ScaleShift):
+    if is_3x3(conv) and (before is None or type(before) is ScaleShift):
         setattr(module, name, WinogradConv(conv, before))
         if norm is not None:
             setattr(module, norm, Deferred())

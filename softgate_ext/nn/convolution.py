@@ -64,7 +64,7 @@ class WinogradConv2d(nn.Conv2d):
     """
 
     def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        if _is_3x3(self) and _is_served(input, weight, bias):
+        if is_3x3(self) and _is_served(input, weight, bias):
             stored = torch.bfloat16 if torch.is_autocast_enabled("cpu") else torch.float32
             if _pays(input, weight, self.groups, stored):
                 return conv3x3(input.to(stored), weight, bias, self.groups)
@@ -87,13 +87,14 @@ def use_conv(module: nn.Module, conv: Conv) -> None:
     """
     check_conv(conv)
     for part in module.modules():
-        if conv == "winograd" and type(part) is nn.Conv2d and _is_3x3(part):
+        if conv == "winograd" and type(part) is nn.Conv2d and is_3x3(part):
             part.__class__ = WinogradConv2d
         elif conv == "direct" and type(part) is WinogradConv2d:
             part.__class__ = nn.Conv2d  # type: ignore[assignment]
 
 
-def _is_3x3(conv: nn.Conv2d) -> bool:
+def is_3x3(conv: nn.Conv2d) -> bool:
+    """Whether its kernels are of 3x3 and stride 1, with a border of zeros that keeps the size."""
     form = (conv.kernel_size, conv.stride, conv.dilation, conv.padding_mode)
     bordered = conv.padding in ((1, 1), "same")
     return form == ((3, 3), (1, 1), (1, 1), "zeros") and bordered
