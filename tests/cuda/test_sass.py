@@ -66,7 +66,7 @@ def loops(sass, body: int, around: int = 0, quads: bool = False):
     symbol = SYMBOL.replace("11forward_map", "14forward_reduce").replace(
         "Lb0ELi4ELb0", f"Lb1ELi4ELb{int(quads)}"
     )
-    kernels = {symbol: sass.parse(symbol)}
+    kernels = {symbol: importlib.import_module("compiled_kernel").parse(symbol)}
     code = "".join(
         f"        /*{16 * i:04x}*/   {line.format(inner=begin)} ;\n" for i, line in enumerate(lines)
     )
@@ -85,7 +85,9 @@ def test_counts_the_instructions_of_a_pack(sass):
 
 
 def test_reads_a_kernel_that_finishes_sums(sass):
-    kernel = sass.parse("_ZN8softgate4cuda14forward_finishIfEEvNS_7ForwardEiPKNS_7MomentsIT_EE")
+    kernel = importlib.import_module("compiled_kernel").parse(
+        "_ZN8softgate4cuda14forward_finishIfEEvNS_7ForwardEiPKNS_7MomentsIT_EE"
+    )
     assert kernel.title() == "forward_finish | float32 | channels | 32 bits"
     kernel.registers = 40
     assert list(kernel.faults(90)) == []

@@ -1,0 +1,216 @@
+"""What the compiler made of a CUDA kernel: its registers, and its instructions from the disassembly.
+
+A kernel of whole packs is at fault where it spills, uses local memory, does not move its tensors by 128 bits of
+global memory, or takes more instructions a pack than BUDGETS has.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+# Shared memory (KiB) and threads of a multiprocessor.
+PROCESSORS = {
+    80: (164, 2048),
+    86: (100, 1536),
+    89: (100, 1536),
+    90: (228, 2048),
+    100: (228, 2048),
+    120: (100, 1536),
+}
+THREADS = 256
+PROMISED_BLOCKS = 2  # kBlocksPerProcessor of plan.h
+DTYPES = {"f": ("float32", 4), "d": ("float64", 8), "__half": ("float16", 2)}
+BFLOAT16 = ("bfloat16", 2)
+# Instructions of the main loop a pack of 16 bytes, everything in it counted, that no instance may
+# exceed. An H100 moves 13 bytes a clock and multiprocessor and issues four instructions of a warp, so
+# that a pass that reads two tensors and writes one has 118 clocks for the instructions of 32 packs.
+# The aims are 110, 100, 100 and 170; docs/kernels.md shows which instances keep to them.
+BUDGETS = {"forward_reduce": 116, "forward_map": 127, "backward_reduce": 134, "backward_map": 223}
+QUADS = 1.3  # of it, where a low resolution takes part
+# Packs of a step of the loop, by the 128-bit accesses of the tensors that are always whole.
+LEADING = {
+    "forward_reduce": ("store", 1),  # y
+    "forward_map": ("store", 2),  # y, z
+    "backward_reduce": ("load", 2),  # dz, y
+    "backward_map": ("load", 4),  # dz, y, dy, skip
+}
+
+
+@dataclass
+class Kernel:
+    """One compiled instance: its template arguments and what the compiler says of it.
+
+    The kernels that finish sums have a dtype alone, and work on vectors per channel.
+    """
+
+    name: str
+    dtype: str
+    itemsize: int
+    channels_last: bool | None = None
+    lanes: int = 1
+    quads: bool = False
+    split: bool = False
+    registers: int = 0
+    stack: int = 0
+    spills: int = 0
+    widths: dict[str, int] = field(default_factory=dict)
+    code: list[tuple[int, str]] = field(default_factory=list)  # address and instruction
+
+    @property
+    def whole_packs(self) -> bool:
+        return self.lanes > 1
+
+    @property
+    def finishes(self) -> bool:
+        return self.channels_last is None
+
+    @property
+    def a_pack(self) -> int | None:
+        """Instructions of the longest of its main loops, a pack; None where it is not counted."""
+        if self.name not in LEADING or not self.whole_packs:
+            return None
+        way, tensors = LEADING[self.name]
+        loops = [loop for loop in self._loops() if _wide(self.code[slice(*loop)], way)]
+        inner = [one for one in loops if not any(_within(other, one) for other in loops)]
+        counts = []
+        for begin, end in inner:
+            size = end - begin
+            packs = _wide(self.code[begin:end], way) / tensors
+            item = 4 if self.channels_last else 2  # packs, where it is those of two image rows
+            around = [b - a for a, b in loops if _within((begin, end), (a, b))]
+            outside = (min(around) - size) / item if around else 0
+            counts.append(size / packs + outside)
+        return round(max(counts)) if counts else None
+
+    def _loops(self) -> list[tuple[int, int]]:
+        """The instructions from where a branch leads back to, up to behind it."""
+        at = {address: place for place, (address, _) in enumerate(self.code)}
+        back = []
+        for place, (address, text) in enumerate(self.code):
+            to = re.search(r"\bBRA\b.*0x([0-9a-f]+)", text)
+            if to and int(to[1], 16) < address and int(to[1], 16) in at:
+                back.append((at[int(to[1], 16)], place + 1))
+        return back
+
+    @property
+    def budget(self) -> int:
+        return round(BUDGETS.get(self.name, 0) * (QUADS if self.quads else 1))
+
+    @property
+    def shared(self) -> int:
+        """Bytes for merges, by a block of THREADS; resident kernels ask for more."""
+        if self.finishes:
+            return 3 * 8 * THREADS  # finish_grid of launch.cuh
+        sums = 3 if self.name.startswith("forward") else 2
+        channels = self.lanes if self.channels_last else 1
+        return sums * max(self.itemsize, 4) * channels * THREADS
+
+    def blocks(self, arch: int) -> int:
+        """Blocks of THREADS that a multiprocessor holds."""
+        shared, threads = PROCESSORS[arch]
+        registers = -(-self.registers // 8) * 8 * THREADS
+        return min(65536 // registers, threads // THREADS, shared * 1024 // (self.shared + 1024))
+
+    def faults(self, arch: int) -> Iterator[str]:
+        if not self.whole_packs and not self.finishes:
+            return
+        if self.spills or self.stack:
+            yield f"{self.spills} bytes of spills, {self.stack} of stack"
+        if any(key.startswith("local") for key in self.widths):
+            yield "accesses to local memory"
+        if self.finishes:
+            return
+        if not self.widths.get("load 128"):
+            yield "no 128-bit load"
+        if not self.widths.get("store 128") and not self.name.endswith("_reduce"):
+            yield "no 128-bit store"
+        if any(self.widths.get(f"generic {way} 128") for way in ("load", "store")):
+            yield "packs that are not known to be in global memory"
+        if any(self.widths.get(f"{way} {bits}") for way in ("load", "store") for bits in (8, 16)):
+            yield "accesses of 8 or 16 bits"
+        if self.a_pack is not None and self.a_pack > self.budget:
+            yield f"{self.a_pack} instructions a pack, where {self.budget} are the most"
+        if self.blocks(arch) < PROMISED_BLOCKS:
+            yield f"only {self.blocks(arch)} block on a multiprocessor"
+
+    def title(self) -> str:
+        if self.finishes:
+            return " | ".join([self.name, self.dtype, "channels", f"{self.itemsize * 8} bits"])
+        layout = "channels_last" if self.channels_last else "contiguous"
+        shape = [f"{self.lanes * self.itemsize * 8} bits", *["quads"] * self.quads]
+        return " | ".join(
+            [self.name, self.dtype, layout, ", ".join([*shape, *["split"] * self.split])]
+        )
+
+
+def _wide(code: list[tuple[int, str]], way: str) -> int:
+    """How many 128-bit accesses to global memory there are."""
+    op = "LDG" if way == "load" else "STG"
+    return sum(bool(re.search(rf"\b{op}\S*\.128\b", text)) for _, text in code)
+
+
+def _within(one: tuple[int, int], other: tuple[int, int]) -> bool:
+    return one != other and other[0] <= one[0] and one[1] <= other[1]
+
+
+def parse(symbol: str) -> Kernel | None:
+    """The kernel behind a mangled name; those that finish sums have no Tiling."""
+    name = re.match(r"_ZN8softgate4cuda(\d+)", symbol)
+    tiling = re.search(
+        r"TilingI(f|d|\d+__half|\d+__nv_bfloat16)Lb([01])ELi(\d+)ELb([01])ELb([01])", symbol
+    )
+    if name is None:
+        return None
+    begin = name.end()
+    kernel = symbol[begin : begin + int(name[1])]
+    if tiling is None:
+        accumulator = re.match(r"I([fd])E", symbol[begin + len(kernel) :])
+        return Kernel(kernel, *DTYPES[accumulator[1]]) if accumulator else None
+    dtype, itemsize = DTYPES.get(tiling[1].lstrip("0123456789"), BFLOAT16)
+    return Kernel(
+        kernel,
+        dtype,
+        itemsize,
+        channels_last=tiling[2] == "1",
+        lanes=int(tiling[3]),
+        quads=tiling[4] == "1",
+        split=tiling[5] == "1",
+    )
+
+
+def read_log(log: str, kernels: dict[str, Kernel]) -> None:
+    """Registers, stack and spills from ptxas -v."""
+    current = None
+    for line in log.splitlines():
+        if entry := re.search(r"Compiling entry function '(\w+)'", line):
+            current = parse(entry[1])
+            if current:
+                kernels[entry[1]] = current
+        elif current and (sizes := re.search(r"(\d+) bytes stack frame, (\d+) .*?, (\d+) ", line)):
+            current.stack, current.spills = int(sizes[1]), int(sizes[2]) + int(sizes[3])
+        elif current and (used := re.search(r"Used (\d+) registers", line)):
+            current.registers = int(used[1])
+
+
+def read_sass(sass: str, kernels: dict[str, Kernel]) -> None:
+    """Global and local accesses by width, from the disassembly. Generic ones apart: the shared memory
+    of another block of the cluster is read by them, and a vector per channel may be."""
+    current = None
+    for line in sass.splitlines():
+        if function := re.search(r"Function : (\w+)", line):
+            current = kernels.get(function[1])
+            continue
+        if current and (line_of := re.match(r"\s+/\*([0-9a-f]{4,})\*/\s+(.*?);", line)):
+            current.code.append((int(line_of[1], 16), line_of[2]))
+        if current and (access := re.search(r"\b(LD|ST)(G|L|)((?:\.\w+)*) ", line)):
+            if "/*" not in line.split(access[0])[0]:
+                continue
+            way = "load" if access[1] == "LD" else "store"
+            kind = {"G": "", "L": "local ", "": "generic "}[access[2]]
+            key = f"{kind}{way} {width(access[3])}"
+            current.widths[key] = current.widths.get(key, 0) + 1
+
+
+def width(suffix: str) -> int:
+    found = re.search(r"\b[US]?(8|16|64|128)\b", suffix.replace(".", " "))
+    return int(found[1]) if found else 32
