@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import scipy.io
 from dolls import BOXES, FOUND, IDS, PICTURES, SHUFFLE, TRUTH, refused, results, save
 
 from softgate_ext.data.coco import read_coco
@@ -122,63 +121,6 @@ def test_the_surest_is_matched_first_as_in_coco(doll_set: PoseSet, tmp_path: Pat
         assert "2 predictions are of nobody who is labelled in the picture" in found.notes[-1]
 
 
-def test_a_running_number_is_no_annotation(doll_set: PoseSet, tmp_path: Path) -> None:
-    entries = results(id=lambda i: 100 + i, bbox=BOXES.__getitem__)
-    found = read_predictions(save(tmp_path / "a.json", entries), doll_set)
-    np.testing.assert_array_equal(found.joints, FOUND)
-    assert "id counts the entries of the file and is not used" in found.notes[1]
-
-
-def test_contradictions_are_refused(doll_set: PoseSet, tmp_path: Path) -> None:
-    path = tmp_path / "a.json"
-    save(path, results(annotation_id=lambda i: 100 + i))
-    refused(path, doll_set, "has the annotation 101 in another picture than dolls_val-test; takes")
-    save(path, results(annotation_id=lambda i: 900 + i))
-    refused(path, doll_set, "has people of 10, 11, 12 and nobody of dolls_val-test")
-    save(path, [*results(annotation_id=IDS.__getitem__)[:2], results(id=lambda i: IDS[0])[0]])
-    assert len(read_predictions(path, doll_set).notes) == 3  # the last one has another field
-    save(path, [results(annotation_id=IDS.__getitem__)[0]] * 2)
-    refused(path, doll_set, "has two entries of one person, 10; takes one")
-    save(path, results(file_name=lambda i: "000000000000.jpg"))
-    refused(
-        path, doll_set, "an entry of 000000000000.jpg with the image id 11, which dolls_val-test"
-    )
-    save(path, [{"id": IDS[i], "joints": FOUND[i].tolist()} for i in range(5)])
-    both = replace(doll_set, ids=np.array([(100 + (i + 1) % 5, 100 + i) for i in range(5)], object))
-    refused(path, both, "has ids, which are in dolls_val-test of people and of pictures; takes")
-
-
-@pytest.mark.parametrize("ascending", [True, False])
-def test_ids_of_the_dataset_in_other_pictures_are_refused(
-    ascending: bool, doll_set: PoseSet, tmp_path: Path
-) -> None:
-    """COCO's whole object whose ids of pictures are moved by one, in each order of the file."""
-    pictures = {10: 11, 11: 12, 12: 10}
-    entries = results(id=IDS.__getitem__, bbox=BOXES.__getitem__)
-    for entry in entries:
-        entry["image_id"] = pictures[entry["image_id"]]
-    entries.sort(key=lambda entry: entry["id"], reverse=not ascending)
-    images = [{"id": i, "file_name": f"{i - 10:012d}.jpg"} for i in (10, 11, 12)]
-    refused(
-        save(tmp_path / "a.json", {"images": images, "annotations": entries, "categories": []}),
-        doll_set,
-        "has the annotation 10[04] in another picture than dolls_val-test; takes entries that agree "
-        "with the dataset, or that have no id$",
-    )
-
-
-def test_an_id_that_counts_within_the_right_pictures_is_not_used(
-    doll_set: PoseSet, tmp_path: Path
-) -> None:
-    """The dataset's ids run on too, and the file has the people of a picture in another order."""
-    running = replace(doll_set, ids=np.array(list(zip(PICTURES, range(1, 6), strict=True)), object))
-    entries = [results(bbox=BOXES.__getitem__)[i] for i in (1, 0, 3, 2, 4)]
-    path = save(tmp_path / "a.json", [{"id": n, **one} for n, one in enumerate(entries, 1)])
-    found = read_predictions(path, running)
-    np.testing.assert_array_equal(found.joints, FOUND)
-    assert "most entries lie as somebody else does in the picture" in found.notes[1]
-
-
 @pytest.mark.parametrize(
     "name", ["images/000000000001.JPG", "IMAGES/000000000001", "000000000001.Jpg"]
 )
@@ -199,32 +141,6 @@ def test_a_venue_is_no_place(doll_set: PoseSet, tmp_path: Path) -> None:
     entries = results(score=lambda i: [0.5, 0.25, 0.75], bbox=BOXES.__getitem__)
     found = read_predictions(save(tmp_path / "a.json", entries), doll_set)
     assert found.scores.tolist() == [[0.5, 0.25, 0.75]] * 5
-
-
-@pytest.mark.parametrize("field", ["id", "annotation_id"])
-def test_an_id_of_several_people_does_not_tell_them(
-    field: str, doll_set: PoseSet, tmp_path: Path
-) -> None:
-    """Nor are the predictions blamed for it."""
-    ids = np.array(list(zip(PICTURES, [7, 100, 7, 102, 101], strict=True)), object)
-    twice = replace(doll_set, ids=ids)
-    own = ids[:, 1].tolist()
-    entries = results(**{field: own.__getitem__, "bbox": BOXES.__getitem__})
-    for spelled in (int, str):
-        given = [{**entry, field: spelled(entry[field])} for entry in entries]
-        path = save(tmp_path / "a.json", [given[i] for i in SHUFFLE])
-        np.testing.assert_array_equal(read_predictions(path, twice).joints, FOUND)
-
-
-def test_an_endless_id_is_shortened(doll_set: PoseSet, tmp_path: Path) -> None:
-    entries = results(image_id=lambda i: PICTURES[i] if i else 10**400)
-    found = read_predictions(save(tmp_path / "a.json", entries), doll_set)
-    assert max(map(len, found.notes)) < 250
-    refused(
-        save(tmp_path / "a.json", [{**entry, "annotation_id": "7" * 400} for entry in results()]),
-        doll_set,
-        "has people of 10, 11, 12 and nobody",
-    )
 
 
 def test_spellings_of_a_number_are_one_unless_there_are_two(
@@ -269,91 +185,6 @@ def test_ids_alone_are_of_people_or_of_pictures(doll_set: PoseSet, tmp_path: Pat
         read_predictions(save(path, pictures), lone).joints, FOUND[[0, 2, 4]]
     )
     refused(path, replace(lone, ids=None), "has people of 11, 12, 10 and nobody of .*; takes")
-
-
-ARRAYS: dict[str, dict[str, Any]] = {
-    "image_ids ids": {"image_ids": PICTURES, "ids": IDS},
-    "image_id annotation_ids": {"image_id": PICTURES, "annotation_ids": IDS},
-    "ids": {"ids": IDS},
-    "image_names": {"image_names": [f"{i - 10:012d}.jpg" for i in PICTURES], "bbox": BOXES},
-    "filenames": {"filenames": [f"x/images/{i - 10:012d}.jpg" for i in PICTURES], "box_xywh": BOXES},
-    "images": {"images": [f"{i - 10}".zfill(12) for i in PICTURES], "annotation_id": IDS},
-    "floats": {"image_ids": [float(i) for i in PICTURES], "ids": [float(i) for i in IDS]},
-}  # fmt: skip
-
-
-def array_file(path: Path, arrays: dict[str, Any]) -> Path:
-    if path.suffix == ".npz":
-        np.savez(path, **{name: np.asarray(value) for name, value in arrays.items()})
-    elif path.suffix == ".mat":
-        cells = {
-            name: np.array(value, object) if isinstance(value[0], str) else np.asarray(value)
-            for name, value in arrays.items()
-        }
-        scipy.io.savemat(path, cells)
-    elif path.suffix == ".json":
-        save(path, {name: np.asarray(value).tolist() for name, value in arrays.items()})
-    else:
-        with pytest.importorskip("h5py").File(path, "w") as store:
-            for name, value in arrays.items():
-                store[name] = value
-    return path
-
-
-@pytest.mark.parametrize("suffix", [".npz", ".mat", ".h5", ".json"])
-@pytest.mark.parametrize("names", ARRAYS.values(), ids=list(ARRAYS))
-def test_arrays_beside_the_joints(
-    suffix: str, names: dict[str, Any], doll_set: PoseSet, tmp_path: Path
-) -> None:
-    """Shuffled together; the file may hold more people, and fewer."""
-    origin = 1 if suffix in (".mat", ".h5") else 0
-    order = [*SHUFFLE, 0]
-    given = {name: [values[i] for i in order] for name, values in names.items()}
-    for own in given.values():
-        own[-1] = "other.jpg" if isinstance(own[-1], str) else own[-1]
-        if isinstance(own[-1], int | float):
-            own[-1] = 77
-    scores = [0.9 - i / 10 for i in order]
-    preds = FOUND[order] + origin
-    path = array_file(tmp_path / f"a{suffix}", {"preds": preds, "scores": scores, **given})
-    found = read_predictions(path, doll_set)
-    np.testing.assert_allclose(found.joints, FOUND, atol=1e-9)
-    np.testing.assert_allclose(found.scores, [[0.9 - i / 10] * 3 for i in range(5)])
-    assert (
-        "1 prediction is of pictures or ids that dolls_val-test does not have" in (found.notes[-1])
-    )
-
-
-def test_arrays_that_are_no_identity(doll_set: PoseSet, tmp_path: Path) -> None:
-    """Pixels called images, and scores of joints, as HRNet's and others' files have them."""
-    arrays = {"preds": FOUND, "images": np.zeros((5, 3, 8, 8)), "scores": FOUND[..., 0]}
-    found = read_predictions(array_file(tmp_path / "a.npz", arrays), doll_set)
-    np.testing.assert_array_equal(found.joints, FOUND)
-    np.testing.assert_array_equal(found.scores, FOUND[..., 0])
-    for wrong, words in (
-        ({"image_names": np.array([["a", "b"]] * 5)}, "name has the shape .5, 2."),
-        ({"image_ids": PICTURES, "ids": IDS[:4]}, "5 image_id, 4 id, which must be as many"),
-        ({"image_ids": PICTURES[:4], "ids": IDS[:4]}, "must hold 4 people with 3 joints"),
-        (
-            {"image_ids": [0.5] * 5},
-            "5 entries whose image_id is no id are left out: number 1, .*; takes",
-        ),
-    ):
-        refused(array_file(tmp_path / "a.npz", {"preds": FOUND, **wrong}), doll_set, words)
-
-
-def test_names_in_cells_of_matlab_7_3(doll_set: PoseSet, tmp_path: Path) -> None:
-    h5py = pytest.importorskip("h5py")
-    with h5py.File(tmp_path / "new.mat", "w", userblock_size=512) as store:
-        store["preds"] = (FOUND[SHUFFLE] + 1).transpose()
-        store["ids"] = np.array([IDS[i] for i in SHUFFLE], float)[None]
-        cells = store.create_dataset("image_names", (5, 1), h5py.ref_dtype)
-        for row, i in enumerate(SHUFFLE):
-            letters = [[ord(letter)] for letter in f"{PICTURES[i] - 10:012d}.jpg"]
-            cells[row, 0] = store.create_dataset(f"refs/{row}", data=np.array(letters)).ref
-    with open(tmp_path / "new.mat", "r+b") as file:
-        file.write(b"MATLAB 7.3 MAT-file".ljust(124) + b"\x00\x02IM")
-    np.testing.assert_array_equal(read_predictions(tmp_path / "new.mat", doll_set).joints, FOUND)
 
 
 def test_pictures_of_one_name_in_two_folders(doll_set: PoseSet, tmp_path: Path) -> None:
