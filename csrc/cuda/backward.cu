@@ -48,12 +48,12 @@ void launch_sums(const Backward& a, const Layout& layout, void* workspace, Strea
   with_tiling(a.dtype, a.dims, plan.packing, [&](auto tiling) {
     using K = decltype(tiling);
     using A = typename K::A;
-    if constexpr (!K::kQuads && !K::kSplit) {
+    if constexpr (!K::kUpsample2x && !K::kHalfPacks) {
       auto* partials = layout.at<NormSums<A>>(workspace, layout.norm_at);
       launch("backward_reduce", backward_reduce<K>, grid_of(a.dtype, a.dims, plan), stream, a,
              plan.cut, partials);
       launch("backward_finish_norm", backward_finish_norm<A>, finish_grid(a.dims.c), stream, a,
-             plan.cut.splits, partials, layout.at<Terms<A>>(workspace, 0));
+             plan.cut.splits, partials, layout.at<NormGradTerms<A>>(workspace, 0));
     }
   });
 }
@@ -66,7 +66,7 @@ void launch_map(const Backward& a, const Layout& layout, void* workspace, Stream
     const bool terms = a.dz.given && a.norm.training;
     auto* partials = layout.at<GateSum<A>>(workspace, layout.gate_at);
     launch("backward_map", backward_map<K>, grid_of(a.dtype, a.dims, plan), stream, a, plan.cut,
-           terms ? layout.at<Terms<A>>(workspace, 0) : nullptr, partials);
+           terms ? layout.at<NormGradTerms<A>>(workspace, 0) : nullptr, partials);
     if (!a.dalpha.given) return;
     launch("backward_finish_gate", backward_finish_gate<A>, finish_grid(a.source.skip_channels),
            stream, a, plan.cut.splits, partials);
@@ -83,7 +83,7 @@ void launch_sliced(const Backward& a, const Layout& layout, void* workspace, Str
     using K = decltype(tiling);
     using A = typename K::A;
     launch("backward_sliced", backward_sliced<K>, grid, stream, a, plan.cut, slices,
-           layout.at<NormSums<A>>(workspace, layout.norm_at), layout.at<Terms<A>>(workspace, 0),
+           layout.at<NormSums<A>>(workspace, layout.norm_at), layout.at<NormGradTerms<A>>(workspace, 0),
            layout.at<GateSum<A>>(workspace, layout.gate_at));
   });
 }
@@ -97,7 +97,7 @@ void launch_resident(const Backward& a, const Layout& layout, void* workspace, S
   with_vector_tiling(a.dtype, a.dims, plan.packing, [&](auto tiling) {
     using K = decltype(tiling);
     launch("backward_resident", backward_resident<K>, grid, stream, a, plan.cut, work,
-           layout.at<Terms<typename K::A>>(workspace, 0));
+           layout.at<NormGradTerms<typename K::A>>(workspace, 0));
   });
 }
 

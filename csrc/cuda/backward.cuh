@@ -13,11 +13,11 @@ namespace softgate::cuda {
 
 // The gradient behind the ReLU, and how far y is from the mean, at the values v, v + 1, ... of a pack.
 template <class K>
-struct Behind {
+struct ReluGrad {
   using A = typename K::A;
   A g[K::kGroup], deviation[K::kGroup], scale[K::kGroupChannels];
 
-  __device__ Behind(const Table<K>& table, int lane, bool with_relu, int first,
+  __device__ ReluGrad(const Table<K>& table, int lane, bool with_relu, int first,
                     const typename K::Values& dz, const typename K::Values& y) {
     A mean[K::kGroupChannels], bias[K::kGroupChannels];
     table.read(kMean, lane, first, mean);
@@ -36,29 +36,29 @@ struct Behind {
 
 // Adds this thread's share of dz and y to the sums. Pack number i is shown to keep(i, dz, y).
 template <class K, class Keep>
-__device__ void backward_reduce_chunk(const Backward& a, const Cut& cut, int group, int split,
+__device__ void backward_reduce_chunk(const Backward& a, const WorkSplit& cut, int group, int split,
                                       NormSums<typename K::A> (&sums)[K::kChannels], Keep keep) {
   constexpr int kItems = K::kPacks == 1 ? 2 : 1;  // two tensors, two packs of each in flight
-  const Place<K> place(a.dims, cut, group, split);
+  const ThreadPosition<K> thread(a.dims, cut, group, split);
   const Table<K> table(cut, group, a.dims, nullptr, &a.norm, a.mean.data, a.var.data, nullptr);
-  if (!place.active) return;
-  const Input<K> dz = input<K>(a.dz, a.dims, place);
-  const Input<K> y = input<K>(a.y, a.dims, place);
-  Walk<K> walk(a.dims, cut, split, place.row);
+  if (!thread.active) return;
+  const Input<K> dz = input<K>(a.dz, a.dims, thread);
+  const Input<K> y = input<K>(a.y, a.dims, thread);
+  ItemIterator<K> iterator(a.dims, cut, split, thread.row);
 #pragma unroll 1
-  for (int first = 0; walk.left > 0; first += kItems * K::kPacks) {
+  for (int first = 0; iterator.left > 0; first += kItems * K::kPacks) {
     forget_registers();
-    const int items = walk.left < kItems ? walk.left : kItems;
+    const int items = iterator.left < kItems ? iterator.left : kItems;
     typename K::Values dz_pack[kItems * K::kPacks], y_pack[kItems * K::kPacks];
 #pragma unroll
     for (int i = 0; i < kItems; ++i) {
       if (i < items) {
-        const Spot<K> spot = walk.next();
+        const ItemOffset<K> item = iterator.next();
 #pragma unroll
         for (int q = 0; q < K::kPacks; ++q) {
-          const typename K::Pixel pixel = spot.first + walk.offset(q);
-          dz_pack[i * K::kPacks + q] = load<typename K::Values>(dz.at(spot.n, pixel));
-          y_pack[i * K::kPacks + q] = load<typename K::Values>(y.at(spot.n, pixel));
+          const typename K::Pixel pixel = item.first + iterator.offset(q);
+          dz_pack[i * K::kPacks + q] = load<typename K::Values>(dz.at(item.n, pixel));
+          y_pack[i * K::kPacks + q] = load<typename K::Values>(y.at(item.n, pixel));
         }
       }
     }
@@ -69,7 +69,7 @@ __device__ void backward_reduce_chunk(const Backward& a, const Cut& cut, int gro
         keep(first + k, dz_pack[k], y_pack[k]);
 #pragma unroll
         for (int v = 0; v < K::kLanes; v += K::kGroup) {
-          const Behind<K> at(table, place.lane, a.norm.relu, v, dz_pack[k], y_pack[k]);
+          const ReluGrad<K> at(table, thread.lane, a.norm.relu, v, dz_pack[k], y_pack[k]);
 #pragma unroll
           for (int i = 0; i < K::kGroup; ++i) {
             const int c = K::channel_of(v + i);
@@ -92,7 +92,7 @@ __device__ void add_norm_grad(const Table<K>& table, int lane, bool with_relu, b
 #pragma unroll
   for (int v = 0; v < K::kLanes; v += K::kGroup) {
     forget_registers();
-    const Behind<K> at(table, lane, with_relu, v, dz, y);
+    const ReluGrad<K> at(table, lane, with_relu, v, dz, y);
     A mean_g[K::kGroupChannels], slope[K::kGroupChannels];
     table.read(kMeanG, lane, v, mean_g);
     table.read(kSlope, lane, v, slope);
@@ -113,22 +113,22 @@ struct Sinks {
   Output<K> dskip, dlow;
   BranchView<K, typename K::T, const Out[kMaxBranches]> branch;
 
-  __device__ Sinks(const Backward& a, const Place<K>& place)
-      : branch(a.source, a.dbranch, plane_of(a.dims), place) {
+  __device__ Sinks(const Backward& a, const ThreadPosition<K>& thread)
+      : branch(a.source, a.dbranch, plane_of(a.dims), thread) {
     using T = typename K::T;
     const Source& s = a.source;
     const int64_t plane = plane_of(a.dims), channels = s.skip_channels;
-    const int64_t channel = place.channel, low_channel = channel - low_start(s, a.dims);
+    const int64_t channel = thread.channel, low_channel = channel - low_start(s, a.dims);
     if (channel < channels) {
       if (a.dalpha.given) {
-        skip = {static_cast<const T*>(s.skip.data), channels, plane, channel, place.origin};
+        skip = {static_cast<const T*>(s.skip.data), channels, plane, channel, thread.origin};
       }
       if (a.dskip.given) {
-        dskip = {static_cast<T*>(a.dskip.data), channels, plane, channel, place.origin};
+        dskip = {static_cast<T*>(a.dskip.data), channels, plane, channel, thread.origin};
       }
     }
-    if (K::kQuads && a.dlow.given && low_channel >= 0) {
-      dlow = {static_cast<T*>(a.dlow.data), s.low_channels, plane / 4, low_channel, place.origin};
+    if (K::kUpsample2x && a.dlow.given && low_channel >= 0) {
+      dlow = {static_cast<T*>(a.dlow.data), s.low_channels, plane / 4, low_channel, thread.origin};
     }
   }
 };
@@ -148,61 +148,61 @@ struct ReadMemory {
 // tensors is in flight: with the registers that more would take, fewer threads would fit. `training` is
 // a constant in the one-read kernels, which have no register for a choice.
 template <class K, class Read>
-__device__ void backward_map_chunk(const Backward& a, const Cut& cut, int group, int split,
+__device__ void backward_map_chunk(const Backward& a, const WorkSplit& cut, int group, int split,
                                    bool training,
-                                   const Terms<typename K::A>* terms,
+                                   const NormGradTerms<typename K::A>* terms,
                                    GateSum<typename K::A> (&sums)[K::kChannels], Read read) {
   using A = typename K::A;
   using Values = typename K::Values;
-  const Place<K> place(a.dims, cut, group, split);
+  const ThreadPosition<K> thread(a.dims, cut, group, split);
   const bool normed = a.dz.given;
   const Table<K> table(cut, group, a.dims, &a.source, normed ? &a.norm : nullptr, a.mean.data, a.var.data,
                        terms);
-  if (!place.active) return;
-  const Sinks<K> to(a, place);
-  const Input<K> dy = input<K>(a.dy, a.dims, place);
-  Walk<K> walk(a.dims, cut, split, place.row);
+  if (!thread.active) return;
+  const Sinks<K> to(a, thread);
+  const Input<K> dy = input<K>(a.dy, a.dims, thread);
+  ItemIterator<K> iterator(a.dims, cut, split, thread.row);
 #pragma unroll 1
-  for (int first = 0; walk.left > 0; first += K::kPacks) {
-    const Spot<K> spot = walk.next();
+  for (int first = 0; iterator.left > 0; first += K::kPacks) {
+    const ItemOffset<K> item = iterator.next();
     A low[K::kLowLanes] = {};
 #pragma unroll 1
     for (int q = 0; q < K::kPacks; ++q) {
       forget_registers();
-      const typename K::Pixel pixel = spot.first + walk.offset(q);
+      const typename K::Pixel pixel = item.first + iterator.offset(q);
       Values dz_pack, y_pack, dy_pack{}, skip_pack{};
-      if (normed) read(first + q, spot.n, pixel, dz_pack, y_pack);
-      if (dy) dy_pack = load_cs<Values>(dy.at(spot.n, pixel));
-      if (to.skip) skip_pack = load_cs<Values>(to.skip.at(spot.n, pixel));
+      if (normed) read(first + q, item.n, pixel, dz_pack, y_pack);
+      if (dy) dy_pack = load_cs<Values>(dy.at(item.n, pixel));
+      if (to.skip) skip_pack = load_cs<Values>(to.skip.at(item.n, pixel));
       A d[K::kLanes];
 #pragma unroll
       for (int v = 0; v < K::kLanes; ++v) d[v] = dy_pack.get(v);
-      if (normed) add_norm_grad(table, place.lane, a.norm.relu, training, dz_pack, y_pack, d);
+      if (normed) add_norm_grad(table, thread.lane, a.norm.relu, training, dz_pack, y_pack, d);
 #pragma unroll
       for (int v = 0; v < K::kLanes; ++v) {
         sums[K::channel_of(v)].value += skip_pack.get(v) * d[v];
-        if constexpr (K::kQuads) low[K::low_of(v)] += d[v];
+        if constexpr (K::kUpsample2x) low[K::low_of(v)] += d[v];
       }
       Values pack;
       pack.set(d);
-      to.branch.write(spot.n, pixel, pack);
+      to.branch.write(item.n, pixel, pack);
       if (to.dskip) {
 #pragma unroll
         for (int v = 0; v < K::kLanes; v += K::kGroup) {
           A alpha[K::kGroupChannels];
-          table.read(kAlpha, place.lane, v, alpha);
+          table.read(kAlpha, thread.lane, v, alpha);
 #pragma unroll
           for (int i = 0; i < K::kGroup; ++i) d[v + i] *= alpha[K::channel_of(i)];
         }
         pack.set(d);
-        store_cs(to.dskip.at(spot.n, pixel), pack);
+        store_cs(to.dskip.at(item.n, pixel), pack);
       }
     }
-    if constexpr (K::kQuads) {
+    if constexpr (K::kUpsample2x) {
       if (to.dlow) {
         typename K::LowValues pack;
         pack.set(low);
-        store_cs(to.dlow.at(spot.n, spot.low), pack);
+        store_cs(to.dlow.at(item.n, item.low), pack);
       }
     }
   }
@@ -211,12 +211,12 @@ __device__ void backward_map_chunk(const Backward& a, const Cut& cut, int group,
 // What the sums of a channel give: the gradients of weight and bias, and the terms for the map.
 template <class A>
 __device__ void write_norm_gradients(const Backward& a, int64_t channel, const NormSums<A>& total,
-                                     Terms<A>* terms) {
+                                     NormGradTerms<A>* terms) {
   const A var = channel_value<A>(a.var, channel, A(1)), eps = A(a.norm.eps);
   const A count = A(a.dims.n * plane_of(a.dims));
   set_channel_value(a.dbias, channel, total.g);
   set_channel_value(a.dweight, channel, total.gy * reciprocal_std(var, eps));
-  trace_write(terms + channel, sizeof(Terms<A>));
+  trace_write(terms + channel, sizeof(NormGradTerms<A>));
   terms[channel] = {total.g / count, total.gy / (count * (var + eps))};
 }
 
@@ -227,7 +227,7 @@ __device__ void write_gate_gradient(const Backward& a, int64_t channel, const Ga
 
 template <class A>
 __device__ void finish_norm_sums(const Backward& a, int splits, const NormSums<A>* partials,
-                                 Terms<A>* terms, int64_t first, int64_t end) {
+                                 NormGradTerms<A>* terms, int64_t first, int64_t end) {
   finish(partials, splits, a.dims.c, first, end, reinterpret_cast<NormSums<A>*>(shared_memory()),
          [&](int64_t channel, const NormSums<A>& total) {
            write_norm_gradients(a, channel, total, terms);
@@ -244,7 +244,7 @@ __device__ void finish_gate_sums(const Backward& a, int splits, const GateSum<A>
 
 template <class K>
 __global__ void __launch_bounds__(kThreads, kBlocksPerProcessor)
-    backward_reduce(const __grid_constant__ Backward a, const __grid_constant__ Cut cut,
+    backward_reduce(const __grid_constant__ Backward a, const __grid_constant__ WorkSplit cut,
                     NormSums<typename K::A>* partials) {
   const int group = blockIdx.x % cut.groups, split = blockIdx.x / cut.groups;
   NormSums<typename K::A> sums[K::kChannels] = {};
@@ -255,7 +255,7 @@ __global__ void __launch_bounds__(kThreads, kBlocksPerProcessor)
 template <class A>
 __global__ void __launch_bounds__(kThreads)
     backward_finish_norm(const __grid_constant__ Backward a, int splits,
-                         const NormSums<A>* partials, Terms<A>* terms) {
+                         const NormSums<A>* partials, NormGradTerms<A>* terms) {
   finish_norm_sums(a, splits, partials, terms, int64_t(blockIdx.x) * kFinishLanes, a.dims.c);
 }
 
@@ -268,13 +268,13 @@ __global__ void __launch_bounds__(kThreads)
 
 // The gradients of one chunk by one block, and its partial sums for alpha where they are wanted.
 template <class K>
-__device__ void backward_map_block(const Backward& a, const Cut& cut, int group, int split,
+__device__ void backward_map_block(const Backward& a, const WorkSplit& cut, int group, int split,
                                    bool training,
-                                   const Terms<typename K::A>* terms,
+                                   const NormGradTerms<typename K::A>* terms,
                                    GateSum<typename K::A>* partials) {
-  const Place<K> place(a.dims, cut, group, split);
-  const ReadMemory<K> read{input<K>(a.dz, a.dims, place),
-                           input<K>(a.y, a.dims, place)};
+  const ThreadPosition<K> thread(a.dims, cut, group, split);
+  const ReadMemory<K> read{input<K>(a.dz, a.dims, thread),
+                           input<K>(a.y, a.dims, thread)};
   GateSum<typename K::A> sums[K::kChannels] = {};
   backward_map_chunk<K>(a, cut, group, split, training, terms, sums, read);
   if (a.dalpha.given) write_partials<K>(a.dims, cut, group, split, sums, partials);
@@ -283,8 +283,8 @@ __device__ void backward_map_block(const Backward& a, const Cut& cut, int group,
 // Blocks run backwards, as in forward_map.
 template <class K>
 __global__ void __launch_bounds__(kThreads, kBlocksPerProcessor)
-    backward_map(const __grid_constant__ Backward a, const __grid_constant__ Cut cut,
-                 const Terms<typename K::A>* terms, GateSum<typename K::A>* partials) {
+    backward_map(const __grid_constant__ Backward a, const __grid_constant__ WorkSplit cut,
+                 const NormGradTerms<typename K::A>* terms, GateSum<typename K::A>* partials) {
   const int work = gridDim.x - 1 - blockIdx.x;
   backward_map_block<K>(a, cut, work % cut.groups, work / cut.groups, a.norm.training, terms,
                         partials);

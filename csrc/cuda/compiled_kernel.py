@@ -26,7 +26,7 @@ BFLOAT16 = ("bfloat16", 2)
 # that a pass that reads two tensors and writes one has 118 clocks for the instructions of 32 packs.
 # The aims are 110, 100, 100 and 170; docs/kernels.md shows which instances keep to them.
 BUDGETS = {"forward_reduce": 116, "forward_map": 127, "backward_reduce": 134, "backward_map": 223}
-QUADS = 1.3  # of it, where a low resolution takes part
+UPSAMPLE2X = 1.3  # of it, where a low resolution takes part
 # Packs of a step of the loop, by the 128-bit accesses of the tensors that are always whole.
 LEADING = {
     "forward_reduce": ("store", 1),  # y
@@ -48,8 +48,8 @@ class Kernel:
     itemsize: int
     channels_last: bool | None = None
     lanes: int = 1
-    quads: bool = False
-    split: bool = False
+    upsample2x: bool = False
+    half_packs: bool = False
     registers: int = 0
     stack: int = 0
     spills: int = 0
@@ -94,7 +94,7 @@ class Kernel:
 
     @property
     def budget(self) -> int:
-        return round(BUDGETS.get(self.name, 0) * (QUADS if self.quads else 1))
+        return round(BUDGETS.get(self.name, 0) * (UPSAMPLE2X if self.upsample2x else 1))
 
     @property
     def shared(self) -> int:
@@ -137,9 +137,9 @@ class Kernel:
         if self.finishes:
             return " | ".join([self.name, self.dtype, "channels", f"{self.itemsize * 8} bits"])
         layout = "channels_last" if self.channels_last else "contiguous"
-        shape = [f"{self.lanes * self.itemsize * 8} bits", *["quads"] * self.quads]
+        shape = [f"{self.lanes * self.itemsize * 8} bits", *["upsample2x"] * self.upsample2x]
         return " | ".join(
-            [self.name, self.dtype, layout, ", ".join([*shape, *["split"] * self.split])]
+            [self.name, self.dtype, layout, ", ".join([*shape, *["half packs"] * self.half_packs])]
         )
 
 
@@ -173,8 +173,8 @@ def parse(symbol: str) -> Kernel | None:
         itemsize,
         channels_last=tiling[2] == "1",
         lanes=int(tiling[3]),
-        quads=tiling[4] == "1",
-        split=tiling[5] == "1",
+        upsample2x=tiling[4] == "1",
+        half_packs=tiling[5] == "1",
     )
 
 

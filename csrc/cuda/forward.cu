@@ -36,7 +36,7 @@ void launch_sliced(const Forward& a, const Plan& plan, void* workspace, Stream s
   grid.blocks = plan.blocks;
   grid.cooperative = true;
   const Slices slices{plan.slices, plan.slice_groups};
-  const Cut map_cut = a.y.given ? without_quads(a.dims, a.dtype, plan) : plan.cut;
+  const WorkSplit map_cut = a.y.given ? without_upsample(a.dims, a.dtype, plan) : plan.cut;
   with_vector_tiling(a.dtype, a.dims, plan.packing, [&](auto tiling) {
     using K = decltype(tiling);
     launch("forward_sliced", forward_sliced<K>, grid, stream, a, second_pass(a), plan.cut, map_cut,

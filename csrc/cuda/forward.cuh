@@ -18,23 +18,23 @@ struct KeepNothing {
 };
 
 // Calls use(number, n, pixel, y, starts) for the packs of y of a chunk; `starts` is a constant that says
-// whether the pack is of the thread's first item. K::kAtOnce packs of each tensor of the source are in
-// flight before the first is used. kAgain: a later pass reads the branch once more.
-template <bool kAgain, class K, class Use>
-__device__ void for_packs_of_y(const Forward& a, const Cut& cut, int split, const Place<K>& place,
+// whether the pack is of the thread's first item. K::kLoadsInFlight packs of each tensor of the source are in
+// flight before the first is used. kKeepInL2: a later pass reads the branch once more.
+template <bool kKeepInL2, class K, class Use>
+__device__ void for_packs_of_y(const Forward& a, const WorkSplit& cut, int split, const ThreadPosition<K>& thread,
                                const Table<K>& table, Use use) {
-  const SourceReader<K> source(a.source, a.dims, table, place);
-  Walk<K> walk(a.dims, cut, split, place.row);
+  const SourceReader<K> source(a.source, a.dims, table, thread);
+  ItemIterator<K> iterator(a.dims, cut, split, thread.row);
   int first = 0;
   const auto take = [&](auto count, auto starts) {
     constexpr int kItems = decltype(count)::value;
-    constexpr int kPart = K::kPacks < K::kAtOnce ? K::kPacks : K::kAtOnce;  // of an item at once
-    Spot<K> spot[kItems];
+    constexpr int kPart = K::kPacks < K::kLoadsInFlight ? K::kPacks : K::kLoadsInFlight;  // of an item at once
+    ItemOffset<K> item[kItems];
     typename K::LowValues low[kItems];
 #pragma unroll
     for (int i = 0; i < kItems; ++i) {
-      spot[i] = walk.next();
-      low[i] = source.load_low(spot[i]);
+      item[i] = iterator.next();
+      low[i] = source.load_low(item[i]);
     }
 #pragma unroll 1
     for (int begin = 0; begin < K::kPacks; begin += kPart) {
@@ -43,7 +43,7 @@ __device__ void for_packs_of_y(const Forward& a, const Cut& cut, int split, cons
       for (int i = 0; i < kItems; ++i) {
 #pragma unroll
         for (int p = 0; p < kPart; ++p) {
-          loaded[i][p] = source.template load_pack<kAgain>(walk, spot[i], begin + p);
+          loaded[i][p] = source.template load_pack<kKeepInL2>(iterator, item[i], begin + p);
         }
       }
 #pragma unroll
@@ -51,30 +51,30 @@ __device__ void for_packs_of_y(const Forward& a, const Cut& cut, int split, cons
 #pragma unroll
         for (int p = 0; p < kPart; ++p) {
           forget_registers();
-          use(first + i * K::kPacks + begin + p, spot[i].n, spot[i].first + walk.offset(begin + p),
-              source.value(loaded[i][p], low[i], table, place.lane), starts);
+          use(first + i * K::kPacks + begin + p, item[i].n, item[i].first + iterator.offset(begin + p),
+              source.value(loaded[i][p], low[i], table, thread.lane), starts);
         }
       }
     }
     first += kItems * K::kPacks;
   };
-  constexpr int kItems = K::kPacks < K::kAtOnce ? K::kAtOnce / K::kPacks : 1;
+  constexpr int kItems = K::kPacks < K::kLoadsInFlight ? K::kLoadsInFlight / K::kPacks : 1;
   using One = std::integral_constant<int, 1>;
-  if (walk.left > 0) take(One{}, std::true_type{});
+  if (iterator.left > 0) take(One{}, std::true_type{});
 #pragma unroll 1
-  while (walk.left >= kItems) take(std::integral_constant<int, kItems>{}, std::false_type{});
-  if (kItems > 1 && walk.left > 0) take(One{}, std::false_type{});  // kItems is 2 then
+  while (iterator.left >= kItems) take(std::integral_constant<int, kItems>{}, std::false_type{});
+  if (kItems > 1 && iterator.left > 0) take(One{}, std::false_type{});  // kItems is 2 then
 }
 
 // Writes y and adds this thread's share of it to the moments. Pack number i of the thread is shown to
 // keep(i, pack).
 template <class K, class Keep>
-__device__ void forward_reduce_chunk(const Forward& a, const Cut& cut, int group, int split,
+__device__ void forward_reduce_chunk(const Forward& a, const WorkSplit& cut, int group, int split,
                                      Moments<typename K::A> (&moments)[K::kChannels], Keep keep) {
-  const Place<K> place(a.dims, cut, group, split);
+  const ThreadPosition<K> thread(a.dims, cut, group, split);
   const Table<K> table(cut, group, a.dims, &a.source, nullptr, nullptr, nullptr, nullptr);
-  if (!place.active) return;
-  const Output<K> y = output<K>(a.y, a.dims, place);
+  if (!thread.active) return;
+  const Output<K> y = output<K>(a.y, a.dims, thread);
   ChannelSums<K> sums;
   const auto use = [&](int i, int n, typename K::Pixel pixel, const typename K::Values& pack,
                        auto starts) {
@@ -84,9 +84,9 @@ __device__ void forward_reduce_chunk(const Forward& a, const Cut& cut, int group
     sums.add(pack);
   };
   if (std::is_same_v<Keep, KeepNothing> && !a.y.given) {  // the branch is y
-    for_packs_of_y<true>(a, cut, split, place, table, use);
+    for_packs_of_y<true>(a, cut, split, thread, table, use);
   } else {
-    for_packs_of_y<false>(a, cut, split, place, table, use);
+    for_packs_of_y<false>(a, cut, split, thread, table, use);
   }
   sums.moments(moments);
 }
@@ -116,18 +116,18 @@ __device__ typename K::Values normalise(const typename K::Values& y, const Table
 
 // Writes y and z of a chunk, each where it is wanted; the statistics are known.
 template <class K>
-__device__ void forward_map_chunk(const Forward& a, const Cut& cut, int group, int split) {
-  const Place<K> place(a.dims, cut, group, split);
+__device__ void forward_map_chunk(const Forward& a, const WorkSplit& cut, int group, int split) {
+  const ThreadPosition<K> thread(a.dims, cut, group, split);
   const Table<K> table(cut, group, a.dims, &a.source, a.z.given ? &a.norm : nullptr, a.mean.data, a.var.data,
                        nullptr);
-  if (!place.active) return;
-  const Output<K> y = output<K>(a.y, a.dims, place);
-  const Output<K> z = output<K>(a.z, a.dims, place);
+  if (!thread.active) return;
+  const Output<K> y = output<K>(a.y, a.dims, thread);
+  const Output<K> z = output<K>(a.z, a.dims, thread);
   for_packs_of_y<false>(
-      a, cut, split, place, table,
+      a, cut, split, thread, table,
       [&](int, int n, typename K::Pixel pixel, const typename K::Values& pack, auto) {
         if (y) store_cs(y.at(n, pixel), pack);
-        if (z) store_cs(z.at(n, pixel), normalise(pack, table, place.lane, a.norm.relu));
+        if (z) store_cs(z.at(n, pixel), normalise(pack, table, thread.lane, a.norm.relu));
       });
 }
 
@@ -145,7 +145,7 @@ __host__ __device__ inline Forward second_pass(const Forward& a) {
 
 template <class K>
 __global__ void __launch_bounds__(kThreads, kBlocksPerProcessor)
-    forward_reduce(const __grid_constant__ Forward a, const __grid_constant__ Cut cut,
+    forward_reduce(const __grid_constant__ Forward a, const __grid_constant__ WorkSplit cut,
                    Moments<typename K::A>* partials) {
   const int group = blockIdx.x % cut.groups, split = blockIdx.x / cut.groups;
   Moments<typename K::A> moments[K::kChannels] = {};
@@ -175,7 +175,7 @@ __global__ void __launch_bounds__(kThreads)
 // Blocks run backwards: the y that reduce wrote last is still in L2.
 template <class K>
 __global__ void __launch_bounds__(kThreads, kBlocksPerProcessor)
-    forward_map(const __grid_constant__ Forward a, const __grid_constant__ Cut cut) {
+    forward_map(const __grid_constant__ Forward a, const __grid_constant__ WorkSplit cut) {
   const int work = gridDim.x - 1 - blockIdx.x;
   forward_map_chunk<K>(a, cut, work % cut.groups, work / cut.groups);
 }

@@ -16,14 +16,14 @@ void with_packing(const Packing& packing, F f) {
   if constexpr (sizeof(T) < 8) {
     if (packing.vector) {
       if constexpr (kLast) {
-        if (packing.split && packing.quads) return f(Tiling<T, kLast, kWidth, true, true>{});
-        if (packing.split) return f(Tiling<T, kLast, kWidth, false, true>{});
+        if (packing.half_packs && packing.upsample2x) return f(Tiling<T, kLast, kWidth, true, true>{});
+        if (packing.half_packs) return f(Tiling<T, kLast, kWidth, false, true>{});
       }
-      if (packing.quads) return f(Tiling<T, kLast, kWidth, true>{});
+      if (packing.upsample2x) return f(Tiling<T, kLast, kWidth, true>{});
       return f(Tiling<T, kLast, kWidth, false>{});
     }
   }
-  if (packing.quads) return f(Tiling<T, kLast, 1, true>{});
+  if (packing.upsample2x) return f(Tiling<T, kLast, 1, true>{});
   return f(Tiling<T, kLast, 1, false>{});
 }
 

@@ -31,10 +31,10 @@ int lanes_of(DType dtype, const Packing& packing) {
 
 // Whether whole packs fit the tensors, and if so, whether they fit the branches too.
 template <class Branch>
-Packing packing_of(const Dims& dims, DType dtype, const Source& source, bool quads,
+Packing packing_of(const Dims& dims, DType dtype, const Source& source, bool upsample2x,
                    std::initializer_list<const void*> tensors, const Branch* branches) {
   Packing packing;
-  packing.quads = quads;
+  packing.upsample2x = upsample2x;
   const int size = bytes_of(dtype), lanes = kPackBytes / size;
   if (dtype == DType::f64) return packing;
   for (const void* tensor : tensors) {
@@ -51,10 +51,10 @@ Packing packing_of(const Dims& dims, DType dtype, const Source& source, bool qua
   }
   if (dims.channels_last) {
     packing.vector = dims.c % lanes == 0 && source.skip_channels % lanes == 0 &&
-                     (!quads || source.low_channels % lanes == 0) && (whole || halves);
-    packing.split = packing.vector && !whole;
+                     (!upsample2x || source.low_channels % lanes == 0) && (whole || halves);
+    packing.half_packs = packing.vector && !whole;
   } else {
-    packing.vector = (quads ? dims.w : dims.plane()) % lanes == 0 && whole;
+    packing.vector = (upsample2x ? dims.w : dims.plane()) % lanes == 0 && whole;
   }
   return packing;
 }
@@ -72,26 +72,26 @@ Packing packing_of(const Backward& a) {
 }
 
 // Items of a line and lines of a sample, and how far `rows` items go.
-void set_items(Cut& cut, const Dims& dims, int lanes, bool quads) {
+void set_items(WorkSplit& cut, const Dims& dims, int lanes, bool upsample2x) {
   const int pixels = dims.channels_last ? 1 : lanes;
-  const int across = quads && pixels == 1 ? 2 : 1;
-  cut.cols = static_cast<int>((quads ? dims.w : dims.plane()) / (across * pixels));
-  cut.lines = quads ? static_cast<int>(dims.h / 2) : 1;
+  const int across = upsample2x && pixels == 1 ? 2 : 1;
+  cut.cols = static_cast<int>((upsample2x ? dims.w : dims.plane()) / (across * pixels));
+  cut.lines = upsample2x ? static_cast<int>(dims.h / 2) : 1;
   cut.items = dims.n * cut.lines * cut.cols;
   const int line = cut.rows / cut.cols;
   cut.step_col = cut.rows % cut.cols;
-  cut.step_line = quads ? line % cut.lines : 0;
-  cut.step_n = quads ? line / cut.lines : line;
+  cut.step_line = upsample2x ? line % cut.lines : 0;
+  cut.step_n = upsample2x ? line / cut.lines : line;
 }
 
-void set_splits(Cut& cut, int64_t splits) {
+void set_splits(WorkSplit& cut, int64_t splits) {
   cut.chunk = ceil_div(ceil_div(cut.items, splits), cut.rows) * cut.rows;
   cut.splits = static_cast<int>(ceil_div(cut.items, cut.chunk));
 }
 
 // Lanes and rows of a block; one split.
-Cut block_shape(const Dims& dims, DType dtype, const Packing& packing, int max_lanes) {
-  Cut cut;
+WorkSplit block_shape(const Dims& dims, DType dtype, const Packing& packing, int max_lanes) {
+  WorkSplit cut;
   const int lanes = lanes_of(dtype, packing);
   if (dims.channels_last) {
     const int64_t packs = dims.c / lanes;
@@ -101,21 +101,21 @@ Cut block_shape(const Dims& dims, DType dtype, const Packing& packing, int max_l
     cut.groups = static_cast<int>(dims.c);
   }
   cut.rows = kThreads / cut.lanes;
-  set_items(cut, dims, lanes, packing.quads);
+  set_items(cut, dims, lanes, packing.upsample2x);
   while (cut.lanes * cut.rows > kMinThreads && cut.rows / 2 >= cut.items) cut.rows /= 2;
-  set_items(cut, dims, lanes, packing.quads);
+  set_items(cut, dims, lanes, packing.upsample2x);
   set_splits(cut, 1);
   return cut;
 }
 
 // Enough splits for `blocks` blocks over `groups` groups, each with a tile of work for every thread.
-int64_t splits_for(const Cut& cut, int64_t blocks, int64_t groups, int items_each) {
+int64_t splits_for(const WorkSplit& cut, int64_t blocks, int64_t groups, int items_each) {
   const int64_t most = ceil_div(cut.items, int64_t(cut.rows) * items_each);
   return std::clamp<int64_t>(blocks / groups, 1, std::max<int64_t>(most, 1));
 }
 
 int packs_of_item(const Dims& dims, const Plan& plan) {
-  if (!plan.packing.quads) return 1;
+  if (!plan.packing.upsample2x) return 1;
   return dims.channels_last || !plan.packing.vector ? 4 : 2;
 }
 
@@ -125,7 +125,7 @@ bool plan_sliced(const Dims& dims, DType dtype, const Device& device, int tensor
   if (blocks == 0) return false;
   const int64_t slice_bytes = device.l2_bytes / 2 / kSlicesUnderWay / tensors;
   for (int lanes = dims.channels_last ? 8 : 1; lanes > 0; lanes /= 2) {
-    Cut cut = block_shape(dims, dtype, plan.packing, lanes);
+    WorkSplit cut = block_shape(dims, dtype, plan.packing, lanes);
     const int64_t group_bytes = cut.items * cut.lanes * packs_of_item(dims, plan) * kPackBytes;
     if (lanes == 1 && dims.channels_last) break;  // less than a sector of 32 bytes
     if (group_bytes > slice_bytes) continue;
@@ -146,7 +146,7 @@ bool plan_resident(const Dims& dims, DType dtype, const Device& device, int tens
   Plan trial = plan;
   trial.cut = block_shape(dims, dtype, plan.packing, 4);
   trial.variant = Variant::resident;
-  Cut& cut = trial.cut;
+  WorkSplit& cut = trial.cut;
   const int64_t items = cut.items;
   // Two blocks a processor, so that one loads while the other waits; one where it must be.
   for (const int blocks : {2, 1}) {
@@ -218,7 +218,7 @@ Plan plan_statistics(const Forward& a, const Device& device, Variant forced) {
 Plan plan_statistics(const Backward& a, const Device& device, Variant forced) {
   const Plan plan = choose(a.dims, a.dtype, plan_passes(a, device), device, 2, forced);
   if (plan.variant != Variant::two_pass) return plan;
-  // The sums need dz and y only: no quads, no branches.
+  // The sums need dz and y only: no low resolution, no branches.
   Backward sums = a;
   sums.source = Source{};
   sums.dy = {};
@@ -226,8 +226,8 @@ Plan plan_statistics(const Backward& a, const Device& device, Variant forced) {
   return plan_passes(sums, device);
 }
 
-Cut without_quads(const Dims& dims, DType dtype, const Plan& plan) {
-  Cut cut = plan.cut;
+WorkSplit without_upsample(const Dims& dims, DType dtype, const Plan& plan) {
+  WorkSplit cut = plan.cut;
   set_items(cut, dims, lanes_of(dtype, plan.packing), false);
   cut.chunk = ceil_div(ceil_div(cut.items, plan.cut.splits), cut.rows) * cut.rows;
   return cut;

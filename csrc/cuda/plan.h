@@ -33,8 +33,8 @@ constexpr int kBlocksPerProcessor = 2;  // that every kernel promises to fit, se
 // one group. A block's threads are `lanes` packs of channels by `rows` items.
 //
 // An item is what one thread handles at a time: one pack, or, where a low resolution takes part, the
-// packs of two image rows whose children fill one pack of it (quads).
-struct Cut {
+// packs of two image rows whose children fill one pack of it (upsample2x).
+struct WorkSplit {
   int lanes = 1;   // always 1 in a contiguous layout, where all of a pack is of one channel
   int rows = 1;
   int groups = 0;
@@ -51,14 +51,14 @@ struct Cut {
 // The shape of the packs of a call.
 struct Packing {
   bool vector = false;  // packs of 16 bytes, else of one value
-  bool split = false;   // a branch ends in the middle of a pack: branches are read by half packs
-  bool quads = false;
+  bool half_packs = false;   // a branch ends in the middle of a pack: branches are read by half packs
+  bool upsample2x = false;
 };
 
 struct Plan {
   Variant variant = Variant::two_pass;
   Packing packing;
-  Cut cut;               // resident: a split is one block of a cluster
+  WorkSplit cut;               // resident: a split is one block of a cluster
   int slice_groups = 0;  // sliced: groups of one slice
   int slices = 0;
   int blocks = 0;        // sliced: of the cooperative grid
@@ -74,7 +74,7 @@ Plan plan_statistics(const Forward&, const Device&, Variant forced);
 Plan plan_statistics(const Backward&, const Device&, Variant forced);
 
 // The same channels and blocks over the packs of y alone, whose items are single packs.
-Cut without_quads(const Dims&, DType, const Plan&);
+WorkSplit without_upsample(const Dims&, DType, const Plan&);
 
 // Shared memory: merges and tables first (they take turns), then the packs that wait.
 size_t work_bytes(DType, const Dims&, const Plan&);

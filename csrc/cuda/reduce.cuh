@@ -129,15 +129,15 @@ class ChannelSums {
 
 // Puts down the merged values of a block's channels as the partial results of one split.
 template <class K, class S>
-__device__ void write_partials(const Dims& dims, const Cut& cut, int group, int split,
+__device__ void write_partials(const Dims& dims, const WorkSplit& cut, int group, int split,
                                S (&value)[K::kChannels], S* partials) {
-  const Place<K> place(dims, cut, group, split);
-  merge_rows(value, cut.lanes, cut.rows, place.lane, place.row,
+  const ThreadPosition<K> thread(dims, cut, group, split);
+  merge_rows(value, cut.lanes, cut.rows, thread.lane, thread.row,
              reinterpret_cast<S*>(shared_memory()));
-  if (place.row == 0 && place.active) {
+  if (thread.row == 0 && thread.active) {
 #pragma unroll
     for (int c = 0; c < K::kChannels; ++c) {
-      S* out = partials + split * dims.c + place.channel + c;
+      S* out = partials + split * dims.c + thread.channel + c;
       trace_write(out, sizeof(S));
       *out = value[c];
     }

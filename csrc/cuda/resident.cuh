@@ -29,15 +29,15 @@ class Kept {
 // Merges the values of a group's channels over its cluster, in the order of the blocks; the first
 // block hands each total to emit(channel, total), and what that writes every block may read on return.
 template <class K, class S, class Emit>
-__device__ void finish_cluster(const Dims& dims, const Cut& cut, int group, int rank,
+__device__ void finish_cluster(const Dims& dims, const WorkSplit& cut, int group, int rank,
                                S (&value)[K::kChannels], Emit emit) {
-  const Place<K> place(dims, cut, group, rank);
+  const ThreadPosition<K> thread(dims, cut, group, rank);
   S* shared = reinterpret_cast<S*>(shared_memory());
-  merge_rows(value, cut.lanes, cut.rows, place.lane, place.row, shared);
+  merge_rows(value, cut.lanes, cut.rows, thread.lane, thread.row, shared);
   __syncthreads();
-  if (place.row == 0) {
+  if (thread.row == 0) {
 #pragma unroll
-    for (int c = 0; c < K::kChannels; ++c) shared[place.lane * K::kChannels + c] = value[c];
+    for (int c = 0; c < K::kChannels; ++c) shared[thread.lane * K::kChannels + c] = value[c];
   }
   cluster_sync();
   const int width = cut.lanes * K::kChannels;
@@ -55,7 +55,7 @@ __device__ void finish_cluster(const Dims& dims, const Cut& cut, int group, int 
 
 template <class K>
 __global__ void __launch_bounds__(kThreads, kBlocksPerProcessor)
-    forward_resident(const __grid_constant__ Forward a, const __grid_constant__ Cut cut,
+    forward_resident(const __grid_constant__ Forward a, const __grid_constant__ WorkSplit cut,
                      int keep_offset) {
   using A = typename K::A;
   const int group = blockIdx.x / cut.splits, rank = blockIdx.x % cut.splits;
@@ -67,26 +67,26 @@ __global__ void __launch_bounds__(kThreads, kBlocksPerProcessor)
     write_statistics(a, channel, m);
   });
   const Table<K> table(cut, group, a.dims, nullptr, &a.norm, a.mean.data, a.var.data, nullptr);
-  const Place<K> place(a.dims, cut, group, rank);
-  if (!place.active) return;
-  const Output<K> z = output<K>(a.z, a.dims, place);
-  Walk<K> walk(a.dims, cut, rank, place.row);
+  const ThreadPosition<K> thread(a.dims, cut, group, rank);
+  if (!thread.active) return;
+  const Output<K> z = output<K>(a.z, a.dims, thread);
+  ItemIterator<K> iterator(a.dims, cut, rank, thread.row);
 #pragma unroll 1
-  for (int first = 0; walk.left > 0; first += K::kPacks) {
+  for (int first = 0; iterator.left > 0; first += K::kPacks) {
     forget_registers();
-    const Spot<K> spot = walk.next();
+    const ItemOffset<K> item = iterator.next();
 #pragma unroll
     for (int q = 0; q < K::kPacks; ++q) {
-      store_cs(z.at(spot.n, spot.first + walk.offset(q)),
-               normalise(kept.at(first + q, 0), table, place.lane, a.norm.relu));
+      store_cs(z.at(item.n, item.first + iterator.offset(q)),
+               normalise(kept.at(first + q, 0), table, thread.lane, a.norm.relu));
     }
   }
 }
 
 template <class K>
 __global__ void __launch_bounds__(kThreads, kBlocksPerProcessor)
-    backward_resident(const __grid_constant__ Backward a, const __grid_constant__ Cut cut,
-                      int keep_offset, Terms<typename K::A>* terms) {
+    backward_resident(const __grid_constant__ Backward a, const __grid_constant__ WorkSplit cut,
+                      int keep_offset, NormGradTerms<typename K::A>* terms) {
   using A = typename K::A;
   using Values = typename K::Values;
   const int group = blockIdx.x / cut.splits, rank = blockIdx.x % cut.splits;

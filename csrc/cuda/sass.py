@@ -46,7 +46,14 @@ def main() -> int:
             found[arch] += kernels
     for kernels in found.values():
         kernels.sort(
-            key=lambda k: (k.name, k.dtype, bool(k.channels_last), -k.lanes, k.quads, k.split)
+            key=lambda k: (
+                k.name,
+                k.dtype,
+                bool(k.channels_last),
+                -k.lanes,
+                k.upsample2x,
+                k.half_packs,
+            )
         )
     text = table(found)
     print(text)
@@ -138,7 +145,7 @@ def page(text: str, compiler: str) -> str:
         f"# CUDA kernels as compiled\n\nPrinted by `make sass` (nvcc {compiler}). Registers of a thread / blocks of "
         f"{THREADS} threads that a multiprocessor holds / instructions of the main loop for a pack of 16 bytes; `shared`: bytes a block merges sums in; "
         "`spills`: bytes of spills and stack, over all architectures; `widest`: the widest access "
-        "to global memory, in bits. `quads`: a low resolution takes part; `split`: a branch ends "
+        "to global memory, in bits. `upsample2x`: a low resolution takes part; `half packs`: a branch ends "
         "in the middle of a pack. The kernels of `channels` finish sums. Resident kernels keep packs in shared memory besides, up to all of it: fewer "
         f"blocks fit.\n\n{text}\n"
     )

@@ -19,7 +19,7 @@ struct Slices {
 
 // Calls work(group, split) for this block's share of a slice.
 template <class Work>
-__device__ void for_slice(const Cut& cut, const Slices& slices, int slice, Work work) {
+__device__ void for_slice(const WorkSplit& cut, const Slices& slices, int slice, Work work) {
   const int first = slice * slices.groups;
   const int groups = first + slices.groups < cut.groups ? slices.groups : cut.groups - first;
   for (int i = blockIdx.x; i < groups * cut.splits; i += gridDim.x) {
@@ -37,7 +37,7 @@ __device__ void for_channels(int64_t begin, int64_t end, Work work) {
 }
 
 template <class K, class Finish, class Reduce, class Map>
-__device__ void walk_slices(const Dims& dims, const Cut& cut, const Slices& slices,
+__device__ void walk_slices(const Dims& dims, const WorkSplit& cut, const Slices& slices,
                             GridBarrier& barrier, Finish finish, Reduce reduce, Map map) {
   const int64_t slice_channels = int64_t(slices.groups) * cut.lanes * K::kChannels;
   for (int step = 0; step < slices.count + 2; ++step) {
@@ -56,7 +56,7 @@ __device__ void walk_slices(const Dims& dims, const Cut& cut, const Slices& slic
 template <class K>
 __global__ void __launch_bounds__(kThreads, kBlocksPerProcessor)
     forward_sliced(const __grid_constant__ Forward a, const __grid_constant__ Forward map,
-                   const __grid_constant__ Cut cut, const __grid_constant__ Cut map_cut,
+                   const __grid_constant__ WorkSplit cut, const __grid_constant__ WorkSplit map_cut,
                    Slices slices, Moments<typename K::A>* partials) {
   using Plain = Tiling<typename K::T, K::kChannelsLast, K::kLanes, false>;
   GridBarrier barrier;
@@ -73,8 +73,8 @@ __global__ void __launch_bounds__(kThreads, kBlocksPerProcessor)
 
 template <class K>
 __global__ void __launch_bounds__(kThreads, kBlocksPerProcessor)
-    backward_sliced(const __grid_constant__ Backward a, const __grid_constant__ Cut cut,
-                    Slices slices, NormSums<typename K::A>* partials, Terms<typename K::A>* terms,
+    backward_sliced(const __grid_constant__ Backward a, const __grid_constant__ WorkSplit cut,
+                    Slices slices, NormSums<typename K::A>* partials, NormGradTerms<typename K::A>* terms,
                     GateSum<typename K::A>* gate_partials) {
   GridBarrier barrier;
   walk_slices<K>(

@@ -19,33 +19,33 @@ template <class K, class T, class Tensors>
 class BranchView {
  public:
   __device__ BranchView(const Source& source, const Tensors& tensors, int64_t plane,
-                        const Place<K>& place) {
+                        const ThreadPosition<K>& thread) {
 #pragma unroll
     for (int h = 0; h < kParts; ++h) {
       int64_t start = 0;
-      const int64_t first = place.channel + h * kLanes;
+      const int64_t first = thread.channel + h * kLanes;
 #pragma unroll
       for (int i = 0; i < kMaxBranches; ++i) {
         if (i >= source.branches) continue;
         const int64_t width = source.width[i];
         if (first >= start && first < start + width && tensors[i].given) {
           part_[h] = View<K, T>(static_cast<T*>(tensors[i].data), width, plane, first - start,
-                                place.origin);
+                                thread.origin);
         }
         start += width;
       }
     }
   }
 
-  // kAgain: a later pass reads the same, so it had better wait in L2.
-  template <bool kAgain>
+  // kKeepInL2: a later pass reads the same, so it had better wait in L2.
+  template <bool kKeepInL2>
   __device__ typename K::Values read(int n, typename K::Pixel pixel) const {
     typename K::Values pack{};
 #pragma unroll
     for (int h = 0; h < kParts; ++h) {
       if (!part_[h]) continue;
       const auto place = part_[h].at(n, pixel);
-      const Part values = kAgain ? load<Part>(place) : load_cs<Part>(place);
+      const Part values = kKeepInL2 ? load<Part>(place) : load_cs<Part>(place);
 #pragma unroll
       for (int i = 0; i < Part::kUnits; ++i) pack.unit[h * Part::kUnits + i] = values.unit[i];
     }
@@ -64,7 +64,7 @@ class BranchView {
   }
 
  private:
-  static constexpr int kParts = K::kSplit ? 2 : 1;
+  static constexpr int kParts = K::kHalfPacks ? 2 : 1;
   static constexpr int kLanes = K::kLanes / kParts;
   using Part = Pack<typename K::T, kLanes>;
 
@@ -81,31 +81,31 @@ class SourceReader {
 
   // The skip is not read where the gates of all the thread's channels are closed.
   __device__ SourceReader(const Source& s, const Dims& dims, const Table<K>& table,
-                          const Place<K>& place)
-      : branch_(s, s.branch, plane_of(dims), place) {
+                          const ThreadPosition<K>& thread)
+      : branch_(s, s.branch, plane_of(dims), thread) {
     using T = typename K::T;
-    if (s.skip.given && place.channel < s.skip_channels && table.any(kAlpha, place.lane)) {
-      skip_ = {static_cast<const T*>(s.skip.data), s.skip_channels, plane_of(dims), place.channel,
-               place.origin};
+    if (s.skip.given && thread.channel < s.skip_channels && table.any(kAlpha, thread.lane)) {
+      skip_ = {static_cast<const T*>(s.skip.data), s.skip_channels, plane_of(dims), thread.channel,
+               thread.origin};
     }
     const int64_t start = low_start(s, dims);
-    if (K::kQuads && s.low.given && place.channel >= start) {
+    if (K::kUpsample2x && s.low.given && thread.channel >= start) {
       low_ = {static_cast<const T*>(s.low.data), s.low_channels, plane_of(dims) / 4,
-              place.channel - start, place.origin};
+              thread.channel - start, thread.origin};
     }
   }
 
-  // Pack q of an item; zero where a tensor is absent. kAgain: of the branch, see BranchView.
-  template <bool kAgain>
-  __device__ Loaded load_pack(const Walk<K>& walk, const Spot<K>& spot, int q) const {
-    const typename K::Pixel pixel = spot.first + walk.offset(q);
-    Loaded loaded{{}, branch_.template read<kAgain>(spot.n, pixel)};
-    if (skip_) loaded.skip = load_cs<typename K::Values>(skip_.at(spot.n, pixel));
+  // Pack q of an item; zero where a tensor is absent. kKeepInL2: of the branch, see BranchView.
+  template <bool kKeepInL2>
+  __device__ Loaded load_pack(const ItemIterator<K>& iterator, const ItemOffset<K>& item, int q) const {
+    const typename K::Pixel pixel = item.first + iterator.offset(q);
+    Loaded loaded{{}, branch_.template read<kKeepInL2>(item.n, pixel)};
+    if (skip_) loaded.skip = load_cs<typename K::Values>(skip_.at(item.n, pixel));
     return loaded;
   }
 
-  __device__ typename K::LowValues load_low(const Spot<K>& spot) const {
-    if (K::kQuads && low_) return load_cs<typename K::LowValues>(low_.at(spot.n, spot.low));
+  __device__ typename K::LowValues load_low(const ItemOffset<K>& item) const {
+    if (K::kUpsample2x && low_) return load_cs<typename K::LowValues>(low_.at(item.n, item.low));
     return {};
   }
 
@@ -121,7 +121,7 @@ class SourceReader {
       for (int i = 0; i < K::kGroup; ++i) {
         const int v = first + i;
         A rest = loaded.branch.get(v);
-        if constexpr (K::kQuads) rest += low.get(K::low_of(v));
+        if constexpr (K::kUpsample2x) rest += low.get(K::low_of(v));
         y[v] = gate(alpha[K::channel_of(i)], loaded.skip.get(v), rest);
       }
     }

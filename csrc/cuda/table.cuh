@@ -13,7 +13,7 @@ enum TableRow { kAlpha, kMean, kScale, kBias, kMeanG, kSlope, kTableRows };
 
 // What batch statistics take from the gradient of a channel: see norm_grad in math.h.
 template <class A>
-struct Terms {
+struct NormGradTerms {
   A mean_g, slope;
 };
 
@@ -24,8 +24,8 @@ class Table {
 
   // Fills the rows that the call needs. A barrier before, for whoever used this memory last, and one
   // after.
-  __device__ Table(const Cut& cut, int group, const Dims& dims, const Source* source,
-                   const Norm* norm, const void* means, const void* vars, const Terms<A>* terms)
+  __device__ Table(const WorkSplit& cut, int group, const Dims& dims, const Source* source,
+                   const Norm* norm, const void* means, const void* vars, const NormGradTerms<A>* terms)
       : width_(cut.lanes * K::kChannels), rows_(reinterpret_cast<A*>(shared_memory())) {
     __syncthreads();
     for (int i = threadIdx.x; i < width_; i += blockDim.x) {
@@ -41,7 +41,7 @@ class Table {
       at(kScale, i) = channel_value<A>(norm->weight, channel, A(1)) *
                       reciprocal_std(channel_value<A>(In{vars, true}, channel, A(1)), A(norm->eps));
       at(kBias, i) = channel_value<A>(norm->bias, channel, A(0));
-      if (terms != nullptr) trace_read(terms + channel, sizeof(Terms<A>));
+      if (terms != nullptr) trace_read(terms + channel, sizeof(NormGradTerms<A>));
       at(kMeanG, i) = terms == nullptr ? A(0) : terms[channel].mean_g;
       at(kSlope, i) = terms == nullptr ? A(0) : terms[channel].slope;
     }
@@ -60,13 +60,13 @@ class Table {
   // A row for the channels of values v, v + 1, ... of a lane's pack.
   __device__ void read(TableRow row, int lane, int v, A (&value)[K::kGroupChannels]) const {
     constexpr int kBytes = K::kGroupChannels * sizeof(A);
-    constexpr int kAtOnce = kBytes % kPackBytes == 0 ? kPackBytes / sizeof(A) : 1;
+    constexpr int kWide = kBytes % kPackBytes == 0 ? kPackBytes / sizeof(A) : 1;
     const A* place = rows_ + row * width_ + lane * K::kChannels + K::channel_of(v);
 #pragma unroll
-    for (int c = 0; c < K::kGroupChannels; c += kAtOnce) {
-      const auto pack = *reinterpret_cast<const Pack<A, kAtOnce>*>(place + c);
+    for (int c = 0; c < K::kGroupChannels; c += kWide) {
+      const auto pack = *reinterpret_cast<const Pack<A, kWide>*>(place + c);
 #pragma unroll
-      for (int i = 0; i < kAtOnce; ++i) value[c + i] = pack.unit[i];
+      for (int i = 0; i < kWide; ++i) value[c + i] = pack.unit[i];
     }
   }
 

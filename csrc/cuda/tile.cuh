@@ -8,20 +8,20 @@
 
 namespace softgate::cuda {
 
-template <class T_, bool kLast, int kWidth, bool kQuads_, bool kSplit_ = false>
+template <class T_, bool kLast, int kWidth, bool kUpsample2x_, bool kHalfPacks_ = false>
 struct Tiling {
   using T = T_;
   using A = Accumulator<T>;
   static constexpr bool kChannelsLast = kLast;
-  static constexpr bool kQuads = kQuads_;
-  static constexpr bool kSplit = kSplit_;  // branches are read and written by half packs
+  static constexpr bool kUpsample2x = kUpsample2x_;
+  static constexpr bool kHalfPacks = kHalfPacks_;  // branches are read and written by half packs
   static constexpr int kLanes = kWidth;                         // values of a pack
   static constexpr int kChannels = kLast ? kWidth : 1;          // channels of a pack
   static constexpr int kPixels = kLast ? 1 : kWidth;            // pixels of a pack
-  static constexpr int kRows = kQuads ? 2 : 1;                  // image rows of an item
-  static constexpr int kCols = kQuads && kPixels == 1 ? 2 : 1;  // packs of an item side by side
+  static constexpr int kRows = kUpsample2x ? 2 : 1;                  // image rows of an item
+  static constexpr int kCols = kUpsample2x && kPixels == 1 ? 2 : 1;  // packs of an item side by side
   static constexpr int kPacks = kRows * kCols;
-  static constexpr int kAtOnce = 2;  // packs of each tensor of the source in flight
+  static constexpr int kLoadsInFlight = 2;  // packs of each tensor of the source in flight
   static constexpr int kLowLanes = kPixels > 1 ? kWidth / 2 : kWidth;
   // Values of a pack whose channels' constants are in registers at a time, and those channels.
   static constexpr int kGroup = kLast && kWidth > 4 ? 4 : kWidth;
@@ -30,7 +30,7 @@ struct Tiling {
   using LowValues = Pack<T, kLowLanes>;
 
   // Whether a sample begins where the last one ends, so that items are pixels and need no digits.
-  static constexpr bool kOneRun = kLast && !kQuads;
+  static constexpr bool kOneRun = kLast && !kUpsample2x;
 
   // Counts pixels from the thread's first one (no chunk has 2^32 of them: they would fill a GPU), over
   // the batch, or within a sample.
@@ -46,12 +46,12 @@ __host__ __device__ inline int64_t plane_of(const Dims& dims) { return dims.h * 
 // The channels of a thread, and the pixel from which it counts. A group at the end of the channels may
 // have idle lanes.
 template <class K>
-struct Place {
+struct ThreadPosition {
   int lane, row;
   int64_t channel, origin;
   bool active;
 
-  __device__ Place(const Dims& dims, const Cut& cut, int group, int split)
+  __device__ ThreadPosition(const Dims& dims, const WorkSplit& cut, int group, int split)
       : lane(cut.lanes == 1 ? 0 : threadIdx.x % cut.lanes),
         row(cut.lanes == 1 ? threadIdx.x : threadIdx.x / cut.lanes),
         channel((int64_t(group) * cut.lanes + lane) * K::kChannels),
@@ -61,7 +61,7 @@ struct Place {
 
 // The first pixel of an item, and of its pack of the low resolution.
 template <class K>
-struct Spot {
+struct ItemOffset {
   int n;
   typename K::Pixel first, low;
 };
@@ -69,12 +69,12 @@ struct Spot {
 // The items of a thread, `rows` apart: pixels of one run, or (n, row, col) digits, which take one
 // addition with carries a step.
 template <class K>
-class Walk {
+class ItemIterator {
  public:
   int left;  // items still to come
 
-  __device__ Walk(const Dims& dims, const Cut& cut, int split, int row)
-      : cut_(cut), width_(static_cast<int>(K::kQuads ? dims.w : plane_of(dims))) {
+  __device__ ItemIterator(const Dims& dims, const WorkSplit& cut, int split, int row)
+      : cut_(cut), width_(static_cast<int>(K::kUpsample2x ? dims.w : plane_of(dims))) {
     const int64_t begin = split * cut.chunk;
     const int64_t end = begin + cut.chunk < cut.items ? begin + cut.chunk : cut.items;
     const int64_t mine = end - begin - row;
@@ -83,25 +83,25 @@ class Walk {
     const int64_t item = begin + row;
     const int64_t line = item >> 31 ? item / cut.cols : unsigned(item) / unsigned(cut.cols);
     col_ = static_cast<unsigned>(item - line * cut.cols);
-    n_ = static_cast<unsigned>(K::kQuads ? line / cut.lines : line);
+    n_ = static_cast<unsigned>(K::kUpsample2x ? line / cut.lines : line);
     line_ = static_cast<unsigned>(line - int64_t(n_) * cut.lines);
   }
 
-  __device__ Spot<K> next() {
+  __device__ ItemOffset<K> next() {
     --left;
     if constexpr (K::kOneRun) {
-      const Spot<K> spot{0, pixel_, 0};
+      const ItemOffset<K> item{0, pixel_, 0};
       pixel_ += cut_.rows;
-      return spot;
+      return item;
     }
     const int col = static_cast<int>(col_ * (K::kCols * K::kPixels));
-    Spot<K> spot{static_cast<int>(n_), typename K::Pixel(line_ * K::kRows) * width_ + col, 0};
-    if constexpr (K::kQuads) {
-      spot.low = typename K::Pixel(line_) * (width_ / 2) + col / 2;
+    ItemOffset<K> item{static_cast<int>(n_), typename K::Pixel(line_ * K::kRows) * width_ + col, 0};
+    if constexpr (K::kUpsample2x) {
+      item.low = typename K::Pixel(line_) * (width_ / 2) + col / 2;
       if constexpr (K::kChannelsLast) {
         const int64_t low_plane = int64_t(cut_.lines) * (width_ / 2);
-        spot.first += n_ * low_plane * 4;
-        spot.low += n_ * low_plane;
+        item.first += n_ * low_plane * 4;
+        item.low += n_ * low_plane;
       }
       line_ += cut_.step_line;
     }
@@ -109,13 +109,13 @@ class Walk {
     col_ += cut_.step_col;
     if (col_ >= static_cast<unsigned>(cut_.cols)) {
       col_ -= cut_.cols;
-      ++(K::kQuads ? line_ : n_);
+      ++(K::kUpsample2x ? line_ : n_);
     }
-    if (K::kQuads && line_ >= static_cast<unsigned>(cut_.lines)) {
+    if (K::kUpsample2x && line_ >= static_cast<unsigned>(cut_.lines)) {
       line_ -= cut_.lines;
       ++n_;
     }
-    return spot;
+    return item;
   }
 
   // From the first pixel of an item to the first pixel of its pack q.
@@ -124,7 +124,7 @@ class Walk {
   }
 
  private:
-  const Cut& cut_;
+  const WorkSplit& cut_;
   int width_;
   typename K::Pixel pixel_ = 0;
   unsigned n_ = 0, line_ = 0, col_ = 0;  // a step past the last of 2^31 - 1 must not overflow
@@ -165,17 +165,17 @@ template <class K>
 using Output = View<K, typename K::T>;
 
 template <class K>
-__device__ Input<K> input(const In& tensor, const Dims& dims, const Place<K>& place) {
+__device__ Input<K> input(const In& tensor, const Dims& dims, const ThreadPosition<K>& thread) {
   if (!tensor.given) return {};
-  return {static_cast<const typename K::T*>(tensor.data), dims.c, plane_of(dims), place.channel,
-          place.origin};
+  return {static_cast<const typename K::T*>(tensor.data), dims.c, plane_of(dims), thread.channel,
+          thread.origin};
 }
 
 template <class K>
-__device__ Output<K> output(const Out& tensor, const Dims& dims, const Place<K>& place) {
+__device__ Output<K> output(const Out& tensor, const Dims& dims, const ThreadPosition<K>& thread) {
   if (!tensor.given) return {};
-  return {static_cast<typename K::T*>(tensor.data), dims.c, plane_of(dims), place.channel,
-          place.origin};
+  return {static_cast<typename K::T*>(tensor.data), dims.c, plane_of(dims), thread.channel,
+          thread.origin};
 }
 
 }  // namespace softgate::cuda

@@ -53,7 +53,7 @@ def test_reads_a_kernel(sass):
     assert list(kernel.faults(90)) == []
 
 
-def loops(sass, body: int, around: int = 0, quads: bool = False):
+def loops(sass, body: int, around: int = 0, upsample2x: bool = False):
     """A kernel of y = f(x): two packs a step of a loop, which may be within another."""
     lines = ["LDG.E.EF.128 R4, desc[UR4][R2.64]"] * 2 + ["STG.E.128 desc[UR4][R2.64], R4"] * 2
     lines += ["FADD R1, R1, R1"] * (body - 5) + ["@P0 BRA 0x{inner:x}"]
@@ -64,7 +64,7 @@ def loops(sass, body: int, around: int = 0, quads: bool = False):
         lines = ["NOP"] * before + lines + ["NOP"] * (behind - 1) + ["@P1 BRA 0x10"]
     lines = ["MOV R1, c[0x0][0x28]", *lines, "EXIT"]
     symbol = SYMBOL.replace("11forward_map", "14forward_reduce").replace(
-        "Lb0ELi4ELb0", f"Lb1ELi4ELb{int(quads)}"
+        "Lb0ELi4ELb0", f"Lb1ELi4ELb{int(upsample2x)}"
     )
     kernels = {symbol: importlib.import_module("compiled_kernel").parse(symbol)}
     code = "".join(
@@ -78,10 +78,10 @@ def loops(sass, body: int, around: int = 0, quads: bool = False):
 def test_counts_the_instructions_of_a_pack(sass):
     assert loops(sass, 180).a_pack == 90
     # Of an item of four packs: two steps of the inner loop, and once what is around it.
-    assert loops(sass, 180, 240, quads=True).a_pack == 90 + 60 // 4
+    assert loops(sass, 180, 240, upsample2x=True).a_pack == 90 + 60 // 4
     assert list(loops(sass, 232).faults(90)) == []
     assert list(loops(sass, 234).faults(90)) == ["117 instructions a pack, where 116 are the most"]
-    assert list(loops(sass, 234, 250, quads=True).faults(90)) == []
+    assert list(loops(sass, 234, 250, upsample2x=True).faults(90)) == []
 
 
 def test_reads_a_kernel_that_finishes_sums(sass):

@@ -45,7 +45,7 @@ KERNELS = {
     "a return before a barrier": Wrong(
         "forward.cuh",
         "  const Table<K> table(cut, group, a.dims, &a.source, nullptr,",
-        "  if (!place.active) return;\n  const Table<K> table(cut, group, a.dims, &a.source, nullptr,",
+        "  if (!thread.active) return;\n  const Table<K> table(cut, group, a.dims, &a.source, nullptr,",
         RAGGED,
         TWO_PASS,
         "divergent barrier",

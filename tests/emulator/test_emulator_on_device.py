@@ -21,7 +21,7 @@ def pretended():
 
 @pytest.mark.parametrize("norm", ["training", "evaluation", "none"])
 def test_the_cases_have_every_kind_of_pack(norm):
-    """Plain ones and quads, each also with branches that end within packs."""
+    """Plain ones and those of a low resolution, each also with branches that end within packs."""
     kinds = {
         (op.low > 0, any(width % 8 for width in op.widths))
         for op in OPS
