@@ -1,8 +1,8 @@
 """Memory and time of a training step: `python -m benchmarks.step_memory`.
 
-Eager PyTorch (`use_backend("reference")`), the fused ops, the same with Winograd's convolution, and both
-of these within `recompute`, a process each: its memory is how far its peak grows in the steps beyond what
-it held before them.
+Eager PyTorch (`use_backend("reference")`), the same compiled, the fused ops, these with Winograd's
+convolution, and both of these within `recompute`, a process each. Its memory is how far its peak grows in the
+steps beyond what it held before them; that of `compile` would be the compiler's, and is left out.
 """
 
 import json
@@ -20,7 +20,7 @@ from benchmarks.machine import describe_machine
 from softgate_ext import recompute, use_backend
 from softgate_ext.models import create_model
 
-WAYS = ("eager", "fused", "winograd", "recompute", "winograd-recompute")
+WAYS = ("eager", "compile", "fused", "winograd", "recompute", "winograd-recompute")
 _PEAK_UNIT = 1 if sys.platform == "darwin" else 1024  # bytes of ru_maxrss
 
 
@@ -32,18 +32,21 @@ def measure(
     torch.manual_seed(0)
     conv = "winograd" if way.startswith("winograd") else "direct"
     network = create_model(model, conv=conv).train().to(memory_format=torch.channels_last)
+    if way == "compile":
+        network.compile(dynamic=False)
     images = torch.rand(batch, 3, size, size).contiguous(memory_format=torch.channels_last)
     half = torch.autocast("cpu", torch.bfloat16, enabled=dtype == "bfloat16")
     before, times = _peak(), []
     for _ in range(steps):
         start = time.perf_counter()
-        with use_backend("reference") if way == "eager" else nullcontext():
+        with use_backend("reference") if way in ("eager", "compile") else nullcontext():
             with recompute(way.endswith("recompute")), half:
                 loss = sum(heatmaps.float().square().mean() for heatmaps in network(images))
             loss.backward()
         network.zero_grad()
         times.append(time.perf_counter() - start)
-    return {"gb": round((_peak() - before) / 1e9, 3), "ms": round(min(times) * 1e3)}
+    gigabytes = {} if way == "compile" else {"gb": round((_peak() - before) / 1e9, 3)}
+    return {**gigabytes, "ms": round(min(times) * 1e3)}
 
 
 def _peak() -> int:
@@ -68,7 +71,7 @@ def main(
         dtypes: of the convolutions, bfloat16 by autocast.
         threads: of PyTorch.
         steps: forward and backward passes.
-        way: one of eager, fused, winograd, recompute and winograd-recompute, to measure in this process;
+        way: one of eager, compile, fused, winograd, recompute and winograd-recompute, to measure in this process;
             all, a process each.
     """
     if way:
@@ -84,7 +87,9 @@ def main(
         for name in WAYS:
             command = [sys.executable, "-m", "benchmarks.step_memory", *words, "--way", name]
             found[name] = json.loads(subprocess.check_output(command, text=True))
-            share = {key: round(found[name][key] / found["eager"][key], 2) for key in ("gb", "ms")}
+            share = {
+                key: round(value / found["eager"][key], 2) for key, value in found[name].items()
+            }
             line = {"dtype": dtype, "way": name, **found[name], "of_eager": share}
             print(json.dumps(line), flush=True)
 
