@@ -74,9 +74,12 @@ struct Memory {
     ctx->saved_data["eps"] = eps;
   }
 
-  // The incoming gradient in the output's layout: expanded and transposed ones are copied.
+  // The incoming gradient in the output's layout: expanded and transposed ones are copied. A batch of
+  // gradients does not know its layout; each of them is copied by the op.
   IValue dense(const Tensor& gradient) const {
     if (!gradient.defined()) return {};
+    constexpr c10::DispatchKeySet kBatched{c10::DispatchKey::Batched, c10::DispatchKey::FuncTorchBatched};
+    if (gradient.key_set().has_any(kBatched)) return gradient;
     return gradient.contiguous(static_cast<at::MemoryFormat>(layout));
   }
 

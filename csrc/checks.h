@@ -190,6 +190,11 @@ inline void norm(const Arguments& a, int64_t channels) {
     vector(a.name(role), a.given(role), channels, a.name(Role::x), owner);
   }
   const bool training = a.flag(Role::training), running = a.given(Role::running_mean).has_value();
+  for (Role role : {Role::running_mean, Role::running_var}) {
+    const OptionalTensor t = a.given(role);
+    SOFTGATE_CHECK(!training || !t || channels == 1 || t->stride(0) != 0, a.name(role),
+                   " must have memory of its own for each channel, got an expanded tensor");
+  }
   const double eps = a.number(Role::eps);
   SOFTGATE_CHECK(running == a.given(Role::running_var).has_value(),
                  "running_mean and running_var must be given together or both be None, got one of "

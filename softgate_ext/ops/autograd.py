@@ -14,6 +14,7 @@ from torch import Tensor
 
 from softgate_ext.errors import InputError
 from softgate_ext.ops.backend import is_available
+from softgate_ext.ops.batching import is_batched
 from softgate_ext.ops.schema import (
     GIVES,
     LIBRARIES,
@@ -98,8 +99,11 @@ class Formula:
         shared = len(split) == 1 and saved[2] is None and wanted[0] and wanted[1]
         written = [wanted[0], False, *wanted[2:]] if shared else wanted
         pool = [*saved, *constants, written]
-        for g in gradients:  # expanded and transposed ones are copied
-            pool.append(None if g is None else g.contiguous(memory_format=layout))
+        # Expanded and transposed ones are copied; of a batch of gradients, each by the op.
+        pool += [
+            g if g is None or is_batched(g) else g.contiguous(memory_format=layout)
+            for g in gradients
+        ]
         rest = iter(getattr(ctx.ops, op)(*[pool[i] for i in arguments]))
         for place, want in zip(places, wanted, strict=True):
             if not want:

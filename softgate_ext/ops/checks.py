@@ -199,6 +199,14 @@ def _norm(c: Call, channels: int) -> None:
     """The arguments of ``torch.nn.functional.batch_norm``."""
     for name in ("running_mean", "running_var", "weight", "bias"):
         vector(name, getattr(c, name), channels, c.names["x"], c.x)
+    for name in ("running_mean", "running_var"):
+        own = getattr(c, name)
+        _require(
+            not c.training or own is None or channels == 1 or own.stride(0) != 0,
+            lambda name=name: (  # type: ignore[misc]
+                f"{name} must have memory of its own for each channel, got an expanded tensor"
+            ),
+        )
     alike = (c.running_mean is None) == (c.running_var is None)
     takes = "running_mean and running_var must be given together or both be None, got one of them"
     _require(alike, lambda: takes)

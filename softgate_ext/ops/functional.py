@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
-from softgate_ext.ops import checks, fake, fallback, reference, triton  # noqa: F401  (they register)
+from softgate_ext.ops import batching, checks, fake, fallback, reference, triton  # noqa: F401  (they register)
 from softgate_ext.ops.backend import serving
 from softgate_ext.ops.eager import eager_ops
 from softgate_ext.ops.overrides import overridable

@@ -306,6 +306,18 @@ def test_statistics_that_want_a_gradient(name, training, backend):
         ops.bn_relu(X, **vectors, training=training)
 
 
+@pytest.mark.parametrize("name", ["running_mean", "running_var"])
+def test_expanded_statistics_are_refused_before_either_is_changed(name, backend):
+    vectors = dict(running_mean=t(C), running_var=t(C) + 1)
+    vectors[name] = torch.ones(1).expand(C)
+    before = {key: v.clone() for key, v in vectors.items()}
+    message = f"^{name} must have memory of its own for each channel, got an expanded tensor$"
+    with pytest.raises(InputError, match=message):
+        ops.bn_relu(X, **vectors, training=True)
+    assert all(torch.equal(v, before[key]) for key, v in vectors.items())
+    ops.bn_relu(X, **vectors, training=False)
+
+
 @pytest.mark.parametrize("args", [(None, X), ("x", X), (X, 0.5), (X, [X.numpy()])])
 def test_what_is_no_tensor(args, backend):
     with pytest.raises(InputError, match="activations must be tensors, got ") as error:
