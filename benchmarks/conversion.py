@@ -21,6 +21,7 @@ from benchmarks import options
 from benchmarks.machine import describe_machine
 from benchmarks.race import Competitor, Race
 from softgate_ext import convert, explain
+from softgate_ext.compiler.dynamo import further_backend
 from softgate_ext.nn.convolution import Conv
 
 
@@ -48,7 +49,7 @@ def main(
     batch: int = 4,
     size: int = 128,
     rounds: int = 7,
-    then: str | None = None,
+    then: str = "",
     conv: Conv = "direct",
     busy: bool = False,
 ) -> None:
@@ -60,14 +61,20 @@ def main(
         size: side of an image, pixels.
         rounds: times that each competitor is measured.
         then: the backend that gets the rewritten graph, such as inductor; eager is compared with it.
+            Empty for none.
         conv: as in `convert`.
         busy: the machine has other work, so that seconds of the processor are counted.
+
+    Raises:
+        InputError: `then` names no other backend, or `conv` is unknown.
     """
+    if then:
+        further_backend(then)  # that there is one
     print(json.dumps(describe_machine()))
     for name in models:
         for layout in (torch.contiguous_format, torch.channels_last):
             original = _build(name).to(memory_format=layout)  # type: ignore[call-overload]
-            converted = convert(copy.deepcopy(original), then=then, conv=conv)
+            converted = convert(copy.deepcopy(original), then=then or None, conv=conv)
             x = torch.randn(batch, 3, size, size).contiguous(memory_format=layout)
             with contextlib.redirect_stdout(sys.stderr):
                 fused = len(explain(original, x).fused)

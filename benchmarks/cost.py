@@ -104,7 +104,7 @@ def main(
     bf16: bool = False,
     keep: bool = True,
 ) -> None:
-    """Prints a table of inference in float32 and one of a training step.
+    """Prints a table of inference and one of a training step.
 
     Args:
         model: a name that `softgate info` lists.
@@ -113,14 +113,15 @@ def main(
         threads: of PyTorch.
         rounds: passes that are measured.
         what: the tables.
-        bf16: whether training is under bfloat16 autocast.
+        bf16: whether inference is in bfloat16, and training under autocast to it.
         keep: whether training keeps its activations, or computes them again.
     """
     torch.set_num_threads(threads)
     torch.manual_seed(0)
     images = torch.rand(batch, 3, size, size).contiguous(memory_format=torch.channels_last)
     if "inference" in what:
-        network = fold(create_model(model).eval(), conv="winograd")
+        stored = torch.bfloat16 if bf16 else torch.float32
+        network = fold(create_model(model).eval(), stored, conv="winograd")
         with torch.no_grad():
             network(images)
             plan = ForwardPlan(network.network, images)

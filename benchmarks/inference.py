@@ -171,7 +171,4 @@ def _comparable(
 
 
 if __name__ == "__main__":
-    try:
-        options.run(main)
-    except InputError as error:
-        raise SystemExit(f"benchmarks.inference: {error}") from None
+    options.run(main)

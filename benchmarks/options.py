@@ -4,9 +4,15 @@ import argparse
 import inspect
 from collections.abc import Callable
 
+from softgate_ext.errors import InputError
+
 
 def run(main: Callable[..., None]) -> None:
-    """Calls `main` with what the command line says; its defaults tell the types."""
+    """Calls `main` with what the command line says; its defaults tell the types.
+
+    Raises:
+        SystemExit: with 2, and one sentence on stderr, for options that `main` does not take.
+    """
     parser = argparse.ArgumentParser(
         description=inspect.getdoc(main), formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -18,4 +24,7 @@ def run(main: Callable[..., None]) -> None:
             parser.add_argument(flag, nargs="*", type=type(default[0]), default=default)
         else:
             parser.add_argument(flag, type=type(default), default=default)
-    main(**vars(parser.parse_args()))
+    try:
+        main(**vars(parser.parse_args()))
+    except InputError as error:
+        parser.exit(2, f"{parser.prog}: {error}\n")

@@ -131,6 +131,7 @@ RIVALS: dict[str, Rival] = {
     "onnxruntime": Rival(_onnxruntime, (*EXPORT, "onnxruntime")),
     "openvino": Rival(_openvino("f32"), (*EXPORT, "openvino")),
     "bfloat16": Rival(_folded(dtype=torch.bfloat16), tolerance=HALF),
+    "winograd-bfloat16": Rival(_folded(dtype=torch.bfloat16, conv="winograd"), tolerance=HALF),
     "openvino-bfloat16": Rival(_openvino("bf16"), (*EXPORT, "openvino"), HALF),
 }
 

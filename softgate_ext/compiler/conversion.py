@@ -45,8 +45,9 @@ def convert(
         then: the backend of `torch.compile` that compiles what is left, such as "inductor".
         dynamic, fullgraph: as in `torch.compile`.
         conv: "direct", the model's convolutions as they are, or "winograd", which computes those of
-            3x3 with stride 1 and a border of 1 in float32 on the CPU with a quarter of the
-            multiplications, in calls that want no gradient and in which no batch norm trains. A
+            3x3 with stride 1 and a border of 1 on the CPU with a quarter of the multiplications, in
+            float32, and in bfloat16 where that is faster, under autocast too, in calls that want no
+            gradient and in which no batch norm trains. A
             batch norm with ReLU before such a convolution and a batch norm after it become part of
             it. Weights are transformed in the first call, into four times their memory, and again
             when PyTorch has counted a change of them, which it does not of writes into `.data`.

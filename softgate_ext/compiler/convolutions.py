@@ -20,6 +20,7 @@ from softgate_ext.compiler.memory import Memory, argument, type_is_plain
 from softgate_ext.compiler.packing import NormAt, Packing
 from softgate_ext.compiler.report import Fused, Left, Report
 from softgate_ext.compiler.rewrite import AFFINE, STATISTICS, fake_mode, is_alike, is_own, owned
+from softgate_ext.nn.convolution import is_faster_in
 from softgate_ext.ops.backend import serving, unavailable
 
 _ALONE: dict[Any, Callable[..., Any]] = {
@@ -27,6 +28,7 @@ _ALONE: dict[Any, Callable[..., Any]] = {
     ops.skip_merge_bn_relu: ops.skip_merge,
 }
 _KERNEL = torch.ops.softgate.winograd_conv3x3
+_STORED = (torch.float32, torch.bfloat16)
 _OF_NORM = (*STATISTICS, *AFFINE)
 _OPTIONS = ("training", "momentum", "eps", "relu")
 
@@ -116,10 +118,15 @@ class Convolutions:
             return "a tensor is of a class of its own, or seen by a transform of torch.func"
         if not (x.ndim == 4 and weight.shape[2:] == (3, 3) and _is_same_size(given)):
             return "not 3x3 with stride 1 and a border of 1"
-        if any(t.dtype != torch.float32 or t.device.type != "cpu" for t in tensors):
-            return "not float32 on the CPU"
+        # Under autocast the result alone is of the dtype that is computed in.
+        stored = nodes.value(node).dtype
+        known = {t.dtype for t in tensors} <= {stored, torch.float32} and stored in _STORED
+        if not known or any(t.device.type != "cpu" for t in tensors):
+            return "neither float32 nor bfloat16 on the CPU"
         if not isinstance(given["groups"], int):
             return "the number of its groups may differ between calls"
+        if not is_faster_in(stored):
+            return "not known to be slower directly in bfloat16 on this processor"
         if nodes.value(node).requires_grad:
             return "a gradient is wanted"
         if not all(self._is_constant(given[name]) for name in ("weight", "bias")):
@@ -151,15 +158,21 @@ class Convolutions:
         own = [None if given[n] is None else self._place[given[n]] for n in ("weight", "bias")]
         packing = Packing(own[0], own[1], before, after, given["groups"])  # type: ignore[arg-type]
         channels = nodes.value(given["weight"]).shape[0]
+        stored = nodes.value(node).dtype
         with fake_mode(nodes.value(node)), torch.no_grad():
             operands = packing.made([nodes.value(n) for n in self._inputs])
-            result = _KERNEL(nodes.value(source), *operands, channels, packing.groups)
+            converted = nodes.value(source).to(stored)  # as autocast does
+            result = _KERNEL(converted, *operands, channels, packing.groups)
             copied = result.contiguous()
         copies = not is_alike(result, nodes.value(last))
         if copies and not is_alike(copied, nodes.value(last)):
             return "its result has a layout of its own"
         further = [None if t is None else self._input(t) for t in operands]
         with self.graph.inserting_before(node):
+            if nodes.value(source).dtype != stored:
+                source = self.graph.call_method("to", (source, stored))
+                self.memory.stands_for(source, node)
+                source.meta["example_value"] = converted
             arguments = (source, *further, channels, packing.groups)
             y = self.graph.call_function(_KERNEL, arguments)
             self.memory.stands_for(y, node)

@@ -11,7 +11,7 @@ from softgate_ext.errors import InputError
 from softgate_ext.inference.forms import is_known, known_parts, to_inference
 from softgate_ext.inference.plan import can_be_planned, plan_for
 from softgate_ext.inference.weights import ScaleShift
-from softgate_ext.inference.winograd import use_winograd
+from softgate_ext.inference.winograd import WinogradConv, use_winograd
 from softgate_ext.models import PoseModel
 from softgate_ext.nn import use_conv
 from softgate_ext.nn.convolution import Conv, check_conv
@@ -45,14 +45,14 @@ class Folded(nn.Module):
 
     def forward(self, *inputs: Any, **options: Any) -> Any:
         """Calls the network."""
-        if self.planned and len(inputs) == 1 and not options:
-            plan = plan_for(self.network, inputs[0])
-            if plan is not None:
-                return plan(inputs[0])
         # A network normalises its images into the dtype of its weights; a copy made here would
         # live as long as the call.
         if not isinstance(self.network, PoseModel):
             inputs, options = tree_map(self._as_input, (inputs, options))
+        if self.planned and len(inputs) == 1 and not options:
+            plan = plan_for(self.network, inputs[0])
+            if plan is not None:
+                return plan(inputs[0])
         return self.network(*inputs, **options)
 
     def train(self, mode: bool = True) -> "Folded":
@@ -105,9 +105,9 @@ def fold(
             bfloat16, with vectors per channel in float32 (float64). None leaves all dtypes.
         channels_last: whether inputs and weights are brought to that layout; False leaves them.
         conv: "direct", PyTorch's convolutions, or "winograd", which computes the 3x3 ones of the
-            blocks and of the fusion in float32 on the CPU with a quarter of the multiplications,
-            takes their norms along, and holds five times their weights; it works in channels_last.
-            Whatever else the network is given, other dtypes and devices, is convolved directly.
+            blocks and of the fusion on the CPU with a quarter of the multiplications, in float32,
+            and in bfloat16 where that is faster on this processor, takes their norms along, and holds five times their weights; it works in channels_last. Whatever else the
+            network is given, other dtypes and devices, is convolved directly.
 
     Returns:
         The folded network, in evaluation mode for good, without gradients; its state_dict is its
@@ -124,11 +124,11 @@ def fold(
     known = list(known_parts(network))
     for part in known:
         to_inference(part)
+    if conv == "winograd":  # of the weights as they are, before they are rounded
+        for part in known:
+            use_winograd(part, dtype)
     if dtype is not None or channels_last:
         _convert_weights(network, {*known}, dtype, channels_last)
-    if conv == "winograd":
-        for part in known:
-            use_winograd(part)
     return Folded(network, dtype, channels_last, conv == "winograd" and can_be_planned(network))
 
 
@@ -140,7 +140,7 @@ def _check(model: Any, dtype: Any, channels_last: Any, conv: Any) -> None:
     if not is_known(model) or isinstance(model, nn.ModuleList):
         raise InputError(
             f"model must be a network or block of softgate_ext, got {type(model).__name__}; for any "
-            "other, softgate_ext.convert (conv='winograd' in float32 on the CPU) and torch.compile "
+            "other, softgate_ext.convert (conv='winograd' on the CPU) and torch.compile "
             "with torch._inductor.config.freezing = True do what fold does"
         )
     if dtype is not None and dtype not in _DTYPES:
@@ -164,9 +164,12 @@ def _copy(model: nn.Module) -> nn.Module:
 def _convert_weights(
     network: nn.Module, known: set[nn.Module], dtype: torch.dtype | None, channels_last: bool
 ) -> None:
-    """To dtype and layout; what known modules hold themselves are vectors, which stay wide."""
+    """To dtype and layout; what known modules hold themselves are vectors, which stay wide.
+
+    So does what the kernels read, float32 in float32 and bfloat16.
+    """
     for module in network.modules():
-        wide = module in known or isinstance(module, ScaleShift)
+        wide = module in known or isinstance(module, ScaleShift | WinogradConv)
         for value in (*module.parameters(recurse=False), *module.buffers(recurse=False)):
             if not value.is_floating_point():
                 continue

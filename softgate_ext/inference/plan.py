@@ -60,7 +60,7 @@ class ForwardPlan:
 
     Args:
         network: takes x alone, and computes the same of every x of a shape.
-        x: float32 on the CPU.
+        x: float32 or bfloat16, on the CPU.
 
     Attributes:
         arena: bytes of all activations.
@@ -162,11 +162,16 @@ def _step(op: Any, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -
     )
     if op._schema.is_mutable or into is None or not isinstance(result, Tensor):
         raise Unplannable(str(op))
-    return partial(into, *args, **kwargs, out=result)
+    # What `result` has already, such as the dtype of a conversion, is no argument there.
+    taken = {argument.name for argument in into._schema.arguments}
+    if (kwargs.keys() - taken) - {"dtype", "layout", "device", "pin_memory"}:
+        raise Unplannable(str(op))
+    given = {name: value for name, value in kwargs.items() if name in taken}
+    return partial(into, *args, **given, out=result)
 
 
 class ForwardPlans:
-    """A network's plans, by the shape of the input, for one thread.
+    """A network's plans, by the shape and dtype of the input, for one thread.
 
     The dictionaries of the modules are held, not the modules: the network may go.
     """
@@ -178,7 +183,7 @@ class ForwardPlans:
         self._tensors = [d for m in modules for d in (m._parameters, m._buffers) if d]
         self._state = self._now()
         self._unplannable = False
-        self._seen: OrderedDict[torch.Size, ForwardPlan | None] = OrderedDict()
+        self._seen: OrderedDict[tuple[torch.Size, torch.dtype], ForwardPlan | None] = OrderedDict()
 
     def find(self, network: nn.Module, x: Tensor) -> ForwardPlan | None:
         """The plan for inputs like x, made when a shape comes for the second time."""
@@ -187,20 +192,21 @@ class ForwardPlans:
         if self._state != (now := self._now()):
             self._seen.clear()
             self._state = now
-        if x.shape not in self._seen:
-            self._seen[x.shape] = None
+        kind = x.shape, x.dtype
+        if kind not in self._seen:
+            self._seen[kind] = None
             while len(self._seen) > KEPT:
                 self._seen.popitem(last=False)
             return None
-        self._seen.move_to_end(x.shape)
-        if self._seen[x.shape] is None:
+        self._seen.move_to_end(kind)
+        if self._seen[kind] is None:
             try:
                 with torch.inference_mode(False), torch.no_grad():
-                    self._seen[x.shape] = ForwardPlan(network, x)
+                    self._seen[kind] = ForwardPlan(network, x)
             except Unplannable:
                 self._unplannable = True
                 return None
-        return self._seen[x.shape]
+        return self._seen[kind]
 
     def _now(self) -> list[int]:
         """What a plan takes for granted: the modules, and where their tensors are."""
@@ -222,7 +228,9 @@ def plan_for(network: nn.Module, x: Any) -> ForwardPlan | None:
 
     Compilers, modes and gradients want to see its ops.
     """
-    if type(x) is not Tensor or x.dtype != torch.float32 or x.device.type != "cpu":
+    if type(x) is not Tensor or x.device.type != "cpu":
+        return None
+    if x.dtype not in (torch.float32, torch.bfloat16):
         return None
     if x.dim() != 4 or x.numel() == 0 or (torch.is_grad_enabled() and x.requires_grad):
         return None

@@ -1,9 +1,9 @@
-"""3x3 convolutions by Winograd's F(4x4, 3x3), for inference in float32 on the CPU.
+"""3x3 convolutions by Winograd's F(4x4, 3x3), for inference on the CPU.
 
 A quarter of the multiplications of the direct sum, with the norm and ReLU of the input computed on
-load. The transforms are those of the points 0, 1, -1, 2, -2 and infinity (Lavin and Gray, "Fast
-algorithms for convolutional neural networks", CVPR 2016); the error is six to seven times that of
-the direct sum.
+load. Activations are stored in float32 or bfloat16; all between is float32. The transforms are those
+of the points 0, 1, -1, 2, -2 and infinity (Lavin and Gray, "Fast algorithms for convolutional neural
+networks", CVPR 2016); the error in float32 is six to seven times that of the direct sum.
 """
 
 import torch
@@ -15,7 +15,7 @@ from softgate_ext.models.bottleneck import Bottleneck
 from softgate_ext.models.hourglass import Up
 from softgate_ext.models.hybrid import Stack
 from softgate_ext.nn import SoftGatedBlock, bn_relu
-from softgate_ext.nn.convolution import is_3x3
+from softgate_ext.nn.convolution import is_3x3, is_faster_in
 from softgate_ext.nn.norm import Deferred, has_hooks
 from softgate_ext.ops.backend import serving
 
@@ -49,6 +49,9 @@ def transformed(weight: Tensor, groups: int) -> Tensor:
 class WinogradConv(nn.Module):
     """`conv(relu(norm(x)))` for inference, where the kernel serves x; else in two steps.
 
+    The kernel reads weights and bias in float32, as they are when this is made: `conv` may be rounded
+    to bfloat16 after that.
+
     Args:
         conv: 3x3, of stride 1 with a border of 1.
         norm: what is computed of the input first, with a ReLU; None for the input as it is.
@@ -58,6 +61,7 @@ class WinogradConv(nn.Module):
         super().__init__()
         self.conv, self.norm = conv, norm
         self.register_buffer("points", transformed(conv.weight, conv.groups))
+        self.register_buffer("bias", None if conv.bias is None else conv.bias.detach().float())
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, I, H, W) to (N, O, H, W), channels_last from the kernel."""
@@ -66,11 +70,13 @@ class WinogradConv(nn.Module):
         scale, shift = (None, None) if self.norm is None else (self.norm.weight, self.norm.bias)
         conv = self.conv
         return torch.ops.softgate.winograd_conv3x3(
-            x, self.points, scale, shift, conv.bias, conv.out_channels, conv.groups
+            x, self.points, scale, shift, self.bias, conv.out_channels, conv.groups
         )
 
     def _is_served(self, x: Tensor) -> bool:
-        if x.dtype != torch.float32 or self.conv.weight.dtype != torch.float32:
+        if x.dtype != self.conv.weight.dtype or not is_faster_in(x.dtype):
+            return False
+        if self.points.dtype != torch.float32:
             return False
         if torch.is_autocast_enabled("cpu") or (torch.is_grad_enabled() and x.requires_grad):
             return False
@@ -100,25 +106,35 @@ class PointConv(nn.Module):
         return product.view(n, h, w, -1).permute(0, 3, 1, 2)
 
 
-def use_winograd(module: nn.Module) -> None:
-    """Puts `WinogradConv` and `PointConv` in the place of convolutions that a folded module holds."""
+def use_winograd(module: nn.Module, dtype: torch.dtype | None) -> None:
+    """Puts `WinogradConv` and `PointConv` in the place of convolutions that a folded module holds.
+
+    Where the kernels are faster in `dtype`, to which the module is still to be converted; None is
+    its own.
+    """
     if isinstance(module, SoftGatedBlock):
         for index in (1, 2, 3):
-            _replace(module, f"conv{index}", f"bn{index}")
-        _replace(module, "skip_conv")
+            _replace(module, dtype, f"conv{index}", f"bn{index}")
+        _replace(module, dtype, "skip_conv")
     elif isinstance(module, Up):
-        _replace(module, "conv")
+        _replace(module, dtype, "conv")
     elif isinstance(module, Bottleneck):
         for index in (1, 2, 3):
-            _replace(module, f"conv{index}")
+            _replace(module, dtype, f"conv{index}")
     elif isinstance(module, Stack):
         for name in ("conv", "heatmaps", "feedback_features"):
-            _replace(module, name)
+            _replace(module, dtype, name)
 
 
-def _replace(module: nn.Module, name: str, norm: str | None = None) -> None:
+def _replace(
+    module: nn.Module, dtype: torch.dtype | None, name: str, norm: str | None = None
+) -> None:
     conv = getattr(module, name)
-    if type(conv) is not nn.Conv2d or has_hooks(conv) or conv.weight.dtype != torch.float32:
+    if (
+        type(conv) is not nn.Conv2d
+        or has_hooks(conv)
+        or not is_faster_in(dtype or conv.weight.dtype)
+    ):
         return
     shape = (conv.kernel_size, conv.stride, conv.padding)
     if shape == ((1, 1), (1, 1), (0, 0)) and conv.groups == 1:

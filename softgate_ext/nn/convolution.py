@@ -19,14 +19,19 @@ LEAST_TILES = 16
 
 
 class Cut(NamedTuple):
-    """The shapes of which the kernels are faster than PyTorch's convolution."""
+    """The shapes of which the kernels are faster than PyTorch's convolution in training.
+
+    In inference, where weights are transformed once and the norm is computed on load, they are for all
+    shapes of a dtype that has a cut: narrower ones are slower by themselves, and faster in a network.
+    """
 
     channels: int  # the fewest of a group, in and out
     kernels: int  # the most for every tile of 4 x 4 results
 
 
 # The kernels compute in float32 whatever is stored. Vectors of bfloat16 halve the lead that Winograd's
-# algorithm has, tiles (AMX) were not measured, and what PyTorch emulates is as slow as float32 or slower.
+# algorithm has, and what PyTorch emulates is as slow as float32 or slower. Tiles (AMX) are left to PyTorch,
+# since no processor that has them was there to measure.
 _OF_BF16: dict[Bf16, Cut] = {"emulated": Cut(8, 4096), "vectors": Cut(24, 256)}
 
 

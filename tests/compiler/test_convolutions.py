@@ -26,7 +26,9 @@ import softgate_ext
 from softgate_ext import InputError, convert, explain, use_backend
 from softgate_ext.compiler import packing, softgate
 from softgate_ext.models import create_model
+from softgate_ext.nn import convolution
 from softgate_ext.ops.backend import unavailable
+from softgate_ext.ops.processor import Bf16
 
 needs_kernels = pytest.mark.skipif(
     unavailable("cpu") is not None, reason=f"needs the compiled kernels: {unavailable('cpu')}"
@@ -79,12 +81,27 @@ def test_what_is_replaced(name: str, graphs: Graphs) -> None:
 
 
 @needs_kernels
-def test_autocast_stays_direct(graphs: Graphs) -> None:
-    model, x = one().eval(), image(4)
-    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
-        wanted = model(x)
-        torch.testing.assert_close(convert(model, conv="winograd")(x), wanted)
-    assert graphs.count(KERNEL) == 0
+@pytest.mark.parametrize("enabled", [False, True], ids=["weights", "autocast"])
+@pytest.mark.parametrize(("how", "kernels"), [("vectors", 7), ("emulated", 7), ("tiles", 0)])
+def test_bfloat16(
+    how: Bf16, kernels: int, enabled: bool, graphs: Graphs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No further from float64 than PyTorch's bfloat16; direct where that is not known to be slower."""
+    monkeypatch.setattr(convolution, "CUTS", convolution.cuts(how))
+    model, x = lived_in(PreActivation()), image(3)
+    exact = copy.deepcopy(model).double()(x.double()).detach()
+    if not enabled:
+        model, x = model.bfloat16(), x.bfloat16()
+
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=enabled):
+        wanted, got = copy.deepcopy(model)(x), convert(model, conv="winograd")(x)
+        report = explain(copy.deepcopy(model), x, conv="winograd")
+    assert got.dtype == wanted.dtype == torch.bfloat16
+    assert (got - exact).norm() < 1.2 * (wanted - exact).norm() < 0.1 * exact.norm()
+    assert graphs.count(KERNEL) == 2 * kernels and len(report.winograd) == kernels
+    if not kernels:
+        words = "direct 7 x: not known to be slower directly in bfloat16 on this processor"
+        assert words in str(report)
 
 
 @needs_kernels

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from rich.console import Console
 
 from softgate_ext.data.lsp import read_lsp
@@ -21,6 +22,8 @@ from softgate_ext.evaluation.measure import figures_to_json
 from softgate_ext.inference import device
 from softgate_ext.inference.pose_inference import PoseInference, predict_people
 from softgate_ext.inference.winograd import WinogradConv
+from softgate_ext.nn import convolution
+from softgate_ext.ops.processor import Bf16
 from softgate_ext.prediction.predict import predict
 from softgate_ext.prediction.predict_config import PredictConfig
 from softgate_ext.prediction.predictor import PosePredictor
@@ -56,12 +59,14 @@ def test_how_the_network_is_run(config: EvalConfig) -> None:
 
 
 @pytest.mark.parametrize("multiplies", [False, True])
+@pytest.mark.parametrize("how", ["vectors", "tiles"])
 @pytest.mark.parametrize("amp", ["off", "auto", "bf16"])
 def test_it_runs_the_network_that_prediction_runs(
-    config: EvalConfig, amp: Amp, multiplies: bool, monkeypatch: pytest.MonkeyPatch
+    config: EvalConfig, amp: Amp, how: Bf16, multiplies: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Winograd's convolutions where the CPU computes in float32, in one layout."""
+    """Winograd's convolutions in float32, and in bfloat16 without AMX, in one layout."""
     monkeypatch.setattr(device, "multiplies_bf16", lambda _: multiplies)
+    monkeypatch.setattr(convolution, "CUTS", convolution.cuts(how))
     measured: list[PoseInference] = []
 
     def seen(inference: PoseInference, *rest: Any) -> Any:
@@ -75,7 +80,9 @@ def test_it_runs_the_network_that_prediction_runs(
     (one,), other = measured, predictor._infer
     assert str(one.model) == str(other.model) and one.channels_last == other.channels_last
     winograd = any(isinstance(part, WinogradConv) for part in one.model.modules())
-    assert winograd == (amp == "off" or (amp == "auto" and not multiplies))
+    in_bf16 = amp == "bf16" or (amp == "auto" and multiplies)
+    assert winograd == (not in_bf16 or how == "vectors")
+    assert other.heatmaps(torch.zeros(1, 3, 64, 64, dtype=torch.uint8)).dtype == torch.float32
 
 
 def test_figures_as_json_and_as_a_table(config: EvalConfig, tmp_path: Path) -> None:

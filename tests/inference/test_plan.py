@@ -56,6 +56,25 @@ def test_its_bits_are_those_of_the_modules(name: str) -> None:
         assert [g.stride() for g in got] == [w.stride() for w in wanted]
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64], ids=str)
+def test_networks_of_other_dtypes_take_images_in_float32(dtype: torch.dtype) -> None:
+    model, x = fold(build("hybrid"), dtype, conv="winograd"), images(2, 3, 32, 32)
+    assert is_planned(model, x)
+    got = results(model, x)
+    assert got[0].dtype == dtype
+    assert equal(got, results(model.network, x.to(memory_format=torch.channels_last)))
+
+
+def test_a_block_in_bfloat16_takes_both_dtypes() -> None:
+    model = fold(build("block"), torch.bfloat16, conv="winograd")
+    x = input_of(model.network)
+    assert is_planned(model, x.bfloat16())
+    assert equal(
+        results(model, x),
+        results(model.network, x.bfloat16().to(memory_format=torch.channels_last)),
+    )
+
+
 def test_results_have_memory_of_their_own() -> None:
     model, x = folded(), images(1, 3, 32, 32)
     twice(model, x)

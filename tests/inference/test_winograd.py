@@ -1,16 +1,20 @@
 """Winograd's convolution against the direct sum in float64, and networks that use it."""
 
+import copy
 from collections.abc import Callable
 
 import pytest
 import torch
 from fold_networks import NETWORKS, build, furthest, images, input_of, network, results
+from seen import Seen
 from torch import Tensor, nn
 from torch.nn.functional import conv2d
 
 from softgate_ext import InputError, fold, use_backend
 from softgate_ext.inference.winograd import WinogradConv, transformed
+from softgate_ext.nn import convolution
 from softgate_ext.ops.backend import unavailable
+from softgate_ext.ops.processor import Bf16
 
 needs_kernels = pytest.mark.skipif(
     unavailable("cpu") is not None, reason=f"needs the compiled kernels: {unavailable('cpu')}"
@@ -45,6 +49,13 @@ def case(n: int, inputs: int, outputs: int, h: int, w: int, groups: int) -> dict
     }
 
 
+@pytest.fixture(params=["vectors", "emulated"])
+def multiplying_so(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Bf16:
+    """As if the processor multiplied bfloat16 so, whatever it does."""
+    monkeypatch.setattr(convolution, "CUTS", convolution.cuts(request.param))
+    return request.param
+
+
 def run(t: dict[str, Tensor], groups: int, norm: bool = True, bias: bool = True) -> Tensor:
     scale, shift = (t["scale"], t["shift"]) if norm else (None, None)
     points = transformed(t["weight"], groups)
@@ -57,18 +68,25 @@ def run(t: dict[str, Tensor], groups: int, norm: bool = True, bias: bool = True)
 @needs_kernels
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 @pytest.mark.parametrize("norm", [False, True])
-def test_it_is_the_convolution(shape: tuple[int, ...], norm: bool) -> None:
+@pytest.mark.parametrize(
+    ("stored", "bound"), [(torch.float32, 2e-5), (torch.bfloat16, 2**-8)], ids=str
+)
+def test_it_is_the_convolution(
+    shape: tuple[int, ...], norm: bool, stored: torch.dtype, bound: float
+) -> None:
     *_, groups = shape
     t = case(*shape)
+    t["x"] = t["x"].to(stored)
     x = t["x"].double()
     if norm:
         x = torch.relu(t["scale"].view(-1, 1, 1) * x + t["shift"].view(-1, 1, 1))
     wanted = conv2d(x, t["weight"].double(), t["bias"].double(), padding=1, groups=groups)
     got = run(t, groups, norm)
-    assert got.is_contiguous(memory_format=torch.channels_last)
-    assert furthest([got.double()], [wanted]) < 2e-5
-    without = run(t, groups, norm, bias=False)
-    assert torch.equal(without + t["bias"].view(-1, 1, 1), got)
+    assert got.is_contiguous(memory_format=torch.channels_last) and got.dtype == stored
+    assert furthest([got.double()], [wanted]) < bound
+    if stored == torch.float32:
+        without = run(t, groups, norm, bias=False)
+        assert torch.equal(without + t["bias"].view(-1, 1, 1), got)
 
 
 @needs_kernels
@@ -148,7 +166,33 @@ def test_networks_predict_what_they_predict(name: str) -> None:
         assert furthest(results(folded, x), wanted) < 1e-5
 
 
-def test_gradients_and_other_dtypes_are_convolved_directly() -> None:
+def off(got: list[Tensor], wanted: list[Tensor]) -> float:
+    """The norm of the difference, as a share of that of the results."""
+    pairs = [(g.double(), w) for g, w in zip(got, wanted, strict=True)]
+    whole = sum(float(w.square().sum()) for _, w in pairs)
+    return (sum(float((g - w).square().sum()) for g, w in pairs) / whole) ** 0.5
+
+
+@needs_kernels
+@pytest.mark.parametrize("name", [*NETWORKS, "block", "same"])
+def test_bfloat16_is_no_less_exact_than_direct(name: str, multiplying_so: Bf16) -> None:
+    model = build(name)
+    x = input_of(model)
+    wanted = results(copy.deepcopy(model).double(), x.double())
+    ours, direct = (fold(model, torch.bfloat16, True, conv=c) for c in ("winograd", "direct"))
+    with Seen() as seen:
+        got = results(ours, x)
+    assert "softgate::winograd_conv3x3" in seen.names
+    assert all(t.dtype == torch.bfloat16 for t in got)
+    assert off(got, wanted) < 1.1 * off(results(direct, x), wanted) < 0.1
+    parts = [part for part in ours.modules() if isinstance(part, WinogradConv)]
+    assert all(part.points.dtype == torch.float32 for part in parts)
+    assert all(part.conv.weight.dtype == torch.bfloat16 for part in parts)
+
+
+def test_gradients_and_other_dtypes_are_convolved_directly(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     model = network()
     folded = fold(model, conv="winograd")
     x = images(1, 3, 32, 32).requires_grad_()
@@ -157,8 +201,13 @@ def test_gradients_and_other_dtypes_are_convolved_directly() -> None:
     model(wanted)[-1].sum().backward()
     assert x.grad is not None and wanted.grad is not None
     assert furthest([x.grad], [wanted.grad]) < 1e-4
-    half = fold(model, torch.bfloat16, conv="winograd")
-    assert not any(isinstance(part, WinogradConv) for part in half.modules())
+    assert not any(
+        isinstance(m, WinogradConv) for m in fold(model, torch.float16, conv="winograd").modules()
+    )
+    for how in ("tiles", "unknown"):
+        monkeypatch.setattr(convolution, "CUTS", convolution.cuts(how))
+        half = fold(model, torch.bfloat16, conv="winograd")
+        assert not any(isinstance(part, WinogradConv) for part in half.modules())
     with torch.autocast("cpu", torch.bfloat16):
         assert (
             furthest(results(folded, images(1, 3, 32, 32)), results(model, images(1, 3, 32, 32)))

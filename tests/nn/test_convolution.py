@@ -5,8 +5,8 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from seen import Seen
 from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from softgate_ext import InputError, fold, recompute, use_backend
 from softgate_ext.models import create_model
@@ -17,18 +17,6 @@ from softgate_ext.ops.processor import Bf16
 needs_kernels = pytest.mark.skipif(
     unavailable("cpu") is not None, reason=f"needs the compiled kernels: {unavailable('cpu')}"
 )
-
-
-class Seen(TorchDispatchMode):
-    """The names of the ops that were called."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.names: list[str] = []
-
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        self.names.append(func.name())
-        return func(*args, **(kwargs or {}))
 
 
 def conv(**options: object) -> nn.Conv2d:
