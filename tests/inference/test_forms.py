@@ -210,7 +210,7 @@ def test_models_of_others_are_refused_and_served_elsewhere(model):
         fold(model)
     assert str(error.value) == (
         f"model must be a network or block of softgate_ext, got {name}; for any other, "
-        "softgate_ext.convert (conv='winograd' in float32 on the CPU) and torch.compile with "
+        "softgate_ext.convert (conv='winograd' on the CPU) and torch.compile with "
         "torch._inductor.config.freezing = True do what fold does"
     )
 
