@@ -17,7 +17,6 @@ from softgate_ext.ops.backend import is_available
 from softgate_ext.ops.schema import (
     GIVES,
     LIBRARIES,
-    NAMESPACE,
     SCHEMAS,
     TAKES,
     differentiable,
@@ -136,9 +135,7 @@ def _register(namespace: str, op: str) -> None:
     )
 
 
-for _namespace in LIBRARIES:
-    # The compiled extension brings its own, csrc/autograd.cpp: a call costs a tenth there.
-    if _namespace == NAMESPACE and is_available("cpu"):
-        continue
-    for _op in SCHEMAS:
-        _register(_namespace, _op)
+if not is_available("cpu"):  # the compiled extension brings its own for both, csrc/autograd.cpp
+    for _namespace in LIBRARIES:
+        for _op in SCHEMAS:
+            _register(_namespace, _op)
