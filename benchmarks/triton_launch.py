@@ -27,6 +27,7 @@ from softgate_ext.ops.eager import eager_ops
 from softgate_ext.ops.triton import IMPLEMENTATIONS
 
 ROUNDS, CALLS = 15, 200
+CHAIN = 8  # blocks of one network
 
 
 class NoDriver:
@@ -87,8 +88,8 @@ def microseconds(*calls: Callable[[], Any]) -> list[float]:
     return [statistics.median(t) for t in times]
 
 
-def calls(device: str) -> dict[str, tuple[Callable[[], Any], bool]]:
-    """Calls of the ops by name, and whether gradients are on."""
+def calls(device: str) -> dict[str, tuple[Callable[[], Any], bool, int]]:
+    """Calls of the ops by name, whether gradients are on, and how many ops they are in a row."""
     c = 64
     sizes = ((c, 8), (c // 2, 8), (c // 2, 8), (c, 4))
     x, *branches, low = (torch.randn(2, k, s, s, device=device) for k, s in sizes)
@@ -109,24 +110,36 @@ def calls(device: str) -> dict[str, tuple[Callable[[], Any], bool]]:
     def step() -> None:
         torch.autograd.grad(train(), leaves, (dy, dz))
 
+    rows = [[t.clone().requires_grad_() for t in (alpha, *affine)] for _ in range(CHAIN)]
+    ends = [lx, x.clone().requires_grad_(), *(t for row in rows for t in row)]
+
+    def chain() -> None:
+        y, z = ends[:2]
+        for gate, *norm in rows:
+            y, z = ops.gated_residual_bn_relu(y, [z], gate, None, None, *norm, training=True)
+        torch.autograd.grad((y, z), ends, (dy, dz))
+
     block = "gated_residual_bn_relu"
     return {
-        "gated_residual": (lambda: ops.gated_residual(x, branches, alpha), False),
-        "skip_merge": (lambda: ops.skip_merge(x, low, alpha, mode="add"), False),
-        "bn_relu, inference": (lambda: ops.bn_relu(x, *running, *affine), False),
+        "gated_residual": (lambda: ops.gated_residual(x, branches, alpha), False, 1),
+        "skip_merge": (lambda: ops.skip_merge(x, low, alpha, mode="add"), False, 1),
+        "bn_relu, inference": (lambda: ops.bn_relu(x, *running, *affine), False, 1),
         f"{block}, inference": (
             lambda: ops.gated_residual_bn_relu(x, branches, alpha, *running, *affine),
             False,
+            1,
         ),
         f"{block}, batch statistics": (
             lambda: ops.gated_residual_bn_relu(
                 x, branches, alpha, None, None, *affine, training=True
             ),
             False,
+            1,
         ),
-        f"{block}, forward with gradients": (train, True),
-        f"{block}, backward": (backward, False),
-        f"{block}, both through autograd's engine": (step, True),
+        f"{block}, forward with gradients": (train, True, 1),
+        f"{block}, backward": (backward, False, 1),
+        f"{block}, step of it alone": (step, True, 1),
+        f"{block}, step of one in a chain": (chain, True, CHAIN),
     }
 
 
@@ -138,15 +151,16 @@ def main() -> None:
         backend._DEVICES["triton"] = ("cpu",)
     backend._forced = "triton"
 
-    for name, (call, gradients) in calls(device).items():
+    for name, (call, gradients, ops_in_a_row) in calls(device).items():
         with torch.set_grad_enabled(gradients):
             launches = launches_of(call)
 
-            def bare(launches: list = launches) -> None:
+            # Later ops of a row play what the first one launched.
+            def bare(launches: list = launches * ops_in_a_row) -> None:
                 for kernel, grid, args, options in launches:
                     kernel[grid](*args, **options)
 
-            ours, theirs = microseconds(call, bare)
+            ours, theirs = (t / ops_in_a_row for t in microseconds(call, bare))
             line = {
                 "op": name,
                 "launches": len(launches),

@@ -1,6 +1,7 @@
-// Autograd of the ops in C++, made from their schemas: softgate_ext/ops/autograd.py says the same for
-// the paths without this extension and explains what is saved. Deep levels of a network are small, and
-// there the Python version's time per call would outweigh what the kernels save.
+// Autograd of the ops in C++, made from their schemas, for the compiled kernels and for Triton's alike:
+// softgate_ext/ops/autograd.py says the same where there is no extension, and explains what is saved.
+// Deep levels of a network are small, and there the Python version's time per call would outweigh what
+// the kernels save.
 #include <torch/csrc/autograd/custom_function.h>
 #include <torch/csrc/autograd/functions/utils.h>
 
@@ -18,8 +19,9 @@ using torch::autograd::Function;
 using torch::autograd::variable_list;
 using torch::jit::Stack;
 
+// By its name with its namespace: the backward ops are looked up in the same one.
 OperatorHandle op_of(const std::string& name) {
-  return c10::Dispatcher::singleton().findSchemaOrThrow(("softgate::" + name).c_str(), "");
+  return c10::Dispatcher::singleton().findSchemaOrThrow(name.c_str(), "");
 }
 
 struct Op {
@@ -257,14 +259,15 @@ class NoSecondDerivative : public Function<NoSecondDerivative> {
   static variable_list forward(AutogradContext* ctx, at::TensorList inputs, const OperatorHandle* op,
                                Stack* stack) {
     at::AutoDispatchBelowADInplaceOrView below;
-    const std::string name = op->schema().name();  // softgate::..._backward
-    ctx->saved_data["op"] = name.substr(0, name.size() - std::string("_backward").size());
+    const std::string name = op->schema().name();  // <namespace>::<op>_backward
+    const size_t begin = name.find("::") + 2, end = name.size() - std::string("_backward").size();
+    ctx->saved_data["op"] = name.substr(begin, end - begin);
     op->callBoxed(stack);
     return stack->back().toTensorVector();
   }
 
   static variable_list backward(AutogradContext* ctx, const variable_list&) {
-    throw InputError(ctx->saved_data["op"].toStringRef() +
+    throw InputError("softgate::" + ctx->saved_data["op"].toStringRef() +
                      " has no second derivative: compute it under "
                      "softgate_ext.use_backend('reference')");
   }

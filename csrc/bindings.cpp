@@ -23,7 +23,9 @@ namespace {
 
 // An op of softgate_ext/ops/schema.py, by its name: for the dispatcher, and as a function here.
 void serve(py::module_& m, const std::string& name) {
-  static torch::Library library(torch::Library::IMPL, "softgate", std::nullopt, __FILE__, __LINE__);
+  constexpr auto kImpl = torch::Library::IMPL;
+  static torch::Library library(kImpl, "softgate", std::nullopt, __FILE__, __LINE__);
+  static torch::Library triton(kImpl, "softgate_triton", std::nullopt, __FILE__, __LINE__);
   const auto op = c10::Dispatcher::singleton().findSchemaOrThrow(("softgate::" + name).c_str(), "");
   const auto with_key = [&](c10::DispatchKey key, torch::CppFunction&& function) {
     library.impl(name.c_str(), torch::dispatch(key, std::move(function)));
@@ -35,7 +37,10 @@ void serve(py::module_& m, const std::string& name) {
 #ifdef SOFTGATE_CUDA
   with_key(c10::DispatchKey::CUDA, kernel());
 #endif
-  with_key(c10::DispatchKey::Autograd, autograd_of(name));
+  with_key(c10::DispatchKey::Autograd, autograd_of("softgate::" + name));
+  // Python launches Triton's kernels; the node above them is the same.
+  triton.impl(name.c_str(),
+              torch::dispatch(c10::DispatchKey::Autograd, autograd_of("softgate_triton::" + name)));
   const auto door = [op, direct = Kernel(op.schema())](const py::args& args, py::kwargs named) {
     std::vector<Tensor> into;
     if (named.contains("out")) into = named.attr("pop")("out").cast<std::vector<Tensor>>();

@@ -46,7 +46,7 @@ class Kernel final : public c10::OperatorKernel {
   Signature signature_;
 };
 
-// The autograd of an op of the namespace, made from its schema and that of its backward op.
+// The autograd of an op, named with its namespace, made from its schema and that of its backward op.
 torch::CppFunction autograd_of(const std::string& name);
 
 }  // namespace softgate

@@ -41,7 +41,7 @@ def prepared(name: str, without_values: Callable) -> tuple[Callable, Callable]:
     def serve(*args: Any) -> Any:
         given = [a for a in args if isinstance(a, Tensor)]
         if given[0].numel() == 0:
-            replay.spoil()
+            replay.mark_unreplayable()
             return without_values(*args)
         checks.call(Call(name, args))
         return op(*map(_flat, args))
@@ -55,7 +55,7 @@ def prepared(name: str, without_values: Callable) -> tuple[Callable, Callable]:
 def _flat(arg: Any) -> Any:
     """Vectors without gaps: the kernels read them so."""
     if isinstance(arg, Tensor) and arg.dim() == 1 and not arg.is_contiguous():
-        replay.spoil()
+        replay.mark_unreplayable()
         return arg.contiguous()
     return arg
 

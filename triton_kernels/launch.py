@@ -180,7 +180,7 @@ def dense(t: Tensor | None, layout: torch.memory_format) -> Tensor | None:
         return None
     made = t.contiguous(memory_format=layout)
     if made is not t:
-        replay.spoil()
+        replay.mark_unreplayable()
     return made
 
 

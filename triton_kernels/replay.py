@@ -115,7 +115,7 @@ def tape() -> Tape | None:
     return _state.tape
 
 
-def spoil() -> None:
+def mark_unreplayable() -> None:
     """The call does what a tape does not see, such as a copy or a fill: it is not to be played."""
     if _state.tape is not None:
         _state.tape.holds = False

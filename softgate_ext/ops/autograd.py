@@ -18,7 +18,6 @@ from softgate_ext.ops.batching import is_batched
 from softgate_ext.ops.schema import (
     GIVES,
     LIBRARIES,
-    NAMESPACE,
     SCHEMAS,
     TAKES,
     differentiable,
@@ -140,9 +139,7 @@ def _register(namespace: str, op: str) -> None:
     )
 
 
-for _namespace in LIBRARIES:
-    # The compiled extension brings its own, csrc/autograd.cpp: a call costs a tenth there.
-    if _namespace == NAMESPACE and is_available("cpu"):
-        continue
-    for _op in SCHEMAS:
-        _register(_namespace, _op)
+if not is_available("cpu"):  # the compiled extension brings its own for both, csrc/autograd.cpp
+    for _namespace in LIBRARIES:
+        for _op in SCHEMAS:
+            _register(_namespace, _op)

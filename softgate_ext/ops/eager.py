@@ -1,12 +1,14 @@
 """The Triton ops for a call that no compiler traces: round the dispatcher where nobody needs it.
 
 Small tensors are bound by what a call costs on the CPU. The dispatcher with its Python kernels
-costs as much as a launch, and ``torch.library.register_autograd`` ten times that; a plain
-``torch.autograd.Function`` over the same formulas does not. Whoever wants to see the op itself, a
-mode, a tracer, the profiler or a tensor of another class, gets it.
+costs as much as a launch, so a call that no gradient is wanted of plays its tape. Where one is
+wanted the compiled extension's node (``csrc/autograd.cpp``) takes the op; without the extension a
+plain ``torch.autograd.Function`` over the same formulas does, at a tenth of what
+``torch.library.register_autograd`` costs. Whoever wants to see the op itself, a mode, a tracer, the
+profiler or a tensor of another class, gets it.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from types import SimpleNamespace
 from typing import Any
 
@@ -14,6 +16,7 @@ import torch
 from torch import Tensor
 
 from softgate_ext.ops.autograd import FORMULAS, Formula
+from softgate_ext.ops.backend import extension
 from softgate_ext.ops.schema import SCHEMAS, TRITON_NAMESPACE
 from softgate_ext.ops.triton import IMPLEMENTATIONS
 
@@ -31,15 +34,14 @@ def _chosen(name: str, function: Any) -> Callable:
     find = IMPLEMENTATIONS[name].find
 
     def call(*args: Any) -> Any:
-        found = None if is_watched() else find(args)
+        found = None if is_watched() or (function is None and wants_gradient(args)) else find(args)
         if found is None:
             return op(*args)
         tape, tensors = found
-        wanted = _gradient_wanted(tensors)
-        if wanted is False:
-            return tape.play(tensors, moments=False)
-        if wanted is None or function is None:
+        if any(type(t) not in _PLAIN or t.is_neg() for t in tensors):
             return op(*args)
+        if function is None or not wants_gradient(tensors):
+            return tape.play(tensors, moments=False)
         return function.apply(found, *_flat(args))
 
     return call
@@ -50,14 +52,17 @@ def is_watched() -> bool:
     return bool(_dispatch_modes() or _function_modes() or _tracing() or _profiling())
 
 
-def _gradient_wanted(tensors: list[Tensor]) -> bool | None:
-    """None where a tensor is not a plain one."""
-    enabled, wanted = torch.is_grad_enabled(), False
-    for t in tensors:
-        if type(t) not in _PLAIN or t.is_neg():
-            return None
-        wanted = wanted or (enabled and t.requires_grad)
-    return wanted
+def wants_gradient(args: Iterable[Any]) -> bool:
+    """Whether autograd records a call: whether a tensor among the arguments asks for it."""
+    if not torch.is_grad_enabled():
+        return False
+    for a in args:
+        if isinstance(a, Tensor):
+            if a.requires_grad:
+                return True
+        elif type(a) is list and wants_gradient(a):
+            return True
+    return False
 
 
 def _flat(args: tuple) -> tuple:
@@ -95,5 +100,6 @@ def _function(formula: Formula) -> Any:
 
 eager_ops = SimpleNamespace()  # has every op of the schemas as an attribute
 for _name in SCHEMAS:
-    _formula = FORMULAS.get(_name)
+    # A backward op has no formula: its own gradient is refused by the op.
+    _formula = None if extension() is not None else FORMULAS.get(_name)
     setattr(eager_ops, _name, _chosen(_name, _formula and _function(_formula)))

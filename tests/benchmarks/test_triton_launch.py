@@ -13,10 +13,9 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.mark.slow
 def test_a_call_costs_little_more_than_its_launches():
-    """Through the dispatcher it would be 3 to 5; 1.5 is the goal, the rest is for a busy machine.
+    """1.5 is the goal, 2 that of a training step; the rest is for a busy machine.
 
-    With gradients a call also makes an autograd.Function's node, whose cost has nothing to do with
-    launches: on some processors that alone is as much as three of them.
+    A step of one op alone pays for the checks of ``torch.autograd.grad`` too, which a chain shares.
     """
     pytest.importorskip("triton", reason="needs Triton")
     env = {k: v for k, v in os.environ.items() if k != "TRITON_INTERPRET"}
@@ -26,9 +25,7 @@ def test_a_call_costs_little_more_than_its_launches():
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     rows = {row["op"]: row for row in map(json.loads, done.stdout.splitlines())}
-    engine = rows.pop("gated_residual_bn_relu, both through autograd's engine")
-    assert engine["launches"] == 7
+    alone = rows.pop("gated_residual_bn_relu, step of it alone")
+    assert alone["launches"] == 7
     assert rows["gated_residual_bn_relu, inference"]["launches"] == 1
-    with_node = rows.pop("gated_residual_bn_relu, forward with gradients")
-    assert with_node["ratio"] < 3.3, with_node
     assert max(row["ratio"] for row in rows.values()) < 2.2, rows
