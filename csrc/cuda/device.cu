@@ -1,5 +1,4 @@
-// What the launchers know of the machine, and the choice that tests and benchmarks may force.
-#include <atomic>
+// What the launchers know of the machine.
 #include <mutex>
 
 #include "launch.cuh"
@@ -9,10 +8,7 @@
 namespace softgate::cuda {
 namespace {
 
-constexpr int kMaxDevices = 64;
 constexpr int kMaxCluster = 8;  // larger ones not every device with clusters takes
-
-std::atomic<Variant> forced{Variant::automatic};
 
 int attribute(cudaDeviceAttr which, int device) {
   int value = 0;
@@ -26,9 +22,9 @@ using Widest = Tiling<__half, true, 8, true, true>;
 
 // The largest cluster whose blocks each have all the shared memory that a block may have. A slice of a
 // GPU may have too few multiprocessors side by side for eight.
-int largest_cluster(int shared_bytes) {
-  const auto kernel = forward_resident<Widest>;
-  allow_shared("a kernel: asking for clusters", kernel, shared_bytes);
+int largest_cluster(int index, int shared_bytes) {
+  constexpr auto kernel = forward_resident<Widest>;
+  allow_shared<forward_resident<Widest>>("a kernel: asking for clusters", index, shared_bytes);
   for (int blocks = kMaxCluster; blocks > 1; blocks /= 2) {
     const Configuration asked({blocks, kThreads, size_t(shared_bytes), blocks}, nullptr);
     int clusters = 0;
@@ -61,7 +57,7 @@ Device describe(int index) {
   cudaFuncAttributes compiled = {};
   check("a kernel: asking for a kernel's attributes",
         cudaFuncGetAttributes(&compiled, forward_finish<float>));
-  device.cluster = compiled.ptxVersion >= 90 ? largest_cluster(device.shared_bytes) : 1;
+  device.cluster = compiled.ptxVersion >= 90 ? largest_cluster(index, device.shared_bytes) : 1;
   device.cooperative = cooperative_blocks(index);
   return device;
 }
@@ -71,15 +67,9 @@ Device describe(int index) {
 const Device& current_device() {
   static Device devices[kMaxDevices];
   static std::once_flag once[kMaxDevices];
-  int index = 0;
-  check("a kernel: asking for the current device", cudaGetDevice(&index));
-  if (index >= kMaxDevices) throw std::runtime_error("softgate: more than 64 CUDA devices");
+  const int index = device_index();
   std::call_once(once[index], [&] { devices[index] = describe(index); });
   return devices[index];
 }
-
-void force_variant(Variant variant) { forced = variant; }
-
-Variant forced_variant() { return forced; }
 
 }  // namespace softgate::cuda

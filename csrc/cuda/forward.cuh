@@ -131,18 +131,6 @@ __device__ void forward_map_chunk(const Forward& a, const WorkSplit& cut, int gr
       });
 }
 
-// The second pass: batch_norm and ReLU of y as it was stored.
-__host__ __device__ inline Forward second_pass(const Forward& a) {
-  if (!a.y.given) return a;
-  Forward map = a;
-  map.source = Source{};
-  map.source.branches = 1;
-  map.source.branch[0] = {a.y.data, true};
-  map.source.width[0] = a.dims.c;
-  map.y = {};
-  return map;
-}
-
 template <class K>
 __global__ void __launch_bounds__(kThreads, kBlocksPerProcessor)
     forward_reduce(const __grid_constant__ Forward a, const __grid_constant__ WorkSplit cut,

@@ -1,8 +1,8 @@
-// What the launchers share: from the run-time shape of a call to the kernel compiled for it, and a
+// What the launchers share: from the run-time shape of a pass to the kernel compiled for it, and a
 // launch that is checked.
 #pragma once
 
-#include <stdexcept>
+#include <atomic>
 #include <string>
 
 #include "launch.h"
@@ -10,58 +10,47 @@
 
 namespace softgate::cuda {
 
-template <class T, bool kLast, class F>
-void with_packing(const Packing& packing, F f) {
-  constexpr int kWidth = kPackBytes / sizeof(T);
+// The tilings that the kernels are compiled for: packs of 16 bytes, and packs of one value.
+template <class... K>
+struct Tilings {};
+
+template <class T, int kWidth = kPackBytes / sizeof(T)>
+using WholePacks = Tilings<
+    Tiling<T, false, kWidth, false>, Tiling<T, false, kWidth, true>,
+    Tiling<T, true, kWidth, false>, Tiling<T, true, kWidth, true>,
+    Tiling<T, true, kWidth, false, true>, Tiling<T, true, kWidth, true, true>>;
+
+template <class T>
+using SingleValues = Tilings<Tiling<T, false, 1, false>, Tiling<T, false, 1, true>,
+                             Tiling<T, true, 1, false>, Tiling<T, true, 1, true>>;
+
+// Calls f with the one of the tilings that a pass has.
+template <class F, class... K>
+void with_one_of(Tilings<K...>, const Dims& dims, const Packing& packing, F f) {
+  const auto matches = [&](auto k) {
+    using Each = decltype(k);
+    return Each::kChannelsLast == dims.channels_last && Each::kUpsample2x == packing.upsample2x &&
+           Each::kHalfPacks == packing.half_packs;
+  };
+  (void)((matches(K{}) && (f(K{}), true)) || ...);
+}
+
+template <class T, class F>
+void with_values(const Dims& dims, const Packing& packing, F f) {
   if constexpr (sizeof(T) < 8) {
-    if (packing.vector) {
-      if constexpr (kLast) {
-        if (packing.half_packs && packing.upsample2x) return f(Tiling<T, kLast, kWidth, true, true>{});
-        if (packing.half_packs) return f(Tiling<T, kLast, kWidth, false, true>{});
-      }
-      if (packing.upsample2x) return f(Tiling<T, kLast, kWidth, true>{});
-      return f(Tiling<T, kLast, kWidth, false>{});
-    }
+    if (packing.vector) return with_one_of(WholePacks<T>{}, dims, packing, f);
   }
-  if (packing.upsample2x) return f(Tiling<T, kLast, 1, true>{});
-  return f(Tiling<T, kLast, 1, false>{});
+  with_one_of(SingleValues<T>{}, dims, packing, f);
 }
 
-template <class F>
-void with_dtype(DType dtype, F f) {
-  switch (dtype) {
-    case DType::f32: return f(float{});
-    case DType::f64: return f(double{});
-    case DType::f16: return f(__half{});
-    case DType::bf16: return f(__nv_bfloat16{});
-  }
-}
-
-// Calls f with the Tiling of a call.
+// Calls f with the Tiling of a pass.
 template <class F>
 void with_tiling(DType dtype, const Dims& dims, const Packing& packing, F f) {
-  with_dtype(dtype, [&](auto value) {
-    using T = decltype(value);
-    if (dims.channels_last) return with_packing<T, true>(packing, f);
-    return with_packing<T, false>(packing, f);
-  });
-}
-
-// The same for kernels of whole packs only, such as the one-read variants.
-template <class F>
-void with_vector_tiling(DType dtype, const Dims& dims, const Packing& packing, F f) {
-  with_tiling(dtype, dims, packing, [&](auto tiling) {
-    if constexpr (decltype(tiling)::kLanes > 1) f(tiling);
-  });
-}
-
-inline void check_dims(const Dims& d) {
-  constexpr int64_t kMost = int64_t(1) << 31;
-  if (d.n >= kMost || d.c >= kMost || d.plane() >= kMost) {
-    throw std::invalid_argument(
-        "softgate: the CUDA kernels take up to 2^31 - 1 samples, channels and pixels of an image, "
-        "got (" + std::to_string(d.n) + ", " + std::to_string(d.c) + ", " + std::to_string(d.h) +
-        ", " + std::to_string(d.w) + ")");
+  switch (dtype) {
+    case DType::f32: return with_values<float>(dims, packing, f);
+    case DType::f64: return with_values<double>(dims, packing, f);
+    case DType::f16: return with_values<__half>(dims, packing, f);
+    case DType::bf16: return with_values<__nv_bfloat16>(dims, packing, f);
   }
 }
 
@@ -73,10 +62,7 @@ struct Grid {
   bool cooperative = false;
 };
 
-inline Grid grid_of(DType dtype, const Dims& dims, const Plan& plan) {
-  return {int64_t(plan.cut.groups) * plan.cut.splits, plan.cut.threads(),
-          work_bytes(dtype, dims, plan)};
-}
+inline Grid grid_of(const Pass& pass) { return {pass.blocks, pass.cut.threads(), pass.shared}; }
 
 // For the kernels that merge partial sums.
 inline Grid finish_grid(int64_t channels) {
@@ -84,10 +70,11 @@ inline Grid finish_grid(int64_t channels) {
 }
 
 #ifdef SOFTGATE_EMULATOR
-template <class... P, class... Args>
-void launch(const char* name, void (*kernel)(P...), const Grid& grid, Stream, const Args&... args) {
+template <auto kernel, class... Args>
+void launch_kernel(const char* name, const Grid& grid, Stream, const Args&... args) {
+  if (grid.cooperative && emulator::refuse_cooperative) throw CooperativeRefused(name);
   emulator::run({name, grid.blocks, grid.threads, grid.shared, grid.cluster, grid.cooperative},
-                [&] { kernel(static_cast<P>(args)...); });
+                [&] { kernel(args...); });
 }
 #else
 inline void check(const char* kernel, cudaError_t error) {
@@ -97,11 +84,24 @@ inline void check(const char* kernel, cudaError_t error) {
                            " failed: " + cudaGetErrorString(error));
 }
 
-// The limit belongs to the kernel, whoever launches it. Every call sets the same, all that a block may
-// have on the device: by its own needs, one thread's call would take what another's is about to use.
-template <class Kernel>
-void allow_shared(const char* name, Kernel* kernel, int most) {
+constexpr int kMaxDevices = 64;
+
+inline int device_index() {
+  int index = 0;
+  check("a kernel: asking for the current device", cudaGetDevice(&index));
+  if (index >= kMaxDevices) throw std::runtime_error("softgate: more than 64 CUDA devices");
+  return index;
+}
+
+// More shared memory than 48 KB is allowed once for each kernel and device: all that a block may have
+// there. By its own needs, one thread's call would take what another's is about to use.
+template <auto kernel>
+void allow_shared(const char* name, int index, int most) {
+  static std::atomic<uint64_t> allowed{0};  // a bit a device
+  const uint64_t bit = uint64_t(1) << index;
+  if (allowed & bit) return;
   check(name, cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, most));
+  allowed |= bit;
 }
 
 // A grid as CUDA takes it.
@@ -127,16 +127,28 @@ struct Configuration {
   }
 };
 
-template <class... P, class... Args>
-void launch(const char* name, void (*kernel)(P...), const Grid& grid, Stream stream,
-            const Args&... args) {
+inline bool refuses_grids(cudaError_t error) {
+  return error == cudaErrorCooperativeLaunchTooLarge || error == cudaErrorNotSupported ||
+         error == cudaErrorNotPermitted;
+}
+
+template <auto kernel, class... Args>
+void launch_kernel(const char* name, const Grid& grid, Stream stream, const Args&... args) {
   if (grid.blocks > 0x7fffffff) {
     throw std::invalid_argument(std::string("softgate: ") + name + " would need " +
                                 std::to_string(grid.blocks) + " blocks, a grid has 2^31 - 1");
   }
-  if (grid.shared > 48 * 1024) allow_shared(name, kernel, current_device().shared_bytes);
+  if (grid.shared > 48 * 1024) {
+    allow_shared<kernel>(name, device_index(), current_device().shared_bytes);
+  }
   const Configuration launch(grid, stream);
-  check(name, cudaLaunchKernelEx(&launch.config, kernel, static_cast<P>(args)...));
+  const cudaError_t error = cudaLaunchKernelEx(&launch.config, kernel, args...);
+  if (grid.cooperative && refuses_grids(error)) {
+    (void)cudaGetLastError();
+    throw CooperativeRefused(std::string("softgate: launching ") + name +
+                             " failed: " + cudaGetErrorString(error));
+  }
+  check(name, error);
 }
 #endif
 

@@ -21,6 +21,8 @@ int bytes_of(DType dtype) {
   return dtype == DType::f64 ? 8 : dtype == DType::f32 ? 4 : 2;
 }
 
+size_t accumulator_bytes(DType dtype) { return dtype == DType::f64 ? 8 : 4; }
+
 bool aligned(const void* tensor, int bytes) {
   return reinterpret_cast<uintptr_t>(tensor) % bytes == 0;
 }
@@ -114,28 +116,66 @@ int64_t splits_for(const WorkSplit& cut, int64_t blocks, int64_t groups, int ite
   return std::clamp<int64_t>(blocks / groups, 1, std::max<int64_t>(most, 1));
 }
 
-int packs_of_item(const Dims& dims, const Plan& plan) {
-  if (!plan.packing.upsample2x) return 1;
-  return dims.channels_last || !plan.packing.vector ? 4 : 2;
+int packs_of_item(const Dims& dims, const Packing& packing) {
+  if (!packing.upsample2x) return 1;
+  return dims.channels_last || !packing.vector ? 4 : 2;
+}
+
+// Shared memory of merges and tables, which take turns.
+size_t work_bytes(DType dtype, const Dims& dims, const Pass& pass) {
+  const size_t accumulator = accumulator_bytes(dtype);
+  const size_t channels = dims.channels_last ? lanes_of(dtype, pass.packing) : 1;
+  const size_t merge = 3 * accumulator * channels * std::max(pass.cut.threads(), kMinThreads);
+  const size_t table = 6 * accumulator * channels * pass.cut.lanes;
+  return (std::max(merge, table) + kPackBytes - 1) / kPackBytes * kPackBytes;
+}
+
+// Shared memory of the packs of `tensors` tensors that wait.
+size_t kept_bytes(const Dims& dims, const Pass& pass, int tensors) {
+  const size_t steps = ceil_div(pass.cut.chunk, pass.cut.rows);
+  return steps * packs_of_item(dims, pass.packing) * pass.cut.threads() * tensors * kPackBytes;
+}
+
+// One walk over everything that the call names.
+template <class Call>
+Pass whole_pass(const Call& a, const Device& device) {
+  Pass pass;
+  pass.packing = packing_of(a);
+  pass.cut = block_shape(a.dims, a.dtype, pass.packing, kMaxLanes);
+  const int64_t total = int64_t(device.processors) * kBlocks;
+  set_splits(pass.cut, splits_for(pass.cut, total, pass.cut.groups, kItemsEach));
+  pass.blocks = int64_t(pass.cut.groups) * pass.cut.splits;
+  pass.shared = work_bytes(a.dtype, a.dims, pass);
+  return pass;
+}
+
+// The same channels and blocks over the packs of y alone, whose items are single packs.
+Pass without_upsample(const Dims& dims, DType dtype, const Pass& pass) {
+  Pass plain = pass;
+  plain.packing.upsample2x = plain.packing.half_packs = false;
+  set_items(plain.cut, dims, lanes_of(dtype, pass.packing), false);
+  plain.cut.chunk = ceil_div(ceil_div(plain.cut.items, pass.cut.splits), pass.cut.rows) * pass.cut.rows;
+  return plain;
 }
 
 bool plan_sliced(const Dims& dims, DType dtype, const Device& device, int tensors, Plan& plan) {
   const int64_t blocks =
       int64_t(device.processors) * std::min(device.cooperative, kBlocksPerProcessor);
-  if (blocks == 0) return false;
+  if (blocks == 0 || !plan.reduce.packing.vector) return false;
   const int64_t slice_bytes = device.l2_bytes / 2 / kSlicesUnderWay / tensors;
   for (int lanes = dims.channels_last ? 8 : 1; lanes > 0; lanes /= 2) {
-    WorkSplit cut = block_shape(dims, dtype, plan.packing, lanes);
-    const int64_t group_bytes = cut.items * cut.lanes * packs_of_item(dims, plan) * kPackBytes;
+    WorkSplit cut = block_shape(dims, dtype, plan.reduce.packing, lanes);
+    const int64_t group_bytes =
+        cut.items * cut.lanes * packs_of_item(dims, plan.reduce.packing) * kPackBytes;
     if (lanes == 1 && dims.channels_last) break;  // less than a sector of 32 bytes
     if (group_bytes > slice_bytes) continue;
     const int64_t most = std::clamp<int64_t>(slice_bytes / group_bytes, 1, cut.groups);
     plan.slices = static_cast<int>(ceil_div(cut.groups, most));
     plan.slice_groups = static_cast<int>(ceil_div(cut.groups, plan.slices));
     set_splits(cut, splits_for(cut, blocks, plan.slice_groups, 1));
-    plan.blocks = static_cast<int>(
-        std::min<int64_t>(blocks, int64_t(plan.slice_groups) * cut.splits));
-    plan.cut = cut;
+    plan.reduce.cut = cut;
+    plan.reduce.blocks = std::min<int64_t>(blocks, int64_t(plan.slice_groups) * cut.splits);
+    plan.reduce.shared = work_bytes(dtype, dims, plan.reduce);
     plan.variant = Variant::sliced;
     return true;
   }
@@ -143,21 +183,25 @@ bool plan_sliced(const Dims& dims, DType dtype, const Device& device, int tensor
 }
 
 bool plan_resident(const Dims& dims, DType dtype, const Device& device, int tensors, Plan& plan) {
-  Plan trial = plan;
-  trial.cut = block_shape(dims, dtype, plan.packing, 4);
-  trial.variant = Variant::resident;
-  WorkSplit& cut = trial.cut;
+  if (!plan.reduce.packing.vector) return false;
+  Pass pass = plan.reduce;
+  pass.cut = block_shape(dims, dtype, pass.packing, 4);
+  WorkSplit& cut = pass.cut;
   const int64_t items = cut.items;
   // Two blocks a processor, so that one loads while the other waits; one where it must be.
   for (const int blocks : {2, 1}) {
     for (int cluster = 1; cluster <= device.cluster; cluster *= 2) {
       cut.chunk = ceil_div(ceil_div(items, cluster), cut.rows) * cut.rows;
       cut.splits = cluster;
-      const size_t bytes = work_bytes(dtype, dims, trial) + kept_bytes(dims, trial, tensors);
-      if (bytes > static_cast<size_t>(device.shared_bytes / blocks - (blocks - 1) * 1024)) continue;
+      const size_t work = work_bytes(dtype, dims, pass);
+      pass.shared = work + kept_bytes(dims, pass, tensors);
+      if (pass.shared > static_cast<size_t>(device.shared_bytes / blocks - (blocks - 1) * 1024)) continue;
       const bool wider = cluster * 2 <= device.cluster && items > cut.chunk / 2 && cut.chunk > cut.rows;
       if (wider && int64_t(cut.groups) * cluster < device.processors) continue;
-      plan = trial;
+      pass.blocks = int64_t(cut.groups) * cluster;
+      plan.reduce = pass;
+      plan.keep_offset = work;
+      plan.variant = Variant::resident;
       return true;
     }
   }
@@ -170,80 +214,116 @@ bool plan_resident(const Dims& dims, DType dtype, const Device& device, int tens
                               "alignment on this device; 'automatic' can");
 }
 
-// The choice. One read of every tensor beats two, where the channels can wait close by:
+// The choice, of a plan whose first pass is one walk over everything. One read of every tensor beats
+// two, where the channels can wait close by:
 //   on chip, where a cluster holds a channel: in a contiguous layout whatever the number of channels,
 //   in channels_last, whose clusters are few and far between, only where latency is all that counts;
 //   in L2, where three slices of channels fit at once.
 // Packs of one value and float64 are served by two passes, whatever the shape.
-Plan choose(const Dims& dims, DType dtype, Plan plan, const Device& device, int tensors,
+Plan choose(const Dims& dims, DType dtype, const Plan& twice, const Device& device, int tensors,
             Variant forced) {
   const int64_t bytes = dims.c * dims.count() * bytes_of(dtype);
-  Plan resident = plan, sliced = plan;
-  const bool can_stay = plan.packing.vector && plan_resident(dims, dtype, device, tensors, resident);
-  const bool can_slice = plan.packing.vector && plan_sliced(dims, dtype, device, tensors, sliced);
+  Plan resident = twice, sliced = twice;
+  const bool can_stay = plan_resident(dims, dtype, device, tensors, resident);
+  const bool can_slice = plan_sliced(dims, dtype, device, tensors, sliced);
   if (forced == Variant::resident && !can_stay) refuse("resident");
   if (forced == Variant::sliced && !can_slice) refuse("sliced");
   if (forced == Variant::resident) return resident;
   if (forced == Variant::sliced) return sliced;
-  if (forced == Variant::two_pass) return plan;
+  if (forced == Variant::two_pass) return twice;
   if (can_stay && (!dims.channels_last || bytes <= kSmallBytes)) return resident;
   if (can_slice) return sliced;
-  return plan;
+  return twice;
 }
 
-template <class Call>
-Plan plan_passes(const Call& a, const Device& device) {
-  Plan plan;
-  plan.packing = packing_of(a);
-  plan.cut = block_shape(a.dims, a.dtype, plan.packing, kMaxLanes);
-  const int64_t total = int64_t(device.processors) * kBlocks;
-  set_splits(plan.cut, splits_for(plan.cut, total, plan.cut.groups, kItemsEach));
-  return plan;
+void check_dims(const Dims& d) {
+  constexpr int64_t kMost = int64_t(1) << 31;
+  if (d.n >= kMost || d.c >= kMost || d.plane() >= kMost) {
+    throw std::invalid_argument(
+        "softgate: the CUDA kernels take up to 2^31 - 1 samples, channels and pixels of an image, "
+        "got (" + std::to_string(d.n) + ", " + std::to_string(d.c) + ", " + std::to_string(d.h) +
+        ", " + std::to_string(d.w) + ")");
+  }
 }
 
-}  // namespace
+bool empty(const Dims& dims) { return dims.count() * dims.c == 0; }
 
-Plan plan_map(const Forward& a, const Device& device) {
-  return plan_passes(a, device);
+bool wants_norm_sums(const Backward& a) {
+  return a.dz.given && (a.norm.training || a.dweight.given || a.dbias.given);
 }
 
-Plan plan_map(const Backward& a, const Device& device) {
-  return plan_passes(a, device);
+bool wants_gradients(const Backward& a) {
+  bool any = a.dskip.given || a.dlow.given || a.dalpha.given;
+  for (const Out& branch : a.dbranch) any = any || branch.given;
+  return any;
 }
 
-Plan plan_statistics(const Forward& a, const Device& device, Variant forced) {
-  return choose(a.dims, a.dtype, plan_passes(a, device), device, 1, forced);
-}
-
-Plan plan_statistics(const Backward& a, const Device& device, Variant forced) {
-  const Plan plan = choose(a.dims, a.dtype, plan_passes(a, device), device, 2, forced);
-  if (plan.variant != Variant::two_pass) return plan;
-  // The sums need dz and y only: no low resolution, no branches.
+// The sums need dz and y only: no low resolution, no branches.
+Backward sums_alone(const Backward& a) {
   Backward sums = a;
   sums.source = Source{};
   sums.dy = {};
   sums.dskip = sums.dlow = sums.dalpha = {};
-  return plan_passes(sums, device);
+  return sums;
 }
 
-WorkSplit without_upsample(const Dims& dims, DType dtype, const Plan& plan) {
-  WorkSplit cut = plan.cut;
-  set_items(cut, dims, lanes_of(dtype, plan.packing), false);
-  cut.chunk = ceil_div(ceil_div(cut.items, plan.cut.splits), cut.rows) * cut.rows;
-  return cut;
+}  // namespace
+
+Forward second_pass(const Forward& a) {
+  if (!a.y.given) return a;
+  Forward map = a;
+  map.source = Source{};
+  map.source.branches = 1;
+  map.source.branch[0] = {a.y.data, true};
+  map.source.width[0] = a.dims.c;
+  map.y = {};
+  return map;
 }
 
-size_t work_bytes(DType dtype, const Dims& dims, const Plan& plan) {
-  const size_t accumulator = dtype == DType::f64 ? 8 : 4;
-  const size_t channels = dims.channels_last ? lanes_of(dtype, plan.packing) : 1;
-  const size_t merge = 3 * accumulator * channels * std::max(plan.cut.threads(), kMinThreads);
-  const size_t table = 6 * accumulator * channels * plan.cut.lanes;
-  return (std::max(merge, table) + kPackBytes - 1) / kPackBytes * kPackBytes;
+Plan make_plan(const Forward& a, const Device& device, Variant forced) {
+  check_dims(a.dims);
+  Plan plan;
+  if (empty(a.dims)) return plan;
+  const Pass whole = whole_pass(a, device);
+  if (!a.z.given || !a.norm.training) {
+    plan.map = whole;
+    return plan;
+  }
+  plan.reduce = whole;
+  plan.variant = Variant::two_pass;
+  plan = choose(a.dims, a.dtype, plan, device, 1, forced);
+  if (plan.variant == Variant::resident) return plan;
+  plan.workspace_bytes = 3 * accumulator_bytes(a.dtype) * plan.reduce.cut.splits * a.dims.c;
+  if (plan.variant == Variant::two_pass) {
+    plan.map = whole_pass(second_pass(a), device);
+  } else {
+    plan.map = a.y.given ? without_upsample(a.dims, a.dtype, plan.reduce) : plan.reduce;
+  }
+  return plan;
 }
 
-size_t kept_bytes(const Dims& dims, const Plan& plan, int tensors) {
-  const size_t steps = ceil_div(plan.cut.chunk, plan.cut.rows);
-  return steps * packs_of_item(dims, plan) * plan.cut.threads() * tensors * kPackBytes;
+Plan make_plan(const Backward& a, const Device& device, Variant forced) {
+  check_dims(a.dims);
+  Plan plan;
+  if (empty(a.dims)) return plan;
+  const Pass whole = whole_pass(a, device);
+  const size_t accumulator = accumulator_bytes(a.dtype);
+  int norm_splits = 0, gate_splits = whole.cut.splits;
+  if (wants_norm_sums(a)) {
+    plan.reduce = whole;
+    plan.variant = Variant::two_pass;
+    // Where the statistics are fixed, sums and gradients have nothing to wait for in each other.
+    plan = choose(a.dims, a.dtype, plan, device, 2, a.norm.training ? forced : Variant::two_pass);
+    if (plan.variant == Variant::two_pass) plan.reduce = whole_pass(sums_alone(a), device);
+    norm_splits = plan.variant == Variant::resident ? 0 : plan.reduce.cut.splits;
+    if (plan.variant != Variant::two_pass) gate_splits = norm_splits;
+    plan.norm_at = 2 * accumulator * a.dims.c;
+  }
+  const bool two_kernels = plan.variant == Variant::two_pass || plan.variant == Variant::one_pass;
+  if (two_kernels && wants_gradients(a)) plan.map = whole;
+  plan.gate_at = plan.norm_at + 2 * accumulator * norm_splits * a.dims.c;
+  plan.workspace_bytes = plan.gate_at + (a.dalpha.given ? accumulator * gate_splits * a.dims.c : 0);
+  return plan;
 }
 
 }  // namespace softgate::cuda

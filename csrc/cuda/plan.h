@@ -12,10 +12,11 @@ namespace softgate::cuda {
 // How batch statistics and their use share the reads. Results differ by rounding only; each variant
 // gives the same bits for the same input on the same device.
 enum class Variant {
-  automatic,
+  automatic,  // of a plan that is asked for, never of one that is made
   two_pass,  // reduce, then map: any shape
   sliced,    // one cooperative launch walks slices of channels small enough to wait in L2
   resident,  // one launch: each channel waits in the shared memory of a block or a cluster
+  one_pass,  // no statistics of the batch: nothing has to wait
 };
 
 struct Device {
@@ -55,29 +56,32 @@ struct Packing {
   bool upsample2x = false;
 };
 
-struct Plan {
-  Variant variant = Variant::two_pass;
+// One walk over the data by a grid of blocks.
+struct Pass {
   Packing packing;
-  WorkSplit cut;               // resident: a split is one block of a cluster
-  int slice_groups = 0;  // sliced: groups of one slice
-  int slices = 0;
-  int blocks = 0;        // sliced: of the cooperative grid
+  WorkSplit cut;
+  int64_t blocks = 0;  // of the grid; 0: the call has no such pass
+  size_t shared = 0;   // bytes of shared memory of a block
 };
 
-// One pass over everything: y (and z, where the statistics are known), or the gradients.
-Plan plan_map(const Forward&, const Device&);
-Plan plan_map(const Backward&, const Device&);
+// All that is decided of a call before it is launched.
+struct Plan {
+  Variant variant = Variant::one_pass;
+  Pass reduce;  // the sums that batch statistics need; sliced and resident: the one kernel there is
+  Pass map;     // what is left; sliced forward: the blocks' second look, at y alone
+  int slices = 0;
+  int slice_groups = 0;  // groups of one slice
+  size_t keep_offset = 0;  // resident: where in shared memory, behind merges and tables, packs wait
+  // The workspace: terms of every channel (backward), then the partial sums of both kinds.
+  size_t norm_at = 0, gate_at = 0, workspace_bytes = 0;
+};
 
-// The first look at the data where batch statistics are made, or the only one of a one-read variant.
-// Throws std::invalid_argument where a forced variant cannot serve the call.
-Plan plan_statistics(const Forward&, const Device&, Variant forced);
-Plan plan_statistics(const Backward&, const Device&, Variant forced);
+// Decides a call for a device. A forced variant binds calls that make statistics of the batch. Throws
+// std::invalid_argument where it cannot serve the call, and where an index cannot count the tensors.
+Plan make_plan(const Forward& call, const Device& device, Variant forced = Variant::automatic);
+Plan make_plan(const Backward& call, const Device& device, Variant forced = Variant::automatic);
 
-// The same channels and blocks over the packs of y alone, whose items are single packs.
-WorkSplit without_upsample(const Dims&, DType, const Plan&);
-
-// Shared memory: merges and tables first (they take turns), then the packs that wait.
-size_t work_bytes(DType, const Dims&, const Plan&);
-size_t kept_bytes(const Dims&, const Plan&, int tensors);
+// The second pass of a forward: batch_norm and ReLU of y as it was stored.
+Forward second_pass(const Forward& call);
 
 }  // namespace softgate::cuda

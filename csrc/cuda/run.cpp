@@ -4,6 +4,7 @@
 #include <c10/cuda/CUDAGuard.h>
 #include <c10/cuda/CUDAStream.h>
 
+#include <atomic>
 #include <stdexcept>
 
 #include "../errors.h"
@@ -12,27 +13,38 @@
 namespace softgate::cuda {
 namespace {
 
+std::atomic<Variant> forced{Variant::automatic};
+
+// The devices that have refused a cooperative grid, a bit each: they are not asked again.
+std::atomic<uint64_t> without_grids{0};
+
 // Scratch memory comes from the caching allocator on the current stream, so that calls on several
 // streams, or inside a graph's capture, never share it.
 template <class Call>
-void run_on(const Call& call, const at::Tensor& on,
-            void (*launch)(const Call&, const Device&, void*, Stream)) {
+void run_on(const Call& call, const at::Tensor& on) {
   const c10::cuda::CUDAGuard guard(on.device());
-  const Device& device = current_device();
+  Device device = current_device();
+  const uint64_t bit = uint64_t(1) << on.get_device();
+  if (without_grids & bit) device.cooperative = 0;
+  const bool grids = device.cooperative > 0;
+  at::Tensor workspace;
+  const auto allocate = [&](size_t bytes) {
+    workspace = at::empty({static_cast<int64_t>(bytes)}, on.options().dtype(at::kByte));
+    return workspace.mutable_data_ptr();
+  };
   try {
-    const auto bytes = static_cast<int64_t>(workspace_bytes(call, device));
-    const at::Tensor workspace = at::empty({bytes}, on.options().dtype(at::kByte));
-    launch(call, device, workspace.mutable_data_ptr(), c10::cuda::getCurrentCUDAStream().stream());
+    plan_and_launch(call, device, forced, c10::cuda::getCurrentCUDAStream().stream(), allocate);
   } catch (const std::invalid_argument& refusal) {  // the launchers know nothing of torch
     throw InputError(refusal.what());
   }
+  if (grids && device.cooperative == 0) without_grids |= bit;
 }
 
 }  // namespace
 
-void run(const Forward& call, const at::Tensor& on) { run_on<Forward>(call, on, forward); }
+void run(const Forward& call, const at::Tensor& on) { run_on(call, on); }
 
-void run(const Backward& call, const at::Tensor& on) { run_on<Backward>(call, on, backward); }
+void run(const Backward& call, const at::Tensor& on) { run_on(call, on); }
 
 void force_variant(std::string_view name) {
   constexpr std::pair<std::string_view, Variant> kVariants[] = {
@@ -42,7 +54,9 @@ void force_variant(std::string_view name) {
       {"resident", Variant::resident},
   };
   for (const auto& [known, variant] : kVariants) {
-    if (name == known) return force_variant(variant);
+    if (name != known) continue;
+    forced = variant;
+    return;
   }
   SOFTGATE_CHECK(false, "variant must be automatic, two_pass, sliced or resident, got '", name, "'");
 }

@@ -1,5 +1,6 @@
 // What the launchers ask of CUDA's runtime, told by a runtime that is not there: `launch CLUSTER BLOCKS`
-// is on a device that holds clusters of that many blocks, and so many blocks on a multiprocessor.
+// is on a device that holds clusters of that many blocks, and so many blocks on a multiprocessor. It has
+// no room for a cooperative grid all the same.
 #include <cstdio>
 #include <cstdlib>
 
@@ -42,8 +43,9 @@ cudaError_t pretend_blocks(int* count, Kernel*, int, size_t) {
 
 template <class Kernel, class... Args>
 cudaError_t pretend_launch(const cudaLaunchConfig_t* config, Kernel*, Args...) {
-  std::printf("launched with %zu\n", config->dynamicSmemBytes);
-  return cudaSuccess;
+  const bool cooperative = config->numAttrs > 0 && config->attrs->id == cudaLaunchAttributeCooperative;
+  std::printf("%s %zu\n", cooperative ? "refused" : "launched with", config->dynamicSmemBytes);
+  return cooperative ? cudaErrorCooperativeLaunchTooLarge : cudaSuccess;
 }
 
 }  // namespace
@@ -56,6 +58,7 @@ cudaError_t pretend_launch(const cudaLaunchConfig_t* config, Kernel*, Args...) {
 #define cudaOccupancyMaxActiveBlocksPerMultiprocessor pretend_blocks
 #define cudaLaunchKernelEx pretend_launch
 #define cudaGetLastError() cudaSuccess
+#define cudaGetErrorString(error) "no room"
 #include "../../csrc/cuda/device.cu"
 
 namespace softgate::cuda {
@@ -63,10 +66,15 @@ namespace softgate::cuda {
 void ask_and_launch() {
   const Device& device = current_device();
   std::printf("%d %d\n", device.cluster, device.cooperative);
-  for (const int kib : {100, 60, 20}) {
-    const Grid grid{1, kThreads, size_t(kib) << 10};
-    launch("forward_finish", forward_finish<float>, grid, nullptr, Forward{}, 1,
-           static_cast<Moments<float>*>(nullptr));
+  const auto finish = [](int kib, bool cooperative) {
+    const Grid grid{1, kThreads, size_t(kib) << 10, 1, cooperative};
+    launch_kernel<forward_finish<float>>("forward_finish", grid, nullptr, Forward{}, 1, nullptr);
+  };
+  for (const int kib : {100, 60, 20}) finish(kib, false);
+  try {
+    finish(20, true);
+  } catch (const CooperativeRefused& refusal) {
+    std::printf("%s\n", refusal.what());
   }
 }
 

@@ -39,13 +39,19 @@ def test_a_device_is_asked_what_it_holds_at_once(pretended):
 
 
 @pytest.mark.slow
-def test_calls_of_several_sizes_set_one_limit(pretended):
-    """What a kernel may have is its own: by their needs, calls of two threads would undo each other."""
-    lines = pretended(8, 2)
-    assert lines[-5:] == [
+def test_the_limit_is_set_once(pretended):
+    """All that a kernel may have: by their needs, calls of two threads would undo each other."""
+    assert pretended(8, 2)[-6:-2] == [
         "allowed 232448",
         "launched with 102400",
-        "allowed 232448",
         "launched with 61440",
         "launched with 20480",
+    ]
+
+
+@pytest.mark.slow
+def test_a_grid_that_finds_no_room_is_told_from_a_failure(pretended):
+    assert pretended(8, 2)[-2:] == [
+        "refused 20480",
+        "softgate: launching forward_finish failed: no room",
     ]

@@ -6,6 +6,7 @@
 #include <exception>
 #include <memory>
 
+#include "emulator.h"
 #include "machine.h"
 
 namespace {
@@ -29,8 +30,7 @@ void tell(const emulator::Memory& memory, Tensor* tensors, int count, Report& re
 }  // namespace
 
 template <class Call>
-int run_call(const Call& call, const Options& options, Tensor* tensors, int count, Report& report,
-             Run<Call> run) {
+int run_call(const Call& call, const Options& options, Tensor* tensors, int count, Report& report) {
   emulator::Memory memory;
   std::unique_ptr<emulator::Cache> cache;
   if (options.cache_bytes > 0) cache = std::make_unique<emulator::Cache>(options.cache_bytes);
@@ -38,19 +38,24 @@ int run_call(const Call& call, const Options& options, Tensor* tensors, int coun
   emulator::memory = &memory;
   emulator::order_seed = options.order_seed;
   emulator::edge_blocks = options.edge_blocks;
+  emulator::refuse_cooperative = options.refuse_cooperative != 0;
   report = {};
   std::unique_ptr<char[]> workspace;
   int failed = 0;
   try {
-    softgate::cuda::force_variant(static_cast<softgate::cuda::Variant>(options.variant));
     for (int i = 0; i < count; ++i) {
       memory.add(tensors[i].name, tensors[i].begin, tensors[i].bytes, tensors[i].written != 0);
     }
-    report.workspace_bytes = softgate::cuda::workspace_bytes(call, options.device);
-    workspace.reset(new char[report.workspace_bytes]);
-    std::fill_n(workspace.get(), report.workspace_bytes, static_cast<char>(0xff));
-    memory.add("workspace", workspace.get(), report.workspace_bytes, false);
-    run(call, options.device, workspace.get(), nullptr);
+    softgate::cuda::Device device = options.device;
+    const auto forced = static_cast<softgate::cuda::Variant>(options.variant);
+    softgate::cuda::plan_and_launch(call, device, forced, nullptr, [&](size_t bytes) {
+      if (workspace) memory.buffers.erase(reinterpret_cast<uintptr_t>(workspace.get()));
+      report.workspace_bytes = bytes;
+      workspace.reset(new char[bytes]);
+      std::fill_n(workspace.get(), bytes, static_cast<char>(0xff));
+      memory.add("workspace", workspace.get(), bytes, false);
+      return workspace.get();
+    });
   } catch (const std::exception& error) {
     std::snprintf(report.error, sizeof report.error, "%s", error.what());
     failed = 1;
@@ -59,14 +64,3 @@ int run_call(const Call& call, const Options& options, Tensor* tensors, int coun
   emulator::memory = nullptr;
   return failed;
 }
-
-namespace softgate::cuda {
-
-namespace {
-Variant forced = Variant::automatic;
-}
-
-void force_variant(Variant variant) { forced = variant; }
-Variant forced_variant() { return forced; }
-
-}  // namespace softgate::cuda

@@ -19,6 +19,7 @@ struct Options {
   int64_t cache_bytes;  // 0: no cache
   int64_t edge_blocks;  // that run on either side of a grid's ends and middle; 0: all
   int32_t poison;       // 1: what the call has to write starts as NaN; 0: nobody has written it
+  int32_t refuse_cooperative;  // 1: every cooperative launch is refused
 };
 
 struct Report {
@@ -29,24 +30,20 @@ struct Report {
   char error[512];
 };
 
-template <class Call>
-using Run = void (*)(const Call&, const softgate::cuda::Device&, void*, softgate::cuda::Stream);
-
 // Fills the report and what the tensors say of themselves; 1 where the call failed.
 template <class Call>
-int run_call(const Call& call, const Options& options, Tensor* tensors, int count, Report& report,
-             Run<Call> run);
+int run_call(const Call& call, const Options& options, Tensor* tensors, int count, Report& report);
 
 extern "C" {
 
 int run_forward(const softgate::Forward* call, const Options* options, Tensor* tensors, int count,
                 Report* report) {
-  return run_call(*call, *options, tensors, count, *report, softgate::cuda::forward);
+  return run_call(*call, *options, tensors, count, *report);
 }
 
 int run_backward(const softgate::Backward* call, const Options* options, Tensor* tensors, int count,
                  Report* report) {
-  return run_call(*call, *options, tensors, count, *report, softgate::cuda::backward);
+  return run_call(*call, *options, tensors, count, *report);
 }
 
 // So that the tests notice where their copies of the structs have drifted.

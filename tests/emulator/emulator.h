@@ -25,6 +25,9 @@ struct Launch {
   bool cooperative;
 };
 
+// Whether the machine has no room for a cooperative grid, as a GPU has that processes share.
+extern bool refuse_cooperative;
+
 // Runs body once per thread of the grid. Throws std::runtime_error where the kernel breaks a rule.
 void run(const Launch& launch, const std::function<void()>& body);
 

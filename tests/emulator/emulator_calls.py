@@ -46,6 +46,7 @@ class Machine:
         cache_bytes: Of the least-recently-used cache behind which device bytes are counted.
         edge_blocks: Blocks that run on either side of a grid's ends and middle; 0 for all.
         poison: Outputs start as NaN; on a GPU they may start as memory that nobody wrote, for initcheck.
+        refuse_cooperative: The emulator has no room for cooperative grids, whatever the device says.
     """
 
     variant: str = "automatic"
@@ -54,6 +55,7 @@ class Machine:
     cache_bytes: int = 0
     edge_blocks: int = 0
     poison: bool = True
+    refuse_cooperative: bool = False
 
     def options(self) -> Options:
         return Options(
@@ -63,6 +65,7 @@ class Machine:
             self.cache_bytes,
             self.edge_blocks,
             self.poison,
+            self.refuse_cooperative,
         )
 
 

@@ -107,6 +107,7 @@ class Options(Structure):
         ("cache_bytes", c_int64),
         ("edge_blocks", c_int64),
         ("poison", c_int32),
+        ("refuse_cooperative", c_int32),
     ]
 
 

@@ -102,17 +102,18 @@ softgate::cuda::Device common(const softgate::cuda::Device& asked) {
 }  // namespace
 
 template <class Call>
-int run_call(const Call& call, const Options& options, Tensor* tensors, int count, Report& report,
-             Run<Call> run) {
+int run_call(const Call& call, const Options& options, Tensor* tensors, int count, Report& report) {
   report = {};
   try {
-    softgate::cuda::force_variant(static_cast<softgate::cuda::Variant>(options.variant));
-    const softgate::cuda::Device device = common(options.device);
+    softgate::cuda::Device device = common(options.device);
     const Twins twins(tensors, count, options.poison != 0);
     const Call there = moved(call, twins);
-    report.workspace_bytes = softgate::cuda::workspace_bytes(there, device);
-    const Twin workspace(nullptr, report.workspace_bytes, false, options.poison != 0);
-    run(there, device, workspace.begin(), nullptr);
+    std::vector<Twin> workspace;
+    const auto forced = static_cast<softgate::cuda::Variant>(options.variant);
+    softgate::cuda::plan_and_launch(there, device, forced, nullptr, [&](size_t bytes) {
+      report.workspace_bytes = bytes;
+      return workspace.emplace_back(nullptr, bytes, false, options.poison != 0).begin();
+    });
     check(cudaDeviceSynchronize());
     twins.bring_back();
   } catch (const std::exception& error) {

@@ -53,13 +53,6 @@ cudaError_t pretend_set(void* place, int value, size_t bytes) {
 
 namespace softgate::cuda {
 
-namespace {
-Variant forced = Variant::automatic;
-}
-
-void force_variant(Variant variant) { forced = variant; }
-Variant forced_variant() { return forced; }
-
 const Device& current_device() {
   static const Device device{132, 50 << 20, 227 << 10, 8, 2};
   return device;

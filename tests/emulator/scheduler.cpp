@@ -13,6 +13,7 @@ namespace emulator {
 
 unsigned order_seed = 0;
 int64_t edge_blocks = 0;
+bool refuse_cooperative = false;
 
 struct Block {
   uint3 index{};

@@ -204,6 +204,19 @@ def test_a_device_that_holds_few_blocks_at_once(emulator, layout):
         tensors.forward(Machine("sliced", device))
 
 
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_a_cooperative_grid_that_is_refused(emulator, layout):
+    """As where processes share a GPU (MPS): the call is planned anew, unless it was to be that one."""
+    case = Case("residual", (16, 8, 8), (64, 32, 32), layout=layout)
+    device = Device(4, 50 << 20, 16 << 10, 1)  # no channel fits its shared memory
+    assert Tensors(case, emulator).forward(Machine("automatic", device)).launches == 1
+    refusing = Machine("automatic", device, refuse_cooperative=True)
+    assert Tensors(case, emulator).forward(refusing).launches == 3
+    assert check(emulator, case, refusing)
+    with pytest.raises(EmulatorError, match="forward_sliced"):
+        Tensors(case, emulator).forward(replace(refusing, variant="sliced"))
+
+
 @pytest.mark.parametrize("variant", VARIANTS)
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_same_bits_whatever_the_order_of_threads(kernels, layout, variant):
