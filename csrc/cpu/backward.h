@@ -3,37 +3,38 @@
 // Bytes through memory: 6e where the units of a channel stay in the second-level cache between the
 // passes (contiguous layout: dz, y, dy, x read, dx, df written), else 8e.
 
-// Sum of g and of g * (y - mean) for each unit, merged in double in unit order.
+// Sum of g and of g * (y - mean) for each unit, kept and merged in double, in unit order.
 template <class T>
 class BatchSums {
   using A = Acc<T>;
   using V = Vec<T>;
+  using W = Wide<V>;
 
  public:
   BatchSums(const Dims& dims, const Units& units)
       : dims_(dims), units_(units), width_(dims.channels_last ? dims.c : 1),
-        g_(new A[units.count() * width_]), gy_(new A[units.count() * width_]) {}
+        g_(new double[units.count() * width_]), gy_(new double[units.count() * width_]) {}
 
   void measure(const Unit& u, const T* dz, const T* y, const A* mean, const NormVectors<A>& norm,
                bool with_relu) {
-    A* g = g_.get() + u.index * width_;
-    A* gy = gy_.get() + u.index * width_;
+    double* g = g_.get() + u.index * width_;
+    double* gy = gy_.get() + u.index * width_;
     const auto run = [&](auto rectify) SG_LAMBDA {
       constexpr bool kRelu = decltype(rectify)::value;
       if (dims_.channels_last) {
         const auto p = norm.template at<true>(mean, 0);
         sweep<T>(u.len, [&](int64_t i, auto m) SG_LAMBDA {
-          V sums[2];
+          W sums[2];
           add<kRelu>(sums, dz + i, y + i, u.rows, u.len, m, get(p.mean, i, m), get(p.scale, i, m),
                      get(p.bias, i, m));
-          store(g + i, sums[0], m);
-          store(gy + i, sums[1], m);
+          store_sums(g + i, sums[0], m);
+          store_sums(gy + i, sums[1], m);
         });
         return;
       }
       const auto p = norm.template at<false>(mean, u.channel);
       const int64_t whole = u.len / kLanes<T>, rest = u.len % kLanes<T>;
-      V sums[2], last[2] = {};
+      W sums[2], last[2] = {};
       add<kRelu>(sums, dz, y, whole, kLanes<T>, Full{}, p.mean.one, p.scale.one, p.bias.one);
       if (rest > 0) {  // dz is read as zero beyond the row, so g is zero there
         add<kRelu>(last, dz + whole * kLanes<T>, y + whole * kLanes<T>, 1, 0, Part{rest},
@@ -58,9 +59,9 @@ class BatchSums {
 
  private:
   template <bool kRelu, class M>
-  static SG_FORCE void add(V (&sums)[2], const T* dz, const T* y, int64_t rows, int64_t stride,
-                            M mask, V mean, V scale, V bias) {
-    sum_rows<2>(sums, rows, stride, mask, [&](V(&s)[2], int64_t at, M m) SG_LAMBDA {
+  static SG_FORCE void add(W (&sums)[2], const T* dz, const T* y, int64_t rows, int64_t stride,
+                           M mask, V mean, V scale, V bias) {
+    sum_rows<V>(sums, rows, stride, mask, [&](V(&s)[2], int64_t at, M m) SG_LAMBDA {
       const V value = load(y + at, m);
       V g = load(dz + at, m);
       if constexpr (kRelu) g = relu_grad(g, pre_activation(value, mean, scale, bias));
@@ -72,7 +73,7 @@ class BatchSums {
   const Dims& dims_;
   const Units& units_;
   int64_t width_;
-  std::unique_ptr<A[]> g_, gy_;
+  std::unique_ptr<double[]> g_, gy_;
 };
 
 template <class T>

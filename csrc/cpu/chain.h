@@ -133,8 +133,8 @@ struct NormVectors {
   }
 
   void set(int64_t c, A variance) {
-    const A weight = weight_.given ? static_cast<const A*>(weight_.data)[c] : A(1);
-    scale[c] = reciprocal_std(variance, eps_) * weight;
+    const double weight = weight_.given ? static_cast<const A*>(weight_.data)[c] : A(1);
+    scale[c] = static_cast<A>(weight * reciprocal_std<double>(variance, eps_));
   }
 
   template <bool kAlong>
@@ -147,7 +147,7 @@ struct NormVectors {
 
  private:
   In weight_;
-  A eps_;
+  double eps_;
 };
 
 // Runs two passes over the units with one merge per channel between them. The units of one channel are

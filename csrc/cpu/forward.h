@@ -5,41 +5,42 @@
 // channel stay in the second-level cache between the passes (contiguous layout), else 5e.
 
 // Mean and sum of squared deviations of each unit, exact within it: the mean first, then deviations
-// from it, whose own sum corrects what rounding left. Merged over units in double, in unit order.
+// from it, whose own sum corrects what rounding left. Kept and merged over units in double, in unit order:
+// a mean rounded to float would cost the variance its digits where |mean| >> std.
 template <class T>
 class BatchStatistics {
   using A = Acc<T>;
   using V = Vec<T>;
+  using W = Wide<V>;
 
  public:
   BatchStatistics(const Dims& dims, const Units& units)
       : dims_(dims), units_(units), width_(dims.channels_last ? dims.c : 1),
-        mean_(new A[units.count() * width_]), m2_(new A[units.count() * width_]) {}
+        mean_(new double[units.count() * width_]), m2_(new double[units.count() * width_]) {}
 
   void measure(const Unit& u, const T* y) {
-    A* mean = mean_.get() + u.index * width_;
-    A* m2 = m2_.get() + u.index * width_;
+    double* mean = mean_.get() + u.index * width_;
+    double* m2 = m2_.get() + u.index * width_;
     if (dims_.channels_last) {
       sweep<T>(u.len, [&](int64_t i, auto m) SG_LAMBDA {
         const auto [column_mean, column_m2] =
-            moments(y + i, u.rows, u.len, m, splat<V>(A(1) / u.rows),
-                    [](V v) SG_LAMBDA { return v; });
-        store(mean + i, column_mean, m);
-        store(m2 + i, column_m2, m);
+            moments(y + i, u.rows, u.len, m, 1.0 / u.rows, [](W w) SG_LAMBDA { return w; });
+        store_sums(mean + i, column_mean, m);
+        store_sums(m2 + i, column_m2, m);
       });
       return;
     }
     // One channel: whole vectors as rows of lanes, the rest as one more set of values.
     const int64_t whole = u.len / kLanes<T>, rest = u.len % kLanes<T>;
-    Moments<A> all{0, 0, 0};
+    Moments<double> all{0, 0, 0};
     if (whole > 0) {
-      const A count = whole * kLanes<T>;
+      const double count = whole * kLanes<T>;
       const auto [lane_mean, lane_m2] =
-          moments(y, whole, kLanes<T>, Full{}, splat<V>(A(1) / count),
-                  [](V v) SG_LAMBDA { return splat<V>(horizontal_sum(v)); });
+          moments(y, whole, kLanes<T>, Full{}, 1 / count,
+                  [](W w) SG_LAMBDA { return splat<W>(horizontal_sum(w)); });
       all = {count, lane_mean[0], lane_m2[0]};
     }
-    if (rest > 0) all = all.merged(rest_moments(y + whole * kLanes<T>, rest));
+    for (int64_t i = u.len - rest; i < u.len; ++i) all = all.merged({1, static_cast<double>(y[i]), 0});
     *mean = all.mean;
     *m2 = all.m2;
   }
@@ -49,7 +50,7 @@ class BatchStatistics {
     const int64_t offset = dims_.channels_last ? channel : 0;
     double sum = 0;
     for (int64_t i = 0; i < units_.per_channel(); ++i) {
-      sum += double(units_.values(i)) * double(mean_[(first + i) * width_ + offset]);
+      sum += double(units_.values(i)) * mean_[(first + i) * width_ + offset];
     }
     const double centre = sum / dims_.count();
     double m2 = 0;
@@ -64,36 +65,30 @@ class BatchStatistics {
 
  private:
   template <class M, class Reduce>
-  static SG_FORCE std::pair<V, V> moments(const T* y, int64_t rows, int64_t stride, M mask,
-                                           V inverse_count, const Reduce& reduce) {
-    V total[1], deviation[2];
-    sum_rows<1>(total, rows, stride, mask, [&](V(&s)[1], int64_t at, M m) SG_LAMBDA {
+  static SG_FORCE std::pair<W, W> moments(const T* y, int64_t rows, int64_t stride, M mask,
+                                          double inverse_count, const Reduce& reduce) {
+    W total[1], deviation[2];
+    sum_rows<V>(total, rows, stride, mask, [&](V(&s)[1], int64_t at, M m) SG_LAMBDA {
       s[0] += load(y + at, m);
     });
-    const V mean = reduce(total[0]) * inverse_count;
-    sum_rows<2>(deviation, rows, stride, mask, [&](V(&s)[2], int64_t at, M m) SG_LAMBDA {
+    const V mean = __builtin_convertvector(reduce(total[0]) * inverse_count, V);
+    sum_rows<V>(deviation, rows, stride, mask, [&](V(&s)[2], int64_t at, M m) SG_LAMBDA {
       const V d = load(y + at, m) - mean;
       s[0] += d;
       s[1] += d * d;
     });
-    const V left = reduce(deviation[0]);
+    const W left = reduce(deviation[0]) * inverse_count;
     // Of values far apart the squares are infinite, and so must the variance be, not infinity less itself.
-    const V most = splat<V>(std::numeric_limits<A>::max());
-    const V square = left * (left * inverse_count);
-    return {mean + left * inverse_count, reduce(deviation[1]) - (square < most ? square : most)};
+    const W most = splat<W>(std::numeric_limits<double>::max());
+    const W square = left * (left / inverse_count);
+    return {__builtin_convertvector(mean, W) + left,
+            reduce(deviation[1]) - (square < most ? square : most)};
   }
-
-  static Moments<A> rest_moments(const T* y, int64_t n) {
-    Moments<A> all{0, 0, 0};
-    for (int64_t i = 0; i < n; ++i) all = all.merged({A(1), static_cast<A>(y[i]), A(0)});
-    return all;
-  }
-
 
   const Dims& dims_;
   const Units& units_;
   int64_t width_;
-  std::unique_ptr<A[]> mean_, m2_;
+  std::unique_ptr<double[]> mean_, m2_;
 };
 
 template <class T>

@@ -134,17 +134,32 @@ SG_INLINE void stream_copy(T* dst, const T* src, int64_t len) {
   });
 }
 
-// Sums over `rows` rows of one vector each, `stride` apart: term(offset, mask) per row, four rows in
-// flight so that no addition waits for the one before. kSums sums at a time.
-template <int kSums, class V, class M, class F>
-SG_INLINE void sum_rows(V (&sums)[kSums], int64_t rows, int64_t stride, M mask, const F& term) {
-  V partial[4][kSums] = {};
-  int64_t r = 0;
-  for (; r + 4 <= rows; r += 4) {
-    for (int k = 0; k < 4; ++k) term(partial[k], (r + k) * stride, mask);
+// Sums over `rows` rows of one vector each, `stride` apart: term(sums, offset, mask) per row. Four rows are in
+// flight, so that no addition waits for the one before. What 32 rows make is added up in double: a longer
+// chain of additions in float would lose digits.
+template <class V, int kSums, class M, class F>
+SG_INLINE void sum_rows(Wide<V> (&sums)[kSums], int64_t rows, int64_t stride, M mask, const F& term) {
+  constexpr int64_t kShort = 32;
+  for (int s = 0; s < kSums; ++s) sums[s] = Wide<V>{};
+  for (int64_t r = 0; r < rows;) {
+    V partial[4][kSums] = {};
+    const int64_t end = r + kShort < rows ? r + kShort : rows;
+    for (; r + 4 <= end; r += 4) {
+      for (int k = 0; k < 4; ++k) term(partial[k], (r + k) * stride, mask);
+    }
+    for (; r < end; ++r) term(partial[0], r * stride, mask);
+    for (int s = 0; s < kSums; ++s) {
+      const V sum = (partial[0][s] + partial[1][s]) + (partial[2][s] + partial[3][s]);
+      sums[s] += __builtin_convertvector(sum, Wide<V>);
+    }
   }
-  for (; r < rows; ++r) term(partial[0], r * stride, mask);
-  for (int s = 0; s < kSums; ++s) {
-    sums[s] = (partial[0][s] + partial[1][s]) + (partial[2][s] + partial[3][s]);
-  }
+}
+
+template <class W>
+SG_INLINE void store_sums(double* p, W sums, Full) {
+  __builtin_memcpy(p, &sums, sizeof sums);
+}
+template <class W>
+SG_INLINE void store_sums(double* p, W sums, Part m) {
+  __builtin_memcpy(p, &sums, m.n * sizeof(double));
 }

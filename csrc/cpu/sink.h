@@ -5,12 +5,13 @@ template <class T>
 class SinkRows {
   using A = Acc<T>;
   using V = Vec<T>;
+  using W = Wide<V>;
 
  public:
   SinkRows(const Backward& args, const SourceRows<T>& source, const Units& units, bool stream)
       : a_(args), s_(args.source), d_(args.dims), source_(source), units_(units), stream_(stream) {
     if (args.dalpha.given) {
-      dalpha_.reset(new A[units.count() * (d_.channels_last ? s_.skip_channels : 1)]);
+      dalpha_.reset(new double[units.count() * (d_.channels_last ? s_.skip_channels : 1)]);
     }
   }
 
@@ -25,7 +26,7 @@ class SinkRows {
     const int64_t step = d_.channels_last ? s_.skip_channels : 1;
     parallel(s_.skip_channels, units_.per_channel(), [&](int64_t begin, int64_t end) {
       for (int64_t c = begin; c < end; ++c) {
-        const A* first = dalpha_.get() + (d_.channels_last ? c : c * units_.per_channel());
+        const double* first = dalpha_.get() + (d_.channels_last ? c : c * units_.per_channel());
         double sum = 0;
         for (int64_t i = 0; i < units_.per_channel(); ++i) sum += first[i * step];
         out[c] = static_cast<A>(sum);
@@ -61,9 +62,17 @@ class SinkRows {
     if (!a_.dalpha.given) return;
     const T* x = static_cast<const T*>(s_.skip.data) +
                  (u.image * s_.skip_channels + u.channel) * d_.plane() + u.pixel;
-    V sum{};
-    sweep<T>(u.len, [&](int64_t i, auto m) SG_LAMBDA { sum += load(x + i, m) * load(d + i, m); });
-    dalpha_[u.index] = horizontal_sum(sum);
+    const auto product = [&](V(&s)[1], int64_t i, auto m) SG_LAMBDA {
+      s[0] += load(x + i, m) * load(d + i, m);
+    };
+    const int64_t whole = u.len / kLanes<T>, rest = u.len % kLanes<T>;
+    W sums[1], last[1] = {};
+    sum_rows<V>(sums, whole, kLanes<T>, Full{}, product);
+    if (rest > 0) {
+      const auto behind = [&](V(&s)[1], int64_t, Part m) SG_LAMBDA { product(s, u.len - rest, m); };
+      sum_rows<V>(last, 1, 0, Part{rest}, behind);
+    }
+    dalpha_[u.index] = horizontal_sum(sums[0] + last[0]);
   }
 
   void write_pixels(const Unit& u, const A* d) {
@@ -77,13 +86,13 @@ class SinkRows {
     if (a_.dlow.given) fold_pixels(u, d + (s_.concat ? s_.skip_channels : 0));
     if (!a_.dalpha.given) return;
     const T* x = static_cast<const T*>(s_.skip.data) + u.pixel * s_.skip_channels;
-    A* out = dalpha_.get() + u.index * s_.skip_channels;
+    double* out = dalpha_.get() + u.index * s_.skip_channels;
     sweep<T>(s_.skip_channels, [&](int64_t i, auto m) SG_LAMBDA {
-      V sums[1];
-      sum_rows<1>(sums, u.rows, 1, m, [&](V(&s)[1], int64_t r, auto mask) SG_LAMBDA {
+      W sums[1];
+      sum_rows<V>(sums, u.rows, 1, m, [&](V(&s)[1], int64_t r, auto mask) SG_LAMBDA {
         s[0] += load(x + r * s_.skip_channels + i, mask) * load(d + r * u.len + i, mask);
       });
-      store(out + i, sums[0], m);
+      store_sums(out + i, sums[0], m);
     });
   }
 
@@ -147,5 +156,5 @@ class SinkRows {
   const SourceRows<T>& source_;
   const Units& units_;
   bool stream_;
-  std::unique_ptr<A[]> dalpha_;
+  std::unique_ptr<double[]> dalpha_;
 };

@@ -36,9 +36,17 @@ SG_INLINE V splat(A value) {
   return value - V{};  // which is value, zeros of either sign too: nothing is left to compute
 }
 
+// As many doubles as V has lanes: what sums over many values are kept in.
 template <class V>
-SG_INLINE auto horizontal_sum(V v) {
-  decltype(v[0] + v[0]) sum = 0;
+struct WideOf {
+  typedef double type __attribute__((vector_size(sizeof(V) / sizeof(V{}[0]) * sizeof(double))));
+};
+template <class V>
+using Wide = typename WideOf<V>::type;
+
+template <class V>
+SG_INLINE double horizontal_sum(V v) {
+  double sum = 0;
   for (size_t i = 0; i < sizeof(V) / sizeof(v[0]); ++i) sum += v[i];
   return sum;
 }

@@ -1,0 +1,203 @@
+"""Rounding errors of the ops against 80-bit floats, beside eager PyTorch's: `python -m benchmarks.errors`.
+
+An error is the largest difference to the exact result, in units of the dtype's eps times the largest exact
+value of that result. The exact one is computed in `numpy.longdouble` from the same inputs, with y rounded to
+the dtype before it is normalised, as both ways store it.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import product
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from benchmarks import options
+from softgate_ext import ops, use_backend
+from softgate_ext.errors import InputError
+
+WIDE = np.longdouble
+SIZES = ((2, 8, 8, 8), (8, 12, 16, 16), (4, 24, 32, 32), (2, 4, 64, 64), (3, 5, 10, 14))
+AXES = (0, 2, 3)
+EPS, MOMENTUM = 1e-5, 0.1
+CLOSE = 1e-4  # a pre-activation this near to 0 may fall to either side of the ReLU
+
+
+@dataclass(frozen=True)
+class Case:
+    """A gated residual, or a merge that adds or concatenates, with its norm in training."""
+
+    kind: str
+    size: tuple[int, int, int, int]
+    channels_last: bool
+    mean: float  # of the values, in units of their standard deviation
+    seed: int
+
+
+def cases(means: tuple[float, ...], seeds: int) -> Iterator[Case]:
+    kinds = ("residual", "add", "concat")
+    for kind, size, last, mean, seed in product(kinds, SIZES, (False, True), means, range(seeds)):
+        yield Case(kind, size, last, mean, seed)
+
+
+def inputs_of(case: Case) -> dict[str, Tensor]:
+    """Float32 arguments by their names, and the gradients of y and z."""
+    gen = torch.Generator().manual_seed(case.seed)
+    n, c, h, w = case.size
+    total = 2 * c if case.kind == "concat" else c
+    layout = torch.channels_last if case.channels_last else torch.contiguous_format
+
+    def activation(channels: int, shrink: int = 1, mean: float = 0.0) -> Tensor:
+        t = torch.randn(n, channels, h // shrink, w // shrink, generator=gen) + mean
+        return t.contiguous(memory_format=layout)
+
+    def vector(size: int, low: float, high: float) -> Tensor:
+        return torch.rand(size, generator=gen) * (high - low) + low
+
+    given = {"x": activation(c, mean=case.mean), "alpha": vector(c, 0.5, 1.5)}
+    if case.kind == "residual":
+        given["f"] = activation(c, mean=case.mean)
+    else:
+        given["low"] = activation(c, 2, case.mean)
+    given |= {"weight": vector(total, 0.5, 1.5), "bias": vector(total, -0.5, 0.5)}
+    given |= {"running_mean": vector(total, -1, 1), "running_var": vector(total, 0.5, 2)}
+    return given | {"dy": activation(total), "dz": activation(total)}
+
+
+def rounded(case: Case, given: dict[str, Tensor]) -> dict[str, Tensor]:
+    """What the ops of the backend in use make of it."""
+    own = {name: t.clone() for name, t in given.items()}
+    running = own["running_mean"], own["running_var"]
+    leaves = {
+        n: own[n].requires_grad_() for n in ("x", "f", "low", "alpha", "weight", "bias") if n in own
+    }
+    norm = (*running, leaves["weight"], leaves["bias"])
+    settings: dict[str, Any] = {"training": True, "momentum": MOMENTUM, "eps": EPS}
+    if case.kind == "residual":
+        y, z = ops.gated_residual_bn_relu(
+            leaves["x"], leaves["f"], leaves["alpha"], *norm, **settings
+        )
+    else:
+        y, z = ops.skip_merge_bn_relu(
+            leaves["x"], leaves["low"], leaves["alpha"], *norm, mode=case.kind, **settings
+        )
+    gradients = torch.autograd.grad((y, z), [*leaves.values()], (given["dy"], given["dz"]))
+    named = {f"d{name}": g for name, g in zip(leaves, gradients, strict=True)}
+    results = {"y": y, "z": z, "running_mean": running[0], "running_var": running[1], **named}
+    return {name: t.detach() for name, t in results.items()}
+
+
+def exact(case: Case, given: dict[str, Tensor], stored: Tensor) -> dict[str, np.ndarray]:
+    """The same in 80-bit floats; `stored` is y as it was rounded."""
+    wide = {name: t.numpy().astype(WIDE) for name, t in given.items()}
+
+    def along(v: np.ndarray) -> np.ndarray:
+        return v.reshape(1, -1, 1, 1)
+
+    def upsample(t: np.ndarray) -> np.ndarray:
+        return t.repeat(2, axis=2).repeat(2, axis=3)
+
+    gated = along(wide["alpha"]) * wide["x"]
+    c = wide["x"].shape[1]
+    if case.kind == "residual":
+        sums = gated + wide["f"]
+    elif case.kind == "add":
+        sums = gated + upsample(wide["low"])
+    else:
+        sums = np.concatenate([gated, upsample(wide["low"])], axis=1)
+    y = stored.numpy().astype(WIDE)
+    count = y.size // y.shape[1]
+    mean, var = y.mean(AXES), y.var(AXES)
+    std = np.sqrt(var + WIDE(EPS))
+    normal = (y - along(mean)) / along(std)
+    pre = normal * along(wide["weight"]) + along(wide["bias"])
+    g = np.where(pre > 0, wide["dz"], WIDE(0))
+    dbias, dweight = g.sum(AXES), (g * normal).sum(AXES)
+    back = g - along(dbias) / count - normal * along(dweight) / count
+    d = wide["dy"] + back * along(wide["weight"] / std)
+    keep = WIDE(1) - WIDE(MOMENTUM)
+    results = {
+        "y": sums,
+        "z": np.maximum(pre, 0),
+        "running_mean": keep * wide["running_mean"] + WIDE(MOMENTUM) * mean,
+        "running_var": keep * wide["running_var"] + WIDE(MOMENTUM) * var * count / (count - 1),
+        "dx": along(wide["alpha"]) * d[:, :c],
+        "dalpha": (wide["x"] * d[:, :c]).sum(AXES),
+        "dweight": dweight,
+        "dbias": dbias,
+    }
+    if case.kind == "residual":
+        return results | {"df": d}
+    part = d if case.kind == "add" else d[:, c:]
+    n, channels, h, w = part.shape
+    return results | {"dlow": part.reshape(n, channels, h // 2, 2, w // 2, 2).sum((3, 5))}
+
+
+def errors(got: dict[str, Tensor], want: dict[str, np.ndarray]) -> dict[str, float]:
+    eps = float(torch.finfo(torch.float32).eps)
+    found = {}
+    for name, value in want.items():
+        away = np.abs(got[name].numpy().astype(WIDE) - value).max()
+        found[name] = float(away / (eps * np.abs(value).max()))
+    return found
+
+
+def with_clear_signs(case: Case, given: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The same without gradients where a pre-activation is too near to 0."""
+    with use_backend("reference"), torch.no_grad():
+        args = {n: t.double() for n, t in given.items()}
+        if case.kind == "residual":
+            y = args["alpha"].view(1, -1, 1, 1) * args["x"] + args["f"]
+        else:
+            y = ops.skip_merge(args["x"], args["low"], args["alpha"], mode=case.kind)
+        pre = ops.bn_relu(y, None, None, args["weight"], args["bias"], training=True, relu=False)
+    near = pre.abs() < CLOSE * max(1.0, abs(case.mean))
+    return given | {"dz": given["dz"].masked_fill(near, 0.0)}
+
+
+def measure(means: tuple[float, ...], seeds: int) -> dict[tuple[str, float], np.ndarray]:
+    """By result and mean: a row a case, the errors of the kernels and of eager."""
+    found: dict[tuple[str, float], list[tuple[float, float]]] = defaultdict(list)
+    for case in cases(means, seeds):
+        given = with_clear_signs(case, inputs_of(case))
+        ways = []
+        for backend in ("cpu", "reference"):
+            with use_backend(backend):
+                got = rounded(case, given)
+            ways.append(errors(got, exact(case, given, got["y"])))
+        for name, error in ways[0].items():
+            found[name, case.mean].append((error, ways[1][name]))
+    return {key: np.array(pairs) for key, pairs in found.items()}
+
+
+def main(means: tuple[float, ...] = (0.0, 1.0, 30.0, 1000.0), seeds: int = 5) -> None:
+    """Prints a line a result and mean: errors of the kernels and of eager, and where ours is larger.
+
+    Args:
+        means: of the values, in units of their standard deviation.
+        seeds: inputs of each kind, size and layout.
+
+    Raises:
+        InputError: seeds is no count.
+    """
+    if seeds < 1:
+        raise InputError(f"seeds must be 1 or more, got {seeds}")
+    print(
+        "| result | mean / std | ours, largest | eager, largest | ours, median | eager, median | larger by a tenth |"
+    )
+    print("|---|---|---:|---:|---:|---:|---:|")
+    for (name, mean), pairs in sorted(measure(means, seeds).items()):
+        mine, theirs = pairs.T
+        # Below half an eps both are as good as a rounded exact result.
+        larger = np.mean(mine > np.maximum(1.1 * theirs, 0.5))
+        print(
+            f"| {name} | {mean:g} | {mine.max():.2f} | {theirs.max():.2f} | {np.median(mine):.2f} "
+            f"| {np.median(theirs):.2f} | {larger:.0%} |"
+        )
+
+
+if __name__ == "__main__":
+    options.run(main)
