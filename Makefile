@@ -24,7 +24,9 @@ export TORCH_CUDA_ARCH_LIST ?= 9.0
 endif
 export MAX_JOBS ?= $(JOBS)
 
-.PHONY: install demo test test-slow emulator sass gpu lint bench clean
+# Standing proofs:                make fuzz       10,000 random calls of the ops
+
+.PHONY: install demo test test-slow fuzz emulator sass gpu lint bench clean
 
 install: $(STAMP)
 
@@ -44,6 +46,9 @@ test: install
 
 test-slow: install
 	$(PYTEST) -m slow $(ARGS)
+
+fuzz: install
+	$(PYTEST) tests/ops/test_fuzz.py -m "slow or not slow" $(ARGS)
 
 emulator: install
 	$(PYTEST) tests/emulator -m "not gpu" $(ARGS)
