@@ -25,8 +25,9 @@ endif
 export MAX_JOBS ?= $(JOBS)
 
 # Standing proofs:                make fuzz       10,000 random calls of the ops
+#                                  make sanitize   the CPU kernels under AddressSanitizer and UBSan
 
-.PHONY: install demo test test-slow fuzz emulator sass gpu lint bench clean
+.PHONY: install demo test test-slow fuzz sanitize emulator sass gpu lint bench clean
 
 install: $(STAMP)
 
@@ -49,6 +50,16 @@ test-slow: install
 
 fuzz: install
 	$(PYTEST) tests/ops/test_fuzz.py -m "slow or not slow" $(ARGS)
+
+# A copy of the package in build/sanitized, whose kernels stop at the first access out of bounds, misaligned
+# load or overflow. Leaks are Python's own.
+SANITIZERS := -fsanitize=address,undefined -fno-sanitize=vptr -fno-sanitize-recover=undefined
+sanitize: install
+	CFLAGS="$(SANITIZERS) -fno-omit-frame-pointer" LDFLAGS="$(SANITIZERS)" SOFTGATE_CUDA=0 \
+		$(BIN)/python setup.py -q build --build-lib build/sanitized --build-temp build/sanitized-objects
+	ASAN_OPTIONS=detect_leaks=0 PYTHONPATH=build/sanitized PYTHONSAFEPATH=1 \
+		LD_PRELOAD="$$(g++ -print-file-name=libasan.so) $$(g++ -print-file-name=libstdc++.so)" \
+		$(BIN)/pytest -q tests/ops -k "fuzz or values or every_argument or bad_input or conv3x3" $(ARGS)
 
 emulator: install
 	$(PYTEST) tests/emulator -m "not gpu" $(ARGS)
