@@ -66,8 +66,7 @@ def sync_bn_relu(
     if running_mean is not None and running_var is not None:
         with torch.no_grad():
             # Tensors, not numbers: only the gathered counts know how many there were.
-            weight = weight_of_batch(momentum, num_batches_tracked)
-            share = (count > 0).to(mean.dtype) * weight
+            share = (count > 0).to(mean.dtype) * weight_of_batch(momentum, num_batches_tracked)
             unbiased = var * (count / (count - 1).clamp(min=1))
             running_mean.lerp_(mean.to(running_mean.dtype), share.to(running_mean.dtype))
             running_var.lerp_(unbiased.to(running_var.dtype), share.to(running_var.dtype))
