@@ -149,7 +149,8 @@ def extension_and_command():
     else:
         extension = cpp_extension.CppExtension(
             "softgate_ext._C",
-            sources("*.cpp", "cpu/*.cpp"),
+            # Plans and the model of their time are plain C++: `softgate_ext._C.predictions`.
+            sources("*.cpp", "cpu/*.cpp", "cuda/pass.cpp", "cuda/plan.cpp", "cuda/model.cpp"),
             extra_compile_args={"cxx": cxx},
             **options,
         )

@@ -84,6 +84,22 @@ struct Backward {
   Out dbias;    // A
 };
 
+// What a training call leaves in the buffers of its norm: lerp(running, batch's, momentum), of the
+// variance the unbiased one. All vectors have `channels` values.
+struct Running {
+  DType dtype;      // of the buffers
+  bool wide;        // mean and var are float64, else float32
+  int64_t channels;
+  const void* mean;
+  const void* var;  // biased
+  void* running_mean;
+  void* running_var;
+  int64_t* calls;   // counts training calls; null: nobody does
+  double momentum;
+  bool cumulative;  // the weight is 1 / calls in place of momentum
+  double unbiased;  // what makes var unbiased, as a factor
+};
+
 // y = conv3x3(relu(scale * x + shift)) + bias with a border of zeros, by Winograd's F(4x4, 3x3):
 // channels_last, x and y of one dtype, float32 or bfloat16, all else float32. The weights are transformed: of each group and each of the 36 points, panels of
 // kWinogradPanel results, [group][point][panel][input channel][kWinogradPanel].

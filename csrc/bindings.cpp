@@ -12,6 +12,7 @@
 #include "cpu/kernels.h"
 #include "errors.h"
 #include "ops.h"
+#include "predictions.h"
 #ifdef SOFTGATE_CUDA
 #include "cuda/run.h"
 #endif
@@ -55,6 +56,29 @@ void serve(py::module_& m, const std::string& name) {
   m.def(name.c_str(), door);
 }
 
+// The variants that serve a call, as dictionaries; `device` has the fields of csrc/cuda/plan.h.
+py::list predict(bool backward, const std::array<int64_t, 4>& size, int itemsize, bool channels_last,
+                 const std::vector<int64_t>& split, int64_t low_channels, bool concat,
+                 const py::dict& device) {
+  SOFTGATE_CHECK(itemsize == 2 || itemsize == 4, "itemsize must be 2 or 4 bytes, got ", itemsize);
+  SOFTGATE_CHECK(split.size() <= kMaxBranches, "split must have at most ", kMaxBranches,
+                 " entries, got ", split.size());
+  const auto number = [&](const char* name) { return device[name].cast<double>(); };
+  const auto whole = [&](const char* name) { return static_cast<int>(number(name)); };
+  const cuda::Device d{whole("processors"), static_cast<int64_t>(number("l2_bytes")),
+                       whole("shared_bytes"), whole("cluster"), whole("cooperative"), number("clock"),
+                       number("memory_rate")};
+  const Dims dims{size[0], size[1], size[2], size[3], channels_last};
+  py::list found;
+  for (const Predicted& p : predictions(backward, dims, itemsize == 2 ? DType::bf16 : DType::f32, split,
+                                        low_channels, concat, d)) {
+    found.append(py::dict(py::arg("variant") = p.variant, py::arg("seconds") = p.seconds,
+                          py::arg("bytes") = p.bytes, py::arg("launches") = p.launches,
+                          py::arg("slices") = p.slices, py::arg("chosen") = p.chosen));
+  }
+  return found;
+}
+
 py::dict build_info() {
   py::dict info;
   info["torch"] = TORCH_VERSION;
@@ -79,6 +103,9 @@ PYBIND11_MODULE(_C, m) {
         py::arg("shift"), py::arg("bias"), py::arg("channels"), py::arg("groups"), py::arg("out"),
         py::call_guard<py::gil_scoped_release>());
   m.def("update_running", &update_running, py::call_guard<py::gil_scoped_release>());
+  m.def("predictions", &predict, py::arg("backward"), py::arg("size"), py::arg("itemsize"),
+        py::arg("channels_last"), py::arg("split"), py::arg("low_channels"), py::arg("concat"),
+        py::arg("device"));
   m.def("serve", [m](const std::string& name) mutable { serve(m, name); });
 #ifdef SOFTGATE_CUDA
   m.def("force_variant", &cuda::force_variant);

@@ -61,6 +61,13 @@ struct Moments {
   }
 };
 
+// From one value towards another, exact at both ends, as torch.lerp.
+template <class A>
+SOFTGATE_FN A lerp(A from, A to, A weight) {
+  return weight > A(-0.5) && weight < A(0.5) ? from + weight * (to - from)
+                                             : to - (to - from) * (A(1) - weight);
+}
+
 template <class A>
 SOFTGATE_FN A reciprocal_std(A var, A eps) {
   return A(1) / sqrt(var + eps);

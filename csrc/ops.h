@@ -14,9 +14,11 @@ namespace softgate {
 std::vector<Tensor> forward(const Arguments& args, at::TensorList into);
 std::vector<Tensor> backward(const Arguments& args);
 
-// In place, with the biased variance times `unbiased`.
-void update_running(const Tensor& mean, const Tensor& var, Tensor running_mean, Tensor running_var,
-                    double momentum, double unbiased);
+// One more call with these statistics of `count` values a channel; `calls` counts them, and without a
+// momentum their average is kept. In place; false, and nothing done, where that takes PyTorch's own ops.
+bool update_running(const Tensor& mean, const Tensor& var, const Tensor& running_mean,
+                    const Tensor& running_var, const OptionalTensor& calls,
+                    std::optional<double> momentum, int64_t count);
 
 // A convolution for inference (csrc/winograd.cpp), into the one tensor of `out` where there is one.
 Tensor winograd_conv3x3(const Tensor& x, const Tensor& weight, const OptionalTensor& scale,

@@ -1,16 +1,91 @@
-// The running statistics of a norm, which a training call updates. ATen's own ops do it, on every
-// device: called from here they cost a small tensor a quarter of what they do from Python.
-#include <ATen/ATen.h>
+// The running statistics of a norm, which a training call updates: one pass over vectors of a value a
+// channel, and one launch on a GPU.
+#include <ATen/OpMathType.h>
+#include <c10/core/impl/TorchDispatchModeTLS.h>
 
+#include "call.h"
+#include "math.h"
 #include "ops.h"
 
 namespace softgate {
+namespace {
 
-void update_running(const Tensor& mean, const Tensor& var, Tensor running_mean, Tensor running_var,
-                    double momentum, double unbiased) {
-  const at::NoGradGuard no_grad;
-  running_mean.lerp_(mean.to(running_mean.scalar_type()), momentum);
-  running_var.lerp_((var * unbiased).to(running_var.scalar_type()), momentum);
+template <class T, class Statistic>
+void update(const Running& r) {
+  using A = at::opmath_type<T>;
+  A weight = static_cast<A>(r.momentum);
+  if (r.calls != nullptr) {
+    ++*r.calls;
+    if (r.cumulative) weight = A(1) / static_cast<A>(*r.calls);
+  }
+  const auto towards = [&](void* running, const void* batch, double factor) {
+    T* place = static_cast<T*>(running);
+    const auto* value = static_cast<const Statistic*>(batch);
+    for (int64_t c = 0; c < r.channels; ++c) {
+      const T to = static_cast<T>(value[c] * static_cast<Statistic>(factor));
+      place[c] = static_cast<T>(lerp(static_cast<A>(place[c]), static_cast<A>(to), weight));
+    }
+  };
+  towards(r.running_mean, r.mean, 1);
+  towards(r.running_var, r.var, r.unbiased);
+}
+
+template <class T>
+void update(const Running& r) {
+  r.wide ? update<T, double>(r) : update<T, float>(r);
+}
+
+void update_on_cpu(const Running& r) {
+  switch (r.dtype) {
+    case DType::f32: return update<float>(r);
+    case DType::f64: return update<double>(r);
+    case DType::f16: return update<c10::Half>(r);
+    case DType::bf16: return update<c10::BFloat16>(r);
+  }
+}
+
+// Whether a tensor is a row of values that a kernel may write, and nobody else wants to see it.
+bool plain(const Tensor& t, const Tensor& like) {
+  constexpr c10::DispatchKeySet kWatched({c10::DispatchKey::Python, c10::DispatchKey::Functionalize,
+                                          c10::DispatchKey::FuncTorchBatched});
+  return !t.key_set().has_any(kWatched) && t.device() == like.device() &&
+         t.layout() == at::kStrided && t.is_contiguous() && checks::has_memory(t) && !t.is_neg();
+}
+
+}  // namespace
+
+bool update_running(const Tensor& mean, const Tensor& var, const Tensor& running_mean,
+                    const Tensor& running_var, const OptionalTensor& calls,
+                    std::optional<double> momentum, int64_t count) {
+  bool serves = mean.is_cpu() && !c10::impl::TorchDispatchModeTLS::any_modes_set();
+#ifdef SOFTGATE_CUDA
+  serves = serves || (mean.is_cuda() && !c10::impl::TorchDispatchModeTLS::any_modes_set());
+#endif
+  for (const Tensor& t : {mean, var, running_mean, running_var}) serves = serves && plain(t, mean);
+  serves = serves && running_mean.scalar_type() == running_var.scalar_type() &&
+           checks::floating(running_mean.scalar_type());
+  serves = serves && (!calls || (plain(*calls, mean) && calls->scalar_type() == at::kLong));
+  if (!serves) return false;
+  const Running r{dtype_of(running_mean),
+                  mean.scalar_type() == at::kDouble,
+                  mean.numel(),
+                  mean.const_data_ptr(),
+                  var.const_data_ptr(),
+                  running_mean.mutable_data_ptr(),
+                  running_var.mutable_data_ptr(),
+                  calls ? calls->mutable_data_ptr<int64_t>() : nullptr,
+                  momentum.value_or(0),
+                  !momentum,
+                  double(count) / double(count - 1)};
+#ifdef SOFTGATE_CUDA
+  mean.is_cuda() ? cuda::run(r, mean) : update_on_cpu(r);
+#else
+  update_on_cpu(r);
+#endif
+  // What autograd saved of them notices, as it does behind PyTorch's own ops.
+  for (const Tensor& t : {running_mean, running_var}) t.unsafeGetTensorImpl()->bump_version();
+  if (calls) calls->unsafeGetTensorImpl()->bump_version();
+  return true;
 }
 
 }  // namespace softgate

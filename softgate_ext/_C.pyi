@@ -1,6 +1,6 @@
 """The compiled kernels. Use softgate_ext.ops instead."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from torch import Tensor
@@ -13,10 +13,21 @@ def update_running(
     var: Tensor,
     running_mean: Tensor,
     running_var: Tensor,
-    momentum: float,
-    unbiased: float,
+    calls: Tensor | None,
+    momentum: float | None,
+    count: int,
     /,
-) -> None: ...
+) -> bool: ...  # False: nothing was done
+def predictions(
+    backward: bool,
+    size: tuple[int, int, int, int],
+    itemsize: int,
+    channels_last: bool,
+    split: Sequence[int],
+    low_channels: int,
+    concat: bool,
+    device: dict[str, float],
+) -> list[dict[str, Any]]: ...
 def winograd_conv3x3(
     x: Tensor,
     weight: Tensor,

@@ -53,6 +53,10 @@ Device describe(int index) {
   device.processors = attribute(cudaDevAttrMultiProcessorCount, index);
   device.l2_bytes = attribute(cudaDevAttrL2CacheSize, index);
   device.shared_bytes = attribute(cudaDevAttrMaxSharedMemoryPerBlockOptin, index);
+  device.clock = 1e3 * attribute(cudaDevAttrClockRate, index);
+  // Two transfers a clock.
+  device.memory_rate = 2e3 * attribute(cudaDevAttrMemoryClockRate, index) *
+                       attribute(cudaDevAttrGlobalMemoryBusWidth, index) / 8;
   // Code compiled for an older architecture has no cluster in it, whatever device it runs on.
   cudaFuncAttributes compiled = {};
   check("a kernel: asking for a kernel's attributes",

@@ -27,6 +27,9 @@ struct CooperativeRefused : std::runtime_error {
 void launch(const Plan& plan, const Forward& call, void* workspace, Stream stream);
 void launch(const Plan& plan, const Backward& call, void* workspace, Stream stream);
 
+// One launch, whatever the number of channels.
+void launch(const Running& update, Stream stream);
+
 // Plans a call and launches it; allocate(bytes) gives the workspace, and is not asked for none. Where the
 // device refuses the plan's cooperative grid the call is planned again without one, unless the variant
 // was forced, and `device` has none from then on.

@@ -19,7 +19,6 @@ namespace softgate::cuda {
 template <class T>
 using Accumulator = std::conditional_t<std::is_same_v<T, double>, double, float>;
 
-constexpr int kPackBytes = 16;
 
 template <class To, class From>
 __device__ __forceinline__ To bits_as(From from) {

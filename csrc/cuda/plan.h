@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <vector>
 
 #include "../args.h"
 
@@ -25,8 +26,11 @@ struct Device {
   int shared_bytes;  // shared memory a block may ask for
   int cluster;       // blocks a cluster may have: 1 before sm_90
   int cooperative;   // blocks of a cooperative grid that a multiprocessor holds; 0: there are no such grids
+  double clock;        // Hz, of the multiprocessors
+  double memory_rate;  // bytes a second, as the memory's clock and width would have it
 };
 
+constexpr int kPackBytes = 16;
 constexpr int kThreads = 256;
 constexpr int kBlocksPerProcessor = 2;  // that every kernel promises to fit, see __launch_bounds__
 
@@ -76,8 +80,13 @@ struct Plan {
   size_t norm_at = 0, gate_at = 0, workspace_bytes = 0;
 };
 
-// Decides a call for a device. A forced variant binds calls that make statistics of the batch. Throws
-// std::invalid_argument where it cannot serve the call, and where an index cannot count the tensors.
+// Every plan that serves a call on a device: one for each variant. None for an empty tensor. Throws
+// std::invalid_argument where an index cannot count the tensors.
+std::vector<Plan> make_plans(const Forward& call, const Device& device);
+std::vector<Plan> make_plans(const Backward& call, const Device& device);
+
+// The one of them that takes the least time by model.h, or the forced one; a variant can be forced on
+// calls that make statistics of the batch. Throws std::invalid_argument where it cannot serve the call.
 Plan make_plan(const Forward& call, const Device& device, Variant forced = Variant::automatic);
 Plan make_plan(const Backward& call, const Device& device, Variant forced = Variant::automatic);
 

@@ -46,6 +46,11 @@ void run(const Forward& call, const at::Tensor& on) { run_on(call, on); }
 
 void run(const Backward& call, const at::Tensor& on) { run_on(call, on); }
 
+void run(const Running& update, const at::Tensor& on) {
+  const c10::cuda::CUDAGuard guard(on.device());
+  launch(update, c10::cuda::getCurrentCUDAStream().stream());
+}
+
 void force_variant(std::string_view name) {
   constexpr std::pair<std::string_view, Variant> kVariants[] = {
       {"automatic", Variant::automatic},

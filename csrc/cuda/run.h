@@ -9,6 +9,7 @@ namespace softgate::cuda {
 
 void run(const Forward& call, const at::Tensor& on);
 void run(const Backward& call, const at::Tensor& on);
+void run(const Running& update, const at::Tensor& on);
 
 // Which variant the kernels with batch statistics take from now on: "automatic", "two_pass", "sliced"
 // or "resident". For tests and benchmarks.

@@ -142,27 +142,16 @@ def with_batch_norm(
             "a batch norm must be in evaluation mode to be traced by torch.fx, which would record "
             "no update of its buffers, got one in training mode"
         )
-    mean, var = bn.running_mean, bn.running_var
+    mean, var, momentum = bn.running_mean, bn.running_var, bn.momentum
     batch_statistics = bn.training or (mean is None and var is None)
-    momentum = 0.0 if bn.momentum is None else bn.momentum
-    averages: list[tuple[Tensor, Tensor, Tensor]] = []
-    count = bn.num_batches_tracked
     if bn.training and not bn.track_running_stats:
         mean = var = None
-    elif bn.training and count is not None:
-        count.add_(1)
-        if bn.momentum is None and mean is not None and var is not None:
-            # The weight of a cumulative average is a number in a tensor. Reading it out would
-            # stop the device and break the graph under torch.compile, so the op is asked for the
-            # batch's own statistics (momentum 1), and they are averaged below.
-            averages = [(mean, mean.clone(), count), (var, var.clone(), count)]
-            mean, var, momentum = averages[0][1], averages[1][1], 1.0
-
+    elif bn.training and bn.num_batches_tracked is not None:
+        options["num_batches_tracked"] = bn.num_batches_tracked
+    if momentum is None and "num_batches_tracked" not in options:
+        momentum = 0.0
     norm = dict(training=batch_statistics, momentum=momentum, eps=bn.eps, relu=relu)
-    result = op(*inputs, mean, var, bn.weight, bn.bias, **norm, **options)
-    for average, batch, calls in averages:
-        average.add_((batch - average) / calls)
-    return result
+    return op(*inputs, mean, var, bn.weight, bn.bias, **norm, **options)
 
 
 class Deferred(nn.Identity):

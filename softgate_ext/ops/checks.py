@@ -52,11 +52,24 @@ def tensors(first: object, rest: Sequence[object] = (), *vectors: object) -> Non
             )
 
 
-def norm_options(training: object, momentum: object, eps: object, relu: object) -> None:
+def norm_options(
+    training: object, momentum: object, calls: object, eps: object, relu: object
+) -> None:
     """The numbers and flags of a norm, whose types each backend would refuse in words of its own."""
     for name, flag in (("training", training), ("relu", relu)):
         if not isinstance(flag, bool):
             raise InputError(f"{name} must be True or False, got {flag!r}")
+    if calls is not None:
+        if not (isinstance(calls, Tensor) and calls.dtype == torch.int64 and calls.ndim == 0):
+            said = (
+                f"{_name(calls.dtype)} of shape {_shape(calls)}"
+                if isinstance(calls, Tensor)
+                else f"{calls!r}"
+            )
+            raise InputError(
+                f"num_batches_tracked must be an int64 tensor without dimensions or None, got {said}"
+            )
+        momentum = 0.0 if momentum is None else momentum
     for name, number in (("momentum", momentum), ("eps", eps)):
         if not (isinstance(number, _NUMBERS) or isinstance(number, Tensor) and number.ndim == 0):
             raise InputError(f"{name} must be a number, got {number!r}")

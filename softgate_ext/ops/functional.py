@@ -19,7 +19,7 @@ from softgate_ext.ops.backend import serving
 from softgate_ext.ops.eager import eager_ops
 from softgate_ext.ops.overrides import overridable
 from softgate_ext.ops.recipes import note
-from softgate_ext.ops.running import update_running
+from softgate_ext.ops.running import by_reference, update_running
 from softgate_ext.ops.schema import NAMESPACE, TRITON_NAMESPACE, Call
 
 __all__ = [
@@ -72,9 +72,10 @@ def gated_residual_bn_relu(
     bias: Tensor | None = None,
     *,
     training: bool = False,
-    momentum: float = 0.1,
+    momentum: float | None = 0.1,
     eps: float = 1e-5,
     relu: bool = True,
+    num_batches_tracked: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """``y = alpha[c] * x + cat(branches)`` and ``z = relu(batch_norm(y))``.
 
@@ -89,9 +90,11 @@ def gated_residual_bn_relu(
         running_mean, running_var: (C,), both or neither; needed unless ``training``.
         weight, bias: (C,), the affine part of the norm, or None.
         training: Normalise with the statistics of this batch.
-        momentum: Weight of this batch in the running statistics.
+        momentum: Weight of this batch in the running statistics; None keeps the average of all calls.
         eps: Added to the variance.
         relu: False leaves the ReLU out.
+        num_batches_tracked: (), int64, counts the calls in training, as the buffer of
+            :class:`torch.nn.BatchNorm2d`; or None. Needed where ``momentum`` is None.
 
     Returns:
         (y, z), each (N, C, H, W) with dtype and layout of x; z is computed from y as stored.
@@ -99,19 +102,21 @@ def gated_residual_bn_relu(
     Raises:
         InputError: A shape, dtype or device does not fit.
     """
-    checks.norm_options(training, momentum, eps, relu)
+    checks.norm_options(training, momentum, num_batches_tracked, eps, relu)
     x, parts = _match(x, branches, alpha, running_mean, running_var, weight, bias)
     tensors = (x, parts, alpha, running_mean, running_var, weight, bias)
     ops = _ops_for(x)
     if ops is not None:
         y, z, mean, var = ops.gated_residual_bn_relu(*tensors, training, eps, relu)
         norm = (running_mean, running_var, weight, bias)
-        _settle(ops, y, z, mean, var, norm, training, momentum, eps, relu)
+        _settle(ops, y, z, mean, var, norm, training, momentum, num_batches_tracked, eps, relu)
         return y, z
     checks.call(Call("gated_residual_bn_relu", (*tensors, training, eps, relu)))
-    return reference.gated_residual_bn_relu(
-        *tensors, training=training, momentum=momentum, eps=eps, relu=relu
-    )
+    norm = (running_mean, running_var, weight, bias)
+    return by_reference(
+        reference.gated_residual_bn_relu, (x, parts, alpha), norm, training, momentum,
+        num_batches_tracked, eps=eps, relu=relu,
+    )  # fmt: skip
 
 
 @overridable
@@ -123,9 +128,10 @@ def bn_relu(
     bias: Tensor | None = None,
     *,
     training: bool = False,
-    momentum: float = 0.1,
+    momentum: float | None = 0.1,
     eps: float = 1e-5,
     relu: bool = True,
+    num_batches_tracked: Tensor | None = None,
 ) -> Tensor:
     """``z = relu(batch_norm(x))``; arguments as in :func:`gated_residual_bn_relu`.
 
@@ -138,17 +144,20 @@ def bn_relu(
     Raises:
         InputError: A shape, dtype or device does not fit.
     """
-    checks.norm_options(training, momentum, eps, relu)
+    checks.norm_options(training, momentum, num_batches_tracked, eps, relu)
     checks.tensors(x, (), None, running_mean, running_var, weight, bias)
     tensors = (x, running_mean, running_var, weight, bias)
     ops = _ops_for(x)
     if ops is not None:
         z, mean, var = ops.bn_relu(*tensors, training, eps, relu)
         norm = (running_mean, running_var, weight, bias)
-        _settle(ops, x, z, mean, var, norm, training, momentum, eps, relu)
+        _settle(ops, x, z, mean, var, norm, training, momentum, num_batches_tracked, eps, relu)
         return z
     checks.call(Call("bn_relu", (*tensors, training, eps, relu)))
-    return reference.bn_relu(*tensors, training=training, momentum=momentum, eps=eps, relu=relu)
+    return by_reference(
+        reference.bn_relu, (x,), tensors[1:], training, momentum, num_batches_tracked,
+        eps=eps, relu=relu,
+    )  # fmt: skip
 
 
 @overridable
@@ -196,11 +205,12 @@ def skip_merge_bn_relu(
     bias: Tensor | None = None,
     *,
     training: bool = False,
-    momentum: float = 0.1,
+    momentum: float | None = 0.1,
     eps: float = 1e-5,
     relu: bool = True,
     mode: str = "concat",
     branches: Branches = (),
+    num_batches_tracked: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """``merged = skip_merge(...)`` and ``z = relu(batch_norm(merged))``.
 
@@ -213,7 +223,7 @@ def skip_merge_bn_relu(
     Raises:
         InputError: A shape, dtype, device or the mode does not fit.
     """
-    checks.norm_options(training, momentum, eps, relu)
+    checks.norm_options(training, momentum, num_batches_tracked, eps, relu)
     checks.mode(mode)
     vectors = (alpha, running_mean, running_var, weight, bias)
     skip, (low, *parts) = _match(skip, [low, *_sequence(branches)], *vectors)
@@ -223,12 +233,12 @@ def skip_merge_bn_relu(
             skip, parts, low, *vectors, training, eps, relu, mode
         )
         norm = (running_mean, running_var, weight, bias)
-        _settle(ops, merged, z, mean, var, norm, training, momentum, eps, relu)
+        _settle(ops, merged, z, mean, var, norm, training, momentum, num_batches_tracked, eps, relu)
         return merged, z
     checks.call(Call("skip_merge_bn_relu", (skip, parts, low, *vectors, training, eps, relu, mode)))
-    return reference.skip_merge_bn_relu(
-        skip, low, *vectors, training=training, momentum=momentum, eps=eps, relu=relu, mode=mode,
-        branches=parts,
+    return by_reference(
+        reference.skip_merge_bn_relu, (skip, low, alpha), vectors[1:], training, momentum,
+        num_batches_tracked, eps=eps, relu=relu, mode=mode, branches=parts,
     )  # fmt: skip
 
 
@@ -279,7 +289,8 @@ def _settle(
     var: Tensor,
     norm: tuple[Tensor | None, Tensor | None, Tensor | None, Tensor | None],
     training: bool,
-    momentum: float,
+    momentum: float | None,
+    calls: Tensor | None,
     eps: float,
     relu: bool,
 ) -> None:
@@ -288,4 +299,4 @@ def _settle(
     used = (mean, var) if training else (running_mean, running_var)
     note(z, ops.bn_relu, y, (*used, weight, bias), eps, relu)
     if training:
-        update_running(y, mean, var, running_mean, running_var, momentum)
+        update_running(y, mean, var, running_mean, running_var, calls, momentum)

@@ -1,9 +1,14 @@
 """The running statistics of a norm, which a training call updates."""
 
+from collections.abc import Callable
+from typing import Any
+
 import torch
 from torch import Tensor
 
+from softgate_ext.ops import reference
 from softgate_ext.ops.backend import extension
+from softgate_ext.ops.schema import accumulator
 
 
 def update_running(
@@ -12,17 +17,69 @@ def update_running(
     var: Tensor,
     running_mean: Tensor | None,
     running_var: Tensor | None,
-    momentum: float,
+    calls: Tensor | None,
+    momentum: float | None,
 ) -> None:
-    """In place, with the unbiased variance, as ``batch_norm``; an empty batch changes nothing."""
+    """In place, with the unbiased variance, as ``batch_norm``; an empty batch only counts as a call.
+
+    Args:
+        y: (N, C, H, W), what was normalised.
+        mean, var: (C,), its mean and biased variance.
+        running_mean, running_var: (C,), or None.
+        calls: (), int64, the number of calls in training before this one, or None.
+        momentum: Weight of this batch; None is 1 / calls, this one included: the average of all.
+    """
     if running_mean is None or running_var is None or y.numel() == 0:
+        if calls is not None:
+            calls.add_(1)
         return
     count = y.numel() // y.shape[1]
-    unbiased = count / (count - 1)
     compiled = None if torch.compiler.is_compiling() else extension()
-    if compiled is not None:
-        compiled.update_running(mean, var, running_mean, running_var, momentum, unbiased)
+    if compiled is not None and compiled.update_running(
+        mean, var, running_mean, running_var, calls, momentum, count
+    ):
         return
     with torch.no_grad():
-        running_mean.lerp_(mean.to(running_mean.dtype), momentum)
-        running_var.lerp_((var * unbiased).to(running_var.dtype), momentum)
+        if calls is not None:
+            calls.add_(1)
+        update = ((running_mean, mean), (running_var, var * (count / (count - 1))))
+        for running, batch in update:
+            weight = weight_of_batch(momentum, calls)
+            if isinstance(weight, Tensor):
+                weight = weight.to(running.dtype)
+            running.lerp_(batch.to(running.dtype), weight)
+
+
+def weight_of_batch(momentum: float | None, calls: Tensor | None) -> float | Tensor:
+    """Its weight in the running statistics; that of an average is not read out, which would stop the
+    device and break a graph."""
+    if momentum is not None:
+        return momentum
+    assert calls is not None, "a norm without momentum counts its calls"
+    return calls.reciprocal()
+
+
+def by_reference(
+    op: Callable[..., Any],
+    inputs: tuple[Any, ...],
+    norm: tuple[Tensor | None, ...],
+    training: bool,
+    momentum: float | None,
+    calls: Tensor | None,
+    **options: Any,
+) -> Any:
+    """The reference's op, whose batch norm knows momenta that are numbers and counts no calls.
+
+    The weight of an average is a number in a tensor: that one is kept behind the op.
+    """
+    mean, var, *affine = norm
+    if not training or momentum is not None:
+        if training and calls is not None:
+            calls.add_(1)
+        options["momentum"] = 0.0 if momentum is None else momentum
+        return op(*inputs, mean, var, *affine, training=training, **options)
+    result = op(*inputs, None, None, *affine, training=True, **options)
+    y = (inputs[0] if op is reference.bn_relu else result[0]).detach()
+    batch = torch.var_mean(y.to(accumulator(y.dtype)), (0, 2, 3), correction=0)
+    update_running(y, batch[1], batch[0], mean, var, calls, momentum)
+    return result

@@ -14,6 +14,7 @@ from torch import Tensor
 from softgate_ext.ops import checks, fallback
 from softgate_ext.ops.functional import _ops_for
 from softgate_ext.ops.overrides import overridable
+from softgate_ext.ops.running import weight_of_batch
 from softgate_ext.ops.schema import accumulator, layout_of
 
 if dist.is_available():  # PyTorch may be built without
@@ -29,10 +30,11 @@ def sync_bn_relu(
     bias: Tensor | None,
     *,
     training: bool,  # the other norms' place for it; in evaluation there is nothing to synchronise
-    momentum: float,
+    momentum: float | None,
     eps: float,
     relu: bool,
     group: "dist.ProcessGroup",
+    num_batches_tracked: Tensor | None = None,
 ) -> Tensor:
     """``z = relu(batch_norm(x))``, normalised over the batches of all processes of ``group``.
 
@@ -59,10 +61,12 @@ def sync_bn_relu(
     for name, vector in vectors.items():
         checks.vector(name, vector, x.shape[1], "x", x)
     z, mean, var, count = _SyncBNReLU.apply(x, weight, bias, eps, relu, group)
+    if num_batches_tracked is not None:
+        num_batches_tracked.add_(1)
     if running_mean is not None and running_var is not None:
         with torch.no_grad():
             # Tensors, not numbers: only the gathered counts know how many there were.
-            share = momentum * (count > 0).to(mean.dtype)
+            share = (count > 0).to(mean.dtype) * weight_of_batch(momentum, num_batches_tracked)
             unbiased = var * (count / (count - 1).clamp(min=1))
             running_mean.lerp_(mean.to(running_mean.dtype), share.to(running_mean.dtype))
             running_var.lerp_(unbiased.to(running_var.dtype), share.to(running_var.dtype))

@@ -27,6 +27,21 @@ void tell(const emulator::Memory& memory, Tensor* tensors, int count, Report& re
   report.device_bytes = memory.cache ? memory.cache->moved() : 0;
 }
 
+// Allocate gives the workspace of so many bytes.
+template <class Call, class Allocate>
+void run(const Call& call, const Options& options, Report& report, Allocate allocate) {
+  softgate::cuda::Device device = options.device;
+  const auto forced = static_cast<softgate::cuda::Variant>(options.variant);
+  softgate::cuda::plan_and_launch(call, device, forced, nullptr, allocate);
+  const softgate::cuda::Plan plan = softgate::cuda::make_plan(call, device, forced);
+  report.predicted_bytes = softgate::cuda::predict(plan, call, device).bytes;
+}
+
+template <class Allocate>
+void run(const softgate::Running& call, const Options&, Report&, Allocate) {
+  softgate::cuda::launch(call, nullptr);
+}
+
 }  // namespace
 
 template <class Call>
@@ -46,9 +61,7 @@ int run_call(const Call& call, const Options& options, Tensor* tensors, int coun
     for (int i = 0; i < count; ++i) {
       memory.add(tensors[i].name, tensors[i].begin, tensors[i].bytes, tensors[i].written != 0);
     }
-    softgate::cuda::Device device = options.device;
-    const auto forced = static_cast<softgate::cuda::Variant>(options.variant);
-    softgate::cuda::plan_and_launch(call, device, forced, nullptr, [&](size_t bytes) {
+    run(call, options, report, [&](size_t bytes) {
       if (workspace) memory.buffers.erase(reinterpret_cast<uintptr_t>(workspace.get()));
       report.workspace_bytes = bytes;
       workspace.reset(new char[bytes]);

@@ -3,12 +3,14 @@
 #pragma once
 
 #include "../../csrc/cuda/launch.h"
+#include "../../csrc/cuda/model.h"
 
 struct Tensor {
   const char* name;
   void* begin;
   int64_t bytes;
-  int32_t written;  // 1: an input; on return 1 where every byte was written, as far as can be told
+  // 1: an input, 2: one that is written too; on return 1 where every byte was written, as far as can be told
+  int32_t written;
   int64_t read_bytes, write_bytes;
 };
 
@@ -26,6 +28,7 @@ struct Report {
   int64_t read_bytes, write_bytes;  // of all tensors and the workspace
   int64_t device_bytes;             // behind the cache
   int64_t workspace_bytes;
+  double predicted_bytes;           // of device memory, by the model
   int32_t launches;
   char error[512];
 };
@@ -46,9 +49,15 @@ int run_backward(const softgate::Backward* call, const Options* options, Tensor*
   return run_call(*call, *options, tensors, count, *report);
 }
 
+int run_running(const softgate::Running* call, const Options* options, Tensor* tensors, int count,
+                Report* report) {
+  return run_call(*call, *options, tensors, count, *report);
+}
+
 // So that the tests notice where their copies of the structs have drifted.
 int64_t size_of_forward() { return sizeof(softgate::Forward); }
 int64_t size_of_backward() { return sizeof(softgate::Backward); }
+int64_t size_of_running() { return sizeof(softgate::Running); }
 int64_t size_of_options() { return sizeof(Options); }
 int64_t size_of_report() { return sizeof(Report); }
 

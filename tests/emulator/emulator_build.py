@@ -20,7 +20,7 @@ CUDA = ROOT / "csrc" / "cuda"
 sys.path.insert(0, str(CUDA))
 import toolkit  # noqa: E402
 
-LAUNCHERS = ("forward.cu", "backward.cu", "plan.cpp")
+LAUNCHERS = ("forward.cu", "backward.cu", "running.cu", "pass.cpp", "plan.cpp", "model.cpp")
 MACHINE = ("fibers.cpp", "machine.cpp", "scheduler.cpp")
 FLAGS = [
     toolkit.STANDARD,

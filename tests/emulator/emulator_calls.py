@@ -16,6 +16,7 @@ from emulator_structs import (
     Operand,
     Options,
     Report,
+    Running,
     Slot,
     Source,
 )
@@ -79,13 +80,14 @@ class Result:
     bytes: int = 0
     device_bytes: int = 0
     workspace_bytes: int = 0
+    predicted_bytes: float = 0.0
     launches: int = 0
 
 
 @cache
 def load(path: Path) -> ctypes.CDLL:
     library = ctypes.CDLL(str(path))
-    for name, struct in (("forward", Forward), ("backward", Backward)):
+    for name, struct in (("forward", Forward), ("backward", Backward), ("running", Running)):
         run = getattr(library, f"run_{name}")
         run.argtypes = [
             POINTER(struct),
@@ -178,6 +180,7 @@ class Call:
             bytes=report.read_bytes + report.write_bytes,
             device_bytes=report.device_bytes,
             workspace_bytes=report.workspace_bytes,
+            predicted_bytes=report.predicted_bytes,
             launches=report.launches,
         )
         for slot, (name, t, written) in zip(tensors, self._tensors, strict=True):

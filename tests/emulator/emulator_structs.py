@@ -71,6 +71,18 @@ class Backward(Structure):
     ]
 
 
+class Running(Structure):
+    _fields_ = [
+        ("dtype", c_int),
+        ("wide", c_bool),
+        ("channels", c_int64),
+        *[(name, c_void_p) for name in ("mean", "var", "running_mean", "running_var", "calls")],
+        ("momentum", c_double),
+        ("cumulative", c_bool),
+        ("unbiased", c_double),
+    ]
+
+
 class Slot(Structure):
     _fields_ = [
         ("name", c_char_p),
@@ -91,12 +103,16 @@ class Device(Structure):
         ("shared_bytes", c_int),
         ("cluster", c_int),
         ("cooperative", c_int),
+        ("clock", c_double),
+        ("memory_rate", c_double),
     ]
 
     def __init__(
         self, processors: int, l2_bytes: int, shared_bytes: int, cluster: int, cooperative: int = 2
     ):
-        super().__init__(processors, l2_bytes, shared_bytes, cluster, cooperative)
+        """A part of an H100, as far as its processors reach."""
+        rate = processors * 25e9
+        super().__init__(processors, l2_bytes, shared_bytes, cluster, cooperative, 1.755e9, rate)
 
 
 class Options(Structure):
@@ -117,6 +133,7 @@ class Report(Structure):
         ("write_bytes", c_int64),
         ("device_bytes", c_int64),
         ("workspace_bytes", c_int64),
+        ("predicted_bytes", c_double),
         ("launches", c_int32),
         ("error", c_char * 512),
     ]

@@ -12,6 +12,7 @@
 namespace {
 
 constexpr uintptr_t kLine = 256;  // what cudaMalloc aligns to
+constexpr int kInput = 1;         // Tensor::written; what is read and written is 2
 
 void check(cudaError_t error) {
   if (error != cudaSuccess) throw std::runtime_error(cudaGetErrorString(error));
@@ -50,12 +51,16 @@ class Twins {
 
   // The pointer of the host becomes that of its twin.
   template <class P>
-  void move(softgate::Operand<P*>& t) const {
-    for (size_t i = 0; i < twins_.size() && t.given; ++i) {
-      if (tensors_[i].begin != t.data || tensors_[i].bytes == 0) continue;
-      t.data = static_cast<P*>(twins_[i].begin());
+  void move(P*& place) const {
+    for (size_t i = 0; i < twins_.size(); ++i) {
+      if (tensors_[i].begin != place || tensors_[i].bytes == 0) continue;
+      place = static_cast<P*>(twins_[i].begin());
       return;
     }
+  }
+  template <class P>
+  void move(softgate::Operand<P*>& t) const {
+    if (t.given) move(t.data);
   }
 
   void move_source(softgate::Source& s) const {
@@ -66,7 +71,7 @@ class Twins {
 
   void bring_back() const {
     for (size_t i = 0; i < twins_.size(); ++i) {
-      if (tensors_[i].written) continue;
+      if (tensors_[i].written == kInput) continue;
       check(cudaMemcpy(tensors_[i].begin, twins_[i].begin(), tensors_[i].bytes,
                        cudaMemcpyDeviceToHost));
     }
@@ -91,12 +96,18 @@ softgate::Backward moved(softgate::Backward a, const Twins& twins) {
   return a;
 }
 
+softgate::Running moved(softgate::Running a, const Twins& twins) {
+  for (const void** t : {&a.mean, &a.var}) twins.move(*t);
+  twins.move(a.running_mean), twins.move(a.running_var), twins.move(a.calls);
+  return a;
+}
+
 // The device that the case has in mind, as far as this one can be it: the same blocks and slices.
 softgate::cuda::Device common(const softgate::cuda::Device& asked) {
   const softgate::cuda::Device& here = softgate::cuda::current_device();
   return {std::min(asked.processors, here.processors), std::min(asked.l2_bytes, here.l2_bytes),
           std::min(asked.shared_bytes, here.shared_bytes), std::min(asked.cluster, here.cluster),
-          std::min(asked.cooperative, here.cooperative)};
+          std::min(asked.cooperative, here.cooperative), asked.clock, asked.memory_rate};
 }
 
 }  // namespace
@@ -110,10 +121,14 @@ int run_call(const Call& call, const Options& options, Tensor* tensors, int coun
     const Call there = moved(call, twins);
     std::vector<Twin> workspace;
     const auto forced = static_cast<softgate::cuda::Variant>(options.variant);
-    softgate::cuda::plan_and_launch(there, device, forced, nullptr, [&](size_t bytes) {
-      report.workspace_bytes = bytes;
-      return workspace.emplace_back(nullptr, bytes, false, options.poison != 0).begin();
-    });
+    if constexpr (std::is_same_v<Call, softgate::Running>) {
+      softgate::cuda::launch(there, nullptr);
+    } else {
+      softgate::cuda::plan_and_launch(there, device, forced, nullptr, [&](size_t bytes) {
+        report.workspace_bytes = bytes;
+        return workspace.emplace_back(nullptr, bytes, false, options.poison != 0).begin();
+      });
+    }
     check(cudaDeviceSynchronize());
     twins.bring_back();
   } catch (const std::exception& error) {

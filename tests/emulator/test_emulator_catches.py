@@ -123,7 +123,7 @@ KERNELS = {
         "outside every tensor",
     ),
     "a pack off its alignment": Wrong(
-        "plan.cpp",
+        "pass.cpp",
         "    if (!aligned(tensor, kPackBytes)) return packing;\n",
         "    if (!aligned(tensor, 1)) return packing;\n",
         SHIFTED,

@@ -20,7 +20,7 @@ from emulator_checks import check, check_forward
 from emulator_ops import LAYOUTS, Case, Tensors
 
 # An L2 of a few slices, so that the sliced variant has several of them under way.
-TINY_L2 = Device(3, 160 << 10, 99 << 10, 1)
+TINY_L2 = Device(3, 100 << 10, 99 << 10, 1)
 DEVICES = {"small": SMALL_GPU, "cluster": CLUSTER_GPU, "tiny": TINY_L2}
 
 OPS = {
@@ -184,7 +184,7 @@ def test_variance_of_a_constant_is_zero(kernels, layout, variant):
 def test_many_slices(kernels, layout, device):
     machine = Machine("sliced", DEVICES[device])
     for op, dtype in itertools.product(OPS, (torch.float32, torch.bfloat16)):
-        case = Case(op, (96,), (4, 8, 8), low=96, layout=layout, dtype=dtype)
+        case = Case(op, (256,), (2, 8, 8), low=256, layout=layout, dtype=dtype)
         assert check(kernels, case, machine)
 
 
@@ -192,12 +192,12 @@ def test_many_slices(kernels, layout, device):
 def test_a_device_that_holds_few_blocks_at_once(emulator, layout):
     """Neither clusters nor cooperative grids, as it may be in a slice of a GPU: two passes serve."""
     tensors = Tensors(Case("plain", (4,), (64, 32, 32), layout=layout), emulator)
-    for device, launches in (
-        (Device(4, 50 << 20, 227 << 10, 8), 1),
-        (Device(4, 50 << 20, 227 << 10, 1, 1), 1),
-        (Device(4, 50 << 20, 227 << 10, 1, 0), 3),
+    for device, variant, launches in (
+        (Device(4, 50 << 20, 227 << 10, 8), "resident", 1),
+        (Device(4, 50 << 20, 227 << 10, 1, 1), "sliced", 1),
+        (Device(4, 50 << 20, 227 << 10, 1, 0), "automatic", 3),
     ):
-        result = tensors.forward(Machine("automatic", device))
+        result = tensors.forward(Machine(variant, device))
         assert result.launches == launches
         check_forward(tensors, result)
     with pytest.raises(EmulatorError, match="'sliced' .* cannot serve"):

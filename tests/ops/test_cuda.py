@@ -125,6 +125,27 @@ def test_a_device_that_is_not_the_current_one():
     assert torch.cuda.current_device() == 0
 
 
+@layouts
+def test_a_small_norm_in_training_takes_two_launches(channels_last):
+    """Forward and buffers; the profiler counts kernels of whatever origin."""
+    case = replace(BLOCK, channels_last=channels_last, dtype=torch.bfloat16)
+    inputs = make_inputs(case).cast()
+    calls = torch.tensor(0, device="cuda")
+    x, mean, var = inputs.dy.detach(), inputs.running_mean, inputs.running_var
+    momenta = (0.1, None)
+
+    def run() -> None:
+        for momentum in momenta:
+            ops.bn_relu(x, mean, var, training=True, momentum=momentum, num_batches_tracked=calls)
+        torch.cuda.synchronize()
+
+    run()
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA]) as profile:
+        run()
+    kernels = [e for e in profile.events() if e.device_type == torch.autograd.DeviceType.CUDA]
+    assert 0 < len(kernels) <= 2 * len(momenta)
+
+
 @kinds
 @variants
 def test_same_bits_every_time(kind, variant, force):
