@@ -27,7 +27,9 @@ def test_sizes_beyond_32_bits(shape, children, layout, device):
     """Their units fit into 32 bits, and they do not."""
     n, c, h, w = shape
     n *= children
-    plan = launch.plan_of("stream", (n, c, h, w), layout, torch.empty(0, dtype=torch.float16), children)
+    plan = launch.plan_of(
+        "stream", (n, c, h, w), layout, torch.empty(0, dtype=torch.float16), children
+    )
     out = torch.zeros(3, dtype=torch.int64, device=device)
     _sizes[(1,)](out, *plan.sizes, *plan.layout)
     apart = 1 if plan.layout[1] else children
@@ -47,7 +49,13 @@ def test_positions_past_the_end_stay_in_32_bits(kind, wave, many, layout, monkey
             for c in (1, 2, 3):
                 shape = (1, c, 1, ((1 << 31) - missing) // c)
                 plan = launch._plan(
-                    tile, kind, *shape, layout == torch.channels_last, torch.float16.itemsize, 1, many
+                    tile,
+                    kind,
+                    *shape,
+                    layout == torch.channels_last,
+                    torch.float16.itemsize,
+                    1,
+                    many,
                 )
                 reach = (plan.groups * (plan.steps or 1) + 1) * plan.blocks[1]
                 narrow += not plan.layout[2]
@@ -58,7 +66,9 @@ def test_positions_past_the_end_stay_in_32_bits(kind, wave, many, layout, monkey
 @layouts
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32], ids=str)
 @pytest.mark.parametrize("children", [1, 4])
-@pytest.mark.parametrize("shape", [(32, 256, 64, 64), (32, 144, 64, 64), (16, 288, 64, 64)], ids=str)
+@pytest.mark.parametrize(
+    "shape", [(32, 256, 64, 64), (32, 144, 64, 64), (16, 288, 64, 64)], ids=str
+)
 @pytest.mark.parametrize("many", [78, 108, 132, 144])
 def test_reductions_fill_whole_waves(many, shape, children, dtype, layout):
     """But for what a whole number of tiles, and of groups, cannot fill."""
