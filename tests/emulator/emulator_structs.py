@@ -108,6 +108,7 @@ class Options(Structure):
         ("edge_blocks", c_int64),
         ("poison", c_int32),
         ("refuse_cooperative", c_int32),
+        ("repeats", c_int32),
     ]
 
 
@@ -118,5 +119,6 @@ class Report(Structure):
         ("device_bytes", c_int64),
         ("workspace_bytes", c_int64),
         ("launches", c_int32),
+        ("microseconds", c_double),
         ("error", c_char * 512),
     ]
