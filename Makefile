@@ -5,7 +5,7 @@
 #
 # The CUDA kernels without a GPU:  make emulator   runs them on the CPU
 #                                  make sass       compiles them and keeps the table of docs/kernels.md
-# and on one, with what is there:  make gpu        builds, tests, sanitizes, measures
+# and on one, with what is there:  make gpu        builds, tests, measures: two legs of nine minutes
 
 PYTHON ?= python3
 VENV := .venv

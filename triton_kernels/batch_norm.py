@@ -142,7 +142,7 @@ Norm = tuple[Tensor, Tensor, Tensor | None, Tensor | None]  # mean, var, weight,
 def moments(x: Tensor, layout: torch.memory_format) -> tuple[Tensor, Tensor]:
     """Mean and biased variance of a dense x."""
     n, channels, h, w = x.shape
-    plan = plan_of("reduce", x.shape, layout, x.dtype)
+    plan = plan_of("reduce", x.shape, layout, x)
     partial = partial_rows(x, plan, channels, 2)
     walk(_statistics, plan, x, partial, *plan.sizes, plan.steps)
     return merge_moments(partial, plan, n * h * w)
@@ -151,7 +151,7 @@ def moments(x: Tensor, layout: torch.memory_format) -> tuple[Tensor, Tensor]:
 def normalise(y: Tensor, norm: Norm, eps: float, relu: bool, layout: torch.memory_format) -> Tensor:
     """z of a dense y."""
     z = empty(y, y.shape, layout)
-    plan = plan_of("stream", y.shape, layout, y.dtype)
+    plan = plan_of("stream", y.shape, layout, y)
     walk(_normalise, plan, y, z, *norm, *plan.sizes, eps, relu)
     return z
 
@@ -170,7 +170,7 @@ def backward_sums(
     if not (training or any(needs)):
         return None, None, []
     n, channels, h, w = y.shape
-    plan = plan_of("reduce", y.shape, layout, y.dtype)
+    plan = plan_of("reduce", y.shape, layout, y)
     partial = partial_rows(y, plan, channels, 2)
     walk(_sums, plan, dz, y, *norm, partial, *plan.sizes, plan.steps, eps, relu)
     return norm_sums(partial, norm, training, eps, n * h * w, needs)
@@ -192,6 +192,6 @@ def bn_relu_backward(dz, x, mean, var, weight, bias, training, eps, relu, needs)
     if not needs[0]:
         return grads
     dx = empty(x, x.shape, layout)
-    plan = plan_of("stream", x.shape, layout, x.dtype)
+    plan = plan_of("stream", x.shape, layout, x)
     walk(_backward, plan, dz, x, *norm, mean_g, slope, dx, *plan.sizes, eps, relu)
     return [dx, *grads]

@@ -1,7 +1,7 @@
 """Plans and launches: which tile serves a shape, and the short way from Python to a kernel.
 
-Everything a plan holds follows from shape, layout and dtype alone, so the same input gives the same
-bits on every device of a kind. Nothing here touches a device before the first launch, and nothing
+Everything a plan holds follows from shape, layout, dtype and the number of multiprocessors, so the
+same input gives the same bits on every device of a kind. Nothing here touches a device before the first launch, and nothing
 is kept but plans in a cache, so any thread may launch on any device.
 """
 
@@ -9,7 +9,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any
 
 import torch
@@ -24,10 +24,21 @@ SIZES = ("channels", "plane", "width", "low_plane", "count", "steps", "s1", "s2"
 
 WAVE = 64 if torch.version.hip else 32  # threads of a warp
 # Values from which on offsets need 64 bits: a little early, as the last program counts positions past
-# the end, by a share of 1 / _PROGRAMS and two tiles at most.
-WIDE_FROM = (1 << 31) - (1 << 22)
-_PROGRAMS = 1024  # of a reduction: enough to fill a large GPU, few enough rows to merge
+# the end, by fewer tiles than there are groups.
+WIDE_FROM = (1 << 31) - (1 << 24)
 _MAX_DIV = 16
+
+# A reduction is cut into whole waves: the programs that all multiprocessors hold at once. The second
+# wave of 1024 programs on an H100, which holds 660 to 792 of them, would leave half of it idle.
+# Programs of four warps that a multiprocessor holds of every reducing kernel, by the registers that
+# ptxas gives it (tests/triton_kernels/test_assembly.py): by whether values have four bytes, whether
+# the tensor is channels_last, and whether a low resolution takes part.
+HELD = {
+    (False, False, False): 6, (False, False, True): 5, (False, True, False): 4, (False, True, True): 3,
+    (True, False, False): 10, (True, False, True): 6, (True, True, False): 7, (True, True, True): 5,
+}  # fmt: skip
+_WAVES = 8  # at most
+PROCESSORS = 132  # multiprocessors of an H100: for devices that are not here to be asked
 
 
 @dataclass(frozen=True)
@@ -128,18 +139,33 @@ def _channel_block(channels: int) -> int:
     return _cover(channels, 16)
 
 
+@cache
+def processors(device: torch.device) -> int:
+    """Multiprocessors of a device."""
+    if device.type == "cpu" or not getattr(torch, device.type).is_available():
+        return PROCESSORS
+    properties = getattr(torch, device.type).get_device_properties(device)
+    return getattr(properties, "multi_processor_count", None) or properties.gpu_subslice_count
+
+
 def plan_of(
-    kind: str, shape: tuple[int, ...], layout: torch.memory_format, dtype: torch.dtype, children=1
+    kind: str, shape: tuple[int, ...], layout: torch.memory_format, like: Tensor, children: int = 1
 ) -> Plan:
-    """The plan for a pass ("stream" or "reduce") over an activation of this shape."""
-    args = (kind, *shape, layout == torch.channels_last, dtype.itemsize, children)
+    """The plan for a pass over an activation of this shape, of a dtype and on a device as another.
+
+    Args:
+        kind: "stream" or "reduce".
+        children: Pixels that a position stands for, as ``tile`` has it.
+    """
+    last = layout == torch.channels_last
+    args = (kind, *shape, last, like.dtype.itemsize, children, processors(like.device))
     if _state.tracing:  # sizes may be symbols, which have no hash
         return _plan(None, *args)
     tiles = _state.tiles
     return _cached_plan(None if tiles is None else tiles[kind], *args)
 
 
-def _plan(tile: Tile | None, kind, n, c, h, w, last, itemsize, children) -> Plan:
+def _plan(tile: Tile | None, kind, n, c, h, w, last, itemsize, children, multiprocessors) -> Plan:
     total = n * c * h * w
     if tile is None:
         tile = TILES[kind, "large" if total * itemsize >= _LARGE else "small"]
@@ -156,7 +182,10 @@ def _plan(tile: Tile | None, kind, n, c, h, w, last, itemsize, children) -> Plan
         div = divisor(w if children > 1 else h * w)
         units = (c, h * w // children // div, count // div)
     tiles_c, tiles_q = cdiv(c, block_c), cdiv(count, block_q)
-    groups = tiles_q if kind == "stream" else min(tiles_q, max(_PROGRAMS // tiles_c, 1))
+    groups = tiles_q
+    if kind == "reduce":
+        held = HELD[itemsize == 4, last, children > 1] * 4 // tile.warps
+        groups = min(tiles_q, _groups(tiles_c, multiprocessors * max(held, 1)))
     steps = cdiv(tiles_q, groups)
     groups = cdiv(tiles_q, steps)
     return Plan(
@@ -172,6 +201,22 @@ def _plan(tile: Tile | None, kind, n, c, h, w, last, itemsize, children) -> Plan
 
 
 _cached_plan = lru_cache(maxsize=4096)(_plan)
+
+
+def _groups(tiles_c: int, wave: int) -> int:
+    """Groups that fill whole waves, as few waves as leave a sixteenth idle at most: each program adds
+    to the rows that are merged.
+
+    Args:
+        tiles_c: Programs of a group, one for each tile of channels.
+        wave: Programs that run at once.
+    """
+
+    def filled(waves: int) -> float:
+        return waves * wave // tiles_c * tiles_c / (waves * wave)
+
+    waves = max(range(1, _WAVES + 1), key=lambda n: (min(filled(n), 15 / 16), -n))
+    return max(waves * wave // tiles_c, 1)
 
 
 def dense(t: Tensor | None, layout: torch.memory_format) -> Tensor | None:

@@ -197,7 +197,7 @@ def _complete(skip, branches, low, alpha, training, norm, eps, relu, mode):
     z = empty(skip, shape, layout) if norm is not None and not training else None
     children = 4 if last else 2
     kind = "reduce" if training else "stream"
-    plan = plan_of(kind, shape, layout, skip.dtype, children)
+    plan = plan_of(kind, shape, layout, skip, children)
     partial = partial_rows(skip, plan, total, 2) if training else None
     vectors = (None,) * 4 if z is None else norm
     walk(
@@ -233,7 +233,7 @@ def _hand_out(dy, norm, x, alpha, side, mode, split, needs, eps, relu, like, lay
     last = layout == torch.channels_last
     sums, concat = needs[3], mode == "concat"
     children = 4 if last else 2
-    plan = plan_of("reduce" if sums else "stream", like.shape, layout, like.dtype, children)
+    plan = plan_of("reduce" if sums else "stream", like.shape, layout, like, children)
     dx = empty(like, (n, side, h, w), layout) if needs[0] else None
     split = split if needs[1] else []
     parts = [empty(like, (n, width, h, w), layout) for width in split]

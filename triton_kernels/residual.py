@@ -207,7 +207,7 @@ def _complete(x, branches, alpha, training, norm, eps, relu):
     n, channels, h, w = x.shape
     y = empty(x, x.shape, layout)
     z = empty(x, x.shape, layout) if norm is not None and not training else None
-    plan = plan_of("reduce" if training else "stream", x.shape, layout, x.dtype)
+    plan = plan_of("reduce" if training else "stream", x.shape, layout, x)
     partial = partial_rows(x, plan, channels, 2) if training else None
     s1, s2, s3, part = starts([b.shape[1] for b in parts], channels, layout == torch.channels_last)
     vectors = (None,) * 4 if z is None else norm
@@ -238,7 +238,7 @@ def _hand_out(dy, norm, x, alpha, split, needs, eps, relu, like, layout):
     """Gradients of x, the branches, alpha; ``norm`` is (dz, y, ..., slope) or eight times None."""
     n, channels, h, w = like.shape
     sums = needs[2]
-    plan = plan_of("reduce" if sums else "stream", like.shape, layout, like.dtype)
+    plan = plan_of("reduce" if sums else "stream", like.shape, layout, like)
     dx = empty(like, like.shape, layout) if needs[0] else None
     parts = [empty(like, (n, width, h, w), layout) for width in split] if needs[1] else []
     partial = partial_rows(like, plan, channels, 1) if sums else None

@@ -33,6 +33,16 @@ LEADING = {
     "forward_map": ("store", 2),  # y, z
     "backward_reduce": ("load", 2),  # dz, y
     "backward_map": ("load", 4),  # dz, y, dy, skip
+    # Triton's (triton_instances.py).
+    "triton batch_norm._statistics": ("load", 1),  # x
+    "triton batch_norm._normalise": ("store", 1),  # z
+    "triton batch_norm._sums": ("load", 2),  # dz, y
+    "triton batch_norm._backward": ("store", 1),  # dx
+    "triton residual._forward": ("store", 1),  # y
+    "triton residual._forward, inference": ("store", 2),  # y, z
+    "triton residual._backward": ("load", 4),  # dz, y, dy, x
+    "triton merge._forward": ("store", 1),  # y
+    "triton merge._backward": ("load", 4),  # dz, y, dy, x
 }
 
 
@@ -55,6 +65,9 @@ class Kernel:
     spills: int = 0
     widths: dict[str, int] = field(default_factory=dict)
     code: list[tuple[int, str]] = field(default_factory=list)  # address and instruction
+    threads: int = THREADS  # of a block
+    shared_bytes: int | None = None  # of a block, where no formula tells it
+    streams: bool = False  # it may have no loop: then all of it counts
 
     @property
     def whole_packs(self) -> bool:
@@ -72,6 +85,8 @@ class Kernel:
         way, tensors = LEADING[self.name]
         loops = [loop for loop in self._loops() if _wide(self.code[slice(*loop)], way)]
         inner = [one for one in loops if not any(_within(other, one) for other in loops)]
+        if self.streams and not self._loops():
+            inner = [(0, 1 + max(i for i, (_, text) in enumerate(self.code) if "EXIT" in text))]
         counts = []
         for begin, end in inner:
             size = end - begin
@@ -99,6 +114,8 @@ class Kernel:
     @property
     def shared(self) -> int:
         """Bytes for merges, by a block of THREADS; resident kernels ask for more."""
+        if self.shared_bytes is not None:
+            return self.shared_bytes
         if self.finishes:
             return 3 * 8 * THREADS  # finish_grid of launch.cuh
         sums = 3 if self.name.startswith("forward") else 2
@@ -106,10 +123,15 @@ class Kernel:
         return sums * max(self.itemsize, 4) * channels * THREADS
 
     def blocks(self, arch: int) -> int:
-        """Blocks of THREADS that a multiprocessor holds."""
+        """Blocks that a multiprocessor holds."""
         shared, threads = PROCESSORS[arch]
-        registers = -(-self.registers // 8) * 8 * THREADS
-        return min(65536 // registers, threads // THREADS, shared * 1024 // (self.shared + 1024))
+        registers = -(-self.registers // 8) * 8 * self.threads
+        blocks = (
+            65536 // registers,
+            threads // self.threads,
+            shared * 1024 // (self.shared + 1024),
+        )
+        return min(blocks)
 
     def faults(self, arch: int) -> Iterator[str]:
         if not self.whole_packs and not self.finishes:
@@ -212,5 +234,5 @@ def read_sass(sass: str, kernels: dict[str, Kernel]) -> None:
 
 
 def width(suffix: str) -> int:
-    found = re.search(r"\b[US]?(8|16|64|128)\b", suffix.replace(".", " "))
+    found = re.search(r"\b[US]?(8|16|64|128|256)\b", suffix.replace(".", " "))
     return int(found[1]) if found else 32

@@ -21,6 +21,7 @@ HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
 import toolkit  # noqa: E402
 from compiled_kernel import PROCESSORS, THREADS, Kernel, read_log, read_sass  # noqa: E402
+from triton_instances import triton_kernels  # noqa: E402
 
 SOURCES = ("forward.cu", "backward.cu")
 
@@ -55,7 +56,8 @@ def main() -> int:
                 k.half_packs,
             )
         )
-    text = table(found)
+    triton = triton_kernels(found)
+    text = table({arch: kernels + triton[arch] for arch, kernels in found.items()})
     print(text)
     if options.write:
         partial = options.write.with_suffix(".partial")
@@ -147,7 +149,8 @@ def page(text: str, compiler: str) -> str:
         "`spills`: bytes of spills and stack, over all architectures; `widest`: the widest access "
         "to global memory, in bits. `upsample2x`: a low resolution takes part; `half packs`: a branch ends "
         "in the middle of a pack. The kernels of `channels` finish sums. Resident kernels keep packs in shared memory besides, up to all of it: fewer "
-        f"blocks fit.\n\n{text}\n"
+        "blocks fit. `triton`: the Triton kernels of the same work, programs of 128 threads, counted alike.\n\n"
+        f"{text}\n"
     )
 
 

@@ -1,13 +1,15 @@
-"""What ``make gpu`` does around the commands that need a GPU."""
+"""What ``make gpu`` does around the steps that need a GPU."""
 
 import json
+import os
 import subprocess
 import sys
 
 import pytest
 
-from benchmarks import gpu
-from benchmarks.verdict import Step
+from benchmarks.gpu import __main__ as command
+from benchmarks.gpu import counters, measure_ops, network, runner, sanitize, stress, tables, tests
+from benchmarks.gpu.legs import LEG_SECONDS, LEGS, STEP_SECONDS, Step
 
 CLEAN = "========= COMPUTE-SANITIZER\n128 calls\n========= ERROR SUMMARY: 0 errors\n"
 RACE = "128 calls\n========= RACECHECK SUMMARY: 3 hazards displayed (3 errors, 0 warnings)\n"
@@ -29,29 +31,169 @@ RACE = "128 calls\n========= RACECHECK SUMMARY: 3 hazards displayed (3 errors, 0
     ],
 )  # fmt: skip
 def test_verdict_of_a_sanitizer(code, output, ok, says):
-    assert gpu.sanitizer_verdict(code, output) == (ok, says)
+    assert sanitize.verdict(code, output) == (ok, says)
 
 
-def test_a_command_is_run_timed_and_kept_where_it_fails():
-    good = gpu.run("good", [sys.executable, "-c", "print('=== 3 passed ===')"])
-    assert (good.ok, good.says, good.output) == (True, "3 passed", "")
-    bad = gpu.run("bad", [sys.executable, "-c", "print('why'); raise SystemExit(3)"])
-    assert (bad.ok, bad.says, bad.output) == (False, "why", "why\n")
-    assert bad.seconds > 0
-    missing = gpu.run("missing", ["no-such-program"])
-    assert not missing.ok and "no-such-program" in missing.says
+@pytest.mark.parametrize("leg", LEGS)
+def test_limits_of_a_leg(leg):
+    """Nine minutes, though every step took all that it may; and every step is a module."""
+    assert all(step.limit <= STEP_SECONDS for group in LEGS[leg] for step in group)
+    assert sum(max(step.limit for step in group) for group in LEGS[leg]) <= LEG_SECONDS <= 540
+    for step in (step for group in LEGS[leg] for step in group):
+        assert (runner.ROOT / "benchmarks" / "gpu" / f"{step.module}.py").is_file()
 
 
-def test_a_command_that_hangs(monkeypatch):
-    monkeypatch.setattr(gpu, "STEP_SECONDS", 1)
-    hung = gpu.run("hung", [sys.executable, "-uc", "print('so far'); import time; time.sleep(60)"])
-    assert (hung.ok, hung.says) == (False, "not done after 1 s")
-    assert hung.output.startswith("so far\n")
+@pytest.fixture
+def steps(monkeypatch):
+    """Steps that are small programs: their module is the program's text."""
+
+    class Popen(subprocess.Popen):
+        def __init__(self, command, **options):
+            text = command[3].removeprefix("benchmarks.gpu.")
+            super().__init__([sys.executable, "-uc", text], **options)
+
+    monkeypatch.setattr(runner.subprocess, "Popen", Popen)
+    return lambda name, text, limit=30: Step(name, text, limit=limit)
+
+
+def test_steps_end_as_they_say(steps, tmp_path):
+    passed, failed, nowhere = runner.run_leg(
+        [
+            [steps("good", """print('{"us": 3}'); print("=== 3 passed ===")""")],
+            [steps("bad", "print('why'); raise SystemExit(1)")],
+            [steps("nowhere", "print('no CUDA device: none'); raise SystemExit(3)")],
+        ],
+        tmp_path,
+        lambda done: None,
+    )
+    assert (passed.state, passed.says, passed.output) == ("passed", "3 passed", "")
+    assert passed.found == [{"us": 3}]
+    assert (failed.state, failed.says, failed.output) == ("failed", "why", "why")
+    assert (nowhere.state, nowhere.says) == ("no device", "no CUDA device: none")
+
+
+def test_a_step_that_hangs_leaves_what_it_had(steps, tmp_path):
+    text = """import subprocess, sys
+print('{"us": 3}')
+subprocess.run([sys.executable, "-c", "import time; time.sleep(60)"])"""
+    kept = []
+    hung, other = runner.run_leg(
+        [[steps("hung", text, limit=2), steps("beside", "print('done')")]], tmp_path, kept.append
+    )
+    assert (hung.state, hung.says) == ("stopped", "not done after 2 s; 1 results are kept")
+    assert hung.found == [{"us": 3}] and hung.seconds < 20
+    assert other.state == "passed"
+    assert len(kept) == 1 and '{"us": 3}' in (tmp_path / "hung.log").read_text()
+
+
+def test_a_leg_ends_in_time(steps, tmp_path):
+    sleep = "import time; time.sleep(60)"
+    first, second = runner.run_leg(
+        [[steps("first", sleep)], [steps("second", "print(1)")]], tmp_path, lambda done: None, 1.0
+    )
+    assert (first.state, second.state) == ("stopped", "not run")
+    assert second.says == "the leg's time is up"
+
+
+@pytest.mark.slow
+def test_dry_run_of_both_legs(tmp_path, monkeypatch):
+    """Every step starts, in the order of the legs, and says that there is no device."""
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert command.main(["--dry-run", "--out", str(tmp_path / "new")]) == 1
+    for leg, groups in LEGS.items():
+        stored = json.loads((tmp_path / "new" / f"leg{leg}.json").read_text())
+        assert [s["step"] for s in stored["steps"]] == [s.name for g in groups for s in g]
+        assert {s["state"] for s in stored["steps"]} == {"no device"} and not stored["ok"]
+        assert all(s["says"].startswith("no CUDA device: torch ") for s in stored["steps"])
+        assert all(s["seconds"] < STEP_SECONDS for s in stored["steps"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ((), "make gpu needs a CUDA device: torch sees no CUDA device."),
+        (("--dry-run", "--out", "Makefile"), "make gpu: --out"),
+    ],
+)
+def test_one_sentence(arguments, says, capsys, monkeypatch):
+    """And nothing is built."""
+    monkeypatch.setattr(command, "obstacle", lambda: "torch sees no CUDA device")
+    monkeypatch.chdir(runner.ROOT)
+    assert command.main(arguments) == 2
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err.startswith(says) and printed.err.count("\n") == 1
+
+
+def printed(capsys):
+    return [json.loads(x) for x in capsys.readouterr().out.splitlines() if x.startswith("{")]
+
+
+def test_stress_counts_other_bits(capsys, monkeypatch):
+    small = dict(on="cpu", size=(2, 8, 4, 4), split=(4, 4), repeats=3)
+    with pytest.raises(SystemExit, match="0"):
+        stress.main(**small)
+    assert [line["different"] for line in printed(capsys)] == [0] * 4
+    step = stress.step
+
+    def unsteady(case):
+        run, calls = step(case), iter(range(9))
+        return lambda: tuple(t + (next(calls) == 7) for t in run()[:2])
+
+    monkeypatch.setattr(stress, "step", unsteady)
+    with pytest.raises(SystemExit, match="1"):
+        stress.main(**small)
+    assert [line["different"] for line in printed(capsys)] == [1] * 4
+
+
+def test_ops_beside_a_copy(capsys):
+    measure_ops.main("cpu", [((2, 8, 4, 4), (4, 4))])
+    lines = printed(capsys)
+    assert {(x["op"], x["phase"], x["layout"], x["peer"]) for x in lines} >= {
+        (op, phase, layout, peer)
+        for op in measure_ops.OPS
+        for phase in measure_ops.PHASES
+        for layout in ("contiguous", "channels_last")
+        for peer in ("fused", "eager")
+    }
+    for x in lines:
+        assert x["share"] == pytest.approx(x["copy_us"] / x["us"], rel=0.02, abs=0.002)
+
+
+@pytest.mark.parametrize("kind", ["training", "inference"])
+def test_a_network(kind, capsys):
+    network.main(kind, "cpu", "hybrid_1x32", 64, 2)
+    lines = printed(capsys)
+    assert [x["way"] for x in lines] == ["fused", "eager"] and all(x["ms"] > 0 for x in lines)
+
+
+NCU = """==PROF== Connected
+"ID","Process ID","Kernel Name","dram__bytes_read.sum","dram__bytes_write.sum","lts__t_sector_hit_rate.pct",\
+"smsp__issue_active.avg.pct_of_peak_sustained_active","gpu__time_duration.sum"
+"","","","byte","byte","%","%","ns"
+"0","7","void forward_sliced<Tiling<...>>(Forward)","134,217,728","134217728","50.5","30","99000"
+"1","7","void forward_sliced<Tiling<...>>(Forward)","1","1","1","1","1"
+""".replace("\\\n", "")
+
+
+def test_what_ncu_counted():
+    (line,) = counters.read(NCU)
+    assert line == {
+        "kernel": "forward_sliced", "dram_of_emulator": 1.0, "l2_hit_percent": 50.5,
+        "issue_active_percent": 30.0, "ns": 99000.0,
+    }  # fmt: skip
+
+
+def test_the_table_has_every_key():
+    done = runner.Done("ops", "passed", 2.0, "a | b", found=[{"us": 1.5}, {"kernels": {"map": 2}}])
+    page = tables.page(1, [done])
+    assert "| ops | passed | 2.0 | a \\| b |" in page
+    assert "| us | kernels |\n|---|---|\n| 1.5 |  |\n|  | map 2 |\n" in page
 
 
 def test_pytest_without_its_plugins(monkeypatch):
-    monkeypatch.setattr(gpu.importlib.util, "find_spec", lambda name: None)
-    assert "-n" not in gpu.pytest("tests")
+    monkeypatch.setattr(tests.importlib.util, "find_spec", lambda name: None)
+    assert "-n" not in tests.command("device")
 
 
 # As on a machine with torch and the test tools, but without what pages, command line and export need.
@@ -68,94 +210,11 @@ PathFinder.find_spec = classmethod(there)
 
 
 @pytest.mark.slow
-def test_the_suite_is_collected_without_optional_packages(monkeypatch, tmp_path):
-    monkeypatch.setattr(gpu.importlib.util, "find_spec", lambda name: None)
-    (step,) = gpu.test(gpu.parse([]))
-    commands = []
-    monkeypatch.setattr(gpu, "run", lambda n, c, **_: commands.append(c) or Step(n, True, 1.0, ""))
-    step()
+def test_the_tests_are_collected_without_optional_packages(monkeypatch, tmp_path):
+    monkeypatch.setattr(tests.importlib.util, "find_spec", lambda name: None)
     (tmp_path / "sitecustomize.py").write_text(HIDE)
     done = subprocess.run(
-        [*commands[0], "--collect-only"], cwd=gpu.ROOT, capture_output=True, text=True,
-        env={**gpu.os.environ, "PYTHONPATH": f"{tmp_path}:{gpu.ROOT}"},
+        [*tests.command("device"), "--collect-only"], cwd=runner.ROOT, capture_output=True, text=True,
+        env={**os.environ, "PYTHONPATH": f"{tmp_path}:{runner.ROOT}"},
     )  # fmt: skip
     assert done.returncode == 0, done.stdout[-6000:]
-
-
-def test_sanitizer_that_is_not_there(monkeypatch):
-    monkeypatch.setattr(gpu.toolkit, "find_tool", lambda name: None)
-    stage = gpu.run_stage("sanitize", gpu.parse([]))
-    assert not stage.ok and "compute-sanitizer was not found" in stage.steps[0].says
-
-
-RECORD = dict(
-    extra_info=dict(
-        op="gated_residual_bn_relu", phase="forward", layout="contiguous", dtype="bfloat16",
-        competitors=dict(
-            fused=dict(median=2e-4), two_pass=dict(median=4e-4), triton=dict(median=3e-4),
-            copy=dict(median=1.8e-4, bytes=720_000_000),
-        ),
-    )
-)  # fmt: skip
-
-
-def test_one_json_and_one_table(monkeypatch, tmp_path, capsys):
-    def bench(options):
-        def step():
-            gpu.bench_file(options).write_text(json.dumps(dict(benchmarks=[RECORD])))
-            gpu.bench_file(options).with_suffix(".md").write_text("# Benchmarks\n")
-            return Step("benchmarks", True, 1.0, "1 passed")
-
-        return [step]
-
-    def sanitize(_):
-        return [lambda: Step("racecheck", False, 2.0, "3 errors | hazards", "=== the hazard\n")]
-
-    monkeypatch.setattr(gpu, "no_gpu", lambda: None)
-    monkeypatch.setitem(gpu.STAGES, "bench", bench)
-    monkeypatch.setitem(gpu.STAGES, "sanitize", sanitize)
-    out = ["--out", str(tmp_path)]
-    assert gpu.main(["--stages", "bench", *out]) == 0
-    assert gpu.main(["--stages", "bench,sanitize", *out]) == 1
-    stored = json.loads((tmp_path / "gpu.json").read_text())
-    assert [s["name"] for s in stored["stages"]] == ["bench", "sanitize"]
-    assert not stored["ok"] and stored["stages"][1]["steps"][0]["output"] == "=== the hazard\n"
-    (share,) = stored["shares"]
-    assert share["copy_gb_s"] == pytest.approx(4000)
-    assert share["shares"] == pytest.approx(dict(fused=0.9, two_pass=0.45, triton=0.6))
-    assert (share["goal"], share["reached"]) == (0.85, True)
-    table = (tmp_path / "gpu.md").read_text()
-    assert "| sanitize | racecheck | FAILED | 2.0 | 3 errors \\| hazards |" in table
-    assert (
-        "| forward | contiguous | bfloat16 | 4000 | 0.90 | 0.45 | 0.60 | 1.50x | 0.85 reached |"
-        in table
-    )
-    assert table.endswith("# Benchmarks\n") and table in capsys.readouterr().out
-
-
-def test_the_launches_of_triton():
-    output = 'a warning\n{"op": "bn_relu", "ratio": 1.3}\n{"op": "skip_merge", "ratio": 1.1}\n'
-    assert gpu.launches(0, output) == (True, "of a bare launch: bn_relu 1.3, skip_merge 1.1")
-    assert gpu.launches(0, "nothing was measured\n")[0] is False
-    assert gpu.launches(1, output)[0] is False
-
-
-def test_unknown_stage(capsys):
-    with pytest.raises(SystemExit, match="2"):
-        gpu.main(["--stages", "build,shine"])
-    assert (
-        "--stages must be of build,test,cases,sanitize,bench, got 'shine'"
-        in capsys.readouterr().err
-    )
-
-
-def test_without_a_gpu():
-    """One sentence, and nothing is built."""
-    hide = {"CUDA_VISIBLE_DEVICES": ""}
-    done = subprocess.run(
-        [sys.executable, "-m", "benchmarks.gpu"],
-        cwd=gpu.ROOT, env={**gpu.os.environ, **hide}, capture_output=True, text=True,
-    )  # fmt: skip
-    assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.startswith("make gpu needs a CUDA device: torch ")
-    assert done.stderr.count("\n") == 1

@@ -75,6 +75,16 @@ def loops(sass, body: int, around: int = 0, upsample2x: bool = False):
     return kernels[symbol]
 
 
+def test_counts_all_of_a_stream(sass):
+    """Up to its end: a branch to itself and padding follow."""
+    kernel = sass.Kernel("triton batch_norm._normalise", "float32", 4, lanes=4, streams=True)
+    lines = ["LDG.E.128 R4, [R2]"] * 2 + ["FADD R1, R1, R1"] * 95 + ["STG.E.128 [R2], R4"] * 2
+    lines += ["EXIT", "BRA 0x640", "NOP", "NOP"]
+    code = "".join(f"        /*{16 * i:04x}*/   {line} ;\n" for i, line in enumerate(lines))
+    sass.read_sass(f"\tFunction : stream\n{code}", {"stream": kernel})
+    assert kernel.a_pack == 50
+
+
 def test_counts_the_instructions_of_a_pack(sass):
     assert loops(sass, 180).a_pack == 90
     # Of an item of four packs: two steps of the inner loop, and once what is around it.

@@ -14,8 +14,8 @@ sys.path[:0] = [{cuda!r}, {emulator!r}]
 import toolkit
 toolkit.USUAL = ({usual!r},)
 import emulator_build, sass
-from benchmarks import gpu
-print(emulator_build.nvcc(), sass.find_tool("nvcc"), gpu.toolkit.find_tool("compute-sanitizer"))
+from benchmarks.gpu import sanitize
+print(emulator_build.nvcc(), sass.find_tool("nvcc"), sanitize.toolkit.find_tool("compute-sanitizer"))
 """
 
 

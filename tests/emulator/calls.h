@@ -22,6 +22,7 @@ struct Options {
   int64_t edge_blocks;  // that run on either side of a grid's ends and middle; 0: all
   int32_t poison;       // 1: what the call has to write starts as NaN; 0: nobody has written it
   int32_t refuse_cooperative;  // 1: every cooperative launch is refused
+  int32_t repeats;             // on a GPU: how often the call is launched again, to be timed
 };
 
 struct Report {
@@ -30,6 +31,7 @@ struct Report {
   int64_t workspace_bytes;
   double predicted_bytes;           // of device memory, by the model
   int32_t launches;
+  double microseconds;  // of one of the repeats
   char error[512];
 };
 

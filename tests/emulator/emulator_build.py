@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
 
@@ -114,11 +115,19 @@ def nvcc() -> str | None:
     return toolkit.find_tool("nvcc")
 
 
-def build_on_device(arch: str = "native") -> Path:
-    """The same calls for a GPU: the machine's own, or any architecture, to see it compile."""
-    flags = [toolkit.STANDARD, "-O3", "-lineinfo", f"-arch={arch}", "-Xcompiler=-fPIC", "-shared"]
+def build_on_device(arch: str = "") -> Path:
+    """The same calls for a GPU: the machine's own, or any architecture, such as "sm_90"."""
+    arch = arch or "sm_{}{}".format(*torch.cuda.get_device_capability())
+    flags = [toolkit.STANDARD, "-O3", "-lineinfo", f"-arch={arch}", "-Xcompiler=-fPIC"]
     files = [CUDA / name for name in (*LAUNCHERS, "device.cu")] + [HERE / "on_device.cu"]
-    command = [nvcc(), *flags, "--threads=0", *map(str, files), "-o"]
+
+    def compiled(file: Path) -> Path:
+        command = [nvcc(), *flags, "-c", str(file), "-o"]
+        return _once(f"{file.stem}.o", _key(flags, file), lambda to: run([*command, str(to)]))
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        objects = [*pool.map(compiled, files)]
+    command = [nvcc(), *flags, "-shared", *map(str, objects), "-o"]
     return _once("on_device.so", _key(flags, *files), lambda to: run([*command, str(to)]))
 
 

@@ -48,6 +48,7 @@ class Machine:
         edge_blocks: Blocks that run on either side of a grid's ends and middle; 0 for all.
         poison: Outputs start as NaN; on a GPU they may start as memory that nobody wrote, for initcheck.
         refuse_cooperative: The emulator has no room for cooperative grids, whatever the device says.
+        repeats: Further launches on a GPU, which are timed.
     """
 
     variant: str = "automatic"
@@ -57,6 +58,7 @@ class Machine:
     edge_blocks: int = 0
     poison: bool = True
     refuse_cooperative: bool = False
+    repeats: int = 0
 
     def options(self) -> Options:
         return Options(
@@ -67,12 +69,13 @@ class Machine:
             self.edge_blocks,
             self.poison,
             self.refuse_cooperative,
+            self.repeats,
         )
 
 
 @dataclass
 class Result:
-    """What a call wrote, by name, and what it moved (bytes)."""
+    """What a call wrote, by name, what it moved (bytes), and the time of one of its repeats."""
 
     values: dict[str, Tensor] = field(default_factory=dict)
     read: dict[str, int] = field(default_factory=dict)
@@ -82,6 +85,7 @@ class Result:
     workspace_bytes: int = 0
     predicted_bytes: float = 0.0
     launches: int = 0
+    microseconds: float = 0.0
 
 
 @cache
@@ -100,6 +104,13 @@ def load(path: Path) -> ctypes.CDLL:
     _check_size(library, "options", Options)
     _check_size(library, "report", Report)
     return library
+
+
+def device_of(library: Path) -> Device:
+    """The numbers of the GPU that the library's kernels run on."""
+    here = Device(0, 0, 0, 0)
+    load(library).device_here(byref(here))
+    return here
 
 
 def _check_size(library: ctypes.CDLL, name: str, struct: type[Structure]) -> None:
@@ -182,6 +193,7 @@ class Call:
             workspace_bytes=report.workspace_bytes,
             predicted_bytes=report.predicted_bytes,
             launches=report.launches,
+            microseconds=report.microseconds,
         )
         for slot, (name, t, written) in zip(tensors, self._tensors, strict=True):
             result.read[name], result.written[name] = slot.read_bytes, slot.write_bytes

@@ -124,6 +124,7 @@ class Options(Structure):
         ("edge_blocks", c_int64),
         ("poison", c_int32),
         ("refuse_cooperative", c_int32),
+        ("repeats", c_int32),
     ]
 
 
@@ -135,5 +136,6 @@ class Report(Structure):
         ("workspace_bytes", c_int64),
         ("predicted_bytes", c_double),
         ("launches", c_int32),
+        ("microseconds", c_double),
         ("error", c_char * 512),
     ]

@@ -3,6 +3,7 @@
 #include "calls.h"
 
 #include <algorithm>
+#include <chrono>
 #include <cstdio>
 #include <exception>
 #include <stdexcept>
@@ -102,12 +103,48 @@ softgate::Running moved(softgate::Running a, const Twins& twins) {
   return a;
 }
 
-// The device that the case has in mind, as far as this one can be it: the same blocks and slices.
+// The device that the case has in mind, as far as this one can be it: the same blocks and slices. Of
+// its L2 the case may say what it likes: that decides about slices alone.
 softgate::cuda::Device common(const softgate::cuda::Device& asked) {
   const softgate::cuda::Device& here = softgate::cuda::current_device();
-  return {std::min(asked.processors, here.processors), std::min(asked.l2_bytes, here.l2_bytes),
+  return {std::min(asked.processors, here.processors), asked.l2_bytes,
           std::min(asked.shared_bytes, here.shared_bytes), std::min(asked.cluster, here.cluster),
           std::min(asked.cooperative, here.cooperative), asked.clock, asked.memory_rate};
+}
+
+// The running statistics have no plan, and are not timed.
+void run_on_twins(const softgate::Running& call, const Options& options, Tensor* tensors, int count,
+                  Report&) {
+  const Twins twins(tensors, count, options.poison != 0);
+  softgate::cuda::launch(moved(call, twins), nullptr);
+  check(cudaDeviceSynchronize());
+  twins.bring_back();
+}
+
+template <class Call>
+void run_on_twins(const Call& call, const Options& options, Tensor* tensors, int count,
+                  Report& report) {
+  softgate::cuda::Device device = common(options.device);
+  const Twins twins(tensors, count, options.poison != 0);
+  const Call there = moved(call, twins);
+  std::vector<Twin> workspace;
+  const auto forced = static_cast<softgate::cuda::Variant>(options.variant);
+  softgate::cuda::plan_and_launch(there, device, forced, nullptr, [&](size_t bytes) {
+    report.workspace_bytes = bytes;
+    return workspace.emplace_back(nullptr, bytes, false, options.poison != 0).begin();
+  });
+  check(cudaDeviceSynchronize());
+  twins.bring_back();
+  if (options.repeats == 0) return;
+  const softgate::cuda::Plan plan = softgate::cuda::make_plan(there, device, forced);
+  const auto begin = std::chrono::steady_clock::now();
+  for (int i = 0; i < options.repeats; ++i) {
+    void* scratch = workspace.empty() ? nullptr : workspace.back().begin();
+    softgate::cuda::launch(plan, there, scratch, nullptr);
+  }
+  check(cudaDeviceSynchronize());
+  const std::chrono::duration<double, std::micro> took = std::chrono::steady_clock::now() - begin;
+  report.microseconds = took.count() / options.repeats;
 }
 
 }  // namespace
@@ -116,25 +153,15 @@ template <class Call>
 int run_call(const Call& call, const Options& options, Tensor* tensors, int count, Report& report) {
   report = {};
   try {
-    softgate::cuda::Device device = common(options.device);
-    const Twins twins(tensors, count, options.poison != 0);
-    const Call there = moved(call, twins);
-    std::vector<Twin> workspace;
-    const auto forced = static_cast<softgate::cuda::Variant>(options.variant);
-    if constexpr (std::is_same_v<Call, softgate::Running>) {
-      softgate::cuda::launch(there, nullptr);
-    } else {
-      softgate::cuda::plan_and_launch(there, device, forced, nullptr, [&](size_t bytes) {
-        report.workspace_bytes = bytes;
-        return workspace.emplace_back(nullptr, bytes, false, options.poison != 0).begin();
-      });
-    }
-    check(cudaDeviceSynchronize());
-    twins.bring_back();
+    run_on_twins(call, options, tensors, count, report);
   } catch (const std::exception& error) {
     std::snprintf(report.error, sizeof report.error, "%s", error.what());
     return 1;
   }
   for (int i = 0; i < count; ++i) tensors[i].written = 1;  // outputs start as NaN: values tell
   return 0;
+}
+
+extern "C" void device_here(softgate::cuda::Device* device) {
+  *device = softgate::cuda::current_device();
 }

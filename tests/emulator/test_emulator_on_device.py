@@ -1,5 +1,7 @@
 """The way to a GPU, as far as it can be walked without one."""
 
+import json
+import sys
 from dataclasses import replace
 
 import emulator_build
@@ -43,6 +45,21 @@ def test_twins_are_as_far_off_their_alignment(pretended, layout):
     for op in OPS:
         case = replace(op, layout=layout, dtype=torch.bfloat16, shift=1)
         assert check(pretended, case, Machine("two_pass", CLUSTER_GPU))
+
+
+@pytest.mark.slow
+def test_the_sweep(pretended, capsys):
+    """Every constant of the plan that it varies, in both layouts, with a time of each direction."""
+    sys.path.insert(0, str(emulator_build.ROOT))
+    from benchmarks.gpu import sweep
+
+    sweep.main(pretended, channels=(16,), size=(2, 4, 4), repeats=1)
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    constants = {"l2_bytes", "processors", "cooperative", "cluster"}
+    for layout in LAYOUTS:
+        served = [x for x in lines if x["layout"] == layout and "refused" not in x]
+        assert {key for x in served for key in x} >= constants
+        assert all(x["forward_us"] > 0 and x["backward_us"] > 0 for x in served)
 
 
 @pytest.mark.slow

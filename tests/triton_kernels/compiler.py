@@ -5,10 +5,12 @@ Needs the kernels as Triton's JIT sees them, so TRITON_INTERPRET must not be set
 
 import re
 import subprocess
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 from unittest import mock
 
@@ -17,6 +19,9 @@ from triton import knobs
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource, make_backend
 from triton.runtime.jit import JITFunction, create_function_from_signature
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "csrc" / "cuda"))
+from compiled_kernel import PROCESSORS, Kernel, read_sass  # noqa: E402
 
 TARGETS = {
     "sm_80": GPUTarget("cuda", 80, 32),
@@ -76,13 +81,53 @@ class Assembly:
     shared: int  # bytes
     loads: dict[int, int]  # global loads by width in bits
     stores: dict[int, int]
+    held: int | None = None  # programs that a multiprocessor holds
 
 
 def compile_for(launch: Launch, target: GPUTarget) -> Assembly:
+    return (_read_cuda if target.backend == "cuda" else _read_hip)(launch, target)
+
+
+def _read_cuda(launch: Launch, target: GPUTarget) -> Assembly:
+    kernel = compiled_cuda(launch, target.arch, launch.kernel.__name__)
+
+    def widths(way: str) -> dict[int, int]:
+        found = (key.split() for key in kernel.widths if key.startswith(way))
+        return {int(bits): kernel.widths[f"{way} {bits}"] for _, bits in found}
+
+    return Assembly(
+        registers=kernel.registers,
+        spills=kernel.spills,
+        shared=kernel.shared,
+        loads=widths("load"),
+        stores=widths("store"),
+        held=kernel.blocks(target.arch) if target.arch in PROCESSORS else None,
+    )
+
+
+def compiled_cuda(
+    launch: Launch, arch: int, name: str, dtype: str = "", itemsize: int = 1, **facts: Any
+) -> Kernel:
+    """What the compiler made of a launch, read as the CUDA kernels are.
+
+    Args:
+        facts: Of the instance, as :class:`Kernel` has them.
+    """
+    target = GPUTarget("cuda", arch, 32)
     source, options, _ = launch.bind(target)
     compiled = triton.compile(source, target=target, options=options)
-    read = _read_cuda if target.backend == "cuda" else _read_hip
-    return read(compiled)
+    with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
+        file.write(compiled.asm["cubin"])
+        file.flush()
+        sass = _run(knobs.nvidia.cuobjdump.path, "-sass", file.name)
+        usage = _run(knobs.nvidia.cuobjdump.path, "-res-usage", file.name)
+    fields = {k: int(v) for k, v in re.findall(r"\b(REG|LOCAL|STACK):(\d+)", usage)}
+    kernel = Kernel(name, dtype, itemsize, lanes=16 // itemsize, streams=True, **facts)
+    kernel.registers, kernel.spills = fields["REG"], fields["LOCAL"] + fields["STACK"]
+    kernel.threads = 32 * launch.options["num_warps"]
+    kernel.shared_bytes = compiled.metadata.shared
+    read_sass(sass, dict.fromkeys(re.findall(r"Function : (\w+)", sass), kernel))
+    return kernel
 
 
 def _count(widths: Iterator[int]) -> dict[int, int]:
@@ -92,31 +137,9 @@ def _count(widths: Iterator[int]) -> dict[int, int]:
     return found
 
 
-def _sass_widths(sass: str, op: str) -> dict[int, int]:
-    modifiers = re.findall(rf"\b{op}\.E((?:\.\w+)*)", sass)
-    sizes = {"U8": 8, "S8": 8, "U16": 16, "S16": 16, "64": 64, "128": 128, "256": 256}
-    return _count(
-        next((sizes[m] for m in modifier.split(".") if m in sizes), 32) for modifier in modifiers
-    )
-
-
-def _read_cuda(compiled: Any) -> Assembly:
-    with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
-        file.write(compiled.asm["cubin"])
-        file.flush()
-        sass = _run(knobs.nvidia.nvdisasm.path, "-c", file.name)
-        usage = _run(knobs.nvidia.cuobjdump.path, "-res-usage", file.name)
-    fields = {k: int(v) for k, v in re.findall(r"\b(REG|LOCAL|STACK):(\d+)", usage)}
-    return Assembly(
-        registers=fields["REG"],
-        spills=fields["LOCAL"] + fields["STACK"],
-        shared=compiled.metadata.shared,
-        loads=_sass_widths(sass, "LDG"),
-        stores=_sass_widths(sass, "STG"),
-    )
-
-
-def _read_hip(compiled: Any) -> Assembly:
+def _read_hip(launch: Launch, target: GPUTarget) -> Assembly:
+    source, options, _ = launch.bind(target)
+    compiled = triton.compile(source, target=target, options=options)
     text = compiled.asm["amdgcn"]
     fields = {k: int(v) for k, v in re.findall(r"\.(\w+_count|\w+_size):\s+(\d+)", text)}
     sizes = {"ubyte": 8, "byte": 8, "ushort": 16, "short": 16, "dword": 32}

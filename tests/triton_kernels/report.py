@@ -108,6 +108,19 @@ def vectors_of(launched: Launch) -> int:
     return per_tensor * len(activations) * min(named.get("CHILDREN", 1), 2)
 
 
+def name_of(launched: Launch) -> str:
+    return f"{launched.kernel.module.split('.')[-1]}.{launched.kernel.__name__}"
+
+
+def promised(launched: Launch) -> int:
+    """Programs that a multiprocessor is taken to hold of a kernel that reduces, else 0."""
+    named = dict(zip(launched.kernel.arg_names, launched.args, strict=True))
+    if named.get("steps") is None:
+        return 0
+    wide = max(t.dtype.itemsize for t in launched.args if isinstance(t, Tensor) and t.dim() == 4)
+    return launching.HELD[wide == 4, named["LAST"], named.get("CHILDREN", 1) > 1]
+
+
 def report(targets: list[str], dtypes: list[str], channels: list[int]) -> None:
     seen = set()
     for target in targets:
@@ -122,14 +135,14 @@ def report(targets: list[str], dtypes: list[str], channels: list[int]) -> None:
                             if key in seen:
                                 continue
                             seen.add(key)
-                            kernel = launched.kernel
                             line = {
                                 "target": target,
                                 "dtype": dtype,
                                 "channels_last": layout == torch.channels_last,
                                 "channels": c,
                                 "op": op,
-                                "kernel": f"{kernel.module.split('.')[-1]}.{kernel.__name__}",
+                                "kernel": name_of(launched),
+                                "promised": promised(launched),
                                 "vectors": vectors_of(launched),
                                 **asdict(compile_for(launched, TARGETS[target])),
                             }

@@ -21,6 +21,8 @@ OTHERS = (
 def check(line: dict) -> None:
     where = "{target} {dtype} {channels} {channels_last} {op}: {kernel}".format(**line)
     assert line["spills"] == 0, f"{where} spills {line['spills']} bytes"
+    if line["held"] is not None:
+        assert line["held"] >= line["promised"], f"{where}: {line['registers']} registers"
     # An element of a half tensor is 16 bits: none is accessed alone.
     widths = {int(w): count for access in ("loads", "stores") for w, count in line[access].items()}
     assert min(widths) >= 32, f"{where} accesses single elements: {line['loads']} {line['stores']}"

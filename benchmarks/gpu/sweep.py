@@ -1,0 +1,77 @@
+"""The plan's constants, swept without a rebuild: the launchers take the numbers of the device as an argument.
+
+How many blocks a pass has follows from `processors`, how many slices a tensor is cut into from
+`l2_bytes`, how many blocks wait for each other from `cooperative` and `cluster`. Each is varied alone.
+"""
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from benchmarks.gpu import device
+from benchmarks.gpu.runner import ROOT
+
+sys.path.insert(0, str(ROOT / "tests" / "emulator"))
+
+CHANNELS, SIZE = (128, 64, 64), (32, 64, 64)
+REPEATS = 30
+
+
+def sweeps(here) -> Iterator[tuple[str, str, int]]:
+    """Variant, field and value; `here` has the device's own numbers."""
+    for share in (0.25, 0.5, 1, 2, 4):
+        yield "sliced", "l2_bytes", int(here.l2_bytes * share)
+    for share in (0.25, 0.5, 0.75, 1):
+        yield "two_pass", "processors", max(int(here.processors * share), 1)
+    for blocks in range(1, here.cooperative + 1):
+        yield "sliced", "cooperative", blocks
+    for blocks in (1, 2, 4, 8):
+        if blocks <= here.cluster:
+            yield "resident", "cluster", blocks
+
+
+def main(
+    library: Path | None = None,
+    channels: tuple[int, ...] = CHANNELS,
+    size: tuple[int, int, int] = SIZE,
+    repeats: int = REPEATS,
+) -> None:
+    """Forward and backward of one op, both layouts, bfloat16.
+
+    Args:
+        library: of on_device.cu; built where None.
+        channels: of the branches.
+        size: N, H and W.
+    """
+    import emulator_build
+    import torch
+    from emulator_calls import EmulatorError, Machine, device_of
+    from emulator_ops import LAYOUTS, Case, Tensors
+
+    library = library or emulator_build.build_on_device()
+    here = device_of(library)
+    for layout in LAYOUTS:
+        case = Case("residual", channels, size, layout=layout, dtype=torch.bfloat16)
+        tensors = Tensors(case, library)
+        dy, dz = tensors.gradients()
+        for variant, name, value in sweeps(here):
+            numbers = {field: getattr(here, field) for field, _ in here._fields_} | {name: value}
+            machine = Machine(variant, type(here)(**numbers), repeats=repeats)
+            facts = {"layout": layout, "variant": variant, name: value}
+            try:
+                forward = tensors.forward(machine)
+                y, mean, var = (forward.values[k] for k in ("y", "mean", "var"))
+                backward = tensors.backward(machine, y, mean, var, dy, dz)
+            except EmulatorError as refusal:
+                device.emit(**facts, refused=str(refusal))
+                continue
+            device.emit(
+                **facts,
+                forward_us=round(forward.microseconds, 2),
+                backward_us=round(backward.microseconds, 2),
+            )
+
+
+if __name__ == "__main__":
+    device.require()
+    main()
