@@ -102,8 +102,8 @@ class Comparison:
         sentences = [f"unit: {self.protocol.unit}"]
         if first.precision:
             sentences.append("joints and means: similarity; AP and AR: COCO's evaluation")
-        if first.parts:
-            sentences.append(f"{', '.join(first.parts)}: weighted means")
+        if means := [name for name in first.totals() if name not in first.precision]:
+            sentences.append(f"{', '.join(means)}: weighted means")
         if self.left_out:
             sentences.append(left_out_words(self.left_out))
         return "\n".join([*sentences, *self.notes])

@@ -16,7 +16,6 @@ from softgate_ext.pose.metrics import (
     joint_distance,
     mean_pose,
     mpii_head_size,
-    normalized_distances,
     place_pose,
 )
 from softgate_ext.pose.oks import Annotated, Detected, average_precision
@@ -142,10 +141,10 @@ def score(
             f"joint beside; takes people who have, or another metric (labelled are "
             f"{', '.join(names) or 'no joints'})"
         )
-    distances = normalized_distances(joints, people.joints, labelled, lengths)
     # A dataset without a word on occlusion calls every joint visible.
     told = (labelled & ~people.visible).any()
-    result = protocol.score(distances, people.visible if told else None)
+    visible = people.visible if told else None
+    result = protocol.score_joints(joints, people.joints, labelled, lengths, visible)
     if protocol.sigmas is None:
         return result
     if counted is None:

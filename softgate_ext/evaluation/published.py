@@ -24,7 +24,6 @@ from softgate_ext.pose.metrics import (
     box_diagonal,
     joint_distance,
     mpii_head_size,
-    normalized_distances,
 )
 from softgate_ext.pose.protocol import FLIC_PCK, LSP_PCK, PCKH, Protocol
 from softgate_ext.pose.sides import WORDS, Sides
@@ -63,8 +62,8 @@ def compare(path: Path, labels: Sides | None = None) -> Comparison:
     for key in arrays:
         if key.startswith(PREFIX):
             predicted = _numbers(path, arrays, key, joints.shape)
-            distances = normalized_distances(predicted, joints, labelled, length)
-            scores[key.removeprefix(PREFIX)] = protocol.score(distances, visible)
+            result = protocol.score_joints(predicted, joints, labelled, length, visible)
+            scores[key.removeprefix(PREFIX)] = result
     if not scores:
         raise InputError(f"reference: {path} must hold arrays named {PREFIX}NAME, got none")
     counts = int(known.sum()), int((~known).sum())

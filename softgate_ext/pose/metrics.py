@@ -18,7 +18,7 @@ Floats = npt.NDArray[np.float64]
 class PCK:
     """Percentages of correct joints, 0 to 100, or of how similar they are (`mean_similarity`).
 
-    Papers print one of two averages without saying which, hence both:
+    Of body parts (PCP) it is the same, with a part wherever a joint is named here. Papers print one of two averages without saying which, hence both:
 
     Attributes:
         per_joint: (J,) percentage of each joint, NaN where nobody has it labelled.

@@ -9,11 +9,23 @@ import numpy as np
 import numpy.typing as npt
 
 from softgate_ext.errors import InputError
-from softgate_ext.pose.metrics import PCK, Floats, area_under_curve, not_below, pck_of
+from softgate_ext.pose.body_parts import BodyParts, part_distances
+from softgate_ext.pose.metrics import (
+    PCK,
+    Floats,
+    area_under_curve,
+    joint_distance,
+    normalized_distances,
+    not_below,
+    pck_of,
+)
 from softgate_ext.pose.oks import COCO_SIGMAS, mean_similarity
 from softgate_ext.pose.skeleton import FLIC, LSP, MPII, Skeleton
 
 FINE = 0.1  # the stricter threshold printed beside each benchmark's own
+HALF = 0.5  # the share of a part's length that PCP goes by (Ferrari et al., CVPR 2008)
+FRACTIONS = (0.1, 0.2, 0.3, 0.4, 0.5)  # of the torso's diameter, at which PDJ is told
+PDJ = "PDJ@0.2"  # the one that is printed
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,6 +84,42 @@ class Protocol:
             parts |= {"visible": of(seen), "hidden": of(~seen)}
         return Score(self, of(), parts)
 
+    def score_joints(
+        self,
+        predicted: npt.ArrayLike,
+        target: npt.ArrayLike,
+        labelled: npt.ArrayLike,
+        lengths: npt.ArrayLike,
+        visible: npt.ArrayLike | None = None,
+    ) -> "Score":
+        """All figures from joints: those of `score`, and beside PCK also PCP and PDJ.
+
+        Args:
+            predicted, target, labelled, lengths: As in `normalized_distances`.
+            visible: As in `score`.
+
+        Raises:
+            InputError: As `normalized_distances`.
+        """
+        distances = normalized_distances(predicted, target, labelled, lengths)
+        result = self.score(distances, visible)
+        if self.sigmas is not None:
+            return result
+        parts = BodyParts.of(self.skeleton)
+        pcp = {}
+        for name, strict in (("PCP", True), ("PCP loose", False)) if parts.names else ():
+            pcp[name] = pck_of(part_distances(predicted, target, labelled, parts, strict), HALF)
+        pdj = {}
+        ends = torso_of(self.skeleton)
+        if ends is not None:
+            # Nobody's torso is known by the labels of another, hence people without do not count.
+            counted = np.array(labelled, bool)
+            counted[~counted[:, ends].all(1)] = False
+            torsos = joint_distance(target, ends)
+            by_torso = normalized_distances(predicted, target, counted, torsos)
+            pdj = {f"PDJ@{f}": pck_of(by_torso, f, self.members) for f in FRACTIONS}
+        return dataclasses.replace(result, pcp=pcp, pdj=pdj)
+
 
 @dataclasses.dataclass(frozen=True)
 class Score:
@@ -84,12 +132,19 @@ class Score:
             the curve up to the benchmark's own; `visible` and `hidden`, `pck` of the joints that
             are not occluded and of the others that are labelled, where that is known.
         precision: Of OKS, COCO's figures by their names, percent.
+        pcp: Percentage of correct parts, strict ("PCP") and loose ("PCP loose"), in the order of
+            `BodyParts`; empty where the joints make up no part.
+        pdj: Percentage of detected joints (Sapp and Taskar, CVPR 2013; Toshev and Szegedy, CVPR
+            2014) at each of `FRACTIONS` of the torso's diameter, that of `torso_of`; of the people
+            who have it labelled. Empty where the joints have no torso.
     """
 
     protocol: Protocol
     pck: PCK
     parts: dict[str, PCK]
     precision: dict[str, float] = dataclasses.field(default_factory=dict)
+    pcp: dict[str, PCK] = dataclasses.field(default_factory=dict)
+    pdj: dict[str, PCK] = dataclasses.field(default_factory=dict)
 
     @property
     def main(self) -> float:
@@ -98,26 +153,37 @@ class Score:
 
     def totals(self) -> dict[str, float]:
         """The figures beside the two means, one number each."""
-        return {name: part.pooled for name, part in self.parts.items()} | self.precision
+        printed = {name: self.pdj[name] for name in (PDJ,) if name in self.pdj}
+        named = self.parts | printed | self.pcp
+        return {name: part.pooled for name, part in named.items()} | self.precision
 
     def to_json(self) -> dict[str, Any]:
         """`per_joint` (the published columns), `mean`, `weighted_mean`, `joints`; then the same of
-        each of the `parts`, and `precision`. None stands for joints that nobody has labelled."""
-        parts = {name: self._figures(result) for name, result in self.parts.items()}
-        precision = {name: _number(value) for name, value in self.precision.items()}
-        return {**self._figures(self.pck), **parts, **precision}
+        each of the `parts` and of `pdj`; of `pcp` the same of body parts, called `per_part` and
+        `parts`; and `precision`. None stands for what nobody has labelled."""
+        skeleton = self.protocol.skeleton
 
-    def _figures(self, result: PCK) -> dict[str, Any]:
-        joints = zip(self.protocol.skeleton.joints, result.per_joint, strict=True)
-        return {
-            "per_joint": {
-                title: _number(value)
-                for title, value in result.grouped(self.protocol.columns).items()
-            },
-            "mean": _number(result.mean),
-            "weighted_mean": _number(result.pooled),
-            "joints": {name: _number(value) for name, value in joints},
+        def figures(result: PCK) -> dict[str, Any]:
+            return _figures(result, "joint", self.protocol.columns, skeleton.joints)
+
+        by_joint = {name: figures(result) for name, result in (self.parts | self.pdj).items()}
+        body = BodyParts.of(skeleton)
+        by_part = {
+            n: _figures(one, "part", body.columns, body.names) for n, one in self.pcp.items()
         }
+        precision = {name: _number(value) for name, value in self.precision.items()}
+        return {**figures(self.pck), **by_joint, **by_part, **precision}
+
+
+def _figures(
+    result: PCK, what: str, columns: Mapping[str, Sequence[int]], names: Sequence[str]
+) -> dict[str, Any]:
+    return {
+        f"per_{what}": {t: _number(value) for t, value in result.grouped(columns).items()},
+        "mean": _number(result.mean),
+        "weighted_mean": _number(result.pooled),
+        f"{what}s": {n: _number(value) for n, value in zip(names, result.per_joint, strict=True)},
+    }
 
 
 def _number(percentage: float) -> float | None:

@@ -14,6 +14,7 @@ from official import point, rect, write_flic, write_mpii
 from softgate_ext.cli.run import main
 from softgate_ext.data.flic import read_flic
 from softgate_ext.data.mpii import read_mpii
+from softgate_ext.data.poseset import PoseSet
 from softgate_ext.errors import InputError
 from softgate_ext.evaluation.evaluate import evaluate, submit
 from softgate_ext.evaluation.evaluate_config import EvalConfig
@@ -68,6 +69,23 @@ def test_flic(tmp_path: Path) -> None:
     assert result.protocol.unit == "diagonal of the torso box"
     assert result.scores["predictions"].pck.pooled == 100
     assert result.scores["predictions"].parts["@0.1"].pooled == 0
+
+
+def test_a_test_part_alone_is_measured_without_the_mean_pose(
+    mpii: Path, dolls: Path, doll_set: PoseSet, run: Path, tmp_path: Path
+) -> None:
+    """Validation people alone, in the official file and in a file that is a part by its name."""
+    head = [point(i, 20 + i, 30 + 2 * i) for i in range(16)]
+    alone = write_mpii(tmp_path / "valid", [("v000_005808361.jpg", [rect(head)], 1)])
+    said = "the mean pose is left out, since the data have nobody to train on"
+    result = evaluate(EvalConfig(run, alone, workers=0, device="cpu"))
+    assert (list(result.scores), result.people) == (["network"], 1)
+    assert result.notes.count(said) == 1 and said in str(result.details().caption)
+    write_predictions(tmp_path / "own.json", doll_set.joints, np.ones((5, 3)), doll_set)
+    result = evaluate(EvalConfig(dolls, predictions=tmp_path / "own.json"))
+    assert list(result.scores) == ["predictions"] and result.notes.count(said) == 1
+    both = evaluate(EvalConfig(run, mpii, workers=0, device="cpu"))
+    assert list(both.scores) == ["network", "mean pose"] and said not in both.notes
 
 
 def test_what_a_run_does_not_look_for_is_said(run: Path, mpii: Path) -> None:
