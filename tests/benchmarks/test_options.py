@@ -7,9 +7,9 @@ from types import ModuleType
 
 import pytest
 
-from benchmarks import conversion, cost, growth, inference, options, step_memory
+from benchmarks import conversion, cost, errors, growth, inference, options, step_memory
 
-PROGRAMS = [conversion, cost, growth, inference, step_memory]
+PROGRAMS = [conversion, cost, errors, growth, inference, step_memory]
 
 
 def test_these_are_all_programs() -> None:
