@@ -108,11 +108,18 @@ class Device(Structure):
     ]
 
     def __init__(
-        self, processors: int, l2_bytes: int, shared_bytes: int, cluster: int, cooperative: int = 2
+        self,
+        processors: int,
+        l2_bytes: int,
+        shared_bytes: int,
+        cluster: int,
+        cooperative: int = 2,
+        clock: float = 1.755e9,
+        memory_rate: float | None = None,
     ):
-        """A part of an H100, as far as its processors reach."""
-        rate = processors * 25e9
-        super().__init__(processors, l2_bytes, shared_bytes, cluster, cooperative, 1.755e9, rate)
+        """Where nothing else is said, a part of an H100, as far as its processors reach."""
+        rate = processors * 25e9 if memory_rate is None else memory_rate
+        super().__init__(processors, l2_bytes, shared_bytes, cluster, cooperative, clock, rate)
 
 
 class Options(Structure):
