@@ -15,6 +15,7 @@ import sys
 import tempfile
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
+from importlib.metadata import version
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -143,8 +144,9 @@ def widths_of(kernel: Kernel) -> Iterable[int]:
 
 
 def page(text: str, compiler: str) -> str:
+    triton = f", Triton {version('triton')}" if importlib.util.find_spec("triton") else ""
     return (
-        f"# CUDA kernels as compiled\n\nPrinted by `make sass` (nvcc {compiler}). Registers of a thread / blocks of "
+        f"# CUDA kernels as compiled\n\nPrinted by `make sass` (nvcc {compiler}{triton}). Registers of a thread / blocks of "
         f"{THREADS} threads that a multiprocessor holds / instructions of the main loop for a pack of 16 bytes; `shared`: bytes a block merges sums in; "
         "`spills`: bytes of spills and stack, over all architectures; `widest`: the widest access "
         "to global memory, in bits. `upsample2x`: a low resolution takes part; `half packs`: a branch ends "
