@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from softgate_ext.files.counted import counted
+from softgate_ext.files.printable import tell
+from softgate_ext.ranges import check_ranges
 from softgate_ext.runs.options import Positional
 
 
@@ -41,6 +43,7 @@ class InfoConfig:
 
 def synthesise(config: SynthConfig) -> None:
     """Draws people."""
+    check_ranges(config)
     from rich.console import Console
     from rich.progress import Progress
 
@@ -50,11 +53,12 @@ def synthesise(config: SynthConfig) -> None:
     with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("drawing people", total=config.count)
         draw_people(config.folder, config.count, config.seed, progress=lambda _: bar.advance(task))
-    print(f"{config.folder}: {counted(config.count, '[person|people]')}, the first half to train")
+    tell(f"{config.folder}: {counted(config.count, '[person|people]')}, the first half to train")
 
 
 def profile(config: ProfileConfig) -> None:
     """Prints the sizes of networks."""
+    check_ranges(config)
     from softgate_ext.models.profile import print_profile
 
     print_profile(config.models, config.image_size)

@@ -16,6 +16,7 @@ from rich.table import Column, Table
 from softgate_ext.commands.data_config import DataCheckConfig
 from softgate_ext.data.formats import DatasetSource, datasets_at
 from softgate_ext.data.images import read_image
+from softgate_ext.data.outside import outside_as_told
 from softgate_ext.data.poseset import EmptySplit, PoseSet
 from softgate_ext.data.shared_pictures import shared_pictures
 from softgate_ext.data.stated_size import contradiction
@@ -28,7 +29,7 @@ from softgate_ext.files.png import write_png
 from softgate_ext.pose.draw import contact_sheet, draw_pose
 from softgate_ext.pose.geometry import apply_affine, crop_affine, warp
 from softgate_ext.pose.mirror import mirror_words, swap_joints
-from softgate_ext.runs.options import require
+from softgate_ext.ranges import check_ranges
 
 OFFICIAL = {"lsp": 2_000, "lspet": 10_000, "mpii": 25_204, "mpii-json": 25_204, "flic": 5_003}
 """People in the complete releases; of MPII those of the published training and validation."""
@@ -196,6 +197,7 @@ def drawn_crops(findings: Findings, count: int) -> list[np.ndarray]:
     return crops
 
 
+@outside_as_told
 def check(config: DataCheckConfig, console: Console | None = None) -> None:
     """Prints the findings and writes the sheet; of several datasets below one folder, each one's.
 
@@ -203,7 +205,7 @@ def check(config: DataCheckConfig, console: Console | None = None) -> None:
         InputError: Nothing can be read, or something is missing or broken.
     """
     console = console or Console()
-    require(config, "people", config.people >= 1, "at least 1")
+    check_ranges(config)
     check_targets(sheet=config.sheet, json=config.json)
     sources, problems = datasets_at(
         config.path, train_folder=config.train_folder, test_folder=config.test_folder

@@ -1,6 +1,5 @@
 """The gates of a run: how far each skip connection is open, by block and by depth."""
 
-import math
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -17,16 +16,19 @@ from torch import Tensor, nn
 
 from softgate_ext.commands.gates_config import GatesConfig
 from softgate_ext.data.formats import recognise
+from softgate_ext.data.outside import outside_as_told
 from softgate_ext.errors import InputError
 from softgate_ext.evaluation.evaluate import evaluate
 from softgate_ext.evaluation.evaluate_config import EvalConfig
 from softgate_ext.figures.gate_histograms import gate_histograms
 from softgate_ext.files.atomic import write_json
+from softgate_ext.files.console import say
 from softgate_ext.files.counted import counted
 from softgate_ext.files.folders import check_folder, check_outside, check_targets, make_folder
 from softgate_ext.files.tensors import save_tensors
 from softgate_ext.inference.device import resolve_device
 from softgate_ext.models.base import PoseModel
+from softgate_ext.ranges import check_ranges
 from softgate_ext.runs.checkpoint import save_config
 from softgate_ext.runs.opening import load_run
 from softgate_ext.runs.places import FILES, WEIGHTS
@@ -106,6 +108,7 @@ def prune(model: PoseModel, eps: float) -> int:
     return closed
 
 
+@outside_as_told
 def show_gates(config: GatesConfig, console: Console | None = None) -> dict[str, Any]:
     """What `softgate gates` prints and writes; returns the figures.
 
@@ -147,7 +150,7 @@ def show_gates(config: GatesConfig, console: Console | None = None) -> dict[str,
         for path, rows in zip(_pictures(config.png), (blocks, depths), strict=True):
             named = {f"{row.name}  1/{row.stride}": torch.from_numpy(row.values) for row in rows}
             gate_histograms(named, path)
-            console.print(path)
+            say(console, str(path))
     if config.prune is not None:
         pruned, _, _ = load_run(config.run, config.weights)
         figures["pruned"] = _prune_run(
@@ -155,15 +158,12 @@ def show_gates(config: GatesConfig, console: Console | None = None) -> dict[str,
         )
     if config.json is not None:
         write_json(config.json, figures)
-        console.print(config.json)
+        say(console, str(config.json))
     return figures
 
 
 def _check(config: GatesConfig) -> None:
-    for name in ("eps", "prune"):
-        value = getattr(config, name)
-        if value is not None and not (math.isfinite(value) and value > 0):
-            raise InputError(f"{name}: got {value}; takes a finite number of more than 0")
+    check_ranges(config)
     if (config.prune is None) != (config.out is None):
         raise InputError("prune and out: got one of them; a pruned run needs both")
     if config.data is not None and config.prune is None:
@@ -223,7 +223,7 @@ def _prune_run(
         table.add_row("weighted mean", *(f"{value:.2f}" for value in accuracy.values()))
     table.add_row(f"ms for {TIMED} images", *(f"{1000 * time:.1f}" for time in seconds.values()))
     console.print(table)
-    console.print(config.out)
+    say(console, str(config.out))
     return {
         "eps": config.prune,
         "out": str(config.out),

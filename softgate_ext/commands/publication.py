@@ -14,6 +14,7 @@ from torch import Tensor
 
 from softgate_ext.commands.publication_config import PublishConfig
 from softgate_ext.data.formats import recognise
+from softgate_ext.data.outside import outside
 from softgate_ext.errors import InputError
 from softgate_ext.evaluation.comparison import Comparison
 from softgate_ext.evaluation.evaluate import evaluate
@@ -25,6 +26,7 @@ from softgate_ext.models import PoseModel
 from softgate_ext.pose.skeleton import get_skeleton
 from softgate_ext.pretrained import shipped
 from softgate_ext.pretrained.model_card import LICENCES, model_page
+from softgate_ext.ranges import check_ranges
 from softgate_ext.runs import places
 from softgate_ext.runs.checkpoint import save_config
 from softgate_ext.runs.config_json import to_json
@@ -44,6 +46,7 @@ def publish(config: PublishConfig, console: Console | None = None) -> dict[str, 
         InputError: the run is not finished or cannot be used, its data are not there, or what must
             be known of it is not; then nothing is written.
     """
+    check_ranges(config)
     console = console or Console()
     page = SOURCES / "docs" / "models.md"
     if not page.parent.is_dir():
@@ -56,15 +59,16 @@ def publish(config: PublishConfig, console: Console | None = None) -> dict[str, 
         raise InputError(f"run: got {config.run}; takes the folder that `softgate train` wrote")
     model, run, about = load_run(config.run, config.weights)
     log = _log(config, run.training, about)
-    card = {
-        "name": config.name,
-        **_network(model, run),
-        **_training(config, run.training, log),
-        **_data(run.training),
-    }
+    with outside(run.training.allow_outside):
+        card = {
+            "name": config.name,
+            **_network(model, run),
+            **_training(config, run.training, log),
+            **_data(run.training),
+        }
     halves = half_precision(model.state_dict())
     # Of what is shipped, and before it is: an evaluation that fails leaves nothing behind.
-    with TemporaryDirectory() as staged:
+    with TemporaryDirectory() as staged, outside(run.training.allow_outside):
         save_config(Path(staged), run)
         save_tensors(Path(staged) / places.WEIGHTS["last"], halves, {})
         card["figures"] = _figures(config, run.training, Path(staged), console)

@@ -8,11 +8,12 @@ from softgate_ext.data.dataset_source import DatasetSource, source_of_parts
 from softgate_ext.data.flic import read_flic
 from softgate_ext.data.lsp import is_extended, read_lsp
 from softgate_ext.data.mpii import read_mpii
+from softgate_ext.data.outside import outside
 from softgate_ext.data.poseset import PoseSet, Split, check_split
 from softgate_ext.data.yolo import read_yolo, yolo_splits
 from softgate_ext.data.yolo_layout import has_keypoints
 from softgate_ext.errors import InputError, reason
-from softgate_ext.files.paths import as_path
+from softgate_ext.files.paths import as_path, real_path
 
 
 def recognise(
@@ -113,7 +114,11 @@ def _datasets_at(path: Path, argument: str) -> tuple[list[DatasetSource], list[s
 
 
 def open_dataset(
-    path: Path | str, split: Split = "train", check_images: bool = True, argument: str = "path"
+    path: Path | str,
+    split: Split = "train",
+    check_images: bool = True,
+    argument: str = "path",
+    allow_outside: bool = False,
 ) -> PoseSet:
     """One split of whatever dataset is at `path`.
 
@@ -124,12 +129,14 @@ def open_dataset(
         path: As in `recognise`, and so is `argument`.
         split: The part.
         check_images: Whether a missing image is an error.
+        allow_outside: Whether its annotation files may name pictures outside of it.
 
     Raises:
         InputError: The dataset is not known or cannot be read, or it has no such part.
     """
     check_split(split)
-    return recognise(path, argument).read(split, check_images)
+    with outside(allow_outside):
+        return recognise(path, argument).read(split, check_images)
 
 
 def _folder(path: Path) -> DatasetSource | None:
@@ -178,9 +185,9 @@ def _with_parts(path: Path, named: Mapping[Split, Path], argument: str) -> Datas
         whole = recognise(path, argument)
         own = {part: whole.parts.get(part, [(whole, part)]) for part in whole.splits}
         parts = {**own, **parts}
-        left = {file for file, _ in whole.read_from("all")} | {*map(Path.resolve, whole.unread)}
+        left = {file for file, _ in whole.read_from("all")} | {*map(real_path, whole.unread)}
         left -= {file for file, _ in source_of_parts(path, parts).read_from("all")}
-        notes = not_read(base.resolve(), sorted(file for file in left if file.is_file()))
+        notes = not_read(real_path(base), sorted(file for file in left if file.is_file()))
     found = source_of_parts(path, parts, notes)
     if found.read_from("train") & found.read_from("test"):
         part, other = ("test", "train") if "test" in named else ("train", "test")

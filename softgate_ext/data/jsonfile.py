@@ -1,15 +1,13 @@
 """What JSON annotation files are by their beginning and name, and where their images are."""
 
-import gzip
 import os
 import re
-import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
 from softgate_ext.data.image_files import find_images
-from softgate_ext.errors import InputError
+from softgate_ext.files.reading import chunks
 
 Part = Literal["train", "trainval", "val", "test"]
 """What files and folders are called by; `trainval` is both of the first two."""
@@ -35,11 +33,8 @@ def annotation_folders(path: Path) -> list[Path]:
 
 def peek(path: Path) -> str:
     """The first characters of a file, gzipped or not: enough to tell a list from an object."""
-    try:
-        with gzip.open(path) if path.suffix.lower() == ".gz" else open(path, "rb") as stream:
-            return stream.read(8192).decode("utf-8", errors="replace").lstrip("\ufeff \t\r\n")
-    except (OSError, EOFError, zlib.error) as error:
-        raise InputError(f"{path} is not a readable JSON file ({error})") from None
+    start = next(chunks(path), b"")[:8192]
+    return start.decode("utf-8", errors="replace").lstrip("\ufeff \t\r\n")
 
 
 def part_of(name: str) -> Part | None:
@@ -75,6 +70,9 @@ def find_pictures(
 ) -> tuple[list[Path], tuple[str, ...]]:
     """The pictures that an annotation file names, and notes, as `find_images`.
 
+    The dataset that names do not lead out of is the folder of the file, or the one above where that
+    is called as a part, or the one that holds `annotations`.
+
     They are looked for beside the file and up to two folders above, each time in `images/`,
     `data/` and directly, and first in a folder there, or in `images/`, that is called as the last
     part of the file's name (`val2017` of `person_keypoints_val2017.json`).
@@ -85,5 +83,6 @@ def find_pictures(
     bases = Path(os.path.abspath(path)).parents[:3]
     inside = [base for base in bases if is_annotations(base)]
     home = inside[-1].parent if inside else bases[0]
+    dataset = home.parent if part_of_folder(home) else home
     home = home / "images" if (home / "images").is_dir() and "/" not in names[0] else home
-    return find_images(names, bases, [*own, "images", "data", "."], must_exist, home)
+    return find_images(names, bases, [*own, "images", "data", "."], must_exist, home, dataset)

@@ -3,7 +3,6 @@
 import contextlib
 import importlib.util
 import logging
-import math
 import signal
 import socket
 import threading
@@ -14,8 +13,9 @@ from types import FrameType
 from typing import TYPE_CHECKING
 
 from softgate_ext.errors import InputError
+from softgate_ext.files.printable import tell
 from softgate_ext.page.serve_config import ServeConfig
-from softgate_ext.runs.options import require
+from softgate_ext.ranges import check_ranges
 
 if TYPE_CHECKING:
     from softgate_ext.page.connections import Server
@@ -30,7 +30,7 @@ def serve(config: ServeConfig) -> None:
     """
     with ended_as_by_ctrl_c(), listening(config) as (server, listener, address):
         listener.listen()  # whoever reads the line may connect at once
-        print(f"serving {config.run} at {address} (Ctrl-C ends it)", flush=True)
+        tell(f"serving {config.run} at {address} (Ctrl-C ends it)")
         with contextlib.suppress(KeyboardInterrupt):
             server.run(sockets=[listener])
 
@@ -110,9 +110,4 @@ def _check(config: ServeConfig) -> None:
     for name in ("starlette", "uvicorn"):
         if importlib.util.find_spec(name) is None:
             raise InputError(f"serve: {name} is not installed; pip install 'softgate_ext[serve]'")
-    for name in ("max_megabytes", "max_megapixels"):
-        value = getattr(config, name)
-        require(config, name, math.isfinite(value) and value > 0, "a finite number of more than 0")
-    for name in ("at_once", "waiting"):
-        require(config, name, getattr(config, name) >= 1, "at least 1")
-    require(config, "port", 0 <= config.port < 65536, "0 to 65535")
+    check_ranges(config)
