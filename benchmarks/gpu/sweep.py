@@ -55,8 +55,9 @@ def main(
         tensors = Tensors(case, library)
         dy, dz = tensors.gradients()
         for variant, name, value in sweeps(here):
-            numbers = {field: getattr(here, field) for field, _ in here._fields_} | {name: value}
-            machine = Machine(variant, type(here)(**numbers), repeats=repeats)
+            numbers = type(here).from_buffer_copy(here)
+            setattr(numbers, name, value)
+            machine = Machine(variant, numbers, repeats=repeats)
             facts = {"layout": layout, "variant": variant, name: value}
             try:
                 forward = tensors.forward(machine)
