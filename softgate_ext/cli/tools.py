@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from softgate_ext.files.counted import counted
+from softgate_ext.ranges import check_ranges
 from softgate_ext.runs.options import Positional
 
 
@@ -41,6 +42,7 @@ class InfoConfig:
 
 def synthesise(config: SynthConfig) -> None:
     """Draws people."""
+    check_ranges(config)
     from rich.console import Console
     from rich.progress import Progress
 
@@ -55,6 +57,7 @@ def synthesise(config: SynthConfig) -> None:
 
 def profile(config: ProfileConfig) -> None:
     """Prints the sizes of networks."""
+    check_ranges(config)
     from softgate_ext.models.profile import print_profile
 
     print_profile(config.models, config.image_size)

@@ -1,6 +1,5 @@
 """`softgate data cache`: kept crops, and what they save."""
 
-import math
 import time
 
 from rich.console import Console
@@ -13,8 +12,7 @@ from softgate_ext.files.console import say
 from softgate_ext.files.counted import counted
 from softgate_ext.inference.batches import batches
 from softgate_ext.inference.device import resolve_device
-from softgate_ext.pose.codec import LARGEST
-from softgate_ext.runs.options import require
+from softgate_ext.ranges import check_ranges
 from softgate_ext.training.crop_cache import cached_crops
 from softgate_ext.training.order import EpochBatches, training_loader
 
@@ -26,10 +24,7 @@ def cache(config: DataCacheConfig, console: Console | None = None) -> dict[str, 
         InputError: The dataset or a value cannot be used, or the crops cannot be written.
     """
     console = console or Console()
-    for name, least in (("image_size", 12), ("batch_size", 1), ("workers", 0), ("seconds", 0)):
-        value = getattr(config, name)
-        require(config, name, math.isfinite(value) and value >= least, f"at least {least}")
-    require(config, "image_size", config.image_size <= LARGEST, f"up to {LARGEST} pixels")
+    check_ranges(config)
     augment = Augmentation(config.scale, config.rotation)
     source = recognise(config.path, train_folder=config.train_folder)
     people = source.read("train" if "train" in source.splits else "test")

@@ -28,7 +28,7 @@ from softgate_ext.files.png import write_png
 from softgate_ext.pose.draw import contact_sheet, draw_pose
 from softgate_ext.pose.geometry import apply_affine, crop_affine, warp
 from softgate_ext.pose.mirror import mirror_words, swap_joints
-from softgate_ext.runs.options import require
+from softgate_ext.ranges import check_ranges
 
 OFFICIAL = {"lsp": 2_000, "lspet": 10_000, "mpii": 25_204, "mpii-json": 25_204, "flic": 5_003}
 """People in the complete releases; of MPII those of the published training and validation."""
@@ -203,7 +203,7 @@ def check(config: DataCheckConfig, console: Console | None = None) -> None:
         InputError: Nothing can be read, or something is missing or broken.
     """
     console = console or Console()
-    require(config, "people", config.people >= 1, "at least 1")
+    check_ranges(config)
     check_targets(sheet=config.sheet, json=config.json)
     sources, problems = datasets_at(
         config.path, train_folder=config.train_folder, test_folder=config.test_folder

@@ -6,7 +6,6 @@ finished demo is shown again rather than repeated, an interrupted one goes on wh
 `--fresh` starts anew.
 """
 
-import math
 from pathlib import Path
 from typing import Any
 
@@ -69,8 +68,6 @@ def demo(config: DemoConfig, console: Console | None = None) -> dict[str, Any]:
         InputError: the data cannot be used or the folder cannot be written to.
     """
     console = console or Console()
-    if not (math.isfinite(config.minutes) and config.minutes > 0):
-        raise InputError(f"minutes: got {config.minutes}; takes a finite number of more than 0")
     data = config.data or config.out / "people"
     training = training_config(config, data)
     training.check()

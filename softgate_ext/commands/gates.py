@@ -1,6 +1,5 @@
 """The gates of a run: how far each skip connection is open, by block and by depth."""
 
-import math
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -27,6 +26,7 @@ from softgate_ext.files.folders import check_folder, check_outside, check_target
 from softgate_ext.files.tensors import save_tensors
 from softgate_ext.inference.device import resolve_device
 from softgate_ext.models.base import PoseModel
+from softgate_ext.ranges import check_ranges
 from softgate_ext.runs.checkpoint import save_config
 from softgate_ext.runs.opening import load_run
 from softgate_ext.runs.places import FILES, WEIGHTS
@@ -160,10 +160,7 @@ def show_gates(config: GatesConfig, console: Console | None = None) -> dict[str,
 
 
 def _check(config: GatesConfig) -> None:
-    for name in ("eps", "prune"):
-        value = getattr(config, name)
-        if value is not None and not (math.isfinite(value) and value > 0):
-            raise InputError(f"{name}: got {value}; takes a finite number of more than 0")
+    check_ranges(config)
     if (config.prune is None) != (config.out is None):
         raise InputError("prune and out: got one of them; a pruned run needs both")
     if config.data is not None and config.prune is None:

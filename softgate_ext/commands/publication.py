@@ -25,6 +25,7 @@ from softgate_ext.models import PoseModel
 from softgate_ext.pose.skeleton import get_skeleton
 from softgate_ext.pretrained import shipped
 from softgate_ext.pretrained.model_card import LICENCES, model_page
+from softgate_ext.ranges import check_ranges
 from softgate_ext.runs import places
 from softgate_ext.runs.checkpoint import save_config
 from softgate_ext.runs.config_json import to_json
@@ -44,6 +45,7 @@ def publish(config: PublishConfig, console: Console | None = None) -> dict[str, 
         InputError: the run is not finished or cannot be used, its data are not there, or what must
             be known of it is not; then nothing is written.
     """
+    check_ranges(config)
     console = console or Console()
     page = SOURCES / "docs" / "models.md"
     if not page.parent.is_dir():

@@ -1,8 +1,6 @@
 """Annotation files as JSON: what one is, and which of several in a folder are which part."""
 
-import gzip
 import re
-import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +18,7 @@ from softgate_ext.data.jsonfile import (
 from softgate_ext.data.mpii_json import read_mpii_json
 from softgate_ext.data.poseset import Split
 from softgate_ext.errors import InputError
+from softgate_ext.files.reading import chunks
 
 
 def json_dataset(path: Path, argument: str = "path") -> DatasetSource:
@@ -143,12 +142,11 @@ def _holds_keypoints(path: Path) -> bool:
     """Whether a file has key points or joints anywhere, without taking it apart."""
     before = b""
     try:
-        with gzip.open(path) if path.suffix.lower() == ".gz" else open(path, "rb") as stream:
-            while chunk := stream.read(1 << 20):
-                if _KEYS.search(before + chunk):
-                    return True
-                before = chunk[-16:]
-    except (OSError, EOFError, zlib.error):
+        for chunk in chunks(path):
+            if _KEYS.search(before + chunk):
+                return True
+            before = chunk[-16:]
+    except InputError:
         return True  # its reader says what is wrong
     return False
 

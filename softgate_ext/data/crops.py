@@ -18,6 +18,7 @@ from softgate_ext.data.augment import Augmentation
 from softgate_ext.data.images import read_image
 from softgate_ext.data.poseset import PoseSet
 from softgate_ext.errors import InputError
+from softgate_ext.files.paths import real_path
 from softgate_ext.pose.geometry import crop_affine, invert_affine, reduce_region
 
 Image = npt.NDArray[np.uint8]
@@ -76,7 +77,7 @@ def fingerprints(people: PoseSet, geometry: CropGeometry) -> tuple[str, str]:
     asked, contents = hashlib.sha256(), hashlib.sha256()
     asked.update(json.dumps([VERSION, DENSITY, geometry.image_size, geometry.room]).encode())
     for path in people.image_paths:
-        asked.update(f"{path.resolve()}\0".encode(errors="surrogateescape"))
+        asked.update(f"{real_path(path)}\0".encode(errors="surrogateescape"))
     contents.update(asked.digest())
     for path in dict.fromkeys(people.image_paths):
         try:

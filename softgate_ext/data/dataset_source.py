@@ -8,6 +8,7 @@ from softgate_ext.data.join import join
 from softgate_ext.data.jsonfile import is_annotations
 from softgate_ext.data.poseset import EmptySplit, PoseSet, Split
 from softgate_ext.files.counted import counted
+from softgate_ext.files.paths import real_path
 
 Reader = Callable[[Path, Split, bool], PoseSet]
 
@@ -53,7 +54,7 @@ class DatasetSource:
         found: set[tuple[Path, Split]] = set()
         for part in self.splits if split == "all" else (split,):
             if not self.parts:
-                found.add((self.path.resolve(), part))
+                found.add((real_path(self.path), part))
             for source, own in self.parts.get(part, ()):
                 found |= source.read_from(own)
         return found

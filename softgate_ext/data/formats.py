@@ -12,7 +12,7 @@ from softgate_ext.data.poseset import PoseSet, Split, check_split
 from softgate_ext.data.yolo import read_yolo, yolo_splits
 from softgate_ext.data.yolo_layout import has_keypoints
 from softgate_ext.errors import InputError, reason
-from softgate_ext.files.paths import as_path
+from softgate_ext.files.paths import as_path, real_path
 
 
 def recognise(
@@ -178,9 +178,9 @@ def _with_parts(path: Path, named: Mapping[Split, Path], argument: str) -> Datas
         whole = recognise(path, argument)
         own = {part: whole.parts.get(part, [(whole, part)]) for part in whole.splits}
         parts = {**own, **parts}
-        left = {file for file, _ in whole.read_from("all")} | {*map(Path.resolve, whole.unread)}
+        left = {file for file, _ in whole.read_from("all")} | {*map(real_path, whole.unread)}
         left -= {file for file, _ in source_of_parts(path, parts).read_from("all")}
-        notes = not_read(base.resolve(), sorted(file for file in left if file.is_file()))
+        notes = not_read(real_path(base), sorted(file for file in left if file.is_file()))
     found = source_of_parts(path, parts, notes)
     if found.read_from("train") & found.read_from("test"):
         part, other = ("test", "train") if "test" in named else ("train", "test")

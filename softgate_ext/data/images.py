@@ -13,6 +13,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from softgate_ext.data.raw_files import CONVERT, HEAD, is_raw
 from softgate_ext.errors import InputError, reason
+from softgate_ext.files.paths import unusual
 
 _ORIENTATION = (
     0x0112  # EXIF tag; 5 to 8 exchange width and height, and what is beyond means nothing
@@ -47,6 +48,8 @@ def read_image(path: Path | str) -> npt.NDArray[np.uint8]:
 @contextmanager
 def _opened(path: Path | str) -> Iterator[Image.Image]:
     """A picture's file; raises InputError in place of all that Pillow raises while it is open."""
+    if what := unusual(path):
+        raise InputError(f"image {path} is {what}, which is not waited for; it must be a file")
     try:
         with open(path, "rb") as file, _identified(file, path) as image:
             yield image
@@ -119,6 +122,8 @@ def image_size(path: Path | str) -> tuple[int, int]:
 def page_count(path: Path) -> int:
     """Pages of a TIFF, of which `read_image` reads the first; 1 of other files and damaged ones."""
     try:
+        if unusual(path):
+            return 1
         with Image.open(path, formats=("TIFF",)) as image:
             return int(getattr(image, "n_frames", 1))
     except Exception:  # what Pillow raises for a damaged file has a dozen types

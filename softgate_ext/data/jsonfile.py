@@ -1,15 +1,13 @@
 """What JSON annotation files are by their beginning and name, and where their images are."""
 
-import gzip
 import os
 import re
-import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
 from softgate_ext.data.image_files import find_images
-from softgate_ext.errors import InputError
+from softgate_ext.files.reading import chunks
 
 Part = Literal["train", "trainval", "val", "test"]
 """What files and folders are called by; `trainval` is both of the first two."""
@@ -35,11 +33,8 @@ def annotation_folders(path: Path) -> list[Path]:
 
 def peek(path: Path) -> str:
     """The first characters of a file, gzipped or not: enough to tell a list from an object."""
-    try:
-        with gzip.open(path) if path.suffix.lower() == ".gz" else open(path, "rb") as stream:
-            return stream.read(8192).decode("utf-8", errors="replace").lstrip("\ufeff \t\r\n")
-    except (OSError, EOFError, zlib.error) as error:
-        raise InputError(f"{path} is not a readable JSON file ({error})") from None
+    start = next(chunks(path), b"")[:8192]
+    return start.decode("utf-8", errors="replace").lstrip("\ufeff \t\r\n")
 
 
 def part_of(name: str) -> Part | None:

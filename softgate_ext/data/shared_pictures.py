@@ -5,6 +5,7 @@ from pathlib import Path
 
 from softgate_ext.data.poseset import PoseSet
 from softgate_ext.files.counted import counted
+from softgate_ext.files.paths import real_path
 
 
 def shared_pictures(train: PoseSet, test: PoseSet) -> tuple[str, ...]:
@@ -12,7 +13,7 @@ def shared_pictures(train: PoseSet, test: PoseSet) -> tuple[str, ...]:
 
     A folder is the same by whichever link it is reached.
     """
-    real = lru_cache(None)(Path.resolve)
+    real = lru_cache(None)(real_path)
 
     def files(people: PoseSet) -> dict[Path, None]:
         return dict.fromkeys(real(path.parent) / path.name for path in people.image_paths)

@@ -11,11 +11,14 @@ from PIL import Image
 
 from softgate_ext.data.entries import ReadingNotes, identity
 from softgate_ext.data.image_files import find_images
+from softgate_ext.data.images import picture_formats
 from softgate_ext.data.jsonfile import peek
 from softgate_ext.data.poseset import Split
 from softgate_ext.data.told_joints import tell_renamed, told_skeleton, written_names
 from softgate_ext.errors import InputError, reason
 from softgate_ext.files.counted import counted
+from softgate_ext.files.paths import unusual
+from softgate_ext.files.reading import chunks
 from softgate_ext.pose.skeleton import COCO, Skeleton
 
 
@@ -31,15 +34,24 @@ def read_yaml(path: Path) -> dict[str, Any]:
         InputError: It is missing, not YAML, or no such file.
     """
     try:
-        contents = yaml.safe_load(path.read_bytes())
-    except OSError as error:
-        raise InputError(f"cannot read {path} ({reason(error)}); give a data.yaml") from None
+        contents = yaml.load(b"".join(chunks(path, takes="a data.yaml")), _Plain)
+    except InputError:
+        raise
     except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError of a 30th February
         words = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise InputError(f"{path} is not valid YAML ({words}); give a data.yaml") from None
     if not isinstance(contents, dict) or "kpt_shape" not in contents:
         raise InputError(f"{path} must have kpt_shape, as the data.yaml of YOLO's poses has")
     return contents
+
+
+class _Plain(yaml.SafeLoader):
+    """YAML without aliases, by which a few lines stand for more names than memory holds."""
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.YAMLError("it has aliases, which are not read")
+        return super().compose_node(parent, index)
 
 
 def parts_of(contents: dict[str, Any]) -> dict[Split, str]:
@@ -191,6 +203,8 @@ def without_pictures(labels: Iterable[Path]) -> list[Path]:
 
 def text_lines(path: Path) -> list[str]:
     """Lines of a text file; none where there is no such file. Raises InputError as it is damaged."""
+    if what := unusual(path):
+        raise InputError(f"cannot read {path}, which is {what}; it must be a text file")
     try:
         text = path.read_text(encoding="utf-8", errors="replace")
     except (OSError, ValueError) as error:
@@ -201,7 +215,8 @@ def text_lines(path: Path) -> list[str]:
 
 
 def _below(folder: Path) -> list[Path]:
-    known = Image.registered_extensions()
+    formats = (*picture_formats(), "MPO")  # pictures that begin with a JPEG
+    known = {end for end, name in Image.registered_extensions().items() if name in formats}
     return sorted(
         file
         for file in folder.rglob("*")

@@ -6,7 +6,7 @@ from softgate_ext.errors import InputError
 from softgate_ext.evaluation.evaluate_config import STDOUT, EvalConfig
 from softgate_ext.evaluation.joint_files import ORIGINS
 from softgate_ext.files.folders import check_targets
-from softgate_ext.runs.options import MOST_PEOPLE, require
+from softgate_ext.ranges import check_ranges
 
 _NETWORK = {
     "weights", "flip_test", "scales", "decoder", "batch_size", "workers", "device", "amp",
@@ -40,9 +40,7 @@ def check(config: EvalConfig) -> None:
         given, default = getattr(config, item.name), item.default
         if item.name not in used | _SOURCES and given != default:
             raise InputError(f"{item.name}: got {_words(given)} beside {mode}; leave it out")
-    require(config, "batch_size", config.batch_size >= 1, "1 or more")
-    require(config, "batch_size", config.batch_size <= MOST_PEOPLE, f"up to {MOST_PEOPLE}")
-    require(config, "workers", config.workers >= 0, "0 or more")
+    check_ranges(config)
     check_targets(
         json=None if config.json == STDOUT else config.json,
         save_predictions=config.save_predictions,

@@ -21,6 +21,7 @@ from softgate_ext.evaluation.joint_keys import NAMES, usual
 from softgate_ext.evaluation.joint_points import names_beside
 from softgate_ext.evaluation.joint_unread import Columns, named_by
 from softgate_ext.files.arrays import npz_arrays
+from softgate_ext.files.paths import unusual
 from softgate_ext.pose.skeleton import MPII
 
 
@@ -59,6 +60,8 @@ def read_arrays(path: Path, people: PoseSet) -> Contents:
         InputError: The file cannot be read, or no entry tells whose it is although some should.
     """
     notes = ReadingNotes()
+    if what := unusual(path):
+        raise InputError(f"predictions: got {path}, which is {what}; takes a file")
     try:
         arrays = usual(_READERS[path.suffix.lower()](path))
         names = arrays.pop("joint_names", None)

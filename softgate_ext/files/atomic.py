@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from softgate_ext.errors import InputError
+from softgate_ext.files.paths import unusual
 
 
 @contextmanager
@@ -19,9 +20,11 @@ def replacing(path: Path) -> Iterator[Path]:
     it was and the temporary file is removed.
 
     Raises:
-        InputError: the folder cannot be written to.
+        InputError: the folder cannot be written to, or `path` is a named pipe or a device.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    if what := unusual(path):
+        raise InputError(f"cannot write {path}, which is {what}; give a file")
     try:
         yield temporary
         with open(temporary, "rb+") as file:

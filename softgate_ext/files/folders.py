@@ -2,9 +2,11 @@
 
 import errno
 import os
+import stat
 from pathlib import Path
 
 from softgate_ext.errors import InputError
+from softgate_ext.files.paths import real_path, unusual
 
 
 def make_folder(folder: Path, argument: str = "out") -> Path:
@@ -30,8 +32,10 @@ def check_folder(folder: Path, argument: str = "out") -> None:
         InputError: as `make_folder`.
     """
     try:
-        existing = next((path for path in (folder, *folder.parents) if path.exists()), folder)
-        if not existing.is_dir():
+        # A link that leads nowhere, or to itself, is there too.
+        places = (folder, *folder.parents)
+        existing = next((path for path in places if os.path.lexists(path)), folder)
+        if not stat.S_ISDIR(existing.stat().st_mode):
             raise OSError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
         if not os.access(existing, os.W_OK | os.X_OK):
             raise OSError(errno.EACCES, os.strerror(errno.EACCES))
@@ -44,7 +48,7 @@ def check_outside(out: Path, data: Path) -> None:
 
     A dataset stays what its release unpacked to. Where `data` is a file, its folder may be anybody's.
     """
-    if data.is_dir() and out.resolve().is_relative_to(data.resolve()):
+    if data.is_dir() and real_path(out).is_relative_to(real_path(data)):
         raise InputError(
             f"out: got {out}, which lies inside the dataset {data}; takes a folder elsewhere"
         )
@@ -60,13 +64,13 @@ def check_targets(**paths: Path | None) -> None:
     for argument, path in paths.items():
         if path is None:
             continue
-        if path.is_dir() or not path.parent.is_dir():
+        if path.is_dir() or unusual(path) or not path.parent.is_dir():
             raise InputError(f"{argument}: got {path}; takes a file in a folder that exists")
         if not os.access(path.parent, os.W_OK):
             raise InputError(
                 f"{argument}: got {path}; takes a file in a folder that can be written to"
             )
-        other = taken.setdefault(path.resolve(), argument)
+        other = taken.setdefault(real_path(path), argument)
         if other != argument:
             raise InputError(f"{argument}: got {path}, as {other} did; takes a file of its own")
 

@@ -1,12 +1,19 @@
-"""JSON that may be damaged."""
+"""JSON that may be damaged or hostile."""
 
 import gzip
 import json
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from softgate_ext.errors import InputError, reason
+from softgate_ext.files.paths import unusual
+
+CHUNK = 1 << 20  # bytes
+# JSON of numbers is a tenth when it is gzipped, and nothing can be less than a thousandth.
+ROOM = 1 << 26  # bytes that a gzipped file may unfold to, however small it is
+MOST = 200  # times its size that it may unfold to beyond that
 
 
 def parse_json(text: str | bytes) -> Any:
@@ -15,12 +22,14 @@ def parse_json(text: str | bytes) -> Any:
     One such number is then a fault of its own place, not of the whole text.
 
     Raises:
-        ValueError, RecursionError: It is not JSON.
+        ValueError: It is not JSON, or nested more deeply than Python reads.
     """
     try:
         return json.loads(text)
     except (json.JSONDecodeError, UnicodeDecodeError):
         raise
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
     except ValueError:  # of `int`: a function of ours for each would slow down all other files
         return json.loads(text, parse_int=_integer)
 
@@ -30,6 +39,36 @@ def _integer(digits: str) -> int | float:
         return int(digits)
     except ValueError:
         return float(digits)
+
+
+def chunks(path: Path, where: str = "", takes: str = "a JSON file") -> Iterator[bytes]:
+    """The bytes of a file from its beginning, gzipped where its name ends in .gz.
+
+    Args:
+        path: the file.
+        where: put before the message, such as the name of an argument.
+        takes: what it must be, for the message.
+
+    Raises:
+        InputError: the file is missing, unreadable, no file, or a gzip bomb.
+    """
+    if what := unusual(path):
+        raise InputError(f"{where}{path} is {what}, which is not read; give {takes}")
+    zipped = path.suffix.lower() == ".gz"
+    try:
+        most = max(ROOM, MOST * path.stat().st_size)
+        with gzip.open(path) if zipped else open(path, "rb") as stream:
+            size = 0
+            while chunk := stream.read(CHUNK):
+                size += len(chunk)
+                if zipped and size > most:
+                    raise InputError(
+                        f"{where}{path} is a gzip bomb, which unfolds to more than {MOST} times its "
+                        f"size; give {takes}"
+                    )
+                yield chunk
+    except (OSError, EOFError, zlib.error) as error:
+        raise InputError(f"{where}cannot read {path} ({reason(error)}); give {takes}") from error
 
 
 def read_json(path: Path, argument: str | None = None) -> Any:
@@ -46,11 +85,8 @@ def read_json(path: Path, argument: str | None = None) -> Any:
     """
     where = "" if argument is None else f"{argument}: "
     try:
-        data = path.read_bytes()
-        return parse_json(gzip.decompress(data) if path.suffix.lower() == ".gz" else data)
-    except (OSError, EOFError, zlib.error) as error:
-        raise InputError(
-            f"{where}cannot read {path} ({reason(error)}); give a JSON file"
-        ) from error
-    except (ValueError, RecursionError) as error:  # also UnicodeDecodeError
+        return parse_json(b"".join(chunks(path, where)))
+    except InputError:
+        raise
+    except ValueError as error:  # also UnicodeDecodeError
         raise InputError(f"{where}{path} is not valid JSON ({error}); give a JSON file") from error

@@ -10,6 +10,8 @@ from torch import Tensor
 
 from softgate_ext.errors import InputError
 from softgate_ext.files.atomic import write_bytes
+from softgate_ext.files.paths import unusual
+from softgate_ext.files.reading import parse_json
 
 
 def save_tensors(path: Path, state: dict[str, Tensor], about: dict[str, Any]) -> None:
@@ -29,8 +31,10 @@ def read_tensors(path: Path, argument: str) -> tuple[dict[str, Tensor], dict[str
         InputError: the file is missing or damaged.
     """
     try:
+        if what := unusual(path):
+            raise OSError(f"it is {what}")
         with safe_open(path, framework="pt") as file:
-            about = json.loads((file.metadata() or {}).get("softgate", "{}"))
+            about = parse_json((file.metadata() or {}).get("softgate", "{}"))
             stored = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError, ValueError) as error:
         raise InputError(

@@ -18,11 +18,10 @@ from softgate_ext.models.hourglass import Fusion, Hourglass, MakeBlock
 from softgate_ext.models.pool import max_pool_by_2
 from softgate_ext.nn import Conv, Gate, SoftGatedBlock, bn_relu, use_conv
 from softgate_ext.nn._pending import Chained, Pending, call_chained, sum_or_pending
+from softgate_ext.ranges import RANGES, shown
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
-# Far more never end being built; 2**11 divides the largest images.
-MOST = {"stacks": 100, "depth": 11}
 
 Block = Literal["gated", "bottleneck"]
 _BLOCKS = {"gated": SoftGatedBlock, "bottleneck": Bottleneck}
@@ -241,10 +240,8 @@ def checked_images(images: Tensor, step: int) -> Tensor:
 
 def _check_counts(**counts: int) -> None:
     for name, value in counts.items():
-        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-            raise InputError(f"{name} must be a whole number of at least 1, got {value!r}")
-        if value > MOST.get(name, value):
-            raise InputError(f"{name} must be at most {MOST[name]}, got {value}")
+        if value not in RANGES[name]:
+            raise InputError(f"{name} must be {RANGES[name]}, got {shown(value)}")
 
 
 def _check_choice(name: str, value: str, choices: Sequence[str]) -> None:

@@ -119,8 +119,8 @@ def rebuild(config: Any, source: str) -> PoseModel:
             raise InputError(f"{source}: {key}: expected {kind.__name__}, got {config[key]!r}")
     try:
         return build_model(config["name"], config["kwargs"])
-    except InputError:
-        raise
+    except InputError as error:
+        raise InputError(f"{source}: {error}") from None
     except (TypeError, ValueError, OverflowError, RuntimeError) as error:
         raise InputError(f"{source}: no network has the options {config['kwargs']}") from error
 

@@ -3,7 +3,6 @@
 import contextlib
 import importlib.util
 import logging
-import math
 import signal
 import socket
 import threading
@@ -15,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from softgate_ext.errors import InputError
 from softgate_ext.page.serve_config import ServeConfig
-from softgate_ext.runs.options import require
+from softgate_ext.ranges import check_ranges
 
 if TYPE_CHECKING:
     from softgate_ext.page.connections import Server
@@ -110,9 +109,4 @@ def _check(config: ServeConfig) -> None:
     for name in ("starlette", "uvicorn"):
         if importlib.util.find_spec(name) is None:
             raise InputError(f"serve: {name} is not installed; pip install 'softgate_ext[serve]'")
-    for name in ("max_megabytes", "max_megapixels"):
-        value = getattr(config, name)
-        require(config, name, math.isfinite(value) and value > 0, "a finite number of more than 0")
-    for name in ("at_once", "waiting"):
-        require(config, name, getattr(config, name) >= 1, "at least 1")
-    require(config, "port", 0 <= config.port < 65536, "0 to 65535")
+    check_ranges(config)

@@ -8,9 +8,10 @@ import torch
 from torch import Tensor
 
 from softgate_ext.errors import InputError
+from softgate_ext.ranges import RANGES
 
 Decoder = Literal["argmax", "quarter", "dark", "softargmax"]
-LARGEST = 8192  # side of a crop, pixels
+LARGEST = int(RANGES["image_size"].high)  # side of a crop, pixels
 
 
 class HeatmapCodec:

@@ -13,6 +13,7 @@ from typing import Any
 from softgate_ext.data.entries import OddEntry, identity, is_crowd, numbers
 from softgate_ext.errors import InputError
 from softgate_ext.files.counted import counted
+from softgate_ext.files.paths import real_path
 from softgate_ext.files.printable import brief
 from softgate_ext.files.reading import read_json
 from softgate_ext.prediction.person import check_box, shortened
@@ -136,7 +137,7 @@ class BoxList:
 
     def _entries(self, picture: Path) -> set[int]:
         found: set[int] = set()
-        for path in {picture.absolute(), picture.resolve()}:
+        for path in {picture.absolute(), real_path(picture)}:
             found.update(self._by_path.get(str(path), ()))
             for parts in (path.parts, path.with_suffix("").parts):
                 for start in range(len(parts)):

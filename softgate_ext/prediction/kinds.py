@@ -8,6 +8,7 @@ from PIL import Image, UnidentifiedImageError
 from softgate_ext.data.images import picture_formats
 from softgate_ext.data.raw_files import is_raw
 from softgate_ext.errors import InputError
+from softgate_ext.files.paths import unusual
 from softgate_ext.prediction.video import VideoReader
 
 Kind = Literal["picture", "animation", "video"]
@@ -40,8 +41,10 @@ VIDEOS = tuple(
 def kind_of(path: Path) -> Kind | None:
     """What a file is; None where it neither holds nor is called a picture or a video.
 
-    A damaged or empty file is what it is called, so that whoever reads it says what is wrong.
+    A damaged or empty file, a named pipe or a device is what it is called, so that whoever reads it says what is wrong.
     """
+    if unusual(path):
+        return _by_name(path)
     try:
         with open(path, "rb") as file:
             head = file.read(HEAD)

@@ -1,13 +1,14 @@
 """What `softgate predict` is told, a dataclass that is the command line, and whether it goes together."""
 
-import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
 from softgate_ext.errors import InputError
 from softgate_ext.files.folders import check_folder
-from softgate_ext.runs.options import Amp, Device, Positional, require
+from softgate_ext.files.paths import real_path
+from softgate_ext.ranges import check_ranges
+from softgate_ext.runs.options import Amp, Device, Positional
 
 Output = Literal["overlay", "json", "csv"]
 
@@ -67,10 +68,7 @@ class PredictConfig:
             from softgate_ext.prediction.person import read_box  # loads NumPy, --help does not
 
             read_box(self.box)
-        for name in ("batch_size", "max_frames"):
-            value = getattr(self, name)
-            require(self, name, value is None or value >= 1, "at least 1")
-        require(self, "min_score", math.isfinite(self.min_score), "a finite number")
+        check_ranges(self)
         kinds = get_args(Output)
         known = bool(self.outputs) and set(self.outputs) <= set(kinds)
         if not known:
@@ -90,7 +88,7 @@ class PredictConfig:
         The next prediction of that folder would take them for pictures.
         """
         for word in self.images:
-            if Path(word).is_dir() and Path(word).resolve() == self.out.resolve():
+            if Path(word).is_dir() and real_path(Path(word)) == real_path(self.out):
                 raise InputError(
                     f"out: got {self.out}, whose pictures are read; takes another folder, such as "
                     f"{self.out / 'poses'}"

@@ -1,6 +1,5 @@
 """A trained run that finds the joints of people in pictures."""
 
-import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +22,7 @@ from softgate_ext.prediction.detector import PersonDetector
 from softgate_ext.prediction.person import Box, Person, check_box
 from softgate_ext.prediction.picture import Picture, as_picture
 from softgate_ext.pretrained.shipped import DEFAULT
+from softgate_ext.ranges import check_range
 from softgate_ext.runs.opening import load_run
 from softgate_ext.runs.options import Amp
 from softgate_ext.runs.places import Which
@@ -75,8 +75,7 @@ class PosePredictor:
         detector: PersonDetector | None = None,
         folded: bool = True,
     ) -> None:
-        if not (math.isfinite(config.box_margin) and config.box_margin > 0):
-            raise InputError(f"box_margin: got {config.box_margin}; takes a number more than 0")
+        check_range("box_margin", config.box_margin)
         self.config = config
         self.skeleton = get_skeleton(config.skeleton)
         self.detector = detector

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from softgate_ext.errors import InputError
+from softgate_ext.files.paths import unusual
 from softgate_ext.prediction.animation import AnimationReader
 from softgate_ext.prediction.kinds import Kind, kind_of
 from softgate_ext.prediction.person import shortened
@@ -57,13 +58,15 @@ def find_sources(words: Sequence[str]) -> tuple[list[Source], dict[str, InputErr
                 found[Source("camera", int(word))] = None
                 continue
             if path.is_dir():
-                files = sorted(p for p in path.iterdir() if p.is_file() and p.name[0] != ".")
+                files = sorted(p for p in path.iterdir() if _is_source(p) and p.name[0] != ".")
                 sources = [Source(kind, file) for file in files if (kind := kind_of(file))]
             else:
                 files = (
-                    [path] if path.is_file() else sorted(map(Path, glob.glob(word, recursive=True)))
+                    [path]
+                    if _is_source(path)
+                    else sorted(map(Path, glob.glob(word, recursive=True)))
                 )
-                sources = [Source(kind_of(p) or "picture", p) for p in files if p.is_file()]
+                sources = [Source(kind_of(p) or "picture", p) for p in files if _is_source(p)]
         except (OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or error
             lost[word] = InputError(f"images: cannot look up {shortened(word)} ({reason}); {GIVE}")
@@ -72,6 +75,11 @@ def find_sources(words: Sequence[str]) -> tuple[list[Source], dict[str, InputErr
             lost[word] = InputError(f"images: {word} stands for no picture; {GIVE}")
         found.update(dict.fromkeys(sources))
     return list(found), lost
+
+
+def _is_source(path: Path) -> bool:
+    """Whether it is a file, or something that is refused when it is read."""
+    return path.is_file() or unusual(path) is not None
 
 
 def run_and_images(run: Path | None, images: tuple[str, ...]) -> tuple[Path, tuple[str, ...]]:

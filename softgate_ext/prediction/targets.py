@@ -4,6 +4,7 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from softgate_ext.errors import InputError
+from softgate_ext.files.paths import real_path
 from softgate_ext.prediction.sources import Source
 from softgate_ext.prediction.summary import SUMMARIES
 
@@ -25,14 +26,14 @@ def keep_inputs(targets: Mapping[Source, Path], boxes: Path | None) -> None:
         boxes: the file of boxes.
     """
     places = (source.place for source in targets)
-    inputs = {place.resolve() for place in places if isinstance(place, Path)}
+    inputs = {real_path(place) for place in places if isinstance(place, Path)}
     if boxes is not None:
-        inputs.add(boxes.resolve())
+        inputs.add(real_path(boxes))
     folders = {target.parent for target in targets.values()}
     written = [*targets.values(), *(out / name for out in folders for name in SUMMARIES)]
     written += [t.with_suffix(".jsonl") for t in targets.values() if t.suffix == ".mp4"]
     for path in written:
-        if path.resolve() in inputs:
+        if real_path(path) in inputs:
             raise InputError(f"out: {path} would overwrite an input; give another folder")
 
 

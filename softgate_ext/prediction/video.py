@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from softgate_ext.errors import InputError
+from softgate_ext.files.paths import unusual
 
 USUAL_RATE = 25.0  # frames a second, where a file or camera does not say
 PACKETS = (188, 192, 204)  # bytes, of transport streams and of those with times or checks beside
@@ -43,6 +44,8 @@ class VideoReader:
     """
 
     def __init__(self, path: Path, head: int = 1 << 20) -> None:
+        if what := unusual(path):
+            raise InputError(f"video {path} is {what}, which is not waited for; it must be a file")
         av = _pyav()
         self.path, self.cut, self._error = path, False, av.FFmpegError
         try:

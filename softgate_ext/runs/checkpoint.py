@@ -22,6 +22,7 @@ from softgate_ext.errors import InputError
 from softgate_ext.files.atomic import write_bytes, write_json
 from softgate_ext.files.reading import read_json
 from softgate_ext.pretrained.shipped import list_pretrained
+from softgate_ext.ranges import check_range
 from softgate_ext.runs.config_json import from_json, to_json
 from softgate_ext.runs.places import CONFIG, STATE
 from softgate_ext.runs.run_config import RunConfig
@@ -68,7 +69,7 @@ def load_state(run: Path) -> dict[str, Any]:
     """The training state of a run; nothing in the file is executed.
 
     Raises:
-        InputError: the file is missing or damaged.
+        InputError: the file is missing or damaged, or a number in it is out of its range.
     """
     path = run / STATE
     if not path.is_file():
@@ -82,4 +83,6 @@ def load_state(run: Path) -> dict[str, Any]:
         ) from error
     if not isinstance(state, dict):
         raise InputError(f"resume: {path} is not a training state but a {type(state).__name__}")
+    for name in ("epoch", "best", "elapsed"):
+        check_range(name, state.get(name), f"resume: {path}: ")
     return state

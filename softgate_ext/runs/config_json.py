@@ -6,6 +6,7 @@ from os.path import commonprefix
 from typing import Any, TypeVar
 
 from softgate_ext.errors import InputError
+from softgate_ext.ranges import check_ranges
 
 T = TypeVar("T")
 
@@ -25,7 +26,8 @@ def from_json(kind: type[T], stored: Any, source: str) -> T:
         source: where it was read, for the message.
 
     Raises:
-        InputError: a field is unknown, missing without a default, or of another type.
+        InputError: a field is unknown, missing without a default, of another type or out of its
+            range.
     """
     # Here, since the help of the command line needs none of it.
     from pydantic import TypeAdapter, ValidationError
@@ -34,7 +36,7 @@ def from_json(kind: type[T], stored: Any, source: str) -> T:
     if "\\u0000" in text:
         raise InputError(f"{source}: holds the character 0, which no name and no path can")
     try:
-        return TypeAdapter(kind).validate_json(text, strict=True)
+        found = TypeAdapter(kind).validate_json(text, strict=True)
     except ValidationError as error:
         first, *others = error.errors(include_url=False)
         # A choice of types has a fault for each of them, at a place of its own.
@@ -44,3 +46,5 @@ def from_json(kind: type[T], stored: Any, source: str) -> T:
         raise InputError(
             f"{': '.join(filter(None, places))}: got {first['input']!r:.80}; {faults}"
         ) from None
+    check_ranges(found, f"{source}: ")
+    return found

@@ -6,6 +6,8 @@ from typing import Any
 
 from softgate_ext.errors import InputError
 from softgate_ext.files.atomic import write_text
+from softgate_ext.files.reading import parse_json
+from softgate_ext.ranges import RANGES
 
 Entry = dict[str, Any]
 
@@ -23,16 +25,39 @@ def read_log(path: Path) -> list[Entry]:
     entries: list[Entry] = []
     for number, line in enumerate(lines, 1):
         try:
-            entry = json.loads(line)
+            entry = parse_json(line)
         except ValueError:  # also UnicodeDecodeError
             entry = None
-        if isinstance(entry, dict) and isinstance(entry.get("epoch"), int):
+        if _is_entry(entry):
             entries.append(entry)
         elif number < len(lines) or entry is not None:
             raise InputError(
                 f"{path} is damaged: line {number} is no entry of an epoch; remove that line"
             )
     return entries
+
+
+def _is_entry(entry: Any) -> bool:
+    """Whether a value has what an epoch has, each number in its range."""
+    if not isinstance(entry, dict) or entry.get("epoch") == 0:
+        return False
+    watched = entry.get("watched")
+    if watched is not None and not (
+        isinstance(watched, dict)
+        and isinstance(watched.get("metric"), str)
+        and all(
+            watched.get(name) is None or watched[name] in RANGES["best"]
+            for name in ("main", "mean")
+        )
+    ):
+        return False
+    return all(
+        entry[name] in RANGES[name] if name in entry else name not in _NEEDED for name in _NUMBERS
+    )
+
+
+_NUMBERS = ("epoch", "step", "loss", "lr", "skipped", "elapsed")
+_NEEDED = ("epoch", "loss")
 
 
 def append_entry(path: Path, entry: Entry) -> None:

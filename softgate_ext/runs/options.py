@@ -11,7 +11,6 @@ T = TypeVar("T")
 Positional: TypeAlias = Annotated[T, "positional"]
 """A field that the command line gives without its name."""
 STRICT = {"extra": "forbid"}  # pydantic's word for: an entry that is no field is a mistake
-MOST_PEOPLE = 2**31 - 1  # in a batch; iterators count with machine words
 
 
 @dataclass(frozen=True)

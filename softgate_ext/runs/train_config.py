@@ -1,15 +1,11 @@
 """What `softgate train` is told: a dataclass that is the command line."""
 
-import dataclasses
-import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from softgate_ext.runs.options import MOST_PEOPLE, STRICT, Amp, Device, Positional, require
-
-MOST_THREADS = 1024  # PyTorch takes a 32-bit number, and starts as many as it is told
-
+from softgate_ext.ranges import check_ranges
+from softgate_ext.runs.options import STRICT, Amp, Device, Positional, require
 
 ModelOption = int | float | bool | str
 
@@ -130,28 +126,7 @@ class TrainConfig:
 
     def check(self) -> None:
         """Raises InputError for a value out of its range."""
-        for item in dataclasses.fields(self):
-            value = getattr(self, item.name)
-            if isinstance(value, float):
-                require(self, item.name, math.isfinite(value), "a finite number")
-                require(self, item.name, abs(value) < 1e38, "a number of float32")
-        # The heatmaps are a quarter of the crop, and a peak is refined by its neighbours.
-        require(self, "image_size", 12 <= self.image_size <= 8192, "12 to 8192 pixels")
-        for name in ("batch_size", "accumulate", "evaluate_every"):
-            require(self, name, getattr(self, name) >= 1, "at least 1")
-        require(self, "batch_size", self.batch_size <= MOST_PEOPLE, f"up to {MOST_PEOPLE}")
+        check_ranges(self)
         require(self, "sigma", self.sigma <= self.image_size / 4, "up to the side of the heatmaps")
-        for name in ("lr", "sigma"):
-            require(self, name, getattr(self, name) > 0, "more than 0")
-        for name in ("holdout", "watch", "workers", "weight_decay", "rotation", "colour", "seed"):
-            require(self, name, getattr(self, name) >= 0, "0 or more")
-        for name in ("epochs", "minutes", "clip", "threads"):
-            value = getattr(self, name)
-            require(self, name, value is None or value > 0, "more than 0")
-        require(self, "seed", self.seed < 2**63, "less than 2**63")
-        require(self, "threads", (self.threads or 1) <= MOST_THREADS, f"up to {MOST_THREADS}")
-        for name in ("warmup", "ema", "scale"):
-            require(self, name, 0 <= getattr(self, name) < 1, "from 0 to below 1")
         own = "options of the network; its joints are those of the data"
         require(self, "model_options", "joints" not in self.model_options, own)
-        require(self, "flip", 0 <= self.flip <= 1, "a probability from 0 to 1")

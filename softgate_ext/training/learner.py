@@ -18,6 +18,7 @@ from softgate_ext.models.architecture import check_architecture
 from softgate_ext.nn import SyncBatchNorm2d, use_conv
 from softgate_ext.nn.convolution import is_faster_in
 from softgate_ext.pose.codec import HeatmapCodec
+from softgate_ext.ranges import check_range
 from softgate_ext.runs.train_config import TrainConfig
 from softgate_ext.training.loss import heatmap_loss
 from softgate_ext.training.processes import Group
@@ -183,6 +184,8 @@ class Learner:
         """
         check_architecture("resume: the training state", state["model"], self.model)
         self.model.load_state_dict(state["model"])
+        for name in ("steps", "skipped"):
+            check_range(name, state[name], "resume: the training state: ")
         self.steps, self.skipped = state["steps"], state["skipped"]
         if self.average is not None:
             # A moving average that is switched on by the resume starts at the weights.

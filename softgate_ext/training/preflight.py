@@ -15,6 +15,7 @@ from softgate_ext.files.folders import check_outside
 from softgate_ext.models import PoseModel, build_model
 from softgate_ext.pose.protocol import Score
 from softgate_ext.pose.skeleton import get_skeleton
+from softgate_ext.ranges import check_ranges
 from softgate_ext.runs.config_json import to_json
 from softgate_ext.runs.opening import init_weights
 from softgate_ext.runs.run_config import RunConfig
@@ -67,6 +68,7 @@ def prepare(
         box_margin=box_margin(train_set),
         training=replace(config, resume=False),
     )
+    check_ranges(run)  # or nobody could read it back
     if stored is not None:
         _check_same_network(stored, run)
         if config.init != stored.training.init:

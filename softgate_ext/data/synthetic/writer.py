@@ -13,6 +13,8 @@ import scipy.io
 
 from softgate_ext.data.synthetic.scene import draw_person
 from softgate_ext.errors import InputError
+from softgate_ext.files.paths import real_path
+from softgate_ext.ranges import check_range
 
 _VERSION = 1  # raised whenever the same request draws different people
 _REQUEST = "drawn.json"
@@ -46,16 +48,14 @@ def draw_people(
             working folder or cannot be written.
     """
     folder = Path(folder)
-    if not 2 <= count <= 9999:
-        raise InputError(f"count must be between 2 and 9999 people, got {count}")
-    if seed < 0:
-        raise InputError(f"seed must not be negative, got {seed}")
+    check_range("count", count)
+    check_range("seed", seed)
     if not 64 <= image_size <= 2048:
         raise InputError(f"image_size must be between 64 and 2048 pixels, got {image_size}")
     request = {"count": count, "seed": seed, "image_size": image_size, "version": _VERSION}
     try:
         # A link to a folder stays: what it points to is filled.
-        target = folder.resolve()
+        target = real_path(folder)
         if not _is_written(target, request):
             # The finished folder takes the place of the target: whoever works there would lose it.
             if target == Path.cwd():
