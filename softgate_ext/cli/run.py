@@ -4,6 +4,7 @@ Dataclasses are the commands; what needs PyTorch is imported by the command that
 `--help` is quick.
 """
 
+import errno
 import os
 import sys
 from collections.abc import Mapping, Sequence
@@ -47,6 +48,14 @@ def parse(arguments: Sequence[str], commands: Commands = COMMANDS) -> Any:
     return command_line.parse(arguments, {name: kind for name, (kind, _) in commands.items()})
 
 
+def _out_of_files(error: Exception) -> bool:
+    """PyTorch has no type of its own for it."""
+    return isinstance(error, OSError | RuntimeError) and (
+        getattr(error, "errno", None) in (errno.EMFILE, errno.ENFILE)
+        or "too many open files" in str(error).lower()
+    )
+
+
 def _out_of_memory(error: Exception) -> bool:
     """PyTorch has a type of its own for a GPU's memory, and none for the processor's."""
     words = ("out of memory", "not enough memory", "can't allocate memory")
@@ -84,16 +93,19 @@ def main(arguments: Sequence[str] | None = None, commands: Commands = COMMANDS) 
         if talks or config is not None:
             complain(str(error))
         return WRONG
-    except (MemoryError, RuntimeError) as error:
+    except (MemoryError, RuntimeError, OSError) as error:
+        if _out_of_files(error):
+            complain("too many open files: take fewer --workers, or a higher `ulimit -n`")
+            return WRONG
+        if isinstance(error, OSError) and error.filename is not None:
+            # A file system has more ways to refuse a name than each command looks for.
+            complain(
+                f"cannot use {error.filename} ({error.strerror}); give a place that can be used"
+            )
+            return WRONG
         if not _out_of_memory(error):
             raise
         complain("out of memory: take a smaller --model, --image-size or --batch-size")
-        return WRONG
-    except OSError as error:
-        if error.filename is None:
-            raise
-        # A file system has more ways to refuse a name than each command looks for.
-        complain(f"cannot use {error.filename} ({error.strerror}); give a place that can be used")
         return WRONG
     except KeyboardInterrupt as error:
         advice = str(error) or "every file written is complete"

@@ -8,6 +8,7 @@ from softgate_ext.commands.data_config import DataCacheConfig
 from softgate_ext.data.augment import Augmentation
 from softgate_ext.data.dataset import PoseDataset
 from softgate_ext.data.formats import recognise
+from softgate_ext.data.outside import outside_as_told
 from softgate_ext.files.console import say
 from softgate_ext.files.counted import counted
 from softgate_ext.inference.batches import batches
@@ -17,6 +18,7 @@ from softgate_ext.training.crop_cache import cached_crops
 from softgate_ext.training.order import EpochBatches, training_loader
 
 
+@outside_as_told
 def cache(config: DataCacheConfig, console: Console | None = None) -> dict[str, float]:
     """Makes the crops of the training people and measures; returns crops per second.
 

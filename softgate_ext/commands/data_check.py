@@ -16,6 +16,7 @@ from rich.table import Column, Table
 from softgate_ext.commands.data_config import DataCheckConfig
 from softgate_ext.data.formats import DatasetSource, datasets_at
 from softgate_ext.data.images import read_image
+from softgate_ext.data.outside import outside_as_told
 from softgate_ext.data.poseset import EmptySplit, PoseSet
 from softgate_ext.data.shared_pictures import shared_pictures
 from softgate_ext.data.stated_size import contradiction
@@ -196,6 +197,7 @@ def drawn_crops(findings: Findings, count: int) -> list[np.ndarray]:
     return crops
 
 
+@outside_as_told
 def check(config: DataCheckConfig, console: Console | None = None) -> None:
     """Prints the findings and writes the sheet; of several datasets below one folder, each one's.
 

@@ -21,6 +21,8 @@ class DataCheckConfig:
     """Folder or annotation file, in `path` or elsewhere, that is the train part."""
     test_folder: Path | None = None
     """The same of the test part."""
+    allow_outside: bool = False
+    """Let annotation files name pictures outside of their dataset."""
     sheet: Path | None = Path("contact_sheet.png")
     """Contact sheet to write: crops as the network gets them, with the joints drawn in."""
     swap: tuple[str, ...] = ()
@@ -41,6 +43,8 @@ class DataCacheConfig:
     """Folder of the crops; several datasets and trainings may share it."""
     train_folder: Path | None = None
     """As in `softgate train`: whose crops are made, where it is not the train part."""
+    allow_outside: bool = False
+    """Let annotation files name pictures outside of their dataset."""
     image_size: int = 256
     """Side of the network's crop in pixels."""
     scale: float = 0.25

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from softgate_ext.commands.gates_config import GatesConfig
 from softgate_ext.data.formats import recognise
+from softgate_ext.data.outside import outside_as_told
 from softgate_ext.errors import InputError
 from softgate_ext.evaluation.evaluate import evaluate
 from softgate_ext.evaluation.evaluate_config import EvalConfig
@@ -106,6 +107,7 @@ def prune(model: PoseModel, eps: float) -> int:
     return closed
 
 
+@outside_as_told
 def show_gates(config: GatesConfig, console: Console | None = None) -> dict[str, Any]:
     """What `softgate gates` prints and writes; returns the figures.
 

@@ -31,5 +31,7 @@ class GatesConfig:
     """Folder or annotation file, in `data` or elsewhere, that is the train part."""
     test_folder: Path | None = None
     """The same of the test part."""
+    allow_outside: bool = False
+    """Let annotation files name pictures outside of their dataset."""
     device: Device = "auto"
     """`auto` (CUDA where there is one), `cpu`, `cuda` or `cuda:N`."""

@@ -8,6 +8,7 @@ from softgate_ext.data.dataset_source import DatasetSource, source_of_parts
 from softgate_ext.data.flic import read_flic
 from softgate_ext.data.lsp import is_extended, read_lsp
 from softgate_ext.data.mpii import read_mpii
+from softgate_ext.data.outside import outside
 from softgate_ext.data.poseset import PoseSet, Split, check_split
 from softgate_ext.data.yolo import read_yolo, yolo_splits
 from softgate_ext.data.yolo_layout import has_keypoints
@@ -113,7 +114,11 @@ def _datasets_at(path: Path, argument: str) -> tuple[list[DatasetSource], list[s
 
 
 def open_dataset(
-    path: Path | str, split: Split = "train", check_images: bool = True, argument: str = "path"
+    path: Path | str,
+    split: Split = "train",
+    check_images: bool = True,
+    argument: str = "path",
+    allow_outside: bool = False,
 ) -> PoseSet:
     """One split of whatever dataset is at `path`.
 
@@ -124,12 +129,14 @@ def open_dataset(
         path: As in `recognise`, and so is `argument`.
         split: The part.
         check_images: Whether a missing image is an error.
+        allow_outside: Whether its annotation files may name pictures outside of it.
 
     Raises:
         InputError: The dataset is not known or cannot be read, or it has no such part.
     """
     check_split(split)
-    return recognise(path, argument).read(split, check_images)
+    with outside(allow_outside):
+        return recognise(path, argument).read(split, check_images)
 
 
 def _folder(path: Path) -> DatasetSource | None:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from softgate_ext.data.images import image_size
+from softgate_ext.data.outside import check_inside, is_outside, outside_allowed
 from softgate_ext.errors import InputError
 from softgate_ext.files.counted import counted
 
@@ -18,6 +19,7 @@ def find_images(
     subfolders: Sequence[str],
     must_exist: bool = True,
     home: Path | None = None,
+    dataset: Path | None = None,
 ) -> tuple[list[Path], tuple[str, ...]]:
     """The files of pictures, in that of several folders which holds most of them.
 
@@ -32,20 +34,35 @@ def find_images(
             before those of the next.
         must_exist: Whether a missing picture is an error.
         home: Where they would be if none is anywhere; by default in the first place.
+        dataset: The folder that names do not lead out of unless that is allowed (see `outside`); by
+            default the first base.
 
     Returns:
         N files, and a sentence where none of them is there.
 
     Raises:
-        InputError: A picture is missing; says how many are, the first, and where it looked.
+        InputError: A picture is missing, and then says how many are, the first, and where it looked;
+            or a name leads out of the dataset.
     """
     wanted = {name: name.replace("\\", "/") for name in names}
+    dataset = dataset or bases[0]
     listings = _Listings()
-    place, drop = _place(list(wanted.values()), bases, subfolders, listings)
+    # Folders above the dataset are not searched as a whole, since anything may lie there.
+    places = [
+        listings.folder(base, subfolder)
+        for base in bases
+        for subfolder in subfolders
+        if subfolder != "." or outside_allowed() or not is_outside(base, dataset)
+    ]
+    place, drop = _place(list(wanted.values()), places, listings)
     if place is None:
         place = home or bases[0] / subfolders[0]
     wanted = {name: _without_folders(whole, drop) for name, whole in wanted.items()}
     found = {name: listings.find(place, whole) for name, whole in wanted.items()}
+    for name, file in found.items():
+        leads = file or place / wanted[name]
+        if is_outside(leads, place):
+            check_inside(leads, dataset, f"image {name}")
     missing = [name for name, file in found.items() if file is None]
     fault = counted(len(missing), f"image[s] of {len(wanted)} [is|are] missing")
     notes: tuple[str, ...] = ()
@@ -75,13 +92,12 @@ def image_extent(path: Path, must_exist: bool = True) -> tuple[int, int]:
 
 
 def _place(
-    names: Sequence[str], bases: Sequence[Path], subfolders: Sequence[str], listings: "_Listings"
+    names: Sequence[str], places: Sequence[Path], listings: "_Listings"
 ) -> tuple[Path | None, int]:
     """The folder that holds most of the names, and how many of their own folders to drop there.
 
     Where there is none, one that holds the first folder of the names.
     """
-    places = [listings.folder(base, subfolder) for base in bases for subfolder in subfolders]
     for drop in range(1 + max(name.count("/") for name in names)):
         short = [_without_folders(name, drop) for name in names]
         if len(set(short)) < len(set(names)):

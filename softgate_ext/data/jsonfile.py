@@ -70,6 +70,9 @@ def find_pictures(
 ) -> tuple[list[Path], tuple[str, ...]]:
     """The pictures that an annotation file names, and notes, as `find_images`.
 
+    The dataset that names do not lead out of is the folder of the file, or the one above where that
+    is called as a part, or the one that holds `annotations`.
+
     They are looked for beside the file and up to two folders above, each time in `images/`,
     `data/` and directly, and first in a folder there, or in `images/`, that is called as the last
     part of the file's name (`val2017` of `person_keypoints_val2017.json`).
@@ -80,5 +83,6 @@ def find_pictures(
     bases = Path(os.path.abspath(path)).parents[:3]
     inside = [base for base in bases if is_annotations(base)]
     home = inside[-1].parent if inside else bases[0]
+    dataset = home.parent if part_of_folder(home) else home
     home = home / "images" if (home / "images").is_dir() and "/" not in names[0] else home
-    return find_images(names, bases, [*own, "images", "data", "."], must_exist, home)
+    return find_images(names, bases, [*own, "images", "data", "."], must_exist, home, dataset)

@@ -13,6 +13,7 @@ from softgate_ext.data.entries import ReadingNotes, identity
 from softgate_ext.data.image_files import find_images
 from softgate_ext.data.images import picture_formats
 from softgate_ext.data.jsonfile import peek
+from softgate_ext.data.outside import check_inside, is_outside, outside_allowed
 from softgate_ext.data.poseset import Split
 from softgate_ext.data.told_joints import tell_renamed, told_skeleton, written_names
 from softgate_ext.errors import InputError, reason
@@ -154,7 +155,8 @@ def pictures_of(
     tools write it for `images`, in both ways.
 
     Raises:
-        InputError: The entry names no folder or file that is there, or a picture is missing.
+        InputError: The entry names no folder or file that is there or inside the dataset, which is
+            the file's folder; or a picture is missing.
     """
     given = contents[entry]
     names = _texts(given if isinstance(given, list) else [given])
@@ -165,19 +167,24 @@ def pictures_of(
     pictures: list[Path] = []
     for name in names:
         tries = [base / one for base in bases for one in (name, name.removeprefix("../"))]
-        place = next((one for one in tries if os.path.exists(one)), None)
+        there = [one for one in tries if os.path.exists(one)]
+        own = [one for one in there if outside_allowed() or not is_outside(one, path.parent)]
+        place = next(iter(own or there), None)
         if place is None:
             looked = ", ".join(map(str, dict.fromkeys(one.parent for one in tries)))
             raise InputError(
                 f"{path}: its {entry} is {name}, which is not there; looked in {looked}"
             )
+        check_inside(place, path.parent, f"{entry} of {path}")
         if place.is_dir():
             pictures += _below(place)
         else:
             listed = [line for line in text_lines(place) if line]
             if not listed:
                 continue
-            found, absent = find_images(listed, [place.parent, *bases], ["."], must_exist)
+            found, absent = find_images(
+                listed, [place.parent, *bases], ["."], must_exist, dataset=path.parent
+            )
             pictures += found
             for sentence in absent:
                 notes.say(sentence)

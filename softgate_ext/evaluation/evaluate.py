@@ -12,6 +12,7 @@ from softgate_ext.data.formats import recognise
 from softgate_ext.data.join import absent_joints, select_joints, to_skeleton, with_joints_of
 from softgate_ext.data.mpii import find_mpii, read_mpii
 from softgate_ext.data.mpii_submission import write_submission
+from softgate_ext.data.outside import outside_as_told
 from softgate_ext.data.poseset import EmptySplit, PoseSet
 from softgate_ext.data.shared_pictures import shared_pictures
 from softgate_ext.errors import InputError
@@ -41,6 +42,7 @@ from softgate_ext.runs.run_config import RunConfig
 Tell = Callable[[str], None]
 
 
+@outside_as_told
 def evaluate(config: EvalConfig, tell: Tell = lambda sentence: None) -> Comparison:
     """Measures a run beside a predictor that ignores the image, or predictions in files.
 
@@ -138,6 +140,7 @@ def _as_it_is(people: PoseSet) -> PoseSet:
     return people
 
 
+@outside_as_told
 def submit(config: EvalConfig, tell: Tell = lambda sentence: None) -> tuple[str, ...]:
     """Writes the joints of MPII's test people, by a run or from a file, as the benchmark takes them.
 

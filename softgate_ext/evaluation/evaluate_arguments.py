@@ -12,7 +12,7 @@ _NETWORK = {
     "weights", "flip_test", "scales", "decoder", "batch_size", "workers", "device", "amp",
 }  # fmt: skip
 _FIGURES = {
-    "split", "train_folder", "test_folder", "labels", "metric", "oks_sigmas", "json",
+    "split", "train_folder", "test_folder", "allow_outside", "labels", "metric", "oks_sigmas", "json",
     "save_predictions",
 }  # fmt: skip
 

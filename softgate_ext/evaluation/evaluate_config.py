@@ -39,6 +39,8 @@ class EvalConfig:
     """Folder or annotation file, in `data` or elsewhere, that is the train part."""
     test_folder: Path | None = None
     """The same of the test part."""
+    allow_outside: bool = False
+    """Let annotation files name pictures outside of their dataset."""
     labels: Literal["pc", "oc"] | None = None
     """Left and right of the person (`pc`, the default) or of the picture (`oc`): everybody is then
     named as if they faced the camera, the truth and what is measured alike. Of a reference with

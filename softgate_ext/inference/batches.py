@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import resource
 import signal
 import threading
 from collections.abc import Iterator
@@ -31,7 +32,11 @@ def loader(
         workers: processes that load; 0 for none beside this one.
         device: where the batches go.
         options: further arguments of DataLoader.
+
+    Raises:
+        InputError: this process may open too few files for them.
     """
+    check_open_files(workers)
     return DataLoader(
         dataset,
         num_workers=workers,
@@ -40,6 +45,29 @@ def loader(
         generator=torch.Generator(),  # each beginning draws a number, which a resume must not feel
         **options,
     )
+
+
+def check_open_files(workers: int, loaders: int = 1) -> None:
+    """Looks whether so many more files may be opened as workers take, who hang where they cannot.
+
+    They take about five each, in this process and in theirs: pipes, and memory that is shared.
+
+    Args:
+        workers: processes of each loader.
+        loaders: how many there are to be at the same time.
+
+    Raises:
+        InputError: there may be too few.
+    """
+    most, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if not workers or most == resource.RLIM_INFINITY:
+        return
+    needed, left = loaders * 6 * (workers + 1), most - len(os.listdir("/dev/fd"))
+    if left < needed:
+        raise InputError(
+            f"workers: got {workers}, which may open {needed} files, where {left} more are allowed; "
+            "takes fewer, or a higher `ulimit -n`"
+        )
 
 
 def batches(loader: DataLoader[T]) -> Iterator[T]:

@@ -22,11 +22,12 @@ from starlette.types import Message, Receive, Scope, Send
 
 from softgate_ext.errors import InputError, reason
 from softgate_ext.figures.gate_histograms import gate_histograms
+from softgate_ext.files.printable import brief
 from softgate_ext.page.answer import FORMATS, answer
 from softgate_ext.page.serve_config import ServeConfig
 from softgate_ext.prediction.predictor import PosePredictor
 
-SLOWEST = 120.0  # seconds that a file may take to arrive, and each part of an answer to leave
+SLOWEST = 30.0  # seconds that a file may take to arrive, and each part of an answer to leave
 CLOSING = "the page is closing"
 SEAT = "softgate.seat"  # in a request's scope: that it is one of those that may be with us at once
 LOG = logging.getLogger("uvicorn.error")  # the one that the server writes to
@@ -95,8 +96,10 @@ class Page:
         try:
             await self._router(scope, receive, answering)
         except Exception as error:
-            what = f"{type(error).__name__}: {reason(error)}"[:200]
-            LOG.error("%s %r: %r", scope.get("method"), scope.get("path", "")[:200], what)
+            asked = f"{scope.get('method')} {scope.get('path', '')}"
+            LOG.error(
+                "%s: %s", brief(asked, 80), brief(f"{type(error).__name__}: {reason(error)}", 120)
+            )
             if not started and scope["type"] == "http":
                 await _sentence(500, "the page cannot answer this")(scope, receive, answering)
         finally:
@@ -134,7 +137,9 @@ class Page:
         except TimeoutError:
             if self._closing:
                 return _sentence(503, CLOSING)
-            return _sentence(408, f"the file did not arrive within {SLOWEST:g} seconds")
+            late = _sentence(408, f"the file did not arrive within {SLOWEST:g} seconds")
+            late.headers["connection"] = "close"  # or the rest would be waited for
+            return late
         except InputError as error:
             return _sentence(400, str(error))
         except ClientDisconnect:

@@ -6,26 +6,41 @@ import socket
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 
-from softgate_ext.page.app import Page
+from softgate_ext.page.app import SLOWEST, Page
 
-PATIENCE = 20.0  # seconds that the head of a request may take
+PATIENCE = SLOWEST  # seconds for the head of a request, and for reading an answer to its end
 FAREWELL = 10  # seconds that a visitor who does not read keeps the server from ending
 CONNECTIONS = 256  # beside those whose pictures are waited for; further ones are answered with 503
 
 
 class Connection(H11Protocol):
-    """One connection; it is closed where no whole head of a request arrives."""
+    """One connection; it is dropped where no whole head of a request arrives, or an answer stays.
+
+    How long a body may take, and each part of an answer, is the page's own affair.
+    """
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self.loop.call_later(PATIENCE, self._look, None)
+        self._lost, self._since = False, self.loop.time()
+        self._watched: tuple[RequestResponseCycle | None, bool, bool] | None = None
+        self._watch()
 
-    def _look(self, before: RequestResponseCycle | None) -> None:
-        idle = self.cycle is None or self.cycle.response_complete
-        if idle and self.cycle is before:
-            self.transport.close()
-        elif not self.transport.is_closing():
-            self.loop.call_later(PATIENCE, self._look, self.cycle)
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._lost = True
+        super().connection_lost(exc)
+
+    def _watch(self) -> None:
+        busy = self.cycle is not None and not self.cycle.response_complete
+        now, state = self.loop.time(), (self.cycle, busy, self.flow.write_paused)
+        if state != self._watched:
+            self._watched, self._since = state, now
+        if self._lost:
+            return
+        waits = not busy or self.flow.write_paused  # for the visitor, who writes or reads
+        if waits and now - self._since >= PATIENCE:
+            self.transport.abort()  # closing would wait for whoever does not read
+        else:
+            self.loop.call_later(min(1.0, PATIENCE / 4), self._watch)
 
 
 class Server(uvicorn.Server):

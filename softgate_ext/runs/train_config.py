@@ -32,6 +32,8 @@ class TrainConfig:
     """The same to watch in place of the test part."""
     extra: tuple[Path, ...] = ()
     """More datasets to train on; joints are the same where their names are."""
+    allow_outside: bool = False
+    """Let annotation files name pictures outside of their dataset."""
     cache: Path | None = None
     """Folder for crops that are made once and then load quicker than the pictures."""
     resume: bool = False

@@ -12,6 +12,7 @@ from softgate_ext.evaluation.measure import constant_pose, protocol_for, score
 from softgate_ext.files.console import say
 from softgate_ext.files.counted import counted
 from softgate_ext.files.folders import check_outside
+from softgate_ext.inference.batches import check_open_files
 from softgate_ext.models import PoseModel, build_model
 from softgate_ext.pose.protocol import Score
 from softgate_ext.pose.skeleton import get_skeleton
@@ -44,6 +45,7 @@ def prepare(
     Raises:
         InputError: the data or the options cannot be used, or not to go on with `stored`.
     """
+    check_open_files(config.workers, loaders=2)  # watching has one of its own
     if config.threads is not None:
         torch.set_num_threads(config.threads)
     # The number of joints, which the data tell, changes nothing about the sizes that are taken.

@@ -11,6 +11,7 @@ from torch.utils.data import Subset
 
 from softgate_ext.data.augment import Augmentation
 from softgate_ext.data.dataset import PoseDataset
+from softgate_ext.data.outside import outside_as_told
 from softgate_ext.data.poseset import PoseSet
 from softgate_ext.errors import InputError
 from softgate_ext.evaluation.measure import figures_to_json, score
@@ -272,6 +273,7 @@ class Trainer:
             ) from error
 
 
+@outside_as_told
 def train(config: TrainConfig, console: Console | None = None) -> list[Entry]:
     """Trains as `config` says and returns the log, one entry an epoch.
 

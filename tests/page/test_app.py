@@ -244,16 +244,31 @@ def test_a_failure_is_one_line_of_the_log(
     app: Any, predictor: PosePredictor, monkeypatch: pytest.MonkeyPatch, caplog: Any
 ) -> None:
     def fail(*arguments: Any) -> None:
-        raise KeyError("a\nb")
+        raise KeyError("a\nb\ud800" + 5000 * "\x1b")
 
     monkeypatch.setattr(app, "answer", fail)
     page = app.Page(predictor, CONFIG)
     assert ask(page, b"x") == (500, b"The page cannot answer this.")
     (record,) = caplog.records
-    assert record.exc_info is None and record.getMessage().startswith("POST '/pose': ")
-    assert "KeyError" in record.getMessage() and "\n" not in record.getMessage()
+    assert record.exc_info is None and record.getMessage().startswith("POST /pose: KeyError: ")
+    assert record.getMessage().isprintable() and len(record.getMessage()) < 250
     monkeypatch.setattr(app, "answer", lambda *arguments: 7)
     assert ask(page, b"x") == (200, b"7")  # its turn and its place are free again
+
+
+@pytest.mark.parametrize("path", ["/" + 100_000 * "a", "/\ud800", "/\x1b[31m\n"], ids=ascii)
+def test_a_strange_path_is_a_short_line_of_the_log(
+    app: Any, predictor: PosePredictor, monkeypatch: pytest.MonkeyPatch, caplog: Any, path: str
+) -> None:
+    page = app.Page(predictor, CONFIG)
+
+    async def fail(*arguments: Any) -> None:
+        raise OSError(path)
+
+    monkeypatch.setattr(page, "_router", fail)
+    assert ask(page, path=path) == (500, b"The page cannot answer this.")
+    (record,) = caplog.records
+    assert record.getMessage().isprintable() and len(record.getMessage()) < 250
 
 
 def test_a_refused_picture_is_a_sentence(

@@ -5,7 +5,9 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 from served_page import served_by, started
@@ -83,6 +85,42 @@ def catches(process: int, number: signal.Signals) -> bool:
     return bool(int(mask, 16) >> (number - 1) & 1)
 
 
+class Slow:
+    """Visitors who take their time, each by what is sent at once and then again and again."""
+
+    head = b"GET / HTTP/1.1\r\n", b"x: y\r\n"
+    nothing = b"", b""
+    body = b"POST /pose HTTP/1.1\r\nHost: x\r\nContent-Length: 5000\r\n\r\n", b"a"
+    chunks = b"POST /pose HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n", b"1\r\na\r\n"
+    elsewhere = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5000\r\n\r\n", b"a"
+    unread = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n" * 2000, b""  # more than buffers hold
+
+
+@pytest.mark.parametrize("name", [name for name in vars(Slow) if name[0] != "_"])
+def test_slow_connections_are_dropped(
+    untrained: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    from softgate_ext.page import app, connections
+
+    at_once, again = getattr(Slow, name)
+    monkeypatch.setattr(connections, "PATIENCE", 1.0)
+    monkeypatch.setattr(app, "SLOWEST", 1.0)
+    with running_page(untrained) as (running, address), socket.socket() as visitor:
+        visitor.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        visitor.connect(address)
+        begun = time.monotonic()
+        visitor.settimeout(0.1)
+        with suppress(OSError):  # of one that is dropped
+            visitor.sendall(at_once)
+        while not running.server_state.connections and time.monotonic() < begun + 5:
+            time.sleep(0.01)
+        while running.server_state.connections and time.monotonic() < begun + 20:
+            with suppress(OSError):
+                visitor.send(again)
+            time.sleep(0.1)
+        assert not running.server_state.connections and time.monotonic() < begun + 8
+
+
 def test_half_a_request_is_not_waited_for(
     untrained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -90,18 +128,27 @@ def test_half_a_request_is_not_waited_for(
     from softgate_ext.page import connections
 
     monkeypatch.setattr(connections, "PATIENCE", 0.2)
-    config = ServeConfig(untrained, port=0, device="cpu")
-    with server.listening(config) as (running, listener, _):
-        listener.listen()
-        thread = threading.Thread(target=running.run, kwargs={"sockets": [listener]})
-        thread.start()
+    with running_page(untrained) as (_, address):
         for sent in (b"GET / HT", request("GET", "/") + b"GET / HT"):
-            with socket.create_connection(listener.getsockname(), timeout=30) as visitor:
+            with socket.create_connection(address, timeout=30) as visitor:
                 visitor.sendall(sent.replace(b"Connection: close\r\n", b""))
                 while visitor.recv(100_000):
                     pass  # until it is closed
-        running.should_exit = True
-        thread.join(30)
+
+
+@contextmanager
+def running_page(run: Path) -> Iterator[tuple[Any, Any]]:
+    """The page's server in a thread of this process, which ends with the block, and its address."""
+    config = ServeConfig(run, port=0, device="cpu")
+    with server.listening(config) as (running, listener, _):
+        listener.listen()
+        thread = threading.Thread(target=running.run, kwargs={"sockets": [listener]}, daemon=True)
+        thread.start()
+        try:
+            yield running, listener.getsockname()
+        finally:
+            running.should_exit = True
+            thread.join(30)
         assert not thread.is_alive()
 
 
