@@ -112,18 +112,19 @@ def check_range(name: str, value: Any, where: str = "") -> None:
 
 
 def check_ranges(config: Any, where: str = "") -> None:
-    """Raises InputError for the first number of a dataclass that is out of its range.
+    """Raises InputError for the first number of a dataclass or dictionary that is out of its range.
 
     Args:
-        config: the dataclass; those in it are looked at too, and None is left alone.
+        config: the dataclass or dictionary; those in it are looked at too. None is left alone, and
+            so is what is no number in a dictionary, whose keys need not be those of the table.
         where: what it was read from, for the message, with a colon behind it.
     """
-    for item in dataclasses.fields(config):
-        value = getattr(config, item.name)
-        if dataclasses.is_dataclass(value):
-            check_ranges(value, f"{where}{item.name}.")
-        elif item.name in RANGES and value is not None:
-            check_range(item.name, value, where)
+    free = isinstance(config, dict)
+    for name, value in config.items() if free else vars(config).items():
+        if dataclasses.is_dataclass(value) or isinstance(value, dict):
+            check_ranges(value, f"{where}{name}.")
+        elif name in RANGES and value is not None and (isinstance(value, Real) or not free):
+            check_range(name, value, where)
 
 
 def shown(value: Any) -> str:

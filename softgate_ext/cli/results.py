@@ -6,7 +6,7 @@ import shlex
 import sys
 
 from softgate_ext.evaluation.evaluate_config import STDOUT, EvalConfig
-from softgate_ext.files.printable import printable
+from softgate_ext.files.printable import printable, tell
 from softgate_ext.prediction.predict_config import PredictConfig
 from softgate_ext.runs.train_config import TrainConfig
 
@@ -53,7 +53,7 @@ def print_figures(config: EvalConfig) -> None:
     if config.submission is not None:
         for note in submit(config, complain):
             print(printable(note), file=sys.stderr)  # beside the file's name, which scripts read
-        print(config.submission)
+        tell(config.submission)
         return
     result = evaluate(config, complain)
     if config.json == STDOUT:
@@ -74,6 +74,6 @@ def print_files(config: PredictConfig) -> int:
     if not outcome.frames:
         return WRONG
     for path in outcome.written:
-        print(path)
+        tell(path)
     print(outcome.throughput(), file=sys.stderr)
     return PARTLY if outcome.failed else 0

@@ -5,6 +5,7 @@ Dataclasses are the commands; what needs PyTorch is imported by the command that
 """
 
 import errno
+import io
 import os
 import sys
 from collections.abc import Mapping, Sequence
@@ -76,6 +77,8 @@ def main(arguments: Sequence[str] | None = None, commands: Commands = COMMANDS) 
     # Under torchrun one of the processes talks; an InputError is said by the one that raises it.
     talks = os.environ.get("RANK", "0") == "0"
     config = None
+    if isinstance(sys.stdout, io.TextIOWrapper):  # names of files need not be text
+        sys.stdout.reconfigure(errors="surrogateescape")
     try:
         config = parse(sys.argv[1:] if arguments is None else arguments, commands)
         (where,) = (where for kind, where in commands.values() if kind is type(config))
@@ -110,5 +113,5 @@ def main(arguments: Sequence[str] | None = None, commands: Commands = COMMANDS) 
     except KeyboardInterrupt as error:
         advice = str(error) or "every file written is complete"
         if talks:
-            print(f"softgate: interrupted; {advice}", file=sys.stderr)
+            complain(f"interrupted; {advice}")
         return 130

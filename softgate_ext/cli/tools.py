@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from softgate_ext.files.counted import counted
+from softgate_ext.files.printable import tell
 from softgate_ext.ranges import check_ranges
 from softgate_ext.runs.options import Positional
 
@@ -52,7 +53,7 @@ def synthesise(config: SynthConfig) -> None:
     with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("drawing people", total=config.count)
         draw_people(config.folder, config.count, config.seed, progress=lambda _: bar.advance(task))
-    print(f"{config.folder}: {counted(config.count, '[person|people]')}, the first half to train")
+    tell(f"{config.folder}: {counted(config.count, '[person|people]')}, the first half to train")
 
 
 def profile(config: ProfileConfig) -> None:

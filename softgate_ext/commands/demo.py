@@ -23,7 +23,7 @@ from softgate_ext.figures.curves import learning_curve
 from softgate_ext.figures.gate_histograms import gate_histograms
 from softgate_ext.figures.sheet import draw_person
 from softgate_ext.files.atomic import write_json
-from softgate_ext.files.console import say
+from softgate_ext.files.console import cell, say
 from softgate_ext.files.counted import counted
 from softgate_ext.files.folders import check_folder, check_outside, make_folder
 from softgate_ext.files.lock import FolderLock
@@ -181,7 +181,7 @@ def _show(report: dict[str, Any], config: DemoConfig, console: Console) -> None:
     for joint in columns[0]["per_joint"]:
         values = [column["per_joint"][joint] for column in columns]
         cells = ["-" if value is None else f"{value:.1f}" for value in values]
-        table.add_row(joint.replace("_", " "), *cells)
+        table.add_row(cell(joint.replace("_", " ")), *cells)
     table.add_section()
     for key, title in (("mean", "plain mean of joints"), ("pooled", "pooled over joints")):
         table.add_row(title, *(f"{column[key]:.1f}" for column in columns), style="bold")

@@ -13,6 +13,7 @@ from softgate_ext.commands.export_config import ExportConfig
 from softgate_ext.errors import InputError
 from softgate_ext.files.atomic import write_bytes
 from softgate_ext.files.folders import check_folder, make_folder
+from softgate_ext.files.printable import tell
 from softgate_ext.inference.fold import fold
 from softgate_ext.ops.backend import use_backend
 from softgate_ext.pose.codec import HeatmapCodec
@@ -140,4 +141,4 @@ def export_run(config: ExportConfig) -> None:
     if config.decode != "none":
         codec = HeatmapCodec(size, size // 4, run.sigma, config.decode)
     save_program(export_program(fold(model), size, codec), config.out, config.format)
-    print(config.out)
+    tell(config.out)

@@ -22,6 +22,7 @@ from softgate_ext.evaluation.evaluate import evaluate
 from softgate_ext.evaluation.evaluate_config import EvalConfig
 from softgate_ext.figures.gate_histograms import gate_histograms
 from softgate_ext.files.atomic import write_json
+from softgate_ext.files.console import say
 from softgate_ext.files.counted import counted
 from softgate_ext.files.folders import check_folder, check_outside, check_targets, make_folder
 from softgate_ext.files.tensors import save_tensors
@@ -149,7 +150,7 @@ def show_gates(config: GatesConfig, console: Console | None = None) -> dict[str,
         for path, rows in zip(_pictures(config.png), (blocks, depths), strict=True):
             named = {f"{row.name}  1/{row.stride}": torch.from_numpy(row.values) for row in rows}
             gate_histograms(named, path)
-            console.print(path)
+            say(console, str(path))
     if config.prune is not None:
         pruned, _, _ = load_run(config.run, config.weights)
         figures["pruned"] = _prune_run(
@@ -157,7 +158,7 @@ def show_gates(config: GatesConfig, console: Console | None = None) -> dict[str,
         )
     if config.json is not None:
         write_json(config.json, figures)
-        console.print(config.json)
+        say(console, str(config.json))
     return figures
 
 
@@ -222,7 +223,7 @@ def _prune_run(
         table.add_row("weighted mean", *(f"{value:.2f}" for value in accuracy.values()))
     table.add_row(f"ms for {TIMED} images", *(f"{1000 * time:.1f}" for time in seconds.values()))
     console.print(table)
-    console.print(config.out)
+    say(console, str(config.out))
     return {
         "eps": config.prune,
         "out": str(config.out),

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from softgate_ext.commands.publication_config import PublishConfig
 from softgate_ext.data.formats import recognise
+from softgate_ext.data.outside import outside
 from softgate_ext.errors import InputError
 from softgate_ext.evaluation.comparison import Comparison
 from softgate_ext.evaluation.evaluate import evaluate
@@ -58,15 +59,16 @@ def publish(config: PublishConfig, console: Console | None = None) -> dict[str, 
         raise InputError(f"run: got {config.run}; takes the folder that `softgate train` wrote")
     model, run, about = load_run(config.run, config.weights)
     log = _log(config, run.training, about)
-    card = {
-        "name": config.name,
-        **_network(model, run),
-        **_training(config, run.training, log),
-        **_data(run.training),
-    }
+    with outside(run.training.allow_outside):
+        card = {
+            "name": config.name,
+            **_network(model, run),
+            **_training(config, run.training, log),
+            **_data(run.training),
+        }
     halves = half_precision(model.state_dict())
     # Of what is shipped, and before it is: an evaluation that fails leaves nothing behind.
-    with TemporaryDirectory() as staged:
+    with TemporaryDirectory() as staged, outside(run.training.allow_outside):
         save_config(Path(staged), run)
         save_tensors(Path(staged) / places.WEIGHTS["last"], halves, {})
         card["figures"] = _figures(config, run.training, Path(staged), console)

@@ -50,7 +50,7 @@ class Comparison:
     def table(self) -> Table:
         """A row for each predictor, a column for each of the published tables."""
         titles = list(self.protocol.columns)
-        table = Table(title=self._title(), box=box.SIMPLE, padding=(0, 1, 0, 0))
+        table = Table(title=cell(self._title()), box=box.SIMPLE, padding=(0, 1, 0, 0))
         table.add_column("predictions", no_wrap=True)
         for title in (*titles, "mean", "weighted mean", *self._totals()):
             table.add_column(title, justify="right", no_wrap=True)
@@ -64,7 +64,7 @@ class Comparison:
 
     def details(self) -> Table:
         """A column for each predictor, a row for each joint, published column and mean."""
-        table = Table(title=self._title())
+        table = Table(title=cell(self._title()))
         table.add_column("joint")
         for name in self.scores:
             table.add_column(cell(name), justify="right")

@@ -1,5 +1,7 @@
 """Text of files, such as names, for a terminal."""
 
+import sys
+from typing import TextIO
 from unicodedata import category
 
 # Control and format characters, lone halves of a character, and ends of lines and paragraphs: a
@@ -15,6 +17,12 @@ def printable(text: str) -> str:
     return "".join(
         "?" if category(mark) in _UNSEEN and mark not in _JOINERS else mark for mark in text
     )
+
+
+def tell(text: object, file: TextIO | None = None) -> None:
+    """Prints a line with the names of files in it: as they are for a program, else printable."""
+    out = sys.stdout if file is None else file
+    print(printable(str(text)) if out.isatty() else text, file=out, flush=True)
 
 
 def brief(value: object, most: int = 40) -> str:

@@ -23,6 +23,8 @@ from softgate_ext.ranges import RANGES, shown
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
+LARGEST = 2**25  # width * width * stacks * depth: some 700 million parameters, 16 times the paper's
+
 Block = Literal["gated", "bottleneck"]
 _BLOCKS = {"gated": SoftGatedBlock, "bottleneck": Bottleneck}
 
@@ -142,6 +144,11 @@ class HybridNet(PoseModel):
             raise InputError(f"recompute must be True or False, got {recompute!r}")
         self.recompute = recompute
         _check_counts(width=width, stacks=stacks, depth=depth, groups=groups, joints=joints)
+        if (size := width * width * stacks * depth) > LARGEST:
+            raise InputError(
+                f"width * width * stacks * depth must be at most {LARGEST}, got {size}; fewer or "
+                "narrower stacks fit memory"
+            )
         if width % 8:
             raise InputError(f"width must be a multiple of 8, got {width}")
         if fusion == "concat" and width % groups:

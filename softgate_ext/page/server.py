@@ -13,6 +13,7 @@ from types import FrameType
 from typing import TYPE_CHECKING
 
 from softgate_ext.errors import InputError
+from softgate_ext.files.printable import tell
 from softgate_ext.page.serve_config import ServeConfig
 from softgate_ext.ranges import check_ranges
 
@@ -29,7 +30,7 @@ def serve(config: ServeConfig) -> None:
     """
     with ended_as_by_ctrl_c(), listening(config) as (server, listener, address):
         listener.listen()  # whoever reads the line may connect at once
-        print(f"serving {config.run} at {address} (Ctrl-C ends it)", flush=True)
+        tell(f"serving {config.run} at {address} (Ctrl-C ends it)")
         with contextlib.suppress(KeyboardInterrupt):
             server.run(sockets=[listener])
 

@@ -19,9 +19,10 @@ def read_log(path: Path) -> list[Entry]:
         InputError: the file cannot be read, or another line is damaged.
     """
     try:
-        lines = path.read_bytes().splitlines() if path.is_file() else []
+        data = path.read_bytes() if path.is_file() else b""
     except OSError as error:
         raise InputError(f"cannot read {path} ({error.strerror})") from error
+    lines, cut = data.splitlines(), not data.endswith(b"\n")
     entries: list[Entry] = []
     for number, line in enumerate(lines, 1):
         try:
@@ -30,7 +31,7 @@ def read_log(path: Path) -> list[Entry]:
             entry = None
         if _is_entry(entry):
             entries.append(entry)
-        elif number < len(lines) or entry is not None:
+        elif number < len(lines) or entry is not None or not cut:
             raise InputError(
                 f"{path} is damaged: line {number} is no entry of an epoch; remove that line"
             )

@@ -7,6 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import Progress
 
 from softgate_ext.data.augment import Augmentation
@@ -16,6 +17,7 @@ from softgate_ext.errors import InputError
 from softgate_ext.files.console import say
 from softgate_ext.files.folders import make_folder
 from softgate_ext.files.lock import FolderLock
+from softgate_ext.files.printable import printable
 
 
 def cached_crops(
@@ -70,7 +72,7 @@ def _make(target: Path, people: PoseSet, geometry: CropGeometry, console: Consol
     try:
         scratch.mkdir()
         with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
-            task = bar.add_task(f"crops of {people.name}", total=len(people))
+            task = bar.add_task(f"crops of {escape(printable(people.name))}", total=len(people))
             threads = min(8, os.cpu_count() or 1)
             write_crops(scratch, people, geometry, threads, lambda n: bar.update(task, completed=n))
         shutil.rmtree(target, ignore_errors=True)

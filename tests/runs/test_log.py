@@ -63,6 +63,7 @@ def test_no_log_is_an_empty_one(tmp_path: Path) -> None:
 )
 def test_a_damaged_line_is_named(tmp_path: Path, line: bytes) -> None:
     path = tmp_path / "log.jsonl"
-    path.write_bytes(LINE.encode() + line + b"\n" + LINE.encode())
-    with pytest.raises(InputError, match="is damaged: line 2"):
-        read_log(path)
+    for after in (b"", LINE.encode()):
+        path.write_bytes(LINE.encode() + line + b"\n" + after)
+        with pytest.raises(InputError, match="is damaged: line 2"):
+            read_log(path)
