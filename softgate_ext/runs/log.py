@@ -57,7 +57,7 @@ def _is_entry(entry: Any) -> bool:
     )
 
 
-_NUMBERS = ("epoch", "step", "loss", "lr", "skipped", "elapsed")
+_NUMBERS = ("epoch", "step", "loss", "skipped", "elapsed")
 _NEEDED = ("epoch", "loss")
 
 
