@@ -65,7 +65,11 @@ def test_a_model_of_ones_own(monkeypatch):
         ("hybrid_1x32", {"depht": 3}, "hybrid_1x32 has no option 'depht'; it takes width, stacks,"),
         ("hybrid_1x32", {"width": 30}, "width must be a multiple of 8, got 30"),
         ("hybrid_1x32", {"width": 0}, "width must be a whole number from 1 to 8192, got 0"),
-        ("hybrid_1x32", {"width": 8192}, r"width \* width \* stacks \* depth must be at most 33554432"),
+        (
+            "hybrid_1x32",
+            {"width": 8192},
+            r"width \* width \* stacks \* depth must be at most 33554432",
+        ),
         ("hybrid_1x32", {"stacks": 1.5}, "stacks must be a whole number from 1 to 100, got 1.5"),
         ("hybrid_1x32", {"depth": "4"}, "depth must be a whole number from 1 to 11, got '4'"),
         (
