@@ -28,8 +28,9 @@ ARROWS: dict[str, set[str]] = {
     "data": {"pose", "files"},
     "nn": {"ops"},
     "ops": set(),
-    "pose": set(),
+    "pose": {"ranges"},
     "files": set(),
+    "ranges": set(),
     "errors": set(),
     "_version": set(),
 }

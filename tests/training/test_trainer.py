@@ -97,7 +97,7 @@ def test_held_out_people_are_not_trained_on(tiny: Make, quiet: Console) -> None:
         ({"init": Path("absent")}, "init: there are no weights absent"),
         ({"colour": 5.0}, "colour"),
         ({"sigma": 17.0}, "sigma: got 17.0; takes up to the side of the heatmaps"),
-        ({"batch_size": 10**20}, "batch_size: got 1000+; takes up to 2147483647"),
+        ({"batch_size": 10**20}, "batch_size: got 10+; takes a whole number from 1 to 2147483647"),
         ({"model_options": {"mean": 5}}, "mean must be three numbers, got 5"),
         ({"init": Path(__file__)}, "init: .*test_trainer.py is not a readable safetensors file"),
     ],
