@@ -268,7 +268,7 @@ def test_bad_input(
     assert "takes a whole number from 1 to" in refused(
         capsys, "train", people, "--model", "hybrid_1x32", *options
     )
-    assert "12 to 8192 pixels" in refused(
+    assert "takes a whole number from 12 to 8192" in refused(
         capsys, "train", people, "--out", out, "--image-size", 6400000
     )
     assert "cannot write" in refused(
