@@ -22,14 +22,32 @@ PROMISED_BLOCKS = 2  # kBlocksPerProcessor of plan.h
 DTYPES = {"f": ("float32", 4), "d": ("float64", 8), "__half": ("float16", 2)}
 BFLOAT16 = ("bfloat16", 2)
 # Instructions of the main loop a pack of 16 bytes, everything in it counted, that no instance may
-# exceed. An H100 moves 13 bytes a clock and multiprocessor and issues four instructions of a warp, so
-# that a pass that reads two tensors and writes one has 118 clocks for the instructions of 32 packs.
-# The aims are 110, 100, 100 and 170; docs/kernels.md shows which instances keep to them.
-BUDGETS = {"forward_reduce": 116, "forward_map": 127, "backward_reduce": 134, "backward_map": 223}
+# exceed.
+BUDGETS = {
+    "forward_reduce": 110,
+    "forward_normalise": 60,
+    "forward_map": 100,
+    "backward_reduce": 100,
+    "backward_map": 170,
+}
+# Tensors of y's size that a loop moves where all of them are there.
+TENSORS = {
+    "forward_reduce": 3,  # skip, branch, y
+    "forward_normalise": 2,  # y, z
+    "forward_map": 4,  # skip, branch, y, z
+    "backward_reduce": 2,  # dz, y
+    "backward_map": 6,  # dz, y, dy, skip, dskip, dbranch
+}
+H200_BYTES = 18.6  # that a multiprocessor copies in a clock: 4.3 TB/s
+ISSUED, WARP = 4, 32  # instructions of a warp that it issues in a clock, and threads of a warp
+MOST_ISSUED = 0.5
+LEAST_IN_FLIGHT = 32 << 10  # rate times latency, of an H200
+MOST_TRIPS = 2
 UPSAMPLE2X = 1.3  # of it, where a low resolution takes part
 # Packs of a step of the loop, by the 128-bit accesses of the tensors that are always whole.
 LEADING = {
     "forward_reduce": ("store", 1),  # y
+    "forward_normalise": ("store", 1),  # z
     "forward_map": ("store", 2),  # y, z
     "backward_reduce": ("load", 2),  # dz, y
     "backward_map": ("load", 4),  # dz, y, dy, skip
@@ -80,13 +98,10 @@ class Kernel:
     @property
     def a_pack(self) -> int | None:
         """Instructions of the longest of its main loops, a pack; None where it is not counted."""
-        if self.name not in LEADING or not self.whole_packs:
+        loops, inner = self._main_loops()
+        if not inner:
             return None
         way, tensors = LEADING[self.name]
-        loops = [loop for loop in self._loops() if _wide(self.code[slice(*loop)], way)]
-        inner = [one for one in loops if not any(_within(other, one) for other in loops)]
-        if self.streams and not self._loops():
-            inner = [(0, 1 + max(i for i, (_, text) in enumerate(self.code) if "EXIT" in text))]
         counts = []
         for begin, end in inner:
             size = end - begin
@@ -95,7 +110,48 @@ class Kernel:
             around = [b - a for a, b in loops if _within((begin, end), (a, b))]
             outside = (min(around) - size) / item if around else 0
             counts.append(size / packs + outside)
-        return round(max(counts)) if counts else None
+        return round(max(counts))
+
+    @property
+    def issue_share(self) -> float | None:
+        """Issue slots that the main loop takes while an H200 copies what it moves, of all."""
+        if self.a_pack is None or self.name not in TENSORS:
+            return None
+        clocks = TENSORS[self.name] * 16 * WARP / H200_BYTES
+        return self.a_pack / (ISSUED * clocks)
+
+    def in_flight(self, arch: int) -> int | None:
+        """Bytes that a multiprocessor has asked for when a thread first waits in its main loop."""
+        _, inner = self._main_loops()
+        if not inner or self.name not in TENSORS:
+            return None
+        asked = min(_bytes_before_use(self.code[slice(*loop)]) for loop in inner)
+        return asked * self.threads * self.blocks(arch)
+
+    @property
+    def trips(self) -> int | None:
+        """How often a thread waits for global memory before its main loop."""
+        _, inner = self._main_loops()
+        if not inner or self.name not in TENSORS:
+            return None
+        trips, asked = 0, set[int]()
+        for _, text in self.code[: min(begin for begin, _ in inner)]:
+            if _reads(text) & asked:
+                trips, asked = trips + 1, set()
+            if "LDG" in text:
+                asked |= _loaded(text)
+        return trips
+
+    def _main_loops(self) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
+        """The loops with wide accesses, and those of them that have no other inside."""
+        if self.name not in LEADING or not self.whole_packs:
+            return [], []
+        way, _ = LEADING[self.name]
+        loops = [loop for loop in self._loops() if _wide(self.code[slice(*loop)], way)]
+        inner = [one for one in loops if not any(_within(other, one) for other in loops)]
+        if self.streams and not self._loops():
+            inner = [(0, 1 + max(i for i, (_, text) in enumerate(self.code) if "EXIT" in text))]
+        return loops, inner
 
     def _loops(self) -> list[tuple[int, int]]:
         """The instructions from where a branch leads back to, up to behind it."""
@@ -152,6 +208,13 @@ class Kernel:
             yield "accesses of 8 or 16 bits"
         if self.a_pack is not None and self.a_pack > self.budget:
             yield f"{self.a_pack} instructions a pack, where {self.budget} are the most"
+        if (self.issue_share or 0) > MOST_ISSUED:
+            yield f"{self.issue_share:.0%} of the issue slots at an H200's copy rate"
+        in_flight = self.in_flight(arch)
+        if in_flight is not None and in_flight < LEAST_IN_FLIGHT:
+            yield f"{in_flight >> 10} KiB in flight, where {LEAST_IN_FLIGHT >> 10} are the least"
+        if (self.trips or 0) > MOST_TRIPS:
+            yield f"{self.trips} trips to memory before its main loop"
         if self.blocks(arch) < PROMISED_BLOCKS:
             yield f"only {self.blocks(arch)} block on a multiprocessor"
 
@@ -169,6 +232,43 @@ def _wide(code: list[tuple[int, str]], way: str) -> int:
     """How many 128-bit accesses to global memory there are."""
     op = "LDG" if way == "load" else "STG"
     return sum(bool(re.search(rf"\b{op}\S*\.128\b", text)) for _, text in code)
+
+
+def _registers(text: str) -> set[int]:
+    return {int(r) for r in re.findall(r"\bR(\d+)\b", text)}
+
+
+def _loaded(text: str) -> set[int]:
+    """The registers that a load writes."""
+    op, first = re.search(r"\bLD\S*", text), re.search(r"\bR(\d+)\b", text)
+    if op is None or first is None:
+        return set()
+    return set(range(int(first[1]), int(first[1]) + max(width(op[0]) // 32, 1)))
+
+
+def _reads(text: str) -> set[int]:
+    """The registers that an instruction reads; of a store, all it names."""
+    operands = re.sub(r"^@!?U?P\w+ +", "", text).partition(" ")[2]
+    whole = text if re.search(r"\b(ST[GSL]?|BRA|RED)\b", text) else operands.partition(",")[2]
+    return _registers(whole)
+
+
+def _bytes_before_use(loop: list[tuple[int, str]]) -> int:
+    """The most bytes that loads of a loop ask for until the first of them is used."""
+    lines = [text for _, text in loop]
+    most = 0
+    for start, text in enumerate(lines):
+        if "LDG" not in text:
+            continue
+        asked, size = set[int](), 0
+        for line in lines[start:] + lines[:start]:
+            if _reads(line) & asked:
+                break
+            if op := re.search(r"\bLDG\S*", line):
+                asked |= _loaded(line)
+                size += width(op[0]) // 8
+        most = max(most, size)
+    return most
 
 
 def _within(one: tuple[int, int], other: tuple[int, int]) -> bool:

@@ -11,9 +11,20 @@ Moments<typename K::A>* partials_of(void* workspace) {
   return static_cast<Moments<typename K::A>*>(workspace);
 }
 
+// Whether z is all there is to make, of one tensor: the second of two passes is such a call, and inference
+// without a residual.
+bool normalises_alone(const Forward& a) {
+  return a.z.given && !a.y.given && a.source.branches == 1 && !a.source.skip.given && !a.source.low.given;
+}
+
 void launch_map(const Pass& pass, const Forward& a, Stream stream) {
   with_tiling(a.dtype, a.dims, pass.packing, [&](auto tiling) {
     using K = decltype(tiling);
+    if constexpr (!K::kUpsample2x && !K::kHalfPacks) {
+      if (normalises_alone(a)) {
+        return launch_kernel<forward_normalise<K>>("forward_normalise", grid_of(pass), stream, a, pass.cut);
+      }
+    }
     launch_kernel<forward_map<K>>("forward_map", grid_of(pass), stream, a, pass.cut);
   });
 }

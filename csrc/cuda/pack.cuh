@@ -126,6 +126,30 @@ __device__ __forceinline__ T* global(T* place) {
   return place;
 }
 
+// Keeps the compiler from working a number out again where it is used, or in 64 bits.
+template <class N>
+__device__ __forceinline__ void keep_as_it_is(N& number) {
+#if defined(__CUDA_ARCH__) && !defined(SOFTGATE_EMULATOR)
+  if constexpr (sizeof(N) == 4) {
+    asm volatile("" : "+r"(number));
+  } else {
+    asm volatile("" : "+l"(number));
+  }
+#endif
+}
+
+// A product of 64 bits of two factors of 32, said outright: where the compiler widens a factor outside of a loop, it
+// forgets in the loop that its upper half is zero, and multiplies and adds that too.
+__device__ __forceinline__ uint64_t product(unsigned a, unsigned b) {
+#if defined(__CUDA_ARCH__) && !defined(SOFTGATE_EMULATOR)
+  uint64_t wide;
+  asm("mul.wide.u32 %0, %1, %2;" : "=l"(wide) : "r"(a), "r"(b));
+  return wide;
+#else
+  return uint64_t(a) * b;
+#endif
+}
+
 // The machine word a pack is loaded and stored as.
 template <class P>
 using Word = typename WordOf<sizeof(P)>::type;

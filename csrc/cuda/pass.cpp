@@ -5,10 +5,10 @@
 namespace softgate::cuda {
 namespace {
 
-constexpr int kMaxLanes = 32;  // 512 bytes of a pixel side by side
 constexpr int kMinThreads = 64;
 constexpr int kBlocks = 8;     // of a pass per processor: each reads its channels' constants
 constexpr int kItemsEach = 4;  // of a thread, at least, before a group is split
+constexpr int64_t kPacksCounted = int64_t(1) << 32;  // by the 32 bits of Offset in tile.cuh
 
 bool aligned(const void* tensor, int bytes) {
   return reinterpret_cast<uintptr_t>(tensor) % bytes == 0;
@@ -43,7 +43,8 @@ Packing packing_of(const Dims& dims, DType dtype, const Source& source, bool ups
                      (!upsample2x || source.low_channels % lanes == 0) && (whole || halves);
     packing.half_packs = packing.vector && !whole;
   } else {
-    packing.vector = (upsample2x ? dims.w : dims.plane()) % lanes == 0 && whole;
+    packing.vector = (upsample2x ? dims.w : dims.plane()) % lanes == 0 && whole &&
+                     dims.c * dims.count() / lanes < kPacksCounted;
   }
   return packing;
 }
@@ -112,7 +113,7 @@ size_t work_bytes(DType dtype, const Dims& dims, const Pass& pass) {
   const size_t accumulator = accumulator_bytes(dtype);
   const size_t channels = dims.channels_last ? lanes_of(dtype, pass.packing) : 1;
   const size_t merge = 3 * accumulator * channels * std::max(pass.cut.threads(), kMinThreads);
-  const size_t table = 6 * accumulator * channels * pass.cut.lanes;
+  const size_t table = 6 * accumulator * channels * kMaxLanes;
   return (std::max(merge, table) + kPackBytes - 1) / kPackBytes * kPackBytes;
 }
 

@@ -94,12 +94,10 @@ class ChannelSums {
  public:
   using A = typename K::A;
 
-  __device__ void start(const typename K::Values& pack) {
+  // The first pack of a step, which may be the thread's first.
+  __device__ void shift_to(const typename K::Values& pack) {
 #pragma unroll
-    for (int c = 0; c < K::kChannels; ++c) {
-      const A first = pack.get(c);
-      shift_[c] = first - first == A(0) ? first : A(0);  // an infinite one stays in the sum
-    }
+    for (int c = 0; c < K::kChannels; ++c) shift_[c] = values_ == 0 ? pack.get(c) : shift_[c];
   }
 
   __device__ void add(const typename K::Values& pack) {
@@ -129,9 +127,8 @@ class ChannelSums {
 
 // Puts down the merged values of a block's channels as the partial results of one split.
 template <class K, class S>
-__device__ void write_partials(const Dims& dims, const WorkSplit& cut, int group, int split,
+__device__ void write_partials(const Dims& dims, const WorkSplit& cut, const ThreadPosition<K>& thread, int split,
                                S (&value)[K::kChannels], S* partials) {
-  const ThreadPosition<K> thread(dims, cut, group, split);
   merge_rows(value, cut.lanes, cut.rows, thread.lane, thread.row,
              reinterpret_cast<S*>(shared_memory()));
   if (thread.row == 0 && thread.active) {
@@ -146,24 +143,41 @@ __device__ void write_partials(const Dims& dims, const WorkSplit& cut, int group
 
 constexpr int kFinishLanes = 8;  // channels that a block finishes: 96 bytes side by side
 
-// Merges the partial results of all splits for kFinishLanes channels from `first`, and hands each
-// total to emit(channel, total). Called by whole blocks.
-template <class S, class Emit>
-__device__ void finish(const S* partials, int splits, int64_t channels, int64_t first, int64_t end,
-                       S* shared, Emit emit) {
+// Merges the partial results of all splits for kFinishLanes channels from `first`, one after the other in a thread
+// and then by rows. Called by whole blocks. True in the thread that holds the total of a channel before `end`,
+// which is finished_channel(first).
+//
+// A pass of 1056 blocks leaves up to 33 partial results for each thread: loaded one by one as they are merged, that
+// would be 33 trips to memory. Eight are in flight, and merged in the order in which they would have come.
+template <class S>
+__device__ bool finish(const S* partials, int splits, int64_t channels, int64_t first, int64_t end, S& total) {
+  constexpr int kInFlight = 8;
   const int rows = blockDim.x / kFinishLanes;
   const int lane = threadIdx.x % kFinishLanes;
   const int row = threadIdx.x / kFinishLanes;
   const int64_t channel = first + lane;
   const bool there = channel < end && row < rows;
-  S total[1] = {};
-  for (int split = row; there && split < splits; split += rows) {
-    const S* place = partials + split * channels + channel;
-    trace_read(place, sizeof(S));
-    total[0] = total[0].merged(*place);
+  S sum[1] = {};
+#pragma unroll 1
+  for (int split = row; there && split < splits; split += kInFlight * rows) {
+    S part[kInFlight];
+#pragma unroll
+    for (int i = 0; i < kInFlight; ++i) {
+      if (split + i * rows >= splits) continue;
+      const S* place = partials + (split + i * rows) * channels + channel;
+      trace_read(place, sizeof(S));
+      part[i] = *place;
+    }
+#pragma unroll
+    for (int i = 0; i < kInFlight; ++i) {
+      if (split + i * rows < splits) sum[0] = sum[0].merged(part[i]);
+    }
   }
-  merge_rows(total, kFinishLanes, rows, lane, row, shared);
-  if (there && row == 0) emit(channel, total[0]);
+  merge_rows(sum, kFinishLanes, rows, lane, row, reinterpret_cast<S*>(shared_memory()));
+  total = sum[0];
+  return there && row == 0;
 }
+
+__device__ inline int64_t finished_channel(int64_t first) { return first + threadIdx.x % kFinishLanes; }
 
 }  // namespace softgate::cuda

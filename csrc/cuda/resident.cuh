@@ -2,36 +2,15 @@
 // channel (channels_last: of a few packs of channels) and keeps them in shared memory, so that every
 // tensor crosses the memory bus once: 4e forward, 6e backward, in one launch without a grid barrier.
 // Clusters are independent; several fit on a processor, and while one waits, another's loads fly.
-//
-// A thread keeps its own packs and reads them back itself: no barrier, no bank conflict.
 #pragma once
 
 #include "backward.cuh"
 
 namespace softgate::cuda {
 
-// The packs a thread keeps, in shared memory past the space for merges and tables.
-template <class K>
-class Kept {
- public:
-  using Values = typename K::Values;
-  __device__ Kept(int tensors, size_t offset)
-      : packs_(reinterpret_cast<Values*>(shared_memory() + offset)), tensors_(tensors) {}
-  __device__ Values& at(int i, int tensor) const {
-    return packs_[(i * tensors_ + tensor) * blockDim.x + threadIdx.x];
-  }
-
- private:
-  Values* packs_;
-  int tensors_;
-};
-
-// Merges the values of a group's channels over its cluster, in the order of the blocks; the first
-// block hands each total to emit(channel, total), and what that writes every block may read on return.
-template <class K, class S, class Emit>
-__device__ void finish_cluster(const Dims& dims, const WorkSplit& cut, int group, int rank,
-                               S (&value)[K::kChannels], Emit emit) {
-  const ThreadPosition<K> thread(dims, cut, group, rank);
+// Merges a group's values over the rows of a block and puts them down for the other blocks of the cluster.
+template <class K, class S>
+__device__ void share_with_cluster(const WorkSplit& cut, const ThreadPosition<K>& thread, S (&value)[K::kChannels]) {
   S* shared = reinterpret_cast<S*>(shared_memory());
   merge_rows(value, cut.lanes, cut.rows, thread.lane, thread.row, shared);
   __syncthreads();
@@ -40,17 +19,23 @@ __device__ void finish_cluster(const Dims& dims, const WorkSplit& cut, int group
     for (int c = 0; c < K::kChannels; ++c) shared[thread.lane * K::kChannels + c] = value[c];
   }
   cluster_sync();
+}
+
+// The total of channel i of the group, in the order of the blocks.
+template <class S>
+__device__ S total_of_cluster(const WorkSplit& cut, int i) {
+  S* mine = reinterpret_cast<S*>(shared_memory()) + i;
+  S total = *mine;
+  for (int peer = 1; peer < cut.splits; ++peer) total = total.merged(*cluster_peer(mine, peer));
+  return total;
+}
+
+// The group's channels, which the cluster's first block finishes: its thread i has channel i, if there is one.
+template <class K>
+__device__ int channels_to_finish(const Dims& dims, const WorkSplit& cut, int group, int rank) {
   const int width = cut.lanes * K::kChannels;
-  for (int i = threadIdx.x; rank == 0 && i < width; i += blockDim.x) {
-    const int64_t channel = int64_t(group) * width + i;
-    if (channel >= dims.c) break;
-    S total = shared[i];
-    for (int peer = 1; peer < cut.splits; ++peer) {
-      total = total.merged(*cluster_peer(shared + i, peer));
-    }
-    emit(channel, total);
-  }
-  cluster_sync();
+  const int64_t left = dims.c - int64_t(group) * width;
+  return rank > 0 ? 0 : left < width ? static_cast<int>(left) : width;
 }
 
 template <class K>
@@ -59,27 +44,28 @@ __global__ void __launch_bounds__(kThreads, kBlocksPerProcessor)
                      int keep_offset) {
   using A = typename K::A;
   const int group = blockIdx.x / cut.splits, rank = blockIdx.x % cut.splits;
-  const Kept<K> kept(1, keep_offset);
-  Moments<A> moments[K::kChannels] = {};
-  forward_reduce_chunk<K>(a, cut, group, rank, moments,
-                          [&](int i, const typename K::Values& y) { kept.at(i, 0) = y; });
-  finish_cluster<K>(a.dims, cut, group, rank, moments, [&](int64_t channel, const Moments<A>& m) {
-    write_statistics(a, channel, m);
-  });
-  const Table<K> table(cut, group, a.dims, nullptr, &a.norm, a.mean.data, a.var.data, nullptr);
   const ThreadPosition<K> thread(a.dims, cut, group, rank);
-  if (!thread.active) return;
+  const Kept<K, 1> kept(keep_offset);
+  Moments<A> moments[K::kChannels] = {};
+  forward_reduce_chunk<false>(a, cut, thread, group, moments, kept);
+  share_with_cluster(cut, thread, moments);
+  const int64_t first = int64_t(group) * cut.lanes * K::kChannels;
+  for (int i = threadIdx.x; i < channels_to_finish<K>(a.dims, cut, group, rank); i += blockDim.x) {
+    write_statistics(a, first + i, total_of_cluster<Moments<A>>(cut, i));
+  }
+  cluster_sync();  // the statistics are read by all blocks, and no block leaves while its sums are read
+  const Table<K> table(cut, thread, group, a.dims, nullptr, &a.norm, a.mean.data, a.var.data, nullptr);
   const Output<K> z = output<K>(a.z, a.dims, thread);
-  ItemIterator<K> iterator(a.dims, cut, rank, thread.row);
+  ItemIterator<K> items(cut, thread);
+  int number = 0;
 #pragma unroll 1
-  for (int first = 0; iterator.left > 0; first += K::kPacks) {
-    forget_registers();
-    const ItemOffset<K> item = iterator.next();
+  while (thread.active && items.left > 0) {
 #pragma unroll
     for (int q = 0; q < K::kPacks; ++q) {
-      store_cs(z.at(item.n, item.first + iterator.offset(q)),
-               normalise(kept.at(first + q, 0), table, thread.lane, a.norm.relu));
+      forget_registers();
+      store_cs(z.at(items.pack(q)), normalise(kept.get(number++, 0), table, a.norm.relu));
     }
+    items.step();
   }
 }
 
@@ -88,29 +74,25 @@ __global__ void __launch_bounds__(kThreads, kBlocksPerProcessor)
     backward_resident(const __grid_constant__ Backward a, const __grid_constant__ WorkSplit cut,
                       int keep_offset, NormGradTerms<typename K::A>* terms) {
   using A = typename K::A;
-  using Values = typename K::Values;
   const int group = blockIdx.x / cut.splits, rank = blockIdx.x % cut.splits;
-  const Kept<K> kept(2, keep_offset);
+  const ThreadPosition<K> thread(a.dims, cut, group, rank);
+  const Kept<K, 2> kept(keep_offset);
   NormSums<A> sums[K::kChannels] = {};
-  backward_reduce_chunk<K>(a, cut, group, rank, sums,
-                           [&](int i, const Values& dz, const Values& y) {
-                             kept.at(i, 0) = dz;
-                             kept.at(i, 1) = y;
-                           });
-  finish_cluster<K>(a.dims, cut, group, rank, sums, [&](int64_t channel, const NormSums<A>& total) {
-    write_norm_gradients(a, channel, total, terms);
-  });
+  backward_reduce_chunk(a, cut, thread, group, sums, kept);
+  share_with_cluster(cut, thread, sums);
+  const int64_t first = int64_t(group) * cut.lanes * K::kChannels;
+  for (int i = threadIdx.x; i < channels_to_finish<K>(a.dims, cut, group, rank); i += blockDim.x) {
+    write_norm_gradients(a, first + i, total_of_cluster<NormSums<A>>(cut, i), terms);
+  }
+  cluster_sync();
   GateSum<A> gate[K::kChannels] = {};
-  backward_map_chunk<K>(
-      a, cut, group, rank, true, terms, gate,
-      [&](int i, int, typename K::Pixel, Values& dz, Values& y) {
-        dz = kept.at(i, 0);
-        y = kept.at(i, 1);
-      });
+  backward_map_chunk(a, cut, thread, group, true, terms, gate, kept);
   if (!a.dalpha.given) return;
-  finish_cluster<K>(a.dims, cut, group, rank, gate, [&](int64_t channel, const GateSum<A>& total) {
-    write_gate_gradient(a, channel, total);
-  });
+  share_with_cluster(cut, thread, gate);
+  for (int i = threadIdx.x; i < channels_to_finish<K>(a.dims, cut, group, rank); i += blockDim.x) {
+    write_gate_gradient(a, first + i, total_of_cluster<GateSum<A>>(cut, i));
+  }
+  cluster_sync();
 }
 
 }  // namespace softgate::cuda

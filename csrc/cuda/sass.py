@@ -111,7 +111,7 @@ def run(command: list[str]) -> str:
 
 
 def table(found: dict[int, list[Kernel]]) -> str:
-    """A row an instance: registers / blocks a multiprocessor / instructions a pack, by architecture."""
+    """A row an instance: what `page` explains, by architecture."""
     archs = list(found)
     head = [
         "kernel",
@@ -125,10 +125,7 @@ def table(found: dict[int, list[Kernel]]) -> str:
     ]
     rows = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
     for same in zip(*found.values(), strict=True):
-        cells = [
-            f"{k.registers} / {k.blocks(a)}" + (f" / {k.a_pack}" if k.a_pack is not None else "")
-            for a, k in zip(archs, same, strict=True)
-        ]
+        cells = [cell(k, a) for a, k in zip(archs, same, strict=True)]
         spills = sum(k.spills + k.stack for k in same)
         widest = min(max(widths_of(k), default=0) for k in same)
         rows.append(
@@ -139,6 +136,17 @@ def table(found: dict[int, list[Kernel]]) -> str:
     return "\n".join(rows)
 
 
+def cell(kernel: Kernel, arch: int) -> str:
+    numbers = [kernel.registers, kernel.blocks(arch)]
+    if kernel.a_pack is not None:
+        numbers.append(kernel.a_pack)
+    text = " / ".join(map(str, numbers))
+    in_flight, share = kernel.in_flight(arch), kernel.issue_share
+    if in_flight is None or share is None:
+        return text
+    return f"{text} / {in_flight >> 10} KiB / {share:.0%} / {kernel.trips}"
+
+
 def widths_of(kernel: Kernel) -> Iterable[int]:
     return [int(key.split()[1]) for key in kernel.widths if key.startswith(("load", "store"))]
 
@@ -147,7 +155,7 @@ def page(text: str, compiler: str) -> str:
     triton = f", Triton {version('triton')}" if importlib.util.find_spec("triton") else ""
     return (
         f"# CUDA kernels as compiled\n\nPrinted by `make sass` (nvcc {compiler}{triton}). Registers of a thread / blocks of "
-        f"{THREADS} threads that a multiprocessor holds / instructions of the main loop for a pack of 16 bytes; `shared`: bytes a block merges sums in; "
+        f"{THREADS} threads that a multiprocessor holds / instructions of the main loop for a pack of 16 bytes / bytes that a multiprocessor has asked for before the first is used / issue slots of the loop at the copy rate of an H200 / trips to memory before the loop; `shared`: bytes a block merges sums in; "
         "`spills`: bytes of spills and stack, over all architectures; `widest`: the widest access "
         "to global memory, in bits. `upsample2x`: a low resolution takes part; `half packs`: a branch ends "
         "in the middle of a pack. The kernels of `channels` finish sums. Resident kernels keep packs in shared memory besides, up to all of it: fewer "

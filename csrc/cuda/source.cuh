@@ -29,8 +29,7 @@ class BranchView {
         if (i >= source.branches) continue;
         const int64_t width = source.width[i];
         if (first >= start && first < start + width && tensors[i].given) {
-          part_[h] = View<K, T>(static_cast<T*>(tensors[i].data), width, plane, first - start,
-                                thread.origin);
+          part_[h] = View<K, T>(static_cast<T*>(tensors[i].data), width, plane, first - start, thread);
         }
         start += width;
       }
@@ -39,12 +38,12 @@ class BranchView {
 
   // kKeepInL2: a later pass reads the same, so it had better wait in L2.
   template <bool kKeepInL2>
-  __device__ typename K::Values read(int n, typename K::Pixel pixel) const {
+  __device__ typename K::Values read(const PackOffset<K>& at) const {
     typename K::Values pack{};
 #pragma unroll
     for (int h = 0; h < kParts; ++h) {
       if (!part_[h]) continue;
-      const auto place = part_[h].at(n, pixel);
+      const auto place = part_[h].at(at);
       const Part values = kKeepInL2 ? load<Part>(place) : load_cs<Part>(place);
 #pragma unroll
       for (int i = 0; i < Part::kUnits; ++i) pack.unit[h * Part::kUnits + i] = values.unit[i];
@@ -52,14 +51,14 @@ class BranchView {
     return pack;
   }
 
-  __device__ void write(int n, typename K::Pixel pixel, const typename K::Values& pack) const {
+  __device__ void write(const PackOffset<K>& at, const typename K::Values& pack) const {
 #pragma unroll
     for (int h = 0; h < kParts; ++h) {
       if (!part_[h]) continue;
       Part values;
 #pragma unroll
       for (int i = 0; i < Part::kUnits; ++i) values.unit[i] = pack.unit[h * Part::kUnits + i];
-      store_cs(part_[h].at(n, pixel), values);
+      store_cs(part_[h].at(at), values);
     }
   }
 
@@ -84,39 +83,39 @@ class SourceReader {
                           const ThreadPosition<K>& thread)
       : branch_(s, s.branch, plane_of(dims), thread) {
     using T = typename K::T;
-    if (s.skip.given && thread.channel < s.skip_channels && table.any(kAlpha, thread.lane)) {
-      skip_ = {static_cast<const T*>(s.skip.data), s.skip_channels, plane_of(dims), thread.channel,
-               thread.origin};
+    if (s.skip.given && thread.channel < s.skip_channels && table.any(kAlpha)) {
+      skip_ = {static_cast<const T*>(s.skip.data), s.skip_channels, plane_of(dims), thread.channel, thread};
     }
     const int64_t start = low_start(s, dims);
     if (K::kUpsample2x && s.low.given && thread.channel >= start) {
       low_ = {static_cast<const T*>(s.low.data), s.low_channels, plane_of(dims) / 4,
-              thread.channel - start, thread.origin};
+              thread.channel - start, thread};
     }
   }
 
-  // Pack q of an item; zero where a tensor is absent. kKeepInL2: of the branch, see BranchView.
+  // Zero where a tensor is absent. kKeepInL2: of the branch, see BranchView.
   template <bool kKeepInL2>
-  __device__ Loaded load_pack(const ItemIterator<K>& iterator, const ItemOffset<K>& item, int q) const {
-    const typename K::Pixel pixel = item.first + iterator.offset(q);
-    Loaded loaded{{}, branch_.template read<kKeepInL2>(item.n, pixel)};
-    if (skip_) loaded.skip = load_cs<typename K::Values>(skip_.at(item.n, pixel));
+  __device__ Loaded load_pack(const PackOffset<K>& at) const {
+    Loaded loaded{{}, branch_.template read<kKeepInL2>(at)};
+    if (skip_) loaded.skip = load_cs<typename K::Values>(skip_.at(at));
     return loaded;
   }
 
-  __device__ typename K::LowValues load_low(const ItemOffset<K>& item) const {
-    if (K::kUpsample2x && low_) return load_cs<typename K::LowValues>(low_.at(item.n, item.low));
+  __device__ typename K::LowValues load_low(const ItemIterator<K>& item) const {
+    if constexpr (K::kUpsample2x) {
+      if (low_) return load_cs<typename K::LowValues>(low_.at(item.low()));
+    }
     return {};
   }
 
   // y, rounded to T.
   __device__ typename K::Values value(const Loaded& loaded, const typename K::LowValues& low,
-                                      const Table<K>& table, int lane) const {
+                                      const Table<K>& table) const {
     A y[K::kLanes];
 #pragma unroll
     for (int first = 0; first < K::kLanes; first += K::kGroup) {
       A alpha[K::kGroupChannels];
-      table.read(kAlpha, lane, first, alpha);
+      table.read(kAlpha, first, alpha);
 #pragma unroll
       for (int i = 0; i < K::kGroup; ++i) {
         const int v = first + i;
@@ -131,7 +130,8 @@ class SourceReader {
   }
 
  private:
-  Input<K> skip_, low_;
+  Input<K> skip_;
+  LowView<K, const typename K::T> low_;
   BranchView<K, const typename K::T, const In[kMaxBranches]> branch_;
 };
 

@@ -17,7 +17,6 @@ SHIFTED = Case("residual", (8, 8), (2, 8, 8), shift=1)
 TWO_PASS = Machine("two_pass", SMALL_GPU)
 SLICED = Machine("sliced", SMALL_GPU)
 RESIDENT = Machine("resident", CLUSTER_GPU)
-LAST_SYNC = "  }\n  cluster_sync();\n}\n\n"
 AHEAD = replace(RESIDENT, order_seed=ONE_WARP_AHEAD)
 
 
@@ -44,8 +43,9 @@ KERNELS = {
     ),
     "a return before a barrier": Wrong(
         "forward.cuh",
-        "  const Table<K> table(cut, group, a.dims, &a.source, nullptr,",
-        "  if (!thread.active) return;\n  const Table<K> table(cut, group, a.dims, &a.source, nullptr,",
+        "  const Table<K> table(cut, thread, group, a.dims, &a.source, nullptr,",
+        "  if (!thread.active) return;\n"
+        "  const Table<K> table(cut, thread, group, a.dims, &a.source, nullptr,",
         RAGGED,
         TWO_PASS,
         "divergent barrier",
@@ -76,16 +76,16 @@ KERNELS = {
     ),
     "a tile one item off": Wrong(
         "tile.cuh",
-        "const int64_t begin = split * cut.chunk;",
-        "const int64_t begin = split * (cut.chunk - 1);",
+        "begin(split * cut.chunk)",
+        "begin(split * (cut.chunk - 1))",
         Case("plain", (8,), (40, 16, 16)),
         TWO_PASS,
         "not close",
     ),
     "a tile one item too long": Wrong(
         "tile.cuh",
-        "begin + cut.chunk < cut.items ? begin + cut.chunk : cut.items;",
-        "begin + cut.chunk;",
+        "thread.begin + cut.chunk < cut.items ? thread.begin + cut.chunk : cut.items;",
+        "thread.begin + cut.chunk;",
         BLOCK,
         TWO_PASS,
         "outside every tensor",
@@ -132,40 +132,41 @@ KERNELS = {
     ),
     "a grid that does not wait": Wrong(
         "sliced.cuh",
-        "    if (!last) barrier.wait();\n",
-        "",
+        "normalise_block<Plain>(map, map_cut, ready.group(i), ready.split(i));\n"
+        "    }\n    if (!last) barrier.wait();\n",
+        "normalise_block<Plain>(map, map_cut, ready.group(i), ready.split(i));\n    }\n",
         BLOCK,
         SLICED,
         "nothing wrote",
     ),
     "a cluster that does not wait": Wrong(
         "resident.cuh",
-        "  cluster_sync();\n  const int width",
-        "  const int width",
+        "  cluster_sync();\n}\n\n// The total",
+        "}\n\n// The total",
         Case("plain", (2,), (32, 32, 32)),
         RESIDENT,
         "not close",
     ),
     "kept packs on top of each other": Wrong(
-        "resident.cuh",
-        "packs_[(i * tensors_ + tensor) *",
-        "packs_[(i + tensor) *",
+        "kept.cuh",
+        "(number * kTensors + tensor) *",
+        "(number + tensor) *",
         Case("plain", (2,), (32, 32, 32)),
         RESIDENT,
         "not close",
     ),
     "a cluster that does not wait for its statistics": Wrong(
         "resident.cuh",
-        LAST_SYNC,
-        "  }\n}\n\n",
+        "  cluster_sync();  // the statistics",
+        "  // the statistics",
         Case("plain", (2,), (32, 32, 32)),
         AHEAD,
         "nothing wrote",
     ),
     "a block that leaves while it is read": Wrong(
         "resident.cuh",
-        LAST_SYNC,
-        "  }\n  if (sizeof(S) > sizeof(typename K::A)) cluster_sync();\n}\n\n",
+        "total_of_cluster<GateSum<A>>(cut, i));\n  }\n  cluster_sync();\n",
+        "total_of_cluster<GateSum<A>>(cut, i));\n  }\n",
         Case("residual", (2,), (32, 32, 32)),
         AHEAD,
         "a block that has ended",
@@ -188,8 +189,8 @@ KERNELS = {
     ),
     "an infinite y times a slope of zero": Wrong(
         "backward.cuh",
-        "d[v + i] += training ? norm_grad(",
-        "d[v + i] += training || lane >= 0 ? norm_grad(",
+        "if (training) centred -=",
+        "if (training || v >= 0) centred -=",
         INFINITE,
         TWO_PASS,
         "not close",

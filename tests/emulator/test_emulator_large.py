@@ -148,14 +148,14 @@ def test_the_largest_plane(emulator, layout):
         (
             "contiguous",
             SIZES["contiguous"],
-            "base + n * stride + pixel",
-            "base + int(n * stride + pixel)",
+            "tensor + first * channels",
+            "tensor + int(first * channels)",
         ),
         (
             "contiguous",
             SIZES["contiguous"],
-            "channel + origin * channels : channel * plane",
-            "channel + origin * channels : int(channel * plane)",
+            "channel : channel * plane",
+            "channel : int(channel * plane)",
         ),
         (
             "contiguous",
@@ -166,14 +166,14 @@ def test_the_largest_plane(emulator, layout):
         (
             "channels_last",
             SIZES["channels_last"],
-            "channel + origin * channels",
-            "channel + int(origin * channels)",
+            "tensor + first * channels",
+            "tensor + int(first * channels)",
         ),
         (
             "channels_last",
             LARGEST,
-            "K::kOneRun ? split * cut.chunk + row : 0",
-            "K::kOneRun ? int(split * cut.chunk + row) : 0",
+            "begin(split * cut.chunk)",
+            "begin(int(split * cut.chunk))",
         ),
     ],
     ids=["sample", "channel", "step", "value", "pixel"],
