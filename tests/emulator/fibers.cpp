@@ -92,6 +92,7 @@ void fiber_main() {
 }  // namespace
 
 void prepare(Fiber& fiber, const std::function<void()>& body) {
+  fiber.last_reads = {};
   if (fiber.stack == nullptr) fiber.stack = take_stack();
   fiber.state = State::ready;
   fiber.started = false;

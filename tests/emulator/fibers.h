@@ -1,6 +1,7 @@
 // The threads of the emulated machine: fibers that run, one at a time, until they wait or end.
 #pragma once
 
+#include <array>
 #include <csetjmp>
 #include <functional>
 
@@ -33,6 +34,8 @@ struct Fiber {
   unsigned word = 0, received = 0, generation = 0;
   int lane_mask = 0;
   uint3 thread{};
+  std::array<const void*, 8> last_reads{};  // two packs of four tensors
+  size_t reads = 0;
   Block* block = nullptr;
 };
 

@@ -42,7 +42,7 @@ void Memory::add(const std::string& name, const void* begin, int64_t bytes, bool
   buffers[at] = {name, at, bytes, std::vector<bool>(bytes, written)};
 }
 
-std::string Memory::touch(const void* place, int bytes, bool write, bool last) {
+std::string Memory::touch(const void* place, int bytes, bool write, bool last, bool counted) {
   const auto at = reinterpret_cast<uintptr_t>(place);
   const int word = bytes & (bytes - 1) ? 4 : bytes;  // a struct of several words: by its words
   const std::string what = std::string(write ? "write" : "read") + " of " + std::to_string(bytes) +
@@ -60,6 +60,7 @@ std::string Memory::touch(const void* place, int bytes, bool write, bool last) {
     if (!write && !buffer.written[i]) return what + "of " + buffer.name + " that nothing wrote";
     if (write) buffer.written[i] = true;
   }
+  if (!counted) return {};
   (write ? buffer.write_bytes : buffer.read_bytes) += bytes;
   if (cache != nullptr) cache->touch(at, bytes, write, last);
   return {};

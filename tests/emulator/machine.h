@@ -47,8 +47,8 @@ struct Memory {
   int launches = 0;
 
   void add(const std::string& name, const void* begin, int64_t bytes, bool written);
-  // The error that an access makes, or nothing.
-  std::string touch(const void* place, int bytes, bool write, bool last);
+  // The error that an access makes, or nothing. Not `counted` where it moves no bytes.
+  std::string touch(const void* place, int bytes, bool write, bool last, bool counted);
 };
 
 extern Memory* memory;       // of the call that runs

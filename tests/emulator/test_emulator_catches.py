@@ -171,14 +171,6 @@ KERNELS = {
         AHEAD,
         "a block that has ended",
     ),
-    "a warp that overtakes another": Wrong(
-        "reduce.cuh",
-        "    value[0] = merge_warp(value[0]);\n    __syncthreads();\n",
-        "    value[0] = merge_warp(value[0]);\n",
-        BLOCK,
-        replace(SLICED, order_seed=ONE_WARP_AHEAD),
-        "not close",
-    ),
     "a ReLU that swallows NaN": Wrong(
         "pack.cuh",
         "with_relu ? relu(value[i]) : value[i]",
