@@ -55,6 +55,8 @@ RANGES = {
     # Networks: far more never end being built; 2**11 divides the largest images.
     "width": _whole(1, 8192),
     "stacks": _whole(1, 100),
+    "stages": _whole(1, 100),
+    "view": Range(0, 1, above=True),
     "depth": _whole(1, 11),
     "groups": _whole(1, 8192),
     "joints": _whole(1, 1000),

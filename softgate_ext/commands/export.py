@@ -16,7 +16,7 @@ from softgate_ext.files.folders import check_folder, make_folder
 from softgate_ext.files.printable import tell
 from softgate_ext.inference.fold import fold
 from softgate_ext.ops.backend import use_backend
-from softgate_ext.pose.codec import HeatmapCodec
+from softgate_ext.pose.codec import DECODER, PoseCodec
 from softgate_ext.runs.opening import load_run
 
 Format = Literal["onnx", "torch", "aoti"]
@@ -24,33 +24,34 @@ MOST_IMAGES = 4096  # in a batch; compilers take a bound to choose index types b
 
 
 class Exportable(nn.Module):
-    """A pose network as one function of tensors: heatmaps, or joints and scores.
+    """A pose network as one function of tensors: its outputs, or joints and scores.
 
     Args:
-        model: maps images to a list of heatmaps, of which the last counts.
-        codec: decodes the heatmaps inside the graph; None leaves them.
+        model: maps images to a list of heatmaps, or of what else its codec decodes, of which the
+            last counts.
+        codec: decodes inside the graph; None leaves the outputs.
     """
 
-    def __init__(self, model: nn.Module, codec: HeatmapCodec | None = None):
+    def __init__(self, model: nn.Module, codec: PoseCodec | None = None):
         super().__init__()
         self.model = model
         self.codec = codec
 
     def forward(self, images: Tensor) -> Tensor | tuple[Tensor, Tensor]:
         """(N, 3, S, S) to heatmaps (N, J, S/4, S/4), or joints (N, J, 2) and scores (N, J)."""
-        heatmaps: Tensor = self.model(images)[-1]
-        return heatmaps if self.codec is None else self.codec.decode(heatmaps)
+        outputs: Tensor = self.model(images)[-1]
+        return outputs if self.codec is None else self.codec.decode(outputs)
 
 
 def export_program(
-    model: nn.Module, image_size: int, codec: HeatmapCodec | None = None
+    model: nn.Module, image_size: int, codec: PoseCodec | None = None
 ) -> ExportedProgram:
     """The network as a torch.export program of PyTorch's own ops, for inference.
 
     Args:
         model: a pose network on any device; its mode is kept.
         image_size: S; images are (N, 3, S, S) float32 with any N from 1 to 4096.
-        codec: decodes inside the graph; None gives the heatmaps.
+        codec: decodes inside the graph; None gives the network's outputs, such as heatmaps.
 
     Raises:
         InputError: the codec is for images of another size.
@@ -137,8 +138,10 @@ def export_run(config: ExportConfig) -> None:
     model, run, _ = load_run(config.run, config.weights)
     check_target(config.out, config.format)
     size = run.image_size
-    codec = None
-    if config.decode != "none":
-        codec = HeatmapCodec(size, size // 4, run.sigma, config.decode)
-    save_program(export_program(fold(model), size, codec), config.out, config.format)
+    decoder = DECODER if config.decode == "none" else config.decode
+    codec = model.codec(size, run.sigma, decoder)
+    decoded = config.decode != "none" or model.gives == "joints"  # whose form is the network's own
+    save_program(
+        export_program(fold(model), size, codec if decoded else None), config.out, config.format
+    )
     tell(config.out)

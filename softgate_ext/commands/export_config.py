@@ -18,6 +18,7 @@ class ExportConfig:
     format: Literal["onnx", "torch", "aoti"] = "onnx"
     """`onnx`, `torch` (a torch.export program) or `aoti` (compiled for this machine's CPU)."""
     decode: Literal["none", "argmax", "quarter", "dark", "softargmax"] = "none"
-    """`none` gives heatmaps; the others joints in crop pixels and their scores."""
+    """`none` gives heatmaps; the others joints in crop pixels and their scores, which a network that
+    regresses joints always gives (leave it out)."""
     weights: Literal["last", "best"] = "last"
     """`last` weights of the run, or those that were `best` on the people it watched."""

@@ -83,7 +83,11 @@ def gates_of(model: PoseModel, image_size: int) -> list[Gates]:
         raise InputError("gates: the network has none; train one with gate='channel' or 'block'")
     sides = _sides(model, values, image_size)
     return [
-        Gates(name, round(image_size / sides[name]), alpha.float().cpu().numpy().ravel())
+        Gates(
+            name,
+            round(model.seen_side(name, image_size) / sides[name]),
+            alpha.float().cpu().numpy().ravel(),
+        )
         for name, alpha in values.items()
     ]
 

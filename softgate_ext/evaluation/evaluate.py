@@ -32,7 +32,6 @@ from softgate_ext.evaluation.published import compare
 from softgate_ext.files.atomic import replacing, write_json
 from softgate_ext.inference.device import resolve_device, slow_bf16
 from softgate_ext.inference.pose_inference import PoseInference, predict_people
-from softgate_ext.pose.codec import HeatmapCodec
 from softgate_ext.pose.mirror import pair_joints
 from softgate_ext.pose.sides import WORDS, Sides, observer_order, take_joints
 from softgate_ext.pose.skeleton import Skeleton, get_skeleton
@@ -194,7 +193,7 @@ def find_joints(config: EvalConfig, people: PoseSet, tell: Tell, detections: boo
     with_joints_of(people, skeleton)  # raises where they have no joint in common
     inference = PoseInference(
         model.to(device),
-        HeatmapCodec(run.image_size, run.image_size // 4, run.sigma, config.decoder),
+        model.codec(run.image_size, run.sigma, config.decoder),
         skeleton,
         config.amp,
         config.flip_test,

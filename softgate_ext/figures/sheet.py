@@ -16,6 +16,7 @@ from softgate_ext.figures.curves import draw_learning_curve
 from softgate_ext.figures.gate_histograms import draw_gate_histograms
 from softgate_ext.figures.style import save
 from softgate_ext.inference.pose_inference import PoseInference
+from softgate_ext.pose.codec import HeatmapCodec
 from softgate_ext.pose.draw import contact_sheet, draw_pose
 from softgate_ext.pose.geometry import apply_affine, crop_affine, warp
 from softgate_ext.pose.metrics import normalized_distances
@@ -57,10 +58,10 @@ def plot_sheet(
     rows = {
         "best predictions": [draw_person(people, i, joints[i]) for i in best],
         "worst predictions": [draw_person(people, i, joints[i]) for i in worst],
-        "heatmaps from the best to the worst, the largest of all joints": draw_heatmaps(
-            people.subset(spread), inference
-        ),
     }
+    if isinstance(inference.codec, HeatmapCodec):
+        title = "heatmaps from the best to the worst, the largest of all joints"
+        rows[title] = draw_heatmaps(people.subset(spread), inference)
 
     heights = [3.6, 4.2, *(2.5 for _ in rows)] + ([2.0 + 0.16 * len(gates)] if gates else [])
     figure = Figure(figsize=(13, sum(heights)), layout="constrained")
@@ -128,7 +129,7 @@ def draw_heatmaps(people: PoseSet, inference: PoseInference) -> list[np.ndarray]
     pictures = []
     for index in range(len(dataset)):
         crop = dataset[index]["image"]
-        heat = inference.heatmaps(crop[None])[0].amax(0).clamp(0, 1).cpu().numpy()
+        heat = inference.outputs(crop[None])[0].amax(0).clamp(0, 1).cpu().numpy()
         grey = cv2.cvtColor(crop.numpy().transpose(1, 2, 0), cv2.COLOR_RGB2GRAY)
         dimmed = cv2.resize(cv2.cvtColor(grey, cv2.COLOR_GRAY2RGB), (CROP, CROP)) // 2
         glow = cv2.resize((255 * heat).astype(np.uint8), (CROP, CROP))

@@ -11,6 +11,7 @@ from torch import nn
 
 from softgate_ext.inference.weights import conv_with_norm, one_convolution, scale_shift
 from softgate_ext.models.bottleneck import Bottleneck
+from softgate_ext.models.deeppose import DeepPose, Regressor
 from softgate_ext.models.hourglass import Down, Hourglass, Up
 from softgate_ext.models.hybrid import HybridNet, Stack, Stem
 from softgate_ext.nn import GatedResidualBNReLU, SkipMerge, SoftGatedBlock
@@ -22,6 +23,7 @@ def to_inference(module: nn.Module) -> None:
     raise NotImplementedError(f"{type(module).__name__} has no form for inference")
 
 
+@to_inference.register(DeepPose)
 @to_inference.register(HybridNet)
 @to_inference.register(Hourglass)
 @to_inference.register(Down)
@@ -35,6 +37,12 @@ def _(module: nn.Module) -> None:
 def _(stem: Stem) -> None:
     """The norm of the convolution moves into it."""
     _move_norm(stem, "conv", "bn")
+
+
+@to_inference.register
+def _(regressor: Regressor) -> None:
+    """The norm stays in the op that completes the last block."""
+    _scale_norm(regressor, "bn")
 
 
 @to_inference.register

@@ -7,7 +7,6 @@ from typing import Any, get_args
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 from torch.utils.data import Dataset, StackDataset
 
 from softgate_ext.data.dataset import PoseDataset
@@ -16,7 +15,7 @@ from softgate_ext.inference.batches import batches, loader
 from softgate_ext.inference.device import autocast, in_bf16
 from softgate_ext.inference.fold import fold
 from softgate_ext.nn.convolution import is_faster_in
-from softgate_ext.pose.codec import HeatmapCodec
+from softgate_ext.pose.codec import PoseCodec
 from softgate_ext.pose.skeleton import Skeleton
 from softgate_ext.runs.options import Amp
 
@@ -42,7 +41,7 @@ class PoseInference:
     def __init__(
         self,
         model: nn.Module,
-        codec: HeatmapCodec,
+        codec: PoseCodec,
         skeleton: Skeleton,
         amp: Amp = "off",
         flip_test: bool = False,
@@ -69,27 +68,26 @@ class PoseInference:
         self.channels_last = channels_last
 
     @torch.inference_mode()
-    def heatmaps(self, crops: Tensor) -> Tensor:
-        """Heatmaps (B, J, h, w), float32, of uint8 crops (B, 3, S, S), RGB; with the flip test
-        those of their mirror images averaged in."""
+    def outputs(self, crops: Tensor) -> Tensor:
+        """What the codec decodes, (B, J, ...) float32, of uint8 crops (B, 3, S, S), RGB: heatmaps
+        (B, J, h, w), or joints; with the flip test those of their mirror images averaged in."""
         images = to_input(crops, self.device, self.channels_last)
         training = self.model.training
         self.model.eval()
         try:
-            heatmaps = self._forward(images)
+            outputs = self._forward(images)
             if self.flip_test:
-                # Pixel centres mirror onto pixel centres, so the maps need no shift.
-                mirrored = self._forward(images.flip(-1)).flip(-1)
                 order = torch.as_tensor(self.skeleton.flip_permutation, device=self.device)
-                heatmaps = (heatmaps + mirrored[:, order]) / 2
+                mirrored = self.codec.mirrored(self._forward(images.flip(-1)), order)
+                outputs = (outputs + mirrored) / 2
         finally:
             self.model.train(training)
-        return heatmaps
+        return outputs
 
     def _forward(self, images: Tensor) -> Tensor:
         with autocast(self.device, self.amp):
-            heatmaps: Tensor = self.model(images)[-1]
-        return heatmaps.float()
+            outputs: Tensor = self.model(images)[-1]
+        return outputs.float()
 
 
 def predict_people(
@@ -106,8 +104,8 @@ def predict_people(
         dataset: Crops without augmentation.
         batch_size: People in a forward pass.
         workers: Processes that read and crop images.
-        scales: Sizes of the crop relative to the dataset's; the heatmaps of all are averaged on
-            the grid of the first.
+        scales: Sizes of the crop relative to the dataset's; the outputs for all are averaged as
+            those of the first.
 
     Raises:
         InputError: There is no scale or a number is out of range, or an image cannot be read.
@@ -120,8 +118,8 @@ def predict_people(
     at_scales: Dataset[Any] = StackDataset(*(_at_scale(dataset, scale) for scale in scales))
     joints, scores = [], []
     for crops in batches(loader(at_scales, workers, inference.device, batch_size=batch_size)):
-        maps = [inference.heatmaps(crop["image"]) for crop in crops]
-        found, sure = inference.codec.decode(average_scales(maps, scales))
+        outputs = [inference.outputs(crop["image"]) for crop in crops]
+        found, sure = inference.codec.decode(inference.codec.average(outputs, scales))
         joints.append(to_source(found.double().cpu().numpy(), crops[0]["matrix"].numpy()))
         scores.append(sure.cpu().numpy())
     return np.concatenate(joints), np.concatenate(scores)
@@ -133,28 +131,6 @@ def _at_scale(dataset: PoseDataset, scale: float) -> PoseDataset:
     people = dataset.pose_set
     resized = dataclasses.replace(people, sizes=people.sizes * np.float32(scale))
     return PoseDataset(resized, dataset.image_size)
-
-
-def average_scales(maps: Sequence[Tensor], scales: Sequence[float]) -> Tensor:
-    """Mean of heatmaps (B, J, h, w) of concentric crops, on the grid of the first one.
-
-    Where a smaller crop ends, the mean is over the others.
-
-    Args:
-        maps: Heatmaps, one tensor a crop size.
-        scales: Sizes of the crops.
-    """
-    first, *others = maps
-    total, covered = first, torch.ones_like(first[:, :1])
-    for heat, scale in zip(others, scales[1:], strict=True):
-        # grid_sample's coordinates run from edge to edge of the map, as those of concentric
-        # crops do: they differ by the factor alone.
-        zoom = torch.eye(2, 3, device=heat.device).expand(len(heat), 2, 3) * (scales[0] / scale)
-        grid = functional.affine_grid(zoom, list(heat.shape), align_corners=False)
-        total = total + functional.grid_sample(heat, grid, align_corners=False)
-        inside = torch.ones_like(heat[:, :1])
-        covered = covered + functional.grid_sample(inside, grid, align_corners=False)
-    return total / covered
 
 
 def to_source(joints: np.ndarray, matrices: np.ndarray) -> np.ndarray:

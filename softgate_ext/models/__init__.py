@@ -1,6 +1,7 @@
-"""The hybrid network, the hourglass baseline, and their registry."""
+"""The hybrid network, the hourglass baseline, DeepPose, and their registry."""
 
 from softgate_ext.models.base import PoseModel
+from softgate_ext.models.deeppose import DeepPose
 from softgate_ext.models.hybrid import HybridNet
 from softgate_ext.models.registry import (
     ModelDefaults,
@@ -13,6 +14,7 @@ from softgate_ext.models.registry import (
 from softgate_ext.pretrained.shipped import list_pretrained
 
 __all__ = [
+    "DeepPose",
     "HybridNet",
     "ModelDefaults",
     "PoseModel",

@@ -1,7 +1,6 @@
 """The stacked network: stem, hourglasses, heatmaps after each, fed back into the next."""
 
 import inspect
-import math
 from collections.abc import Sequence
 from functools import partial
 from typing import Literal, get_args
@@ -15,15 +14,18 @@ from softgate_ext.errors import InputError
 from softgate_ext.models.base import PoseModel
 from softgate_ext.models.bottleneck import Bottleneck
 from softgate_ext.models.hourglass import Fusion, Hourglass, MakeBlock
+from softgate_ext.models.network_options import (
+    check_choice,
+    check_colours,
+    check_numbers,
+    check_size,
+)
 from softgate_ext.models.pool import max_pool_by_2
 from softgate_ext.nn import Conv, Gate, SoftGatedBlock, bn_relu, use_conv
 from softgate_ext.nn._pending import Chained, Pending, call_chained, sum_or_pending
-from softgate_ext.ranges import RANGES, shown
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
-
-LARGEST = 2**25  # width * width * stacks * depth: some 700 million parameters, 16 times the paper's
 
 Block = Literal["gated", "bottleneck"]
 _BLOCKS = {"gated": SoftGatedBlock, "bottleneck": Bottleneck}
@@ -143,19 +145,15 @@ class HybridNet(PoseModel):
         if not isinstance(recompute, bool):
             raise InputError(f"recompute must be True or False, got {recompute!r}")
         self.recompute = recompute
-        _check_counts(width=width, stacks=stacks, depth=depth, groups=groups, joints=joints)
-        if (size := width * width * stacks * depth) > LARGEST:
-            raise InputError(
-                f"width * width * stacks * depth must be at most {LARGEST}, got {size}; fewer or "
-                "narrower stacks fit memory"
-            )
+        check_numbers(width=width, stacks=stacks, depth=depth, groups=groups, joints=joints)
+        check_size("width * width * stacks * depth", width * width * stacks * depth)
         if width % 8:
             raise InputError(f"width must be a multiple of 8, got {width}")
         if fusion == "concat" and width % groups:
             raise InputError(f"groups must divide width ({width}), got {groups}")
-        _check_choice("fusion", fusion, get_args(Fusion))
-        _check_choice("block", block, get_args(Block))
-        _check_colours(mean, std)
+        check_choice("fusion", fusion, get_args(Fusion))
+        check_choice("block", block, get_args(Block))
+        check_colours(mean, std)
         self.depth = depth
         self.step = 4 * 2**depth
         given = {**locals(), "mean": list(mean), "std": list(std)}
@@ -243,23 +241,3 @@ def checked_images(images: Tensor, step: int) -> Tensor:
             f"{2 * step} or {4 * step}, got {height} x {width}"
         )
     return images
-
-
-def _check_counts(**counts: int) -> None:
-    for name, value in counts.items():
-        if value not in RANGES[name]:
-            raise InputError(f"{name} must be {RANGES[name]}, got {shown(value)}")
-
-
-def _check_choice(name: str, value: str, choices: Sequence[str]) -> None:
-    if value not in choices:
-        raise InputError(f"{name} must be {' or '.join(map(repr, choices))}, got {value!r}")
-
-
-def _check_colours(mean: Sequence[float], std: Sequence[float]) -> None:
-    for name, values in (("mean", mean), ("std", std)):
-        numbers = isinstance(values, Sequence) and all(isinstance(v, int | float) for v in values)
-        if not numbers or len(values) != 3 or not all(math.isfinite(v) for v in values):
-            raise InputError(f"{name} must be three numbers, got {values!r}")
-    if not all(v > 0 for v in std):
-        raise InputError(f"std must be three positive numbers, got {std!r}")

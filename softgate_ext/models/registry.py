@@ -8,6 +8,7 @@ from typing import Any
 from softgate_ext.errors import InputError
 from softgate_ext.models.architecture import check_architecture
 from softgate_ext.models.base import PoseModel
+from softgate_ext.models.deeppose import DeepPose
 from softgate_ext.models.hybrid import HybridNet
 from softgate_ext.pretrained.shipped import list_pretrained, read_card, read_pretrained
 
@@ -18,8 +19,8 @@ class ModelDefaults:
 
     Attributes:
         input_size: usual side of the square input image in pixels.
-        stride: image pixels per heatmap pixel.
-        skeleton: name of the skeleton whose joints the model's default heatmaps are.
+        stride: image pixels per heatmap pixel, where the model gives heatmaps.
+        skeleton: name of the skeleton whose joints the model's default outputs are.
         kwargs: options given to the model's class; those it leaves out keep the class's defaults.
     """
 
@@ -176,6 +177,10 @@ def _register_all() -> None:
             stacks, width = map(int, size.split("x"))
             kwargs = {"width": width, "stacks": stacks, **options}
             register_model(f"{family}_{size}", HybridNet, ModelDefaults(kwargs=kwargs))
+    for size in ["1x48", "3x48", "3x96"]:
+        stages, width = map(int, size.split("x"))
+        kwargs = {"width": width, "stages": stages}
+        register_model(f"deeppose_{size}", DeepPose, ModelDefaults(kwargs=kwargs))
 
 
 _register_all()

@@ -86,9 +86,10 @@ def answer(predictor: PosePredictor, data: bytes | bytearray, megapixels: float)
     people = [look.person for look in looks]
     words = "Nobody was found in the picture."
     if people:
-        sure = float(np.mean(people[0].scores))
-        found = counted(len(people), "[person|people]")
-        words = f"{found} in {width} x {height} pixels; mean score of the joints {sure:.2f}."
+        words = f"{counted(len(people), '[person|people]')} in {width} x {height} pixels"
+        if looks[0].heatmaps is not None:  # else the network does not tell how sure it is
+            words += f"; mean score of the joints {np.mean(people[0].scores):.2f}"
+        words += "."
     scale = min(1.0, LARGEST / max(height, width))
     drawing = draw_people(picture, people, predictor.skeleton)
     if scale < 1:
@@ -109,7 +110,10 @@ def answer(predictor: PosePredictor, data: bytes | bytearray, megapixels: float)
 
 
 def heatmaps(look: PersonDetails) -> list[dict[str, Any]]:
-    """Each joint's heatmap over the crop, with the joint's name and score."""
+    """Each joint's heatmap over the crop, with the joint's name and score; none of a network
+    without heatmaps."""
+    if look.heatmaps is None:
+        return []
     crop = cv2.resize(look.crop, (SIDE, SIDE), interpolation=cv2.INTER_LINEAR)
     rows = zip(look.person.names, look.person.scores, look.heatmaps, strict=True)
     return [

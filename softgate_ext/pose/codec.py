@@ -1,17 +1,57 @@
 """Joint positions to heatmaps and back, in torch, on the device of the input."""
 
 import math
-from collections.abc import Callable
-from typing import Literal, get_args
+from collections.abc import Callable, Sequence
+from typing import Literal, Protocol, get_args
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from softgate_ext.errors import InputError
 from softgate_ext.ranges import RANGES
 
 Decoder = Literal["argmax", "quarter", "dark", "softargmax"]
 LARGEST = int(RANGES["image_size"].high)  # side of a crop, pixels
+SIGMA = 1.0  # what is usual, of a heatmap network
+DECODER: Decoder = "dark"
+
+
+class PoseCodec(Protocol):
+    """What a network learns in place of joints, and how joints are read from what it gives.
+
+    Attributes:
+        image_size: Side of the crop in pixels.
+    """
+
+    image_size: int
+
+    def encode(self, joints: Tensor, weights: Tensor) -> Tensor:
+        """Targets (B, J, ...) of joints (B, J, 2), crop pixels, whose weights are (B, J)."""
+
+    def decode(self, outputs: Tensor, /) -> tuple[Tensor, Tensor]:
+        """Joints (B, J, 2), crop pixels, and scores (B, J) of outputs like the targets."""
+
+    def mirrored(self, outputs: Tensor, order: Tensor) -> Tensor:
+        """Outputs of the mirror image as those of the image, its joints in this order."""
+
+    def average(self, outputs: Sequence[Tensor], scales: Sequence[float]) -> Tensor:
+        """Mean of the outputs for concentric crops of these sizes, as of the first crop."""
+
+
+def checked_joints(joints: Tensor, weights: Tensor) -> Tensor:
+    """The joints in float32.
+
+    Raises:
+        InputError: They are not (B, J, 2), or the weights not (B, J).
+    """
+    if joints.ndim != 3 or joints.shape[-1] != 2:
+        raise InputError(f"joints must have shape (B, J, 2), got {tuple(joints.shape)}")
+    if weights.shape != joints.shape[:2]:
+        raise InputError(
+            f"weights must have shape {tuple(joints.shape[:2])}, got {tuple(weights.shape)}"
+        )
+    return joints.float()
 
 
 class HeatmapCodec:
@@ -41,8 +81,8 @@ class HeatmapCodec:
         self,
         image_size: int,
         heatmap_size: int,
-        sigma: float = 1.0,
-        decoder: Decoder = "dark",
+        sigma: float = SIGMA,
+        decoder: Decoder = DECODER,
     ) -> None:
         if not 1 <= image_size <= LARGEST:
             raise InputError(f"image_size must be 1 to {LARGEST} pixels, got {image_size}")
@@ -75,13 +115,7 @@ class HeatmapCodec:
             (B, J, heatmap_size, heatmap_size) float32 on the device of `joints`; all zero where
             the weight is 0 or the joint is not finite or lies outside the crop.
         """
-        if joints.ndim != 3 or joints.shape[-1] != 2:
-            raise InputError(f"joints must have shape (B, J, 2), got {tuple(joints.shape)}")
-        if weights.shape != joints.shape[:2]:
-            raise InputError(
-                f"weights must have shape {tuple(joints.shape[:2])}, got {tuple(weights.shape)}"
-            )
-        joints = joints.float()
+        joints = checked_joints(joints, weights)
         inside = ((joints >= -0.5) & (joints < self.image_size - 0.5)).all(-1)
         present = inside & (weights.to(joints.device) > 0)
         cells = (joints + 0.5) / self.stride - 0.5
@@ -113,6 +147,32 @@ class HeatmapCodec:
         peak = torch.stack([flat % side, flat // side], -1)
         cells = _DECODERS[self.decoder](maps, peak, self.sigma)
         return (cells + 0.5) * self.stride - 0.5, scores
+
+    def mirrored(self, outputs: Tensor, order: Tensor) -> Tensor:
+        """The mirror image's heatmaps (B, J, h, w) as of the image itself; `order` as in
+        `Skeleton.flip_permutation`. Pixel centres mirror onto pixel centres: no map is shifted."""
+        return outputs.flip(-1)[:, order]
+
+    def average(self, outputs: Sequence[Tensor], scales: Sequence[float]) -> Tensor:
+        """Mean of heatmaps (B, J, h, w) of concentric crops, on the grid of the first one.
+
+        Where a smaller crop ends, the mean is over the others.
+
+        Args:
+            outputs: Heatmaps, one tensor a crop size.
+            scales: Sizes of the crops.
+        """
+        first, *others = outputs
+        total, covered = first, torch.ones_like(first[:, :1])
+        for heat, scale in zip(others, scales[1:], strict=True):
+            # grid_sample's coordinates run from edge to edge of the map, as those of concentric
+            # crops do: they differ by the factor alone.
+            zoom = torch.eye(2, 3, device=heat.device).expand(len(heat), 2, 3) * (scales[0] / scale)
+            grid = functional.affine_grid(zoom, list(heat.shape), align_corners=False)
+            total = total + functional.grid_sample(heat, grid, align_corners=False)
+            inside = torch.ones_like(heat[:, :1])
+            covered = covered + functional.grid_sample(inside, grid, align_corners=False)
+        return total / covered
 
 
 def _cells(maps: Tensor, at: Tensor, dx: int, dy: int) -> Tensor:

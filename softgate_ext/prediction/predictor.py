@@ -15,7 +15,7 @@ from softgate_ext.files.counted import counted
 from softgate_ext.files.paths import as_path
 from softgate_ext.inference.device import resolve_device
 from softgate_ext.inference.pose_inference import PoseInference, to_source
-from softgate_ext.pose.codec import HeatmapCodec
+from softgate_ext.models import PoseModel
 from softgate_ext.pose.geometry import crop_affine, warp
 from softgate_ext.pose.skeleton import get_skeleton
 from softgate_ext.prediction.detector import PersonDetector
@@ -42,11 +42,12 @@ class Located:
 
 @dataclass(frozen=True)
 class PersonDetails:
-    """A person with what the network saw: crop (S, S, 3) uint8 and heatmaps (J, S/4, S/4)."""
+    """A person with what the network saw: crop (S, S, 3) uint8 and heatmaps (J, S/4, S/4), None of
+    a network that gives joints."""
 
     person: Person
     crop: npt.NDArray[np.uint8]
-    heatmaps: npt.NDArray[np.float32]
+    heatmaps: npt.NDArray[np.float32] | None
 
 
 class PosePredictor:
@@ -67,7 +68,7 @@ class PosePredictor:
 
     def __init__(
         self,
-        model: torch.nn.Module,
+        model: PoseModel,
         config: RunConfig,
         device: str = "auto",
         amp: Amp = "off",
@@ -79,9 +80,10 @@ class PosePredictor:
         self.config = config
         self.skeleton = get_skeleton(config.skeleton)
         self.detector = detector
-        codec = HeatmapCodec(config.image_size, config.image_size // 4, config.sigma)
+        codec = model.codec(config.image_size, config.sigma)
         network = model.to(resolve_device(device)).eval()
-        self._gates: dict[str, Tensor] = network.gates()  # type: ignore[operator]
+        self._gates = network.gates()
+        self._gives = network.gives
         layout = config.training.channels_last
         self._infer = PoseInference(network, codec, self.skeleton, amp, flip_test, layout, folded)
 
@@ -199,10 +201,11 @@ class PosePredictor:
                     for (index, _), matrix in zip(part, matrices, strict=True)
                 ]
             )
-            heatmaps = self._infer.heatmaps(torch.from_numpy(crops).permute(0, 3, 1, 2))
-            found, scores = self._infer.codec.decode(heatmaps)
+            outputs = self._infer.outputs(torch.from_numpy(crops).permute(0, 3, 1, 2))
+            found, scores = self._infer.codec.decode(outputs)
             joints = to_source(found.double().cpu().numpy(), np.stack(matrices))
-            rows = zip(part, joints, scores.cpu().numpy(), crops, heatmaps.cpu(), strict=True)
-            for (index, (box, _, sure)), where, score, crop, maps in rows:
+            rows = zip(part, joints, scores.cpu().numpy(), crops, outputs.cpu(), strict=True)
+            for (index, (box, _, sure)), where, score, crop, output in rows:
                 person = Person(box, where, score, self.skeleton.joints, sure)
-                yield index, PersonDetails(person, crop, maps.numpy())
+                maps = output.numpy() if self._gives == "heatmaps" else None
+                yield index, PersonDetails(person, crop, maps)

@@ -13,10 +13,11 @@ class RunConfig:
 
     Attributes:
         model: name and keyword arguments for `create_model`.
-        skeleton: whose joints the heatmaps stand for: its name, or all of it where a dataset has
+        skeleton: whose joints the network gives: its name, or all of it where a dataset has
             joints of its own.
         image_size: side of the square crop, pixels.
-        sigma: standard deviation of the Gaussian targets, heatmap pixels.
+        sigma: standard deviation of the Gaussian targets, heatmap pixels; of a network that gives
+            joints without a meaning.
         box_margin: side of a crop over the longer side of the box around the person's joints,
             the median of the training people; crops around boxes are made to match.
         training: the command that trained it.

@@ -17,10 +17,10 @@ from softgate_ext.models import PoseModel
 from softgate_ext.models.architecture import check_architecture
 from softgate_ext.nn import SyncBatchNorm2d, use_conv
 from softgate_ext.nn.convolution import is_faster_in
-from softgate_ext.pose.codec import HeatmapCodec
+from softgate_ext.pose.codec import PoseCodec
 from softgate_ext.ranges import check_range
 from softgate_ext.runs.train_config import TrainConfig
-from softgate_ext.training.loss import heatmap_loss
+from softgate_ext.training.loss import pose_loss
 from softgate_ext.training.processes import Group
 
 Tensors = Sequence[Tensor]
@@ -52,7 +52,7 @@ class Learner:
     """
 
     def __init__(
-        self, model: PoseModel, codec: HeatmapCodec, config: TrainConfig, group: Group
+        self, model: PoseModel, codec: PoseCodec, config: TrainConfig, group: Group
     ) -> None:
         self.codec, self.config, self.group = codec, config, group
         self.device = group.device
@@ -138,8 +138,8 @@ class Learner:
             last, parallel = index == self.config.accumulate, self._parallel
             with nullcontext() if last or parallel is None else parallel.no_sync():
                 with autocast(self.device, self.config.amp):
-                    heatmaps = self._call(image)
-                part = heatmap_loss(heatmaps, target, weight, count)
+                    outputs = self._call(image)
+                part = pose_loss(outputs, target, weight, count)
                 part.backward()
             loss += part.detach()
         return self.group.total(loss) / self.group.size

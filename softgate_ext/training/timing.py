@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from softgate_ext.inference.device import resolve_device
 from softgate_ext.models import build_model
 from softgate_ext.ops.backend import use_backend
-from softgate_ext.pose.codec import HeatmapCodec
 from softgate_ext.runs.train_config import TrainConfig
 from softgate_ext.training.learner import Learner
 from softgate_ext.training.processes import Group
@@ -37,7 +36,7 @@ def time_steps(
     device = resolve_device(config.device)
     torch.manual_seed(config.seed)
     model = build_model(config.model, {"joints": joints, **config.model_options})
-    codec = HeatmapCodec(config.image_size, config.image_size // 4, config.sigma)
+    codec = model.codec(config.image_size, config.sigma)
     learner = Learner(model, codec, config, Group(device))
     size, people = config.image_size, config.batch_size
     batch = {

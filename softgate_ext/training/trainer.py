@@ -21,7 +21,6 @@ from softgate_ext.inference.batches import in_one_sentence
 from softgate_ext.inference.device import resolve_device
 from softgate_ext.inference.interrupts import ctrl_c_waits
 from softgate_ext.inference.pose_inference import PoseInference, predict_people
-from softgate_ext.pose.codec import HeatmapCodec
 from softgate_ext.runs import places
 from softgate_ext.runs.log import Entry
 from softgate_ext.runs.run_config import RunConfig
@@ -71,7 +70,7 @@ class Trainer:
                 config, stored, self.group, self.console
             )
         self.skeleton = self.train_set.skeleton
-        codec = HeatmapCodec(config.image_size, config.image_size // 4, config.sigma)
+        codec = model.codec(config.image_size, config.sigma)
         self.learner = Learner(model, codec, config, self.group)
         augment = Augmentation(config.scale, config.rotation, config.flip, config.colour)
         with self.group.together():

@@ -68,6 +68,23 @@ def test_a_folded_network_is_a_simpler_program():
 
 
 @pytest.mark.slow
+def test_onnx_runtime_agrees_on_joints_that_are_regressed(tmp_path):
+    """The sub-crops of a cascade are in the file."""
+    for package in ("onnx", "onnxscript"):
+        pytest.importorskip(package)
+    onnxruntime = pytest.importorskip("onnxruntime")
+    torch.manual_seed(0)
+    model = create_model("deeppose_3x48", width=8, depth=2, joints=4).eval()
+    for stage in model.stages:
+        torch.nn.init.normal_(stage.output.weight, std=0.02)
+    codec, path = model.codec(SIZE), tmp_path / "net.onnx"
+    save_program(export_program(fold(model), SIZE, codec), path)
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    images = torch.nn.functional.interpolate(torch.rand(3, 3, 4, 4), size=SIZE, mode="bilinear")
+    _agree(session.run(None, {"images": images.numpy()}), _expected(model, codec, images))
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("decode", [None, "argmax", "quarter", "dark"])
 def test_onnx_runtime_and_openvino_agree(model, decode, tmp_path):
     for package in ("onnx", "onnxscript", "onnxruntime", "openvino"):

@@ -82,7 +82,7 @@ def test_it_runs_the_network_that_prediction_runs(
     winograd = any(isinstance(part, WinogradConv) for part in one.model.modules())
     in_bf16 = amp == "bf16" or (amp == "auto" and multiplies)
     assert winograd == (not in_bf16 or how == "vectors")
-    assert other.heatmaps(torch.zeros(1, 3, 64, 64, dtype=torch.uint8)).dtype == torch.float32
+    assert other.outputs(torch.zeros(1, 3, 64, 64, dtype=torch.uint8)).dtype == torch.float32
 
 
 def test_figures_as_json_and_as_a_table(config: EvalConfig, tmp_path: Path) -> None:

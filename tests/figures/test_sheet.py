@@ -57,7 +57,7 @@ def test_a_peak_glows_where_it_is(
 ) -> None:
     heat = torch.zeros(1, len(LSP), 16, 16)
     heat[0, 3, 4, 12] = 1.0
-    monkeypatch.setattr(PoseInference, "heatmaps", lambda *_: heat)
+    monkeypatch.setattr(PoseInference, "outputs", lambda *_: heat)
     (picture,) = draw_heatmaps(read_lsp(people, "test").subset([0]), inference)
     side = len(picture)
     y, x = np.unravel_index(picture.sum(-1).argmax(), (side, side))

@@ -16,7 +16,6 @@ from softgate_ext.errors import InputError
 from softgate_ext.inference.device import resolve_device
 from softgate_ext.inference.pose_inference import (
     PoseInference,
-    average_scales,
     predict_people,
     to_input,
     to_source,
@@ -64,7 +63,7 @@ def test_joints_come_back(scene: Any, flip_test: bool) -> None:
     ones = torch.ones(2, 14)
     oracle = Oracle(codec.encode(joints, ones), codec.encode(mirror(joints, 64), ones))
     inference = PoseInference(oracle, codec, LSP, flip_test=flip_test)
-    found, scores = codec.decode(inference.heatmaps(crops))
+    found, scores = codec.decode(inference.outputs(crops))
     assert (found - joints).abs().max() < 1e-2
     assert scores.shape == (2, 14)
 
@@ -73,8 +72,8 @@ def test_the_flip_test_averages_both_answers(scene: Any) -> None:
     codec, joints, crops = scene
     ones, nothing = torch.ones(2, 14), torch.zeros(2, 14, 16, 16)
     oracle = Oracle(codec.encode(joints, ones), nothing)
-    once = PoseInference(oracle, codec, LSP).heatmaps(crops)
-    twice = PoseInference(oracle, codec, LSP, flip_test=True).heatmaps(crops)
+    once = PoseInference(oracle, codec, LSP).outputs(crops)
+    twice = PoseInference(oracle, codec, LSP, flip_test=True).outputs(crops)
     assert torch.allclose(twice, once / 2)
 
 
@@ -126,10 +125,12 @@ def test_crops_of_several_sizes_agree(
 
 def test_scales_that_say_the_same_average_to_it() -> None:
     maps = torch.rand(2, 3, 16, 16, generator=torch.Generator().manual_seed(0))
-    torch.testing.assert_close(average_scales([maps, maps], (1.2, 1.2)), maps)
+    torch.testing.assert_close(HeatmapCodec(64, 16).average([maps, maps], (1.2, 1.2)), maps)
     flat = torch.full((1, 2, 16, 16), 0.5)
     # Beyond the end of the smaller crop only the larger one counts.
-    torch.testing.assert_close(average_scales([flat, flat, flat], (1.0, 0.5, 2.0)), flat)
+    torch.testing.assert_close(
+        HeatmapCodec(64, 16).average([flat, flat, flat], (1.0, 0.5, 2.0)), flat
+    )
 
 
 @pytest.mark.parametrize("scales", [(), (0.05,), (1.0, 11.0), (float("nan"),)])
@@ -145,7 +146,7 @@ def test_the_mode_of_the_network_is_left_as_it_was(scene: Any) -> None:
     oracle = Oracle(heat, heat)
     for training in (True, False):
         oracle.train(training)
-        PoseInference(oracle, codec, LSP).heatmaps(crops)
+        PoseInference(oracle, codec, LSP).outputs(crops)
         assert oracle.training is training
 
 

@@ -84,7 +84,7 @@ def test_tables():
     ("names", "size", "words"),
     [
         (["nothing"], 256, "model must be one of"),
-        ([], 100, "images must have a height and width divisible by 64"),
+        ([], 100, "images must have a height and width divisible by 32"),
         ([], 0, "image_size must be at least 1, got 0"),
     ],
 )

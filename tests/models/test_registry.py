@@ -31,9 +31,13 @@ def test_each_is_what_its_name_says(name):
     kind, size = name.split("_")
     stacks, width = map(int, size.split("x"))
     kwargs = model.config["kwargs"]
-    assert (kwargs["stacks"], kwargs["width"]) == (stacks, width)
-    assert kwargs["fusion"] == ("concat" if kind == "hybrid" else "add")
-    assert (model.gates() != {}) == (kind == "hybrid")
+    assert kwargs["width"] == width
+    if kind == "deeppose":
+        assert kwargs["stages"] == len(model.stages) == stacks
+    else:
+        assert kwargs["stacks"] == stacks
+        assert kwargs["fusion"] == ("concat" if kind == "hybrid" else "add")
+    assert (model.gates() != {}) == (kind != "hourglass")
     defaults = model_defaults(name)
     assert defaults.input_size % 64 == 0 and defaults.stride == 4 and kwargs["joints"] == 16
 
@@ -61,7 +65,7 @@ def test_a_model_of_ones_own(monkeypatch):
 @pytest.mark.parametrize(
     ("name", "kwargs", "words"),
     [
-        ("hybrid", {}, "model must be one of hourglass_1x48, .* got 'hybrid'"),
+        ("hybrid", {}, "model must be one of deeppose_1x48, .* got 'hybrid'"),
         ("hybrid_1x32", {"depht": 3}, "hybrid_1x32 has no option 'depht'; it takes width, stacks,"),
         ("hybrid_1x32", {"width": 30}, "width must be a multiple of 8, got 30"),
         ("hybrid_1x32", {"width": 0}, "width must be a whole number from 1 to 8192, got 0"),
@@ -89,6 +93,16 @@ def test_a_model_of_ones_own(monkeypatch):
         ("hybrid_1x32", {"gate": "soft"}, "gate must be 'channel', 'block' or 'none', got 'soft'"),
         ("hybrid_1x32", {"alpha_init": "0"}, "alpha_init must be a finite number, got '0'"),
         ("hybrid_1x32", {"mean": [0.5]}, r"mean must be three numbers, got \[0.5\]"),
+        ("deeppose_1x48", {"width": 12}, "width must be a multiple of 8, got 12"),
+        ("deeppose_1x48", {"stages": 101}, "stages must be a whole number from 1 to 100, got 101"),
+        ("deeppose_1x48", {"view": 0.0}, "view must be a number above 0 to 1, got 0.0"),
+        ("deeppose_1x48", {"view": True}, "view must be a number above 0 to 1, got True"),
+        (
+            "deeppose_1x48",
+            {"width": 8192},
+            r"width \* width \* stages \* .depth . 3. must be at most",
+        ),
+        ("deeppose_1x48", {"gate": "x"}, "gate must be 'channel', 'block' or 'none', got 'x'"),
         ("hybrid_1x32", {"std": [1, 0, 1]}, r"std must be three positive numbers, got \[1, 0, 1\]"),
     ],
 )
