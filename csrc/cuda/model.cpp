@@ -10,11 +10,12 @@ namespace {
 
 // Instructions of a main loop for each pack of 16 bytes on sm_90, from docs/kernels.md: contiguous
 // float32, contiguous of two bytes, channels_last float32, channels_last of two bytes.
-constexpr double kForwardReduce[] = {64, 108, 38, 86};
-constexpr double kForwardMap[] = {84, 122, 50, 87};
-constexpr double kBackwardReduce[] = {59, 98, 41, 83};
-constexpr double kBackwardMap[] = {147, 223, 94, 176};
-constexpr double kUpsample2x = 1.4;      // of these, where a low resolution takes part: 1.0 to 1.9
+constexpr double kForwardReduce[] = {46, 90, 38, 84};
+constexpr double kForwardNormalise[] = {36, 52, 26, 42};
+constexpr double kForwardMap[] = {52, 92, 44, 88};
+constexpr double kBackwardReduce[] = {44, 85, 36, 78};
+constexpr double kBackwardMap[] = {80, 159, 72, 157};
+constexpr double kUpsample2x = 1.25;     // of these, where a low resolution takes part: 1.1 to 1.5
 constexpr double kSingleInstructions = 50;  // for a pack of one value: not counted
 
 // What a device gives. No GPU has confirmed any of these numbers for the kernels here.
@@ -27,10 +28,10 @@ constexpr double kLaunch = 2e-6;           // from the end of a kernel to the fi
 constexpr double kGridBarrier = 1.5e-6;
 constexpr double kClusterBarrier = 0.4e-6;
 constexpr double kBlockMerge = 0.3e-6;     // eight levels of a block's tree
-constexpr double kTableLoads = 5;          // that wait for each other before a main loop begins
+constexpr double kTableLoads = 2;          // that wait for each other before a main loop begins
 constexpr double kPassBlocks = 3;          // of 256 threads on a multiprocessor, of a two-pass kernel
 constexpr double kLoadsInFlight = 2;       // packs of each tensor, see tile.cuh
-constexpr double kFinishRows = 32;         // splits that `finish` reads at once, see reduce.cuh
+constexpr double kFinishRows = 256;        // splits that `finish` reads at once, see reduce.cuh
 
 constexpr double kTable = kTableLoads * kL2Latency;
 
@@ -74,7 +75,7 @@ Loops loops_of(const Plan& plan, const Forward& a) {
   loops.reduce = {source + (a.y.given ? y : 0), 0,
                   instructions(kForwardReduce, a.dims, a.dtype, packing), tensors};
   const Packing& map = summed && plan.map.blocks > 0 ? plan.map.packing : packing;
-  loops.map = {2 * y, 0, instructions(kForwardMap, a.dims, a.dtype, map), 1};
+  loops.map = {2 * y, 0, instructions(kForwardNormalise, a.dims, a.dtype, map), 1};
   if (!summed) {
     loops.map = {source + (a.y.given ? y : 0) + (a.z.given ? y : 0), 0,
                  instructions(kForwardMap, a.dims, a.dtype, packing), tensors};

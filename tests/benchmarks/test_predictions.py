@@ -15,6 +15,7 @@ H100 = GPUS["H100 SXM"]
 # The counts of csrc/cuda/model.cpp and the kernels whose instructions they are.
 COUNTS = {
     "kForwardReduce": "forward_reduce",
+    "kForwardNormalise": "forward_normalise",
     "kForwardMap": "forward_map",
     "kBackwardReduce": "backward_reduce",
     "kBackwardMap": "backward_map",
