@@ -1,5 +1,7 @@
 """Several processes that train one network, as `torchrun` starts them."""
 
+import gc
+import importlib
 import os
 import re
 from collections.abc import Callable, Iterator
@@ -113,6 +115,7 @@ def joined(device: str) -> Iterator[Group]:
     if own.type == "cuda":
         torch.cuda.set_device(own)
     # Objects and flags of the host travel by gloo beside nccl, so that no GPU waits for them.
+    _import_defaults()
     dist.init_process_group("cpu:gloo,cuda:nccl" if own.type == "cuda" else "gloo")
     try:
         yield Group(own, rank, size)
@@ -121,7 +124,15 @@ def joined(device: str) -> Iterator[Group]:
             raise Elsewhere from error
         raise
     # Not after a failure: the others may be in a collective, where this would wait for them.
+    # What the training left in cycles holds the group; gloo's threads end with the last reference. A
+    # thread that lives on may free a tensor while the interpreter ends, which aborts the process.
+    gc.collect()
     dist.destroy_process_group()
+
+
+def _import_defaults() -> None:
+    """Imports a module of PyTorch whose functions keep the group of the time of its import for ever."""
+    importlib.import_module("torch.distributed.nn.functional")
 
 
 def _own_device(name: str, local_rank: int) -> torch.device:

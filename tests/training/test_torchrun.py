@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -49,9 +49,11 @@ WORDS = [
 ]
 
 
-def start(people: Path, out: Path, *words: object) -> "subprocess.Popen[str]":
+def start(
+    people: Path, out: Path, *words: object, program: Sequence[str] = ("-m", "softgate_ext.cli")
+) -> "subprocess.Popen[str]":
     command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
-    command += ["-m", "softgate_ext.cli", "train", str(people), "--out", str(out), *WORDS]
+    command += [*program, "train", str(people), "--out", str(out), *WORDS]
     pipe, joined = subprocess.PIPE, subprocess.STDOUT
     words_ = [str(word) for word in words]
     return subprocess.Popen(
@@ -151,3 +153,16 @@ def test_each_process_has_a_gpu(people: Path, tmp_path: Path) -> None:
         finish(start(people, out, "--epochs", 1, "--sync-bn", "--device", device))
         losses.append(read_log(out / "log.jsonl")[0]["loss"])
     assert losses[1] == pytest.approx(losses[0], rel=1e-2)
+
+
+def test_no_thread_of_gloo_outlives_the_training(people: Path, tmp_path: Path) -> None:
+    """One that does may free a tensor while the interpreter ends, and abort it."""
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import pathlib, sys\n"
+        "from softgate_ext.cli.run import main\n"
+        "code = main()\n"
+        "names = [(task / 'comm').read_text() for task in pathlib.Path('/proc/self/task').iterdir()]\n"
+        "sys.exit(code or sum('gloo' in name for name in names))\n"
+    )
+    finish(start(people, tmp_path / "out", "--epochs", 1, program=[str(script)]))
