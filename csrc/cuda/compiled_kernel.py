@@ -1,7 +1,7 @@
 """What the compiler made of a CUDA kernel: its registers, and its instructions from the disassembly.
 
 A kernel of whole packs is at fault where it spills, uses local memory, does not move its tensors by 128 bits of
-global memory, or takes more instructions a pack than BUDGETS has.
+global memory, divides in its main loop, or takes more instructions a pack than BUDGETS has.
 """
 
 import re
@@ -147,6 +147,13 @@ class Kernel:
                 asked |= _loaded(text)
         return trips
 
+    @property
+    def divides(self) -> bool:
+        """Whether a main loop has a division: a reciprocal, or a call of the subroutine that rounds it."""
+        loops, _ = self._main_loops()
+        texts = (text for loop in loops for _, text in self.code[slice(*loop)])
+        return any(re.search(r"\bMUFU\.RCP|\bCALL\b", text) for text in texts)
+
     def _main_loops(self) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
         """The loops with wide accesses, and those of them that have no other inside."""
         if self.name not in LEADING or not self.whole_packs:
@@ -217,6 +224,8 @@ class Kernel:
             yield f"{self.a_pack} instructions a pack, where {budget} are the most"
         if arch < LATER and (self.issue_share or 0) > MOST_ISSUED:
             yield f"{self.issue_share:.0%} of the issue slots at an H200's copy rate"
+        if self.divides:
+            yield "a division in its main loop"
         in_flight = self.in_flight(arch)
         if in_flight is not None and in_flight < LEAST_IN_FLIGHT:
             yield f"{in_flight >> 10} KiB in flight, where {LEAST_IN_FLIGHT >> 10} are the least"

@@ -105,6 +105,14 @@ def test_counts_what_is_in_flight(sass):
     assert list(kernel.faults(90)) == ["16 KiB in flight, where 32 are the least"]
 
 
+@pytest.mark.parametrize("line", ["MUFU.RCP R6, R6", "CALL.REL.NOINC 0x4a30"])
+def test_a_division_in_a_main_loop_is_a_fault(sass, line):
+    kernel = loops(sass, 180)
+    address, _ = kernel.code[10]
+    kernel.code[10] = (address, line)
+    assert list(kernel.faults(90)) == ["a division in its main loop"]
+
+
 def test_counts_trips_to_memory_before_a_loop(sass):
     """Loads that follow each other without a use between are one trip."""
     kernel = loops(sass, 180)
