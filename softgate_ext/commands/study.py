@@ -48,7 +48,7 @@ def study(config: StudyConfig, console: Console | None = None) -> dict[str, list
     """
     check_ranges(config)
     check_folder(config.out)
-    variants = variants_of(config.study, config.model)
+    variants = variants_of(config.study, config.model, config.image_size)
     plan = [
         _planned(config, name, options, seed)
         for seed in range(config.seeds)  # outermost: what is stopped early has seeds of all

@@ -15,15 +15,17 @@ Options = dict[str, Any]  # of a network, as `create_model` takes them
 HOURGLASS: Options = {"fusion": "add", "gate": "none", "block": "bottleneck", "inner_block": True}
 
 
-def variants_of(study: StudyName, model: str) -> dict[str, Options]:
+def variants_of(study: StudyName, model: str, image_size: int) -> dict[str, Options]:
     """The variants' names, and the options in which each differs from the network `model`.
 
     Raises:
-        InputError: there is no such network, or it is none that has these options.
+        InputError: there is no such network, or it is none that has these options or takes images
+            of that size.
     """
     variants = STUDIES[study](model)
     for options in variants.values():
-        network(model, options)  # raises
+        with torch.device("meta"):
+            build_model(model, options).check_image_size(image_size)
     return variants
 
 
