@@ -166,3 +166,15 @@ def test_what_is_refused_trains_nothing(
     with pytest.raises(InputError, match=words) as caught:
         study(config, quiet)
     assert "\n" not in str(caught.value) and config.out.exists() == there
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_the_page_holds_the_tables_of_the_rows(name: Any, tmp_path: Path) -> None:
+    root = Path(__file__).parents[2]
+    rows = root / "benchmarks" / "results" / "study" / "rows.jsonl"
+    (tmp_path / "rows.jsonl").write_bytes(rows.read_bytes())
+    console = Console(record=True, width=100, file=open("/dev/null", "w"))  # noqa: SIM115
+    study(StudyConfig(name, Path("lsp_dataset"), tmp_path, show=True), console)
+    page = (root / "docs" / "paper.md").read_text(encoding="utf-8")
+    said = console.export_text().splitlines()
+    assert [line for line in said if line.startswith(("|", "No ")) and line.strip() not in page] == []
