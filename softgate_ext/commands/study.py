@@ -20,6 +20,8 @@ from softgate_ext.commands.study_config import StudyConfig
 from softgate_ext.commands.study_rows import Row, read_rows, spread, verdict, write_rows
 from softgate_ext.commands.study_variants import Options, network, variants_of
 from softgate_ext.errors import InputError
+from softgate_ext.evaluation.evaluate import evaluate
+from softgate_ext.evaluation.evaluate_config import EvalConfig
 from softgate_ext.figures.study_plot import study_plot
 from softgate_ext.files.console import cell, say
 from softgate_ext.files.folders import check_folder, check_outside, make_folder
@@ -80,7 +82,7 @@ def study(config: StudyConfig, console: Console | None = None) -> dict[str, list
 
 
 def _planned(config: StudyConfig, variant: str, options: Options, seed: int) -> Planned:
-    """How a variant is trained: as by `softgate train`, and measured once, when it is trained."""
+    """How a variant is trained, as by `softgate train`."""
     training = TrainConfig(
         data=config.data,
         out=config.out,
@@ -148,6 +150,8 @@ def _row(training: TrainConfig, what: dict[str, Any]) -> Row:
     start = time.process_time()
     (*_, last) = train(training, Console(quiet=True))
     seconds = time.process_time() - start
+    # Not what the training watched, which comes from kept crops: what `softgate evaluate` prints.
+    result = evaluate(EvalConfig(out, training.data, workers=0))
     model, run, _ = load_run(out)
     cost = profile(model, run.image_size).total
     try:
@@ -158,8 +162,8 @@ def _row(training: TrainConfig, what: dict[str, Any]) -> Row:
         configuration=what,
         run=out.name,
         steps=last["step"],
-        metric=last["watched"]["metric"],
-        pck=last["watched"]["main"],
+        metric=result.protocol.metric,
+        pck=round(result.scores["network"].main, 4),
         parameters=cost.parameters,
         macs=cost.macs,
         cpu_seconds=None if training.resume else round(seconds, 1),
