@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "softgate_ext"
 
@@ -114,6 +116,32 @@ def loaded_by(statement: str) -> set[str]:
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120
     )
     return set(done.stdout.splitlines()[-1].split())
+
+
+WITHOUT_POSIX = """
+import importlib, os, pkgutil, signal, sys
+import torch, softgate_ext
+for name in ("fcntl", "resource", "termios", "pwd", "grp"):
+    sys.modules[name] = None
+del os.register_at_fork, os.fork, os.getuid, signal.SIGHUP, signal.SIGKILL
+folder = os.path.dirname(softgate_ext.__file__)
+for module in pkgutil.walk_packages([folder], "softgate_ext."):
+    if module.name not in ("softgate_ext._C", "softgate_ext.cli.__main__"):
+        importlib.import_module(module.name)
+        print(module.name)
+from softgate_ext.files.lock import FolderLock
+FolderLock(".").release()
+"""
+
+
+@pytest.mark.slow
+def test_what_is_python_imports_where_there_is_no_posix() -> None:
+    """As on Windows: modules and calls that it lacks are taken away."""
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT_POSIX], capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+    assert len(done.stdout.split()) > 150
 
 
 def test_the_package_loads_nothing_by_itself() -> None:

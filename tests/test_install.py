@@ -116,6 +116,26 @@ def test_wheel_names_its_licence_and_command(sdist, tmp_path):
     assert "Requires-Dist: torch>=2.11\n" in metadata
 
 
+def test_what_an_older_build_left_enters_no_wheel(tmp_path):
+    left = tmp_path / "lib" / "softgate_ext"
+    left.mkdir(parents=True)
+    for name in ("removed.py", "_C.cpython-311-x86_64-linux-gnu.so"):
+        (left / name).write_text("")
+    build = ("setup.py", "-q", "build", "--build-lib", str(tmp_path / "lib"))
+    run(sys.executable, *build, CXX="no-such-compiler")
+    assert (left / "__init__.py").is_file() and (left / "_build.json").is_file()
+    assert not (left / "removed.py").exists() and not list(left.glob("*.so"))
+
+
+def test_an_old_setuptools_is_told(tmp_path):
+    hidden = (
+        "import runpy, setuptools, sys; setuptools.__version__ = '68.1.2'; "
+        "sys.argv = ['setup.py', '--version']; runpy.run_path('setup.py')"
+    )
+    out = run(sys.executable, "-c", hidden, check=False)
+    assert out.strip().endswith("run 'pip install --upgrade setuptools' first.") and "68.1.2" in out
+
+
 def test_torch_missing_at_build_time():
     """One sentence that names the way out."""
     hidden = (
