@@ -113,6 +113,13 @@ def test_a_division_in_a_main_loop_is_a_fault(sass, line):
     assert list(kernel.faults(90)) == ["a division in its main loop"]
 
 
+def test_a_call_of_the_end_is_no_division(sass):
+    kernel = loops(sass, 180)
+    (end,) = (address for address, text in kernel.code if "EXIT" in text)
+    kernel.code[10] = (kernel.code[10][0], f"@!P0 CALL.REL.NOINC 0x{end:x}")
+    assert list(kernel.faults(90)) == []
+
+
 def test_counts_trips_to_memory_before_a_loop(sass):
     """Loads that follow each other without a use between are one trip."""
     kernel = loops(sass, 180)
