@@ -151,14 +151,14 @@ class Kernel:
     def divides(self) -> bool:
         """Whether a main loop has a division: a reciprocal, or a call of the subroutine that rounds it.
 
-        For sm_80 the compiler also jumps to the kernel's end by a call.
+        Subroutines lie behind the kernel's end; for sm_80 the compiler also jumps within it by calls.
         """
         loops, _ = self._main_loops()
         texts = [text for loop in loops for _, text in self.code[slice(*loop)]]
-        ends = {address for address, text in self.code if "EXIT" in text}
+        end = max((address for address, text in self.code if "EXIT" in text), default=0)
         calls = [found for text in texts if (found := re.search(r"\bCALL\b.*0x([0-9a-f]+)", text))]
-        called = {int(found[1], 16) for found in calls}
-        return bool(called - ends) or any("MUFU.RCP" in text for text in texts)
+        called = any(int(found[1], 16) > end for found in calls)
+        return called or any("MUFU.RCP" in text for text in texts)
 
     def _main_loops(self) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
         """The loops with wide accesses, and those of them that have no other inside."""

@@ -113,7 +113,7 @@ def test_a_division_in_a_main_loop_is_a_fault(sass, line):
     assert list(kernel.faults(90)) == ["a division in its main loop"]
 
 
-def test_a_call_of_the_end_is_no_division(sass):
+def test_a_jump_within_the_kernel_is_no_division(sass):
     kernel = loops(sass, 180)
     (end,) = (address for address, text in kernel.code if "EXIT" in text)
     kernel.code[10] = (kernel.code[10][0], f"@!P0 CALL.REL.NOINC 0x{end:x}")
