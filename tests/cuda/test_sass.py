@@ -12,7 +12,9 @@ PAGE = ROOT / "docs" / "kernels.md"
 # One a generation: with sm_86 and sm_89 the registers are within six of those with sm_80, and the table
 # of `make sass` has them.
 ARCHITECTURES = (80, 90, 100, 120)
-SYMBOL = "_ZN8softgate4cuda11forward_mapINS0_6TilingIfLb0ELi4ELb0ELb0EEEEEvNS_7ForwardENS0_3CutE"
+SYMBOL = (
+    "_ZN8softgate4cuda11forward_mapINS0_6TilingIfLb0ELi4ELb0ELb0EEEEEvNS_7ForwardENS0_9WorkSplitE"
+)
 LOG = """\
 ptxas info    : Compiling entry function '{symbol}' for 'sm_90'
     {stack} bytes stack frame, {spills} bytes spill stores, {spills} bytes spill loads
