@@ -179,3 +179,24 @@ def test_a_predictor_needs_no_datasets_and_no_figures() -> None:
         "yolo",
     }
     assert not loaded & {f"softgate_ext.data.{name}" for name in readers}
+
+
+def tells_the_checker(test: ast.expr) -> bool:
+    """Whether a condition only narrows a type, as mypy asks for."""
+    if isinstance(test, ast.BoolOp) and isinstance(test.op, ast.And):
+        return all(map(tells_the_checker, test.values))
+    if isinstance(test, ast.Compare):
+        return isinstance(test.ops[0], ast.IsNot) and ast.unparse(test.comparators[0]) == "None"
+    return isinstance(test, ast.Call) and ast.unparse(test.func) == "isinstance"
+
+
+def test_asserts_guard_no_input() -> None:
+    """`python -O` leaves them out."""
+    places = [path for path, _ in sources()] + sorted((ROOT / "benchmarks").glob("*.py"))
+    wrong = [
+        f"{path}:{node.lineno}"
+        for path in places
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Assert) and not (node.msg is None and tells_the_checker(node.test))
+    ]
+    assert not wrong, "\n".join(wrong)
