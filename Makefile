@@ -24,10 +24,12 @@ export TORCH_CUDA_ARCH_LIST ?= 9.0
 endif
 export MAX_JOBS ?= $(JOBS)
 
-# Standing proofs:                make fuzz       10,000 random calls of the ops
-#                                  make sanitize   the CPU kernels under AddressSanitizer and UBSan
+# Standing proofs: make fuzz               10,000 random calls of the ops
+#                  make sanitize           the CPU kernels under AddressSanitizer and UBSan
+#                  make kills              a training that is killed 50 times and ends with the same bits
+#                  make faults             full disks, writes that fail, memory that ends
 
-.PHONY: install demo test test-slow fuzz sanitize emulator sass gpu lint bench clean
+.PHONY: install demo test test-slow fuzz sanitize kills faults emulator sass gpu lint audit bench clean
 
 install: $(STAMP)
 
@@ -61,6 +63,12 @@ sanitize: install
 		LD_PRELOAD="$$(g++ -print-file-name=libasan.so) $$(g++ -print-file-name=libstdc++.so)" \
 		$(BIN)/pytest -q tests/ops -k "fuzz or values or every_argument or bad_input or conv3x3" $(ARGS)
 
+kills: install
+	SOFTGATE_KILLS=50 $(PYTEST) tests/training/test_killed.py -m slow $(ARGS)
+
+faults: install
+	SOFTGATE_FAULTS=100 $(PYTEST) tests/training/test_faults.py tests/cli/test_full_disk.py -m "slow or not slow" $(ARGS)
+
 emulator: install
 	$(PYTEST) tests/emulator -m "not gpu" $(ARGS)
 
@@ -75,6 +83,13 @@ lint: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/bandit -q -r softgate_ext triton_kernels -ll
+
+# Asks pypi.org about known faults of the packages that are installed.
+audit: install
+	@if $(BIN)/python -c "import urllib.request as u; u.urlopen('https://pypi.org/pypi/pip/json', timeout=9)" 2>/dev/null; \
+	then $(BIN)/pip-audit --skip-editable --progress-spinner off; \
+	else echo "pip-audit is passed over: pypi.org cannot be asked"; fi
 
 bench: install
 	$(BIN)/python -m benchmarks.run $(ARGS)

@@ -17,7 +17,9 @@ import sys
 import sysconfig
 from pathlib import Path
 
+import setuptools
 from setuptools import Extension, setup
+from setuptools.command.build import build as SetuptoolsBuild
 from setuptools.command.build_ext import build_ext as SetuptoolsBuildExt
 
 ROOT = Path(__file__).resolve().parent
@@ -28,6 +30,12 @@ NO_TORCH = (
     "softgate_ext is built against the torch that it will run with, and this build environment has "
     "none: install torch first, then run 'pip install --no-build-isolation' with the same arguments."
 )
+
+if int(setuptools.__version__.split(".")[0]) < 77:
+    raise SystemExit(
+        f"softgate_ext is built with setuptools 77 or newer, and this is {setuptools.__version__}: "
+        "run 'pip install --upgrade setuptools' first."
+    )
 
 try:
     import torch
@@ -100,6 +108,14 @@ def write_record(folder: Path, **record: object) -> None:
     """What was built and why not more, for ``softgate info``."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "_build.json").write_text(json.dumps(record, indent=1) + "\n")
+
+
+class FreshBuild(SetuptoolsBuild):
+    """Removes what an older build left: its modules and its extension would enter the wheel."""
+
+    def run(self) -> None:
+        shutil.rmtree(self.build_lib, ignore_errors=True)
+        super().run()
 
 
 class PlainBuild(SetuptoolsBuildExt):
@@ -188,5 +204,5 @@ setup(
         "softgate_ext.pretrained": ["*.safetensors", "*.json"],
     },
     ext_modules=[extension],
-    cmdclass={"build_ext": command},
+    cmdclass={"build": FreshBuild, "build_ext": command},
 )

@@ -138,4 +138,5 @@ def check_agreement(name: str, got: Any, want: Any, tolerance: float) -> None:
     for i, (a, b) in enumerate(zip(got, want, strict=True)):
         a, b = a.detach().double(), b.detach().double()
         error = float((a - b).norm() / b.norm().clamp(min=1e-30))
-        assert error <= tolerance, f"{name}: result {i} is off by {error:.2g} of its norm"
+        if not error <= tolerance:
+            raise AssertionError(f"{name}: result {i} is off by {error:.2g} of its norm")

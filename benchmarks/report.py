@@ -60,8 +60,9 @@ def read_results(path: Path) -> tuple[dict[str, Any], dict[str, list[dict[str, A
         kinds: dict[str, list[dict[str, Any]]] = {}
         for entry in stored["benchmarks"]:
             kinds.setdefault(entry["group"], []).append(entry["extra_info"])
-        assert kinds.keys() <= HEADINGS.keys() and "memory" in machine
-    except (KeyError, TypeError, AssertionError) as error:
+        if not kinds.keys() <= HEADINGS.keys() or "memory" not in machine:
+            raise KeyError("a kind or the memory")
+    except (KeyError, TypeError) as error:
         raise InputError(f"{path} is no result file of benchmarks.run") from error
     return machine, kinds
 

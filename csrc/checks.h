@@ -57,6 +57,14 @@ inline bool has_memory(const Tensor& t) {
          t.storage().unsafeGetStorageImpl()->_mutable_data_ptr_no_checks().get() != nullptr;
 }
 
+// Whether the values lie at addresses that a load of one may have. A tensor made of foreign bytes may not.
+inline bool is_aligned(const Tensor& t) {
+  return reinterpret_cast<uintptr_t>(t.const_data_ptr()) % t.element_size() == 0;
+}
+
+// The tensor, or a copy of one that lies off its alignment.
+inline Tensor aligned(const Tensor& t) { return is_aligned(t) ? t : t.clone(); }
+
 inline void dense(std::string_view who, const Tensor& t) {
   SOFTGATE_CHECK(t.defined(), who, " must be a tensor, got an undefined one");
   SOFTGATE_CHECK(!t.is_nested(), who, " must be a dense tensor, got a nested one");

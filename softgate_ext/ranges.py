@@ -91,6 +91,7 @@ RANGES = {
     # Other commands.
     "origin": _whole(0, 1),
     "detect_score": _part,
+    "min_box": Range(0, 1_000_000),
     "min_score": Range(-_FLOAT, _FLOAT),
     "max_frames": _whole(1, _COUNT),
     "people": _whole(1, _COUNT),

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "softgate_ext"
 
@@ -116,6 +118,32 @@ def loaded_by(statement: str) -> set[str]:
     return set(done.stdout.splitlines()[-1].split())
 
 
+WITHOUT_POSIX = """
+import importlib, os, pkgutil, signal, sys
+import torch, softgate_ext
+for name in ("fcntl", "resource", "termios", "pwd", "grp"):
+    sys.modules[name] = None
+del os.register_at_fork, os.fork, os.getuid, signal.SIGHUP, signal.SIGKILL
+folder = os.path.dirname(softgate_ext.__file__)
+for module in pkgutil.walk_packages([folder], "softgate_ext."):
+    if module.name not in ("softgate_ext._C", "softgate_ext.cli.__main__"):
+        importlib.import_module(module.name)
+        print(module.name)
+from softgate_ext.files.lock import FolderLock
+FolderLock(".").release()
+"""
+
+
+@pytest.mark.slow
+def test_what_is_python_imports_where_there_is_no_posix() -> None:
+    """As on Windows: modules and calls that it lacks are taken away."""
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT_POSIX], capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+    assert len(done.stdout.split()) > 150
+
+
 def test_the_package_loads_nothing_by_itself() -> None:
     ours = {name for name in loaded_by("import softgate_ext") if "softgate" in name}
     assert ours == {"softgate_ext", "softgate_ext._version", "softgate_ext.errors"}
@@ -151,3 +179,24 @@ def test_a_predictor_needs_no_datasets_and_no_figures() -> None:
         "yolo",
     }
     assert not loaded & {f"softgate_ext.data.{name}" for name in readers}
+
+
+def tells_the_checker(test: ast.expr) -> bool:
+    """Whether a condition only narrows a type, as mypy asks for."""
+    if isinstance(test, ast.BoolOp) and isinstance(test.op, ast.And):
+        return all(map(tells_the_checker, test.values))
+    if isinstance(test, ast.Compare):
+        return isinstance(test.ops[0], ast.IsNot) and ast.unparse(test.comparators[0]) == "None"
+    return isinstance(test, ast.Call) and ast.unparse(test.func) == "isinstance"
+
+
+def test_asserts_guard_no_input() -> None:
+    """`python -O` leaves them out."""
+    places = [path for path, _ in sources()] + sorted((ROOT / "benchmarks").glob("*.py"))
+    wrong = [
+        f"{path}:{node.lineno}"
+        for path in places
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Assert) and not (node.msg is None and tells_the_checker(node.test))
+    ]
+    assert not wrong, "\n".join(wrong)

@@ -16,7 +16,7 @@ import toolkit  # noqa: E402
 
 # By kernel: activations that a gated_residual_bn_relu with all gradients moves in it.
 ACTIVATIONS = {
-    "forward_reduce": 3, "forward_map": 2, "forward_sliced": 4, "forward_resident": 4,
+    "forward_reduce": 3, "forward_normalise": 2, "forward_sliced": 4, "forward_resident": 4,
     "backward_reduce": 2, "backward_map": 6, "backward_sliced": 6, "backward_resident": 6,
 }  # fmt: skip
 METRICS = {

@@ -4,7 +4,7 @@ What only a GPU's own order of blocks can show: a barrier that lets a block thro
 read before it is whole, scratch memory that two calls share.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from itertools import product
 from typing import Any
 
@@ -19,24 +19,30 @@ from benchmarks.race import Competitor
 from softgate_ext.errors import InputError
 
 REPEATS = 500
-SIZE: Size = (32, 256, 64, 64)
-SPLIT = (128, 64, 64)
+# The last are small enough that every variant serves them in both layouts, forward and backward.
+SHAPES: tuple[tuple[Size, tuple[int, ...]], ...] = (
+    ((32, 256, 64, 64), (128, 64, 64)),
+    ((8, 144, 64, 64), (72, 36, 36)),
+    ((8, 144, 32, 32), (72, 36, 36)),
+)
 OPS = ("gated_residual_bn_relu", "skip_merge_bn_relu")
 COPY_BYTES = 256 << 20
 
 
 def main(
-    on: str = "cuda", size: Size = SIZE, split: tuple[int, ...] = SPLIT, repeats: int = REPEATS
+    on: str = "cuda",
+    shapes: Iterable[tuple[Size, tuple[int, ...]]] = SHAPES,
+    repeats: int = REPEATS,
 ) -> None:
     names = (*VARIANTS, "triton") if on == "cuda" else ("fused",)
     dtype = "bfloat16" if on == "cuda" else "float32"
     wrong = 0
     with CopyBeside(on) as copy:
-        for op, layout, name in product(OPS, LAYOUTS, names):
+        for (size, split), op, layout, name in product(shapes, OPS, LAYOUTS, names):
             case = OpCase(op, "both", layout, dtype, size, split, device=on)
             peer = PEERS[name]
             forced = Competitor(name, int, backend=peer.backend, variant=peer.variant)
-            facts = {"op": op, "layout": layout, "variant": name}
+            facts = {"op": op, "size": list(size), "layout": layout, "variant": name}
             try:
                 with forced.in_force():
                     different = repeat(step(case), repeats, copy)

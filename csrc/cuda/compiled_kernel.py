@@ -30,7 +30,7 @@ BUDGETS = {
     "backward_reduce": 100,
     "backward_map": 170,
 }
-LATER_BUDGETS = BUDGETS | {"backward_reduce": 130, "backward_map": 172}
+LATER_BUDGETS = BUDGETS | {"backward_reduce": 136, "backward_map": 172}
 LATER = 100  # the first of the later architectures
 # What is known and not mended: the compiler for the later ones keeps a few values of one instance in
 # local memory.
@@ -56,6 +56,8 @@ LEADING = {
     "forward_map": ("store", 2),  # y, z
     "backward_reduce": ("load", 2),  # dz, y
     "backward_map": ("load", 4),  # dz, y, dy, skip
+    "forward_sliced": ("store", 1),  # y; z
+    "forward_resident": ("store", 1),
     # Triton's (triton_instances.py).
     "triton batch_norm._statistics": ("load", 1),  # x
     "triton batch_norm._normalise": ("store", 1),  # z
@@ -67,6 +69,21 @@ LEADING = {
     "triton merge._forward": ("store", 1),  # y
     "triton merge._backward": ("load", 4),  # dz, y, dy, x
 }
+
+
+# The kernels that read once hold the passes of others: what their loops with stores are counted and held as,
+# and those without.
+BOTH_PASSES = {
+    "backward_sliced": (
+        ("backward_map", LEADING["backward_map"]),
+        ("backward_reduce", LEADING["backward_reduce"]),
+    ),
+    "backward_resident": (
+        ("backward_map", ("load", 2)),
+        ("backward_reduce", LEADING["backward_reduce"]),
+    ),  # dy, skip
+}
+HELD_AS = {"forward_sliced": "forward_reduce", "forward_resident": "forward_reduce"}
 
 
 @dataclass
@@ -103,19 +120,25 @@ class Kernel:
     @property
     def a_pack(self) -> int | None:
         """Instructions of the longest of its main loops, a pack; None where it is not counted."""
+        return max((count for _, count in self._counts()), default=None)
+
+    def _counts(self) -> list[tuple[str, int]]:
+        """By what budget each main loop is held, and its instructions a pack."""
         loops, inner = self._main_loops()
-        if not inner:
-            return None
-        way, tensors = LEADING[self.name]
         counts = []
         for begin, end in inner:
-            size = end - begin
-            packs = _wide(self.code[begin:end], way) / tensors
+            size, code = end - begin, self.code[begin:end]
+            held, (way, tensors) = (
+                HELD_AS.get(self.name, self.name),
+                LEADING.get(self.name, ("", 0)),
+            )
+            if self.name in BOTH_PASSES:
+                held, (way, tensors) = BOTH_PASSES[self.name][not _wide(code, "store")]
             item = 4 if self.channels_last else 2  # packs, where it is those of two image rows
             around = [b - a for a, b in loops if _within((begin, end), (a, b))]
             outside = (min(around) - size) / item if around else 0
-            counts.append(size / packs + outside)
-        return round(max(counts))
+            counts.append((held, round(size * tensors / _wide(code, way) + outside)))
+        return counts
 
     @property
     def issue_share(self) -> float | None:
@@ -149,17 +172,31 @@ class Kernel:
 
     @property
     def divides(self) -> bool:
-        """Whether a main loop has a division: a reciprocal, or a call of the subroutine that rounds it."""
+        """Whether a main loop has a division: a reciprocal, or a call of the subroutine that rounds it.
+
+        Subroutines lie behind the kernel's end; for sm_80 the compiler also jumps within it by calls.
+        """
         loops, _ = self._main_loops()
-        texts = (text for loop in loops for _, text in self.code[slice(*loop)])
-        return any(re.search(r"\bMUFU\.RCP|\bCALL\b", text) for text in texts)
+        texts = [text for loop in loops for _, text in self.code[slice(*loop)]]
+        end = max((address for address, text in self.code if "EXIT" in text), default=0)
+        calls = [found for text in texts if (found := re.search(r"\bCALL\b.*0x([0-9a-f]+)", text))]
+        called = any(int(found[1], 16) > end for found in calls)
+        return called or any("MUFU.RCP" in text for text in texts)
 
     def _main_loops(self) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
-        """The loops with wide accesses, and those of them that have no other inside."""
-        if self.name not in LEADING or not self.whole_packs:
+        """The loops with wide accesses, and those of them that have no other inside.
+
+        Loops with a barrier go over blocks of work, not over what a thread reads.
+        """
+        if not self.whole_packs or self.name not in LEADING | BOTH_PASSES:
             return [], []
-        way, _ = LEADING[self.name]
-        loops = [loop for loop in self._loops() if _wide(self.code[slice(*loop)], way)]
+        way, _ = LEADING.get(self.name, ("load", 0))
+        loops = [
+            (begin, end)
+            for begin, end in self._loops()
+            if not any(re.search(r"\bBAR\b", text) for _, text in self.code[begin:end])
+            if _wide(self.code[begin:end], way)
+        ]
         inner = [one for one in loops if not any(_within(other, one) for other in loops)]
         if self.streams and not self._loops():
             inner = [(0, 1 + max(i for i, (_, text) in enumerate(self.code) if "EXIT" in text))]
@@ -175,9 +212,10 @@ class Kernel:
                 back.append((at[int(to[1], 16)], place + 1))
         return back
 
-    def budget(self, arch: int) -> int:
+    def budget(self, arch: int, held: str) -> int:
+        """The most instructions a pack of a main loop that is held as that of kernel `held`."""
         budgets = LATER_BUDGETS if arch >= LATER else BUDGETS
-        return round(budgets.get(self.name, 0) * (UPSAMPLE2X if self.upsample2x else 1))
+        return round(budgets.get(held, 0) * (UPSAMPLE2X if self.upsample2x else 1))
 
     @property
     def shared(self) -> int:
@@ -219,9 +257,9 @@ class Kernel:
             yield "packs that are not known to be in global memory"
         if any(self.widths.get(f"{way} {bits}") for way in ("load", "store") for bits in (8, 16)):
             yield "accesses of 8 or 16 bits"
-        budget = self.budget(arch)
-        if self.a_pack is not None and self.a_pack > budget:
-            yield f"{self.a_pack} instructions a pack, where {budget} are the most"
+        for held, count in self._counts():
+            if count > (budget := self.budget(arch, held)):
+                yield f"{count} instructions a pack, where {budget} are the most"
         if arch < LATER and (self.issue_share or 0) > MOST_ISSUED:
             yield f"{self.issue_share:.0%} of the issue slots at an H200's copy rate"
         if self.divides:

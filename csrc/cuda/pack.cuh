@@ -126,6 +126,9 @@ __device__ __forceinline__ T* global(T* place) {
   return place;
 }
 
+// Keeps the compiler from reading a table once and holding it in registers across a loop.
+__device__ __forceinline__ void forget_registers() { asm volatile("" ::: "memory"); }
+
 // Keeps the compiler from working a number out again where it is used, or in 64 bits.
 template <class N>
 __device__ __forceinline__ void keep_as_it_is(N& number) {

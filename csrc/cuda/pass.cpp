@@ -51,8 +51,10 @@ Packing packing_of(const Dims& dims, DType dtype, const Source& source, bool ups
 
 Packing packing_of(const Forward& a) {
   const Source& s = a.source;
+  // Where the branch is y itself, the second pass reads it by whole packs.
+  const In y = a.y.given || !a.norm.training ? In{} : s.branch[0];
   return packing_of(a.dims, a.dtype, s, s.low.given,
-                    {s.skip.data, s.low.data, a.y.data, a.z.data}, s.branch);
+                    {s.skip.data, s.low.data, a.y.data, a.z.data, y.data}, s.branch);
 }
 
 Packing packing_of(const Backward& a) {
@@ -88,6 +90,10 @@ WorkSplit block_shape(const Dims& dims, DType dtype, const Packing& packing, int
     const int64_t packs = dims.c / lanes;
     cut.groups = static_cast<int>(ceil_div(packs, max_lanes));
     cut.lanes = static_cast<int>(ceil_div(packs, cut.groups));
+    if (cut.lanes < kLeastLanes && cut.groups > 1) {
+      cut.groups = static_cast<int>(packs / kLeastLanes);
+      cut.lanes = static_cast<int>(ceil_div(packs, cut.groups));
+    }
   } else {
     cut.groups = static_cast<int>(dims.c);
   }

@@ -12,7 +12,7 @@ namespace softgate::cuda {
 namespace {
 
 constexpr int kSlicesUnderWay = 3;  // see sliced.cuh
-constexpr int kMostLanes = 8, kLeastLanes = 4;  // packs of a slice side by side: 64 bytes at least
+constexpr int kMostLanes = 8;  // packs of a slice side by side
 
 // Cuts a pass into slices of channels, of which as many bytes wait in L2 as half of it holds: the rest
 // is for what passes through. One slice, where all that waits fits; else few of them. False where not
@@ -71,8 +71,13 @@ bool plan_resident(const Dims& dims, DType dtype, const Device& device, int tens
   return false;
 }
 
-void check_dims(const Dims& d) {
+void check_dims(const Dims& d, DType dtype) {
   constexpr int64_t kMost = int64_t(1) << 31;
+  if (d.channels_last && d.c * bytes_of(dtype) >= 2 * kMost) {
+    throw std::invalid_argument(
+        "softgate: the CUDA kernels take pixels of less than 2^32 bytes in channels_last, got " +
+        std::to_string(d.c) + " channels of " + std::to_string(bytes_of(dtype)) + " bytes");
+  }
   if (d.n >= kMost || d.c >= kMost || d.plane() >= kMost) {
     throw std::invalid_argument(
         "softgate: the CUDA kernels take up to 2^31 - 1 samples, channels and pixels of an image, "
@@ -152,7 +157,7 @@ void complete(Plan& plan, const Backward& a, const Device& device) {
 // sums and gradients have nothing to wait for in each other.
 template <class Call>
 std::vector<Plan> plans_of(const Call& a, const Device& device) {
-  check_dims(a.dims);
+  check_dims(a.dims, a.dtype);
   std::vector<Plan> plans;
   if (a.dims.count() * a.dims.c == 0) return plans;
   Plan plan;

@@ -33,6 +33,7 @@ struct Device {
 constexpr int kPackBytes = 16;
 constexpr int kThreads = 256;
 constexpr int kMaxLanes = 32;  // of a block: 512 bytes of a pixel side by side
+constexpr int kLeastLanes = 4;  // where there are as many packs: 64 bytes, two sectors of memory
 constexpr int kBlocksPerProcessor = 2;  // that every kernel promises to fit, see __launch_bounds__
 
 // Work is cut along channels into groups and along items into splits; one block serves one split of

@@ -86,6 +86,9 @@ __device__ void merge_rows(S (&value)[kCount], int lanes, int rows, int lane, in
   }
 }
 
+template <class A>
+constexpr A kLargest = std::is_same_v<A, double> ? A(1.7976931348623157e308) : A(3.4028234663852886e38f);
+
 // What a thread knows of the values of a channel: how far they are from the first of them. That takes
 // a subtraction, an addition and an fma a value, and no division. What cancels in the end is at most
 // the first value's own deviation, which is one of the squares: the error is of the order of count * eps.
@@ -115,7 +118,11 @@ class ChannelSums {
     const A count = A(values_), share = values_ == 0 ? A(0) : A(1) / count;
 #pragma unroll
     for (int c = 0; c < K::kChannels; ++c) {
-      const A mean = sum_[c] * share, m2 = squares_[c] - sum_[c] * mean;
+      const A mean = sum_[c] * share;
+      // Of finite values too large to be squared the variance is infinite, not infinity minus infinity; of infinite
+      // ones it is NaN, as the difference of two infinities is.
+      const A infinite = sum_[c] - sum_[c];
+      const A m2 = squares_[c] > kLargest<A> ? squares_[c] + infinite : squares_[c] - sum_[c] * mean;
       moments[c] = {count, shift_[c] + mean, m2 < A(0) ? A(0) : m2};
     }
   }

@@ -7,6 +7,7 @@ disassembler (cuobjdump: the toolkit's, or the copy in triton's wheel); no GPU.
 """
 
 import argparse
+import hashlib
 import importlib.util
 import os
 import re
@@ -71,9 +72,17 @@ def main() -> int:
         for fault in kernel.faults(arch)
     ]
     print(
-        "\n".join(faults) or f"{sum(map(len, found.values()))} kernels: no spills, 128-bit accesses"
+        "\n".join(faults)
+        or f"{sum(map(len, found.values()))} kernels: within what compiled_kernel.py allows"
     )
     return 1 if faults else 0
+
+
+def digest() -> str:
+    """Of every source that the compiler reads here, and of what reads its output."""
+    files = [path for path in (*HERE.iterdir(), *HERE.parent.glob("*.h")) if path.is_file()]
+    texts = (path.name.encode() + path.read_bytes() for path in sorted(files))
+    return hashlib.sha256(b"".join(texts)).hexdigest()[:16]
 
 
 def release(nvcc: str) -> str:
@@ -154,7 +163,7 @@ def widths_of(kernel: Kernel) -> Iterable[int]:
 def page(text: str, compiler: str) -> str:
     triton = f", Triton {version('triton')}" if importlib.util.find_spec("triton") else ""
     return (
-        f"# CUDA kernels as compiled\n\nPrinted by `make sass` (nvcc {compiler}{triton}). Registers of a thread / blocks of "
+        f"# CUDA kernels as compiled\n\nPrinted by `make sass` (nvcc {compiler}{triton}; sources {digest()}). Registers of a thread / blocks of "
         f"{THREADS} threads that a multiprocessor holds / instructions of the main loop for a pack of 16 bytes / bytes that a multiprocessor has asked for before the first is used / issue slots of the loop at the copy rate of an H200 / trips to memory before the loop; `shared`: bytes a block merges sums in; "
         "`spills`: bytes of spills and stack, over all architectures; `widest`: the widest access "
         "to global memory, in bits. `upsample2x`: a low resolution takes part; `half packs`: a branch ends "

@@ -142,7 +142,5 @@ class Table {
   SharedPlace lane_;
   A mine_[K::kChannelsLast ? 1 : kTableRows];  // contiguous
 };
-// Keeps the compiler from reading a table once and holding it in registers across a loop.
-__device__ __forceinline__ void forget_registers() { asm volatile("" ::: "memory"); }
 
 }  // namespace softgate::cuda

@@ -37,7 +37,7 @@ struct Tiling {
   static constexpr bool kOneRun = kLast && !kUpsample2x;
 
   // Counts packs of a chunk, channels_last over its samples, contiguous from the first value of its
-  // channel on, past the other channels. plan.cpp sees to it that 2^32 packs are never exceeded; of
+  // channel on, past the other channels. pass.cpp sees to it that 2^32 packs are never exceeded; of
   // packs of one value there may be more.
   using Offset = std::conditional_t<kLast || (kWidth > 1), unsigned, uint64_t>;
 

@@ -76,7 +76,11 @@ def publish(config: PublishConfig, console: Console | None = None) -> dict[str, 
 
     path = shipped.weights_file(config.name)
     stored = dataclasses.replace(run, training=_portable(run.training, config.name))
-    header = {"config": to_json(stored), "epoch": about.get("epoch")}
+    header = {
+        "config": to_json(stored),
+        "epoch": about.get("epoch"),
+        "watched": about.get("watched"),
+    }
     save_tensors(path, halves, header)
     card["bytes"], card["sha256"] = path.stat().st_size, shipped.sha256(path)
     write_json(path.with_suffix(".json"), card)

@@ -4,7 +4,6 @@ import hashlib
 import json
 import math
 import os
-import zipfile
 from collections import defaultdict
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -17,7 +16,8 @@ import numpy.typing as npt
 from softgate_ext.data.augment import Augmentation
 from softgate_ext.data.images import read_image
 from softgate_ext.data.poseset import PoseSet
-from softgate_ext.errors import InputError
+from softgate_ext.errors import InputError, reason
+from softgate_ext.files.arrays import npz_arrays
 from softgate_ext.files.paths import real_path
 from softgate_ext.pose.geometry import crop_affine, invert_affine, reduce_region
 
@@ -102,14 +102,14 @@ class CropCache:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         try:
-            with np.load(folder / INDEX) as index:
-                self.shapes: npt.NDArray[np.int64] = index["shapes"]
-                self.matrices: Matrix = index["matrices"]
-                self.starts: npt.NDArray[np.int64] = index["starts"]
+            index = npz_arrays(folder / INDEX)
+            self.shapes: npt.NDArray[np.int64] = index["shapes"]
+            self.matrices: Matrix = index["matrices"]
+            self.starts: npt.NDArray[np.int64] = index["starts"]
             # An empty file cannot be mapped, which is a ValueError.
             self.pixels = np.memmap(folder / PIXELS, np.uint8, "r")
-        except (OSError, ValueError, LookupError, EOFError, zipfile.BadZipFile) as error:
-            raise InputError(f"crops in {folder} are not readable ({error})") from None
+        except Exception as error:  # of numpy, zipfile and zlib, a dozen types
+            raise InputError(f"crops in {folder} are not readable ({reason(error)})") from None
         if len(self.pixels) != 3 * self.shapes.prod(1).sum():
             raise InputError(f"crops in {folder} are not whole")
 

@@ -7,7 +7,20 @@ import numpy as np
 import numpy.typing as npt
 import scipy.io
 
-from softgate_ext.errors import InputError
+from softgate_ext.data.mat_unfolding import check_mat
+from softgate_ext.errors import InputError, reason
+
+
+def read_mat(path: Path, *names: str) -> dict[str, Any]:
+    """The variables of a MATLAB file (versions 4 to 7.2), or those of these names.
+
+    Raises:
+        NotImplementedError: It is of version 7.3, which is HDF5.
+        Exception: It is damaged, a bomb or another: scipy raises a dozen unrelated types.
+    """
+    check_mat(path)
+    contents = scipy.io.loadmat(path, variable_names=names or None)
+    return {name: value for name, value in contents.items() if not name.startswith("__")}
 
 
 def load_variable(path: Path, name: str) -> npt.NDArray[Any]:
@@ -19,14 +32,13 @@ def load_variable(path: Path, name: str) -> npt.NDArray[Any]:
     if not path.is_file():
         raise InputError(f"dataset file {path} does not exist; it must hold {name}")
     try:
-        contents: dict[str, Any] = scipy.io.loadmat(path, variable_names=[name])
-    except NotImplementedError:  # version 7.3 is HDF5
+        contents = read_mat(path, name)
+    except NotImplementedError:
         raise InputError(
             f"{path} is not a readable MATLAB file (version 7.3, which is HDF5); save it with -v7"
         ) from None
-    except Exception as error:  # scipy raises a dozen unrelated types for damaged files
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise InputError(f"{path} is not a readable MATLAB file ({reason})") from None
+    except Exception as error:
+        raise InputError(f"{path} is not a readable MATLAB file ({reason(error)})") from None
     if name not in contents:
         raise InputError(f"{path} must hold a variable named {name} and has none")
     return np.asarray(contents[name])

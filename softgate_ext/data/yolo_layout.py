@@ -35,7 +35,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
         InputError: It is missing, not YAML, or no such file.
     """
     try:
-        contents = yaml.load(b"".join(chunks(path, takes="a data.yaml")), _Plain)
+        contents = yaml.load(b"".join(chunks(path, takes="a data.yaml")), _Plain)  # nosec B506
     except InputError:
         raise
     except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError of a 30th February

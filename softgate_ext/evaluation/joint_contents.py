@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import scipy.io
 
 from softgate_ext.data.entries import ReadingNotes
-from softgate_ext.data.matfile import structs
+from softgate_ext.data.matfile import read_mat, structs
 from softgate_ext.data.mpii import AnnotatedPerson
 from softgate_ext.data.mpii_submission import read_submission
 from softgate_ext.data.poseset import PoseSet
 from softgate_ext.errors import InputError, reason
+from softgate_ext.evaluation.hdf5_files import read_hdf5
 from softgate_ext.evaluation.joint_identity import Identity, identities_of, only_known, words_of
 from softgate_ext.evaluation.joint_keys import NAMES, usual
 from softgate_ext.evaluation.joint_points import names_beside
@@ -136,46 +136,14 @@ def _submission(people: Sequence[AnnotatedPerson], origin: Any) -> Contents:
 
 def _read_mat(path: Path) -> Mapping[str, Any]:
     try:
-        contents = scipy.io.loadmat(path)
+        return read_mat(path)
     except NotImplementedError:
-        return _read_h5(path)  # version 7.3 is HDF5
-    return {name: value for name, value in contents.items() if not name.startswith("__")}
-
-
-def _read_h5(path: Path) -> Mapping[str, Any]:
-    h5py = require_h5py()
-    with h5py.File(path, "r") as store:
-        if isinstance(store.get("pred"), h5py.Group):
-            raise ValueError("pred is a struct in version 7.3, which -v7 saves readably")
-        arrays = {k: v[()] for k, v in store.items() if isinstance(v, h5py.Dataset)}
-        for name, value in arrays.items():
-            if (
-                h5py.check_ref_dtype(store[name].dtype) is h5py.Reference
-            ):  # cells, each with the letters of a name
-                cells = [store[cell][()].ravel().tolist() for cell in value.ravel()]
-                arrays[name] = np.array(["".join(map(chr, cell)) for cell in cells], object)
-        return arrays
-
-
-def require_h5py() -> Any:
-    """The module h5py.
-
-    Raises:
-        InputError: It is not installed.
-    """
-    try:
-        import h5py
-    except ImportError:
-        raise InputError(
-            "predictions: HDF5 files need h5py; install softgate_ext[hdf5], or give .npz, .json or a .mat saved "
-            "with -v7"
-        ) from None
-    return h5py
+        return read_hdf5(path)  # version 7.3
 
 
 _READERS: dict[str, Callable[[Path], Mapping[str, Any]]] = {
     ".mat": _read_mat,
-    ".h5": _read_h5,
-    ".hdf5": _read_h5,
+    ".h5": read_hdf5,
+    ".hdf5": read_hdf5,
     ".npz": npz_arrays,
 }

@@ -9,6 +9,7 @@ Coordinates are 1-based in .mat and .h5 files, as in MPII's own and the toolboxe
 does.
 """
 
+import io
 import math
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -22,7 +23,8 @@ import scipy.io
 from softgate_ext.data.join import absent_joints, select_joints
 from softgate_ext.data.poseset import PoseSet
 from softgate_ext.errors import InputError
-from softgate_ext.evaluation.joint_contents import Contents, read_arrays, require_h5py
+from softgate_ext.evaluation.hdf5_files import require_h5py
+from softgate_ext.evaluation.joint_contents import Contents, read_arrays
 from softgate_ext.evaluation.joint_detections import Entries
 from softgate_ext.evaluation.joint_forms import TEXTS, read_text
 from softgate_ext.evaluation.joint_identity import Identity
@@ -31,7 +33,7 @@ from softgate_ext.evaluation.joint_people import rows_of, with_meaning
 from softgate_ext.evaluation.joint_pictures import names_within
 from softgate_ext.evaluation.joint_points import spelled_skeleton
 from softgate_ext.evaluation.joint_unread import refuse_unread
-from softgate_ext.files.atomic import replacing, write_json
+from softgate_ext.files.atomic import write_bytes, write_json
 from softgate_ext.files.counted import counted
 from softgate_ext.pose.skeleton import Skeleton
 
@@ -198,18 +200,17 @@ def write_predictions(path: Path, joints: Floats, scores: Floats, people: PoseSe
         "origin": np.array(origin),
         "box_xywh": np.array(columns["box_xywh"]),
     }
-    with replacing(path) as temporary:
-        if suffix == ".npz":
-            with open(temporary, "wb") as file:
-                np.savez_compressed(file, **arrays, **words)
-        elif suffix == ".mat":
-            cells = {name: np.array(values, object) for name, values in words.items()}
-            with open(temporary, "wb") as file:
-                scipy.io.savemat(file, {**arrays, **cells}, do_compression=True)
-        else:
-            with require_h5py().File(temporary, "w") as store:
-                for name, value in {**arrays, **words}.items():
-                    store[name] = value
+    file = io.BytesIO()  # HDF5, which writes when it closes, crashes where a disk has no room
+    if suffix == ".npz":
+        np.savez_compressed(file, **arrays, **words)
+    elif suffix == ".mat":
+        cells = {name: np.array(values, object) for name, values in words.items()}
+        scipy.io.savemat(file, {**arrays, **cells}, do_compression=True)
+    else:
+        with require_h5py().File(file, "w") as store:
+            for name, value in {**arrays, **words}.items():
+                store[name] = value
+    write_bytes(path, file.getvalue())
 
 
 def _suffix(path: Path, argument: str, takes: Collection[str]) -> str:

@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from softgate_ext.data.poseset import PoseSet
 from softgate_ext.errors import InputError
+from softgate_ext.pose.calibration import Calibration
 from softgate_ext.pose.metrics import (
     Floats,
     box_diagonal,
@@ -16,6 +17,7 @@ from softgate_ext.pose.metrics import (
     joint_distance,
     mean_pose,
     mpii_head_size,
+    normalized_distances,
     place_pose,
 )
 from softgate_ext.pose.oks import Annotated, Detected, average_precision
@@ -174,6 +176,21 @@ def _each_by_its_box(
         none,
     )
     return truth, Detected(images, joints, scores, none)
+
+
+def calibrated(
+    joints: np.ndarray, scores: np.ndarray, people: PoseSet, protocol: Protocol
+) -> Calibration:
+    """From the scores of joints to the probability that they are right by `protocol`.
+
+    Args:
+        joints, people, protocol: As in `score`.
+        scores: (N, J) peaks of the heatmaps.
+    """
+    lengths = reference_lengths(people, protocol)
+    labelled = people.labelled & np.isfinite(lengths)[:, None]
+    distances = normalized_distances(joints, people.joints, labelled, lengths)
+    return Calibration.fitted(scores[labelled], protocol.right(distances)[labelled])
 
 
 def constant_pose(train: PoseSet, people: PoseSet) -> Floats:

@@ -119,7 +119,8 @@ def draw_person(
     """A person's crop, large enough to look at, with the joints (J, 2, source pixels) drawn."""
     matrix = crop_affine(people.centers[index], float(people.sizes[index]), CROP)
     crop = warp(read_image(people.image_paths[index]), matrix, CROP)
-    return draw_pose(crop, apply_affine(matrix, joints), scores, people.skeleton, min_score=0.1)
+    shown = None if scores is None else scores >= 0.1
+    return draw_pose(crop, apply_affine(matrix, joints), shown, people.skeleton)
 
 
 def draw_heatmaps(people: PoseSet, inference: PoseInference) -> list[np.ndarray]:

@@ -7,20 +7,26 @@ from typing import Any
 import numpy as np
 
 from softgate_ext.files.paths import unusual
+from softgate_ext.files.unfolding import check_unfolding, check_zip
 
 
 def npz_arrays(path: Path, wanted: Callable[[str], bool] = lambda name: True) -> dict[str, Any]:
     """The plain arrays of an .npz file whose names are wanted; others may be pickled objects.
 
     Raises:
-        Exception: The file is damaged or another: numpy, zipfile and zlib raise a dozen types.
+        Exception: The file is damaged, a bomb or another: numpy, zipfile and zlib raise a dozen types.
     """
     if what := unusual(path):
         raise ValueError(f"it is {what}")
     with open(path, "rb") as stream:
         if stream.read(2) != b"PK":
             raise ValueError("it is no .npz file")
+    check_zip(path)
     with np.load(path, allow_pickle=False) as store:
         if not isinstance(store, np.lib.npyio.NpzFile):
             raise ValueError("it holds a single array")
-        return {name: store[name] for name in store.files if wanted(name)}
+        arrays = {name: store[name] for name in store.files if wanted(name)}
+    # Elements of no bytes, as empty texts are, cost a file nothing, however many they are.
+    empty = sum(array.size for array in arrays.values() if not array.dtype.itemsize)
+    check_unfolding("zip", empty, path.stat().st_size)
+    return arrays

@@ -1,6 +1,5 @@
 """A folder that one process works in."""
 
-import fcntl
 import os
 import threading
 import weakref
@@ -9,13 +8,18 @@ from pathlib import Path
 
 from softgate_ext.errors import InputError
 
+try:
+    import fcntl
+except ImportError:  # on Windows
+    fcntl = None  # type: ignore[assignment]
+
 
 class FolderLock:
     """Keeps other processes from working in a folder; ends with `release` or with the process.
 
     The lock is on the folder itself: a lock file, as the package filelock keeps one, would stay in
     the folder, and be written there before a command is refused. File systems that cannot lock a
-    folder (some network ones) go without. A forked child has no part in it.
+    folder (some network ones, and those of Windows) go without. A forked child has no part in it.
 
     Args:
         folder: the folder.
@@ -26,7 +30,12 @@ class FolderLock:
         InputError: another process works in the folder.
     """
 
+    release: "weakref.finalize[..., FolderLock]"
+
     def __init__(self, folder: Path, argument: str = "out", wait: bool = False) -> None:
+        if fcntl is None:
+            self.release = weakref.finalize(self, _unlock, None)
+            return
         with _forks_wait:
             descriptor = os.open(folder, os.O_RDONLY)
             self.release = weakref.finalize(self, _unlock, descriptor)
@@ -49,7 +58,9 @@ _held: weakref.WeakSet[FolderLock] = weakref.WeakSet()
 _forks_wait = threading.Lock()
 
 
-def _unlock(descriptor: int) -> None:
+def _unlock(descriptor: int | None) -> None:
+    if descriptor is None:
+        return
     # Not by closing alone: a child that was forked by other than Python's means holds it too.
     with suppress(OSError):
         fcntl.flock(descriptor, fcntl.LOCK_UN)
@@ -65,8 +76,9 @@ def _leave_locks() -> None:
     _forks_wait.release()
 
 
-os.register_at_fork(
-    before=_forks_wait.acquire,
-    after_in_parent=_forks_wait.release,
-    after_in_child=_leave_locks,
-)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=_forks_wait.acquire,
+        after_in_parent=_forks_wait.release,
+        after_in_child=_leave_locks,
+    )

@@ -9,11 +9,9 @@ from typing import Any
 
 from softgate_ext.errors import InputError, reason
 from softgate_ext.files.paths import unusual
+from softgate_ext.files.unfolding import check_unfolding
 
 CHUNK = 1 << 20  # bytes
-# JSON of numbers is a tenth when it is gzipped, and nothing can be less than a thousandth.
-ROOM = 1 << 26  # bytes that a gzipped file may unfold to, however small it is
-MOST = 200  # times its size that it may unfold to beyond that
 
 
 def parse_json(text: str | bytes) -> Any:
@@ -56,18 +54,14 @@ def chunks(path: Path, where: str = "", takes: str = "a JSON file") -> Iterator[
         raise InputError(f"{where}{path} is {what}, which is not read; give {takes}")
     zipped = path.suffix.lower() == ".gz"
     try:
-        most = max(ROOM, MOST * path.stat().st_size)
-        with gzip.open(path) if zipped else open(path, "rb") as stream:
+        with open(path, "rb") as file, gzip.open(file) if zipped else file as stream:
             size = 0
             while chunk := stream.read(CHUNK):
                 size += len(chunk)
-                if zipped and size > most:
-                    raise InputError(
-                        f"{where}{path} is a gzip bomb, which unfolds to more than {MOST} times its "
-                        f"size; give {takes}"
-                    )
+                if zipped:
+                    check_unfolding("gzip", size, file.tell())
                 yield chunk
-    except (OSError, EOFError, zlib.error) as error:
+    except (OSError, EOFError, ValueError, zlib.error) as error:
         raise InputError(f"{where}cannot read {path} ({reason(error)}); give {takes}") from error
 
 

@@ -2,7 +2,6 @@
 
 import multiprocessing
 import os
-import resource
 import signal
 import threading
 from collections.abc import Iterator
@@ -59,8 +58,12 @@ def check_open_files(workers: int, loaders: int = 1) -> None:
     Raises:
         InputError: there may be too few.
     """
+    if not workers or os.name == "nt":  # Windows has no such limit
+        return
+    import resource
+
     most, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if not workers or most == resource.RLIM_INFINITY:
+    if most == resource.RLIM_INFINITY:
         return
     needed, left = loaders * 6 * (workers + 1), most - len(os.listdir("/dev/fd"))
     if left < needed:

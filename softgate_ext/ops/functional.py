@@ -45,7 +45,7 @@ def gated_residual(x: Tensor, branches: Branches, alpha: Tensor | None = None) -
         x: (N, C, H, W), the skip.
         branches: One tensor of x's shape, or 1 to 4 whose channels add up to C.
         alpha: (C,) one gate per channel, (1,) one for all, or None (= 1). Where it is exactly 0, the
-            kernels need not read x.
+            kernels need not read x: what is infinite or NaN there may be left out.
 
     Returns:
         y, (N, C, H, W), dtype and layout of x.

@@ -55,7 +55,7 @@ def weight_of_batch(momentum: float | None, calls: Tensor | None) -> float | Ten
     device and break a graph."""
     if momentum is not None:
         return momentum
-    assert calls is not None, "a norm without momentum counts its calls"
+    assert calls is not None  # a norm without momentum counts its calls
     return calls.reciprocal()
 
 

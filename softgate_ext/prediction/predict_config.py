@@ -39,6 +39,8 @@ class PredictConfig:
     """Find the people first, in place of `box` (needs the extra `detect`)."""
     detect_score: float = 0.5
     """People whom the detector, or a score in `boxes`, is less sure of, from 0 to 1, are left out."""
+    min_box: float = 40.0
+    """People whom `detect` finds in a box whose longer side is shorter, in pixels, are left out."""
     smooth: bool = False
     """Take jitter out of the joints of videos and cameras (One-Euro filter)."""
     max_frames: int | None = None
@@ -49,8 +51,9 @@ class PredictConfig:
     """`last` weights of the run, or those that were `best` on the people it watched."""
     flip_test: bool = False
     """Average the heatmaps of the image and of its mirror image."""
-    min_score: float = 0.1
-    """Joints whose score is lower are left out of the drawing (never out of the figures)."""
+    min_score: float = 0.3
+    """Joints whose score is lower, and those outside the picture, are left out of the drawing; JSON
+    says of them `"shown": false`."""
     device: Device = "auto"
     """`auto` (CUDA where there is one), `cpu`, `cuda` or `cuda:N`."""
     amp: Amp = "off"
@@ -79,6 +82,10 @@ class PredictConfig:
             raise InputError(
                 f"detect_score: got {self.detect_score:g} without detect or boxes, which look at "
                 "it; give one of them too"
+            )
+        if self.min_box != type(self).min_box and not self.detect:
+            raise InputError(
+                f"min_box: got {self.min_box:g} without detect, whose boxes it is about; give detect too"
             )
         check_folder(self.out)
 

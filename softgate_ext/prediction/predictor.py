@@ -16,9 +16,10 @@ from softgate_ext.files.paths import as_path
 from softgate_ext.inference.device import resolve_device
 from softgate_ext.inference.pose_inference import PoseInference, to_source
 from softgate_ext.models import PoseModel
+from softgate_ext.pose.calibration import Calibration
 from softgate_ext.pose.geometry import crop_affine, warp
 from softgate_ext.pose.skeleton import get_skeleton
-from softgate_ext.prediction.detector import PersonDetector
+from softgate_ext.prediction.detector import MIN_BOX, PersonDetector
 from softgate_ext.prediction.person import Box, Person, check_box
 from softgate_ext.prediction.picture import Picture, as_picture
 from softgate_ext.pretrained.shipped import DEFAULT
@@ -29,6 +30,8 @@ from softgate_ext.runs.places import Which
 from softgate_ext.runs.run_config import RunConfig
 
 Boxes = Sequence[Sequence[float]]
+MIN_SCORE = 0.3
+"""Of the joints that score less three of four are wrong (docs/prediction.md)."""
 CHUNK = 32  # crops in a forward pass, whatever the number of boxes
 
 
@@ -62,6 +65,9 @@ class PosePredictor:
         amp: autocast of convolutions.
         flip_test: average the heatmaps of each crop and of its mirror image.
         detector: finds the people of a picture that comes without boxes.
+        min_score: joints of a lower score are marked as not shown.
+        calibration: from the peak of a heatmap to the score of the joint, which is that peak
+            without.
         folded: run the network as `softgate_ext.fold` makes it, which is faster and takes less
             memory; False runs the model itself, whose weights may then still change.
     """
@@ -75,11 +81,16 @@ class PosePredictor:
         flip_test: bool = False,
         detector: PersonDetector | None = None,
         folded: bool = True,
+        min_score: float = MIN_SCORE,
+        calibration: Calibration | None = None,
     ) -> None:
         check_range("box_margin", config.box_margin)
+        check_range("min_score", min_score)
+        self.min_score = min_score
         self.config = config
         self.skeleton = get_skeleton(config.skeleton)
         self.detector = detector
+        self.calibration = calibration
         codec = model.codec(config.image_size, config.sigma)
         network = model.to(resolve_device(device)).eval()
         self._gates = network.gates()
@@ -97,6 +108,8 @@ class PosePredictor:
         flip_test: bool = False,
         detect: bool | float = False,
         folded: bool = True,
+        min_score: float = MIN_SCORE,
+        min_box: float = MIN_BOX,
     ) -> "PosePredictor":
         """Loads a run that `softgate train` wrote, or weights that the package ships.
 
@@ -110,16 +123,24 @@ class PosePredictor:
             flip_test: average the heatmaps of a picture and of its mirror image.
             detect: find the people of a picture that comes without boxes (needs the extra
                 `detect`); a number is the lowest score of a person, else 0.5.
+            folded: as of `PosePredictor`.
+            min_score: joints of a lower score, and those outside the picture, are marked as not
+                shown.
+            min_box: of people who were detected, those whose box has a shorter longer side, pixels,
+                are left out.
 
         Raises:
             InputError: the run or the device cannot be used, or the extra is not installed.
         """
         place = as_path(path_or_name, "path_or_name", "the folder of a run, or a name")
-        model, config, _ = load_run(place, weights)
+        model, config, about = load_run(place, weights)
         detector = None
         if detect is not False:
-            detector = PersonDetector() if detect is True else PersonDetector(detect)
-        return cls(model, config, device, amp, flip_test, detector, folded)
+            detector = PersonDetector(0.5 if detect is True else detect, min_box)
+        watched = about.get("watched")
+        told = watched.get("calibration") if isinstance(watched, dict) else None
+        calibration = Calibration.from_json(told)
+        return cls(model, config, device, amp, flip_test, detector, folded, min_score, calibration)
 
     @overload
     def __call__(self, image: Picture, boxes: Boxes | None = None) -> list[Person]: ...
@@ -202,10 +223,17 @@ class PosePredictor:
                 ]
             )
             outputs = self._infer.outputs(torch.from_numpy(crops).permute(0, 3, 1, 2))
-            found, scores = self._infer.codec.decode(outputs)
+            found, peaks = self._infer.codec.decode(outputs)
+            scores = peaks.cpu().numpy()
+            if self.calibration is not None:
+                scores = self.calibration(scores)
             joints = to_source(found.double().cpu().numpy(), np.stack(matrices))
-            rows = zip(part, joints, scores.cpu().numpy(), crops, outputs.cpu(), strict=True)
+            rows = zip(part, joints, scores, crops, outputs.cpu(), strict=True)
             for (index, (box, _, sure)), where, score, crop, output in rows:
-                person = Person(box, where, score, self.skeleton.joints, sure)
+                height, width = located[index].picture.shape[:2]
+                # Pixels have their centres at integers.
+                inside = ((where >= -0.5) & (where <= (width - 0.5, height - 0.5))).all(-1)
+                shown = inside & (score >= self.min_score)
+                person = Person(box, where, score, self.skeleton.joints, shown, sure)
                 maps = output.numpy() if self._gives == "heatmaps" else None
                 yield index, PersonDetails(person, crop, maps)

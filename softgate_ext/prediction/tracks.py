@@ -28,11 +28,10 @@ class Tracks:
 
     Args:
         smooth: pass their joints through a One-Euro filter.
-        min_score: joints whose score is lower stay as they are, and do not move the filter.
     """
 
-    def __init__(self, smooth: bool, min_score: float) -> None:
-        self._smooth, self._min_score = smooth, min_score
+    def __init__(self, smooth: bool) -> None:
+        self._smooth = smooth
         self._tracks: list[_Track] = []
         self._count = 0
 
@@ -64,7 +63,8 @@ class Tracks:
             self._count += 1
         track.box, track.seconds = person.box, seconds
         if self._smooth:
-            sure = person.scores >= self._min_score
+            every = np.ones(len(person.names), bool)
+            sure = every if person.shown is None else person.shown
             joints = track.smooth(person.joints, sure, seconds, max(person.box[2:]))
             person = replace(person, joints=joints)
         return replace(person, track=track.number)

@@ -17,6 +17,12 @@ from softgate_ext.files.paths import unusual
 
 USUAL_RATE = 25.0  # frames a second, where a file or camera does not say
 PACKETS = (188, 192, 204)  # bytes, of transport streams and of those with times or checks beside
+# What is opened, by FFmpeg's names, whatever a file is called: not its pictures and texts, nor what
+# is a list of other files or of addresses (concat, hls, dash, sdp, imf ...).
+CONTAINERS = ("mov", "matroska", "avi", "mpeg", "mpegts", "asf", "flv", "ogg", "mxf", "dv")
+STREAMS = ("mpegvideo", "m4v", "h264", "hevc", "obu", "ivf", "yuv4mpegpipe")
+FORMATS = (*CONTAINERS, *STREAMS)
+MOST_PIXELS = 1 << 27  # of a frame, whatever few bytes it is in; 8K has 2^25
 TICK = Fraction(1, 90_000)  # seconds: what the times of a written video are multiples of
 
 
@@ -49,19 +55,28 @@ class VideoReader:
         av = _pyav()
         self.path, self.cut, self._error = path, False, av.FFmpegError
         try:
-            # A file may be a list of others; what it names beside files is not fetched.
-            options = {"protocol_whitelist": "file", "formatprobesize": str(head)}
+            options = {
+                "format_whitelist": ",".join(FORMATS),
+                "protocol_whitelist": "file",
+                "formatprobesize": str(head),
+            }
             self._container = av.open(f"file:{path}", options=options)
         except (self._error, OSError, ValueError):
             raise InputError(f"video {path} is not a video that can be read") from None
         self._stream = self._container.streams.best("video")
-        # FFmpeg also takes pictures, and the cover of a piece of music, for videos of one frame.
-        name = self._container.format.name
-        still = name in ("image2", "tty") or name.endswith("_pipe")
+        # FFmpeg also takes the cover of a piece of music for a video of one frame.
         cover = av.stream.Disposition.attached_pic
-        if still or self._stream is None or self._stream.disposition & cover:
+        if self._stream is None or self._stream.disposition & cover:
             self.close()
             raise InputError(f"video {path} is not a video that can be read")
+        coded = self._stream.codec_context
+        if coded.width * coded.height > MOST_PIXELS:
+            self.close()
+            raise InputError(
+                f"video {path} has frames of {coded.width} x {coded.height} pixels; takes up to "
+                f"{MOST_PIXELS / 1e6:.0f} megapixels"
+            )
+        coded.options = {"max_pixels": str(MOST_PIXELS)}  # for frames that are larger than it says
         self._stream.thread_type = "AUTO"
         self.rate = _usable(self._stream.average_rate or self._stream.guessed_rate)
 

@@ -21,6 +21,7 @@ import torch
 from softgate_ext.errors import InputError
 from softgate_ext.files.atomic import write_bytes, write_json
 from softgate_ext.files.reading import read_json
+from softgate_ext.files.unfolding import check_zip
 from softgate_ext.pretrained.shipped import list_pretrained
 from softgate_ext.ranges import check_range
 from softgate_ext.runs.config_json import from_json, to_json
@@ -74,6 +75,10 @@ def load_state(run: Path) -> dict[str, Any]:
     path = run / STATE
     if not path.is_file():
         raise InputError(f"resume: {run} holds no {STATE}; train without --resume, or give its run")
+    try:
+        check_zip(path)
+    except ValueError as error:
+        raise InputError(f"resume: cannot read {path} ({error}); give the run its own") from None
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch.load raises many kinds for damaged files

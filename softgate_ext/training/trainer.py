@@ -14,7 +14,7 @@ from softgate_ext.data.dataset import PoseDataset
 from softgate_ext.data.outside import outside_as_told
 from softgate_ext.data.poseset import PoseSet
 from softgate_ext.errors import InputError
-from softgate_ext.evaluation.measure import figures_to_json, score
+from softgate_ext.evaluation.measure import calibrated, figures_to_json, score
 from softgate_ext.figures.sheet import plot_sheet
 from softgate_ext.files.console import say
 from softgate_ext.inference.batches import in_one_sentence
@@ -237,7 +237,10 @@ class Trainer:
         for rank, part in enumerate(group.gather(found)):
             joints[rank :: group.size] = part
         self.predicted, sure = joints[..., :2], joints[..., 2]
-        return figures_to_json(score(self.predicted, people, self.baseline.protocol, sure))
+        protocol = self.baseline.protocol
+        figures = figures_to_json(score(self.predicted, people, protocol, sure))
+        calibration = calibrated(self.predicted, sure, people, protocol)
+        return {**figures, "calibration": calibration.to_json()}
 
     def _keep(self, entry: Entry) -> None:
         """Writes what the epoch gave."""

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 
@@ -130,7 +131,7 @@ def printed(capsys):
 
 
 def test_stress_counts_other_bits(capsys, monkeypatch):
-    small = dict(on="cpu", size=(2, 8, 4, 4), split=(4, 4), repeats=3)
+    small = dict(on="cpu", shapes=[((2, 8, 4, 4), (4, 4))], repeats=3)
     with pytest.raises(SystemExit, match="0"):
         stress.main(**small)
     assert [line["different"] for line in printed(capsys)] == [0] * 4
@@ -182,6 +183,14 @@ def test_what_ncu_counted():
         "kernel": "forward_sliced", "dram_of_emulator": 1.0, "l2_hit_percent": 50.5,
         "issue_active_percent": 30.0, "ns": 99000.0,
     }  # fmt: skip
+
+
+def test_the_kernels_that_ncu_is_asked_about_are_there():
+    sources = (runner.ROOT / "csrc" / "cuda").glob("*.cuh")
+    text = "".join(path.read_text() for path in sources)
+    assert all(
+        re.search(rf"__launch_bounds__\(.*\)\s+{name}\(", text) for name in counters.ACTIVATIONS
+    )
 
 
 def test_the_table_has_every_key():

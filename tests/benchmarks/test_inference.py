@@ -47,6 +47,7 @@ def test_the_file_holds_both_models_beside_their_peers() -> None:
         assert rows[name, 256, batch, 1]["seconds"].keys() >= wanted
 
 
+@pytest.mark.slow
 def test_cases_are_appended_and_replaced(tmp_path: Path) -> None:
     out = tmp_path / "new" / "inference.json"
     arguments = {"models": ("hybrid_1x32",), "sizes": (64,), "batches": (1,), "threads": (1,)}

@@ -23,6 +23,7 @@ def bench(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=600)
 
 
+@pytest.mark.slow
 def test_quick_run(tmp_path: Path) -> None:
     file = tmp_path / "quick.json"
     run = bench("--quick", "--device", "cpu", "--json", str(file), "-p", "no:cacheprovider")
@@ -85,6 +86,7 @@ def test_cost_by_kinds_adds_up_to_the_whole() -> None:
     assert any("3x3 by Winograd" in row for row in tables[0])
 
 
+@pytest.mark.slow
 def test_growth_is_fitted() -> None:
     sizes = np.array([1e3, 1e5, 1e6, 1e7])
     call, rate, error = growth.fitted(1e-5 + sizes / 2e9, sizes)
@@ -95,6 +97,7 @@ def test_growth_is_fitted() -> None:
     assert done.stdout.count("us by ") == 16 and done.stdout.count(" us a call + bytes / ") == 8
 
 
+@pytest.mark.slow
 def test_memory_of_a_step() -> None:
     small = ["--model", "hybrid_1x32", "--batch", "2", "--size", "64", "--steps", "1"]
     command = [sys.executable, "-m", "benchmarks.step_memory", *small, "--dtypes", "float32"]

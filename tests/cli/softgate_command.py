@@ -23,6 +23,7 @@ def softgate(*words: object, **environment: str) -> subprocess.CompletedProcess[
 
 def refused(capsys: pytest.CaptureFixture[str], *words: object) -> str:
     """The one line on stderr of a command that ends with exit code 2."""
+    capsys.readouterr()
     assert main([str(word) for word in words]) == 2
     captured = capsys.readouterr()
     assert captured.out == ""

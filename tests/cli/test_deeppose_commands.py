@@ -35,6 +35,7 @@ SMALL = [
 ]
 
 
+@pytest.mark.slow
 def test_train_evaluate_predict_and_gates(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -1,6 +1,5 @@
 """Files made to break a command: one sentence, exit code 2, at once, and nothing is written."""
 
-import gzip
 import json
 import math
 import os
@@ -30,21 +29,6 @@ from softgate_ext.prediction.kinds import kind_of
 from softgate_ext.prediction.video import VideoReader
 
 Changed = Callable[..., Path]
-
-
-@pytest.fixture
-def refused(capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
-    """The one sentence that a command line ends with."""
-
-    def run(*words: object) -> str:
-        capsys.readouterr()
-        assert main([str(word) for word in words]) == 2
-        said = capsys.readouterr()
-        (line,) = said.err.splitlines()
-        assert said.out == ""
-        return line
-
-    return run
 
 
 @pytest.fixture
@@ -266,25 +250,6 @@ def test_pipes_and_devices_are_refused(
     places |= {"odd": special(tmp_path / "odd.json", kind), "out": tmp_path / "out"}
     refused(*(word.format(**places) for word in words.split()))
     assert not (tmp_path / "out").exists()
-
-
-@pytest.mark.parametrize("name", ["bomb.json.gz", "BOMB.JSON.GZ"])
-def test_a_gzip_bomb_is_told_as_what_it_is(
-    name: str, run: Path, people: Path, tmp_path: Path, refused: Callable[..., str]
-) -> None:
-    bomb = tmp_path / "bombs" / name
-    bomb.parent.mkdir()
-    with gzip.open(bomb, "wb") as file:
-        file.write(b'{"images": [')
-        for _ in range(5):
-            file.write(b" " * 2**24)
-    image = people / "images/im0001.jpg"
-    for words in (
-        ("data", "check", bomb),
-        ("data", "check", bomb.parent),
-        ("predict", run, image, "--boxes", bomb, "--out", tmp_path / "out"),
-    ):
-        assert f"{name} is a gzip bomb" in refused(*words)
 
 
 def dolls(tmp_path: Path, name: str) -> Path:

@@ -12,7 +12,10 @@ PAGE = ROOT / "docs" / "kernels.md"
 # One a generation: with sm_86 and sm_89 the registers are within six of those with sm_80, and the table
 # of `make sass` has them.
 ARCHITECTURES = (80, 90, 100, 120)
-SYMBOL = "_ZN8softgate4cuda11forward_mapINS0_6TilingIfLb0ELi4ELb0ELb0EEEEEvNS_7ForwardENS0_3CutE"
+ALWAYS = 90  # compiled whether or not docs/kernels.md has the result of these very sources
+SYMBOL = (
+    "_ZN8softgate4cuda11forward_mapINS0_6TilingIfLb0ELi4ELb0ELb0EEEEEvNS_7ForwardENS0_9WorkSplitE"
+)
 LOG = """\
 ptxas info    : Compiling entry function '{symbol}' for 'sm_90'
     {stack} bytes stack frame, {spills} bytes spill stores, {spills} bytes spill loads
@@ -113,6 +116,13 @@ def test_a_division_in_a_main_loop_is_a_fault(sass, line):
     assert list(kernel.faults(90)) == ["a division in its main loop"]
 
 
+def test_a_jump_within_the_kernel_is_no_division(sass):
+    kernel = loops(sass, 180)
+    (end,) = (address for address, text in kernel.code if "EXIT" in text)
+    kernel.code[10] = (kernel.code[10][0], f"@!P0 CALL.REL.NOINC 0x{end:x}")
+    assert list(kernel.faults(90)) == []
+
+
 def test_counts_trips_to_memory_before_a_loop(sass):
     """Loads that follow each other without a use between are one trip."""
     kernel = loops(sass, 180)
@@ -162,11 +172,16 @@ def test_architecture(sass, monkeypatch, capsys, arch):
     """Nothing spills, and the table in docs is the present one (`make sass` writes it)."""
     if sass.find_tool("nvcc") is None or sass.find_tool("cuobjdump") is None:
         pytest.skip("needs nvcc and cuobjdump")
-    monkeypatch.setattr(sys, "argv", ["sass.py", "--arch", str(arch)])
-    assert sass.main() == 0, capsys.readouterr().out
     text = PAGE.read_text()
     version = re.search(r"nvcc ([\d.]+)", text)
-    if version and version[1] == sass.release(sass.find_tool("nvcc")):
+    same = version is not None and version[1] == sass.release(sass.find_tool("nvcc"))
+    if same and arch != ALWAYS and f"sources {sass.digest()}" in text:
+        pytest.skip(
+            "needs other sources than docs/kernels.md was made from: of these it has the result"
+        )
+    monkeypatch.setattr(sys, "argv", ["sass.py", "--arch", str(arch)])
+    assert sass.main() == 0, capsys.readouterr().out
+    if same:
         assert column(text, arch) == column(capsys.readouterr().out, arch)
 
 

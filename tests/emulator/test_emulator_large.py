@@ -192,3 +192,11 @@ def test_what_an_index_cannot_count_is_refused(emulator, sizes):
     call = Forward(DTYPES[torch.bfloat16], Dims(*sizes, False), Source())
     with pytest.raises(EmulatorError, match=r"up to 2\^31 - 1 samples, channels and pixels"):
         Sparse().run(emulator, "forward", call)
+
+
+def test_pixels_that_32_bits_cannot_count_are_refused(emulator):
+    call = Forward(DTYPES[torch.float32], Dims(1, 1 << 30, 1, 2, True), Source())
+    with pytest.raises(
+        EmulatorError, match=r"less than 2\^32 bytes .* got 1073741824 channels of 4"
+    ):
+        Sparse().run(emulator, "forward", call)

@@ -15,6 +15,7 @@ from emulator_calls import (
     Device,
     EmulatorError,
     Machine,
+    shifted,
 )
 from emulator_checks import check, check_forward
 from emulator_ops import LAYOUTS, Case, Tensors
@@ -156,6 +157,35 @@ def test_tensors_off_their_alignment(kernels, layout, shift):
     for op, dtype in itertools.product(OPS, (torch.float32, torch.bfloat16)):
         case = Case(**OPS[op], size=(2, 4, 8), layout=layout, dtype=dtype, shift=shift)
         run_everywhere(kernels, case)
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_an_input_off_its_alignment_beside_results_that_are_not(kernels, dtype, layout, variant):
+    """The second pass reads it by whole packs, the first could by halves."""
+    tensors = Tensors(Case("plain", (64,), (2, 8, 8), layout=layout, dtype=dtype), kernels)
+    half_a_pack = 8 // dtype.itemsize
+    tensors.branches = [shifted(tensors.branches[0], half_a_pack)]
+    machine = Machine("automatic" if variant == "two_pass" else variant, CLUSTER_GPU)
+    try:
+        result = tensors.forward(machine)
+    except EmulatorError as refusal:
+        assert "cannot serve a call of this shape, dtype and alignment" in str(refusal)
+    else:
+        check_forward(tensors, result)
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_values_too_large_to_be_squared(kernels, layout, variant):
+    """The variance is infinite and every result zero, as in PyTorch, not NaN."""
+    tensors = Tensors(Case("plain", (4,), (2, 4, 4), layout=layout, affine=False), kernels)
+    tensors.branches[0][1, :, 2, 2] = 1e20
+    found = tensors.forward(Machine(variant, CLUSTER_GPU)).values
+    assert bool((found["var"] == float("inf")).all()) and not bool(found["z"].any())
+    tensors.branches[0][1, :, 2, 2] = float("inf")
+    assert bool(tensors.forward(Machine(variant, CLUSTER_GPU)).values["var"].isnan().all())
 
 
 @pytest.mark.parametrize("variant", VARIANTS)

@@ -7,6 +7,7 @@ float64, with y rounded to the tested dtype before it is normalised, as the cont
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -223,3 +224,11 @@ def strided_variants(t: Tensor) -> Sequence[Tensor]:
     flat = torch.zeros(t.numel() + 1, dtype=t.dtype, device=t.device)
     flat[1:] = t.contiguous().flatten()
     return [wide[:, 1 : c + 1, :, 2 : w + 2], turned, flat[1:].view(t.shape)]
+
+
+def off_its_alignment(t: Tensor) -> Tensor:
+    """The same values one byte behind where they belong, as a field of a NumPy record may lie."""
+    memory = np.zeros(t.nbytes + 1, np.uint8)[1:].view(t.numpy().dtype)
+    away = torch.from_numpy(memory).view(t.shape)
+    assert away.data_ptr() % t.element_size()
+    return away.copy_(t)

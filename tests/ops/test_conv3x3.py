@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from cases import off_its_alignment
 from torch import Tensor
 from torch.nn.functional import conv2d
 
@@ -159,6 +160,19 @@ def test_what_the_kernels_do_not_serve_is_pytorch_s_convolution() -> None:
     with pytest.raises(RuntimeError, match="Given groups=3"):
         conv3x3(*(t.float() for t in tensors[:3]), 3)
     assert conv3x3(torch.zeros(0, 6, 5, 6), tensors[1].float(), None, 2).shape == (0, 4, 5, 6)
+
+
+@needs_kernels
+def test_what_lies_off_its_alignment() -> None:
+    tensors = case(2, 6, 4, 5, 6, 2)
+    away = [off_its_alignment(t) for t in tensors]
+    got, wanted = (everything(lambda *t: conv3x3(*t, 2), given) for given in (away, tensors))
+    assert max(errors(got, wanted)) < 1e-5
+    weight = transformed(tensors[1], 2)
+    ways = [
+        OPS.winograd_conv3x3(x, weight, None, None, bias, 4, 2) for x, _, bias, _ in (away, tensors)
+    ]
+    assert torch.equal(*ways)
 
 
 def test_first_and_second_derivatives() -> None:

@@ -5,6 +5,7 @@ And what fits but holds no values is served, or refused, by all doors alike.
 
 import pytest
 import torch
+from cases import off_its_alignment
 from torch._subclasses import FakeTensorMode
 
 from softgate_ext import InputError
@@ -186,6 +187,26 @@ def test_the_compiled_kernels_read_no_values_of_others():
     with pytest.raises(InputError, match="x must hold its own values, got a negated view"):
         _C.gated_residual(negated, [x], None)
     torch.testing.assert_close(torch.ops.softgate.gated_residual(negated, [x], None), 0 * x)
+
+
+@pytest.mark.parametrize("door", ["torch.ops", "_C"], indirect=True)
+@pytest.mark.parametrize("name", SCHEMAS)
+def test_tensors_off_their_alignment(name, door):
+    """Here only a sanitizer sees a scalar load of one; other processors stop at it."""
+    ops, _ = door
+    args = {}
+    for key, value in arguments(name).items():
+        if isinstance(value, list) and key == "branches":
+            value = [torch.randn_like(t) for t in value]
+        elif isinstance(value, torch.Tensor):
+            value = torch.rand_like(value) + 0.5
+        args[key] = value
+    away = dict(args)
+    for key, index, right in places(args):
+        wrong = off_its_alignment(right)
+        away[key] = wrong if index is None else [*away[key][:index], wrong, *away[key][index + 1 :]]
+    wanted, found = (getattr(ops, name)(*given.values()) for given in (args, away))
+    torch.testing.assert_close(found, wanted, rtol=0, atol=0)
 
 
 @pytest.mark.parametrize("door", ["_C", "fallback"], indirect=True)

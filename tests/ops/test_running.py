@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from cases import off_its_alignment
 from torch import Tensor, nn
 
 from softgate_ext import InputError, ops, use_backend
@@ -24,6 +25,7 @@ def spread(t: Tensor) -> Tensor:
 BUFFERS = {
     "plain": lambda t: t,
     "strided": spread,
+    "off their alignment": off_its_alignment,
     "float64": lambda t: t.double(),
     "bfloat16": lambda t: t.bfloat16(),
 }

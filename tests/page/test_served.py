@@ -1,6 +1,7 @@
 """The page by HTTP: what is answered, and what is out of reach."""
 
 import io
+import json
 import os
 import re
 import time
@@ -17,6 +18,8 @@ from served_page import Served
 from softgate_ext.errors import InputError
 from softgate_ext.page import server
 from softgate_ext.page.serve_config import ServeConfig
+
+USERS = 30
 
 
 def png(*size: int, colour: tuple[int, int, int] = (99, 99, 99)) -> bytes:
@@ -111,12 +114,24 @@ def test_strange_files_leave_nothing_in_the_log(served: Served) -> None:
 
 @pytest.mark.slow
 def test_users_at_the_same_time_get_their_own(served: Served) -> None:
-    def user(number: int) -> int:
-        found = served.pose(png(40 + number, 50, colour=(20 * number, 99, 99)))
-        return found["people"]["width"]
+    """Each is answered or told to wait, and the page is there afterwards."""
 
-    with ThreadPoolExecutor(6) as pool:
-        assert list(pool.map(user, range(12))) == [40 + number for number in range(12)]
+    def user(number: int) -> list[int]:
+        codes = []
+        for _ in range(4):
+            picture = png(40 + number, 50, colour=(8 * number, 99, 99))
+            code, data = served.ask("POST", "/pose", picture)
+            if code == 200:
+                assert json.loads(data)["people"]["width"] == 40 + number
+            else:
+                assert (code, data[:26]) == (503, b"Many pictures are waiting;")
+            codes.append(code)
+        return codes
+
+    with ThreadPoolExecutor(USERS) as pool:
+        codes = [code for user_codes in pool.map(user, range(USERS)) for code in user_codes]
+    assert len(codes) == 4 * USERS and codes.count(200) >= USERS
+    assert served.pose(png(99, 50))["people"]["width"] == 99
 
 
 @pytest.mark.slow

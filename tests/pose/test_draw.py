@@ -29,12 +29,12 @@ def test_sides_have_their_own_colours_on_a_copy() -> None:
     assert len(np.unique(drawn.reshape(-1, 3), axis=0)) > 20  # antialiased edges
 
 
-def test_joints_without_a_position_or_score_are_left_out_with_their_limbs() -> None:
+def test_joints_without_a_position_or_not_shown_are_left_out_with_their_limbs() -> None:
     image = np.zeros((200, 200, 3), np.uint8)
-    joints, scores = pose(), np.ones(14)
+    joints, shown = pose(), np.ones(14, bool)
     joints[LSP.index("right_knee")] = np.nan
-    scores[LSP.index("left_knee")] = 0.1
-    drawn = draw_pose(image, joints, scores, min_score=0.3)
+    shown[LSP.index("left_knee")] = False
+    drawn = draw_pose(image, joints, shown)
     assert not drawn[140:150, 60:80].any() and not drawn[140:150, 120:140].any()
     assert drawn[28, 100].any()
 
@@ -66,7 +66,7 @@ def test_bad_input_is_named() -> None:
     image = np.zeros((20, 20, 3), np.uint8)
     with pytest.raises(InputError, match=r"joints must have shape \(14, 2\), got \(16, 2\)"):
         draw_pose(image, np.zeros((16, 2)))
-    with pytest.raises(InputError, match="scores"):
+    with pytest.raises(InputError, match="shown"):
         draw_pose(image, np.zeros((14, 2)), np.zeros(3))
     with pytest.raises(InputError, match="image"):
         draw_pose(np.zeros((20, 20, 3)), np.zeros((14, 2)))  # type: ignore[arg-type]

@@ -56,6 +56,13 @@ def test_several_people(detector: PersonDetector, shared_data: Path) -> None:
     assert len(detector(picture)) == 2
 
 
+def test_people_of_few_pixels_are_left_out(detector: PersonDetector, shared_data: Path) -> None:
+    picture = read_image(shared_data / "photos" / "000000442450.jpg")
+    sides = sorted(max(box[2:]) for box, _ in detector(picture))
+    wide = PersonDetector(min_box=sides[-1])
+    assert [max(box[2:]) for box, _ in wide(picture)] == sides[-1:]
+
+
 def test_a_predictor_asks_about_the_people_found(
     detector: PersonDetector, run: Path, shared_data: Path
 ) -> None:

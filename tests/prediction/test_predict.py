@@ -43,7 +43,7 @@ def test_overlays_and_joints_are_written(config: PredictConfig, pictures: Path) 
         (person,) = entry["people"]
         assert person["box_xywh"] == [0, 0, entry["width"], entry["height"]]
         assert len(person["joints"]) == 14
-        assert set(person["joints"]["left_knee"]) == {"x", "y", "score"}
+        assert set(person["joints"]["left_knee"]) - {"shown"} == {"x", "y", "score"}
 
 
 def test_overlays_differ_from_the_picture_only_where_joints_are_drawn(
@@ -55,6 +55,24 @@ def test_overlays_differ_from_the_picture_only_where_joints_are_drawn(
     assert 0.0 < changed < 0.9
     (unsure, *_) = written(replace(config, min_score=10.0))
     assert (read_image(unsure) == picture).all()
+
+
+def test_joints_that_are_not_drawn_are_marked(config: PredictConfig, pictures: Path) -> None:
+    """Those below `min_score`, and those outside the picture whatever their score."""
+    box = (-60.0, 0.0, 80.0, 80.0)  # most of it is beside the picture
+    predict(replace(config, min_score=-10.0, box=box))
+    entries = json.loads((config.out / "predictions.json").read_text())["images"]
+    marked = 0
+    for entry in entries:
+        for joint in entry["people"][0]["joints"].values():
+            inside = -0.5 <= joint["x"] <= entry["width"] - 0.5
+            inside &= -0.5 <= joint["y"] <= entry["height"] - 0.5
+            assert joint.get("shown", True) == inside
+            marked += not inside
+    assert marked
+    predict(replace(config, min_score=10.0))
+    (entry, *_) = json.loads((config.out / "predictions.json").read_text())["images"]
+    assert not any(joint["shown"] for joint in entry["people"][0]["joints"].values())
 
 
 def test_boxes_from_a_file(config: PredictConfig, tmp_path: Path) -> None:
@@ -203,6 +221,7 @@ def test_nothing_is_written_when_an_option_is_wrong(
         ({"outputs": ("json", "html")}, "outputs: got json html; takes"),
         ({"min_score": float("nan")}, "min_score: got nan; takes"),
         ({"detect_score": 0.7}, "detect_score: got 0.7 without detect or boxes"),
+        ({"min_box": 7.0}, "min_box: got 7 without detect"),
         ({"out": pictures}, "out: got .*, whose pictures are read; takes another folder"),
     ):
         with pytest.raises(InputError, match=words):

@@ -11,9 +11,12 @@ from softgate_ext.prediction.tracks import GONE, Tracks
 LEFT, RIGHT = (0.0, 0.0, 40.0, 100.0), (200.0, 0.0, 40.0, 100.0)
 
 
-def person(box: Box, joints: Sequence[tuple[float, float]] = ((5, 5),), score: float = 1) -> Person:
+def person(
+    box: Box, joints: Sequence[tuple[float, float]] = ((5, 5),), shown: bool = True
+) -> Person:
     names = tuple(f"joint{n}" for n in range(len(joints)))
-    return Person(box, np.array(joints, float), np.full(len(names), score, np.float32), names)
+    scores = np.ones(len(names), np.float32)
+    return Person(box, np.array(joints, float), scores, names, np.full(len(names), shown))
 
 
 def numbers(tracks: Tracks, boxes: Sequence[Box], seconds: float) -> list[int | None]:
@@ -28,7 +31,7 @@ def moved(box: Box, by: float) -> Box:
 
 
 def test_people_keep_their_numbers_in_whatever_order_they_are_found() -> None:
-    tracks = Tracks(False, 0.1)
+    tracks = Tracks(False)
     assert numbers(tracks, [LEFT, RIGHT], 0.0) == [0, 1]
     assert numbers(tracks, [moved(RIGHT, -9), moved(LEFT, 9)], 0.1) == [1, 0]
     assert numbers(tracks, [(90.0, 0.0, 30.0, 30.0), moved(LEFT, 18)], 0.2) == [2, 0]
@@ -38,28 +41,28 @@ def test_people_keep_their_numbers_in_whatever_order_they_are_found() -> None:
 
 def test_the_best_overlap_of_all_together_counts() -> None:
     """Not that of whoever comes first: both overlap the first box, one of them alone the second."""
-    tracks = Tracks(False, 0.1)
+    tracks = Tracks(False)
     assert numbers(tracks, [LEFT, moved(LEFT, 20)], 0.0) == [0, 1]
     assert numbers(tracks, [moved(LEFT, 12), moved(LEFT, -8)], 0.1) == [1, 0]
 
 
 def test_a_track_ends_when_nobody_was_seen_for_a_time() -> None:
     for absent, number in ((GONE - 0.1, 0), (GONE + 0.1, 1)):
-        tracks = Tracks(False, 0.1)
+        tracks = Tracks(False)
         assert numbers(tracks, [LEFT], 5.0) == [0]
         assert numbers(tracks, [], 5.0 + absent) == []
         assert numbers(tracks, [LEFT], 5.1 + absent) == [number]
 
 
 def test_half_a_frame_a_second_is_no_absence() -> None:
-    tracks = Tracks(False, 0.1)
+    tracks = Tracks(False)
     assert [numbers(tracks, [LEFT], 2.0 * n) for n in range(3)] == [[0], [0], [0]]
 
 
 def test_joints_are_smoothed_by_track_and_only_where_it_is_asked_for() -> None:
     random = np.random.default_rng(0)
     for smooth in (False, True):
-        tracks = Tracks(smooth, 0.1)
+        tracks = Tracks(smooth)
         found: dict[int | None, list[np.ndarray]] = {0: [], 1: []}
         raw: list[np.ndarray] = []
         for n in range(90):
@@ -73,10 +76,10 @@ def test_joints_are_smoothed_by_track_and_only_where_it_is_asked_for() -> None:
             assert spread < 0.6 if smooth else spread == pytest.approx(1)
 
 
-def test_a_joint_that_is_not_sure_stays_as_it_is() -> None:
-    tracks = Tracks(True, 0.3)
+def test_a_joint_that_is_not_shown_stays_as_it_is() -> None:
+    tracks = Tracks(True)
     tracks.follow([person(LEFT, [(5, 5)])], 0.0)
-    (unsure,) = tracks.follow([person(LEFT, [(80, 80)], score=0.2)], 0.1)
+    (unsure,) = tracks.follow([person(LEFT, [(80, 80)], shown=False)], 0.1)
     assert unsure.joints.tolist() == [[80, 80]]
-    (sure,) = tracks.follow([person(LEFT, [(5, 5)], score=0.4)], 0.2)
+    (sure,) = tracks.follow([person(LEFT, [(5, 5)])], 0.2)
     assert sure.joints.tolist() == [[5, 5]]

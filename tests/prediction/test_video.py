@@ -255,3 +255,37 @@ def test_a_cameras_times_are_when_it_was_read(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(Camera, "left", 0)
     with pytest.raises(InputError, match="camera 0 gives no frame"):
         list(CameraReader(0))
+
+
+LISTS = {
+    "ffconcat": "ffconcat version 1.0\nfile {name}\n",
+    "hls": "#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\n{name}\n#EXT-X-ENDLIST\n",
+    "sdp": "v=0\no=- 0 0 IN IP4 127.0.0.1\nc=IN IP4 127.0.0.1\nm=video 5004 RTP/AVP 26\n",
+}
+
+
+@pytest.mark.parametrize("form", LISTS)
+@pytest.mark.parametrize("name", ["v.mp4", "v.m3u8", "v.ffconcat", "v.sdp"])
+def test_a_list_of_other_files_is_no_video(tmp_path: Path, form: str, name: str) -> None:
+    other = encode(tmp_path / "other.ts", TIMES)
+    (tmp_path / name).write_text(LISTS[form].format(name=other.name))
+    with pytest.raises(InputError, match="is not a video that can be read"):
+        frames(tmp_path / name)
+
+
+def test_frames_of_too_many_pixels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether the file says so at its beginning or only a frame does."""
+    small = encode(tmp_path / "v.h264", TIMES, codec="libx264")
+    large = tmp_path / "w.h264"
+    with av.open(str(large), "w") as container:
+        stream = container.add_stream("libx264", 30)
+        stream.width, stream.height, stream.pix_fmt = 200, 200, "yuv420p"
+        grey = av.VideoFrame.from_ndarray(np.zeros((200, 200, 3), np.uint8), format="rgb24")
+        container.mux([*stream.encode(grey), *stream.encode()])
+    both = tmp_path / "both.h264"
+    both.write_bytes(small.read_bytes() + large.read_bytes())
+    assert len(frames(both)) == len(TIMES) + 1
+    monkeypatch.setattr("softgate_ext.prediction.video.MOST_PIXELS", 10_000)
+    assert {frame.picture.shape for frame in frames(both)} == {(60, 80, 3)}
+    with pytest.raises(InputError, match=r"frames of 200 x 200 pixels; takes up to 0 megapixels"):
+        frames(large)

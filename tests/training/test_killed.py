@@ -9,12 +9,14 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from random import Random
 
 import pytest
 
 from softgate_ext.errors import InputError
 from softgate_ext.files.lock import FolderLock
 from softgate_ext.runs.log import read_log
+from softgate_ext.runs.opening import load_run
 
 BLOCKED = Path(__file__).with_name("blocked_workers.py")
 TRAIN = """
@@ -26,8 +28,9 @@ if __name__ == "__main__":
 """
 TINY = """
 --model hybrid_1x32 --model-options width 8 depth 2 groups 1 --image-size 64 --batch-size 4
---threads 1 --device cpu --amp off --no-plots --workers 1 --epochs 1000
+--threads 1 --device cpu --amp off --no-plots --workers 1
 """
+KILLS = int(os.environ.get("SOFTGATE_KILLS", "5"))
 
 
 def start(*words: object) -> "subprocess.Popen[bytes]":
@@ -109,6 +112,7 @@ def test_a_killed_training_is_resumed_at_once(people: Path, tmp_path: Path, meth
     script, out = tmp_path / "script.py", tmp_path / "run"
     script.write_text(TRAIN)
     words = [script, method, "train", people, "--out", out, *TINY.split()]
+    words += ["--epochs", 1000]
     process = start(*words)
     await_(lambda: (out / "training.pt").exists(), 120)
     process.send_signal(signal.SIGKILL)
@@ -118,3 +122,37 @@ def test_a_killed_training_is_resumed_at_once(people: Path, tmp_path: Path, meth
     process = start(*words, "--resume")
     await_(lambda: len(read_log(out / "log.jsonl")) > done, 120)
     kill(process, 1)
+
+
+@pytest.mark.slow
+def test_killed_at_random_moments_it_ends_with_the_same_bits(people: Path, tmp_path: Path) -> None:
+    """`make kills` does it 50 times; each second time the workers are left as orphans."""
+    epochs, random = 12 * KILLS, Random(KILLS)
+    whole, out = tmp_path / "whole", tmp_path / "killed"
+    options = ["--epochs", epochs, "--ema", 0.9, "--evaluate-every", 6, *TINY.split()]
+    words = ["-m", "softgate_ext.cli", "train", people]
+    assert start(*words, "--out", whole, *options).wait() == 0
+    state, reached = out / "training.pt", [0]
+    for number in range(KILLS):
+        before = state.stat().st_mtime_ns if state.exists() else 0
+        process = start(*words, "--out", out, *options, *(["--resume"] if before else []))
+        if number % 3:  # else it may die before it has done anything
+            await_(lambda old=before: state.exists() and state.stat().st_mtime_ns != old, 240)
+            time.sleep(random.uniform(0, 0.3))
+        else:
+            time.sleep(random.uniform(0, 4))
+        assert process.poll() is None, "it ended before it was killed"
+        if number % 2:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+        else:
+            kill(process, 0)
+        if state.exists():
+            load_run(out)
+            reached.append(read_log(out / "log.jsonl")[-1]["epoch"])
+    assert reached[0] < reached[-1] < epochs and reached == sorted(reached)
+    assert start(*words, "--out", out, *options, "--resume").wait() == 0
+    assert [entry["epoch"] for entry in read_log(out / "log.jsonl")] == list(range(1, epochs + 1))
+    for name in ("model.safetensors", "best.safetensors"):
+        assert (out / name).read_bytes() == (whole / name).read_bytes()
+    assert not list(out.glob(".*.tmp"))

@@ -31,6 +31,7 @@ def check(line: dict) -> None:
         assert wide >= line["vectors"], f"{where}: {wide} of {line['vectors']} are 128 bits wide"
 
 
+@pytest.mark.slow
 def test_sm_90():
     lines = lines_of("report.py", "--targets", "sm_90")
     assert {line["kernel"] for line in lines} == {

@@ -60,6 +60,7 @@ def test_compiled_graph_calls_the_kernels(device):
         torch.testing.assert_close(got[name], want)
 
 
+@pytest.mark.slow
 def test_graph_shows_launches_that_write_their_outputs_only():
     """On a GPU the op dissolves into launches; none is taken to write one of its inputs."""
     lines = lines_of("traced.py")

@@ -5,9 +5,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 HERE = Path(__file__).parent
 
 
+@pytest.mark.slow
 def test_slow_tests_of_the_device_belong_to_the_gpu():
     """Collected as on a GPU, where the interpreter is off, with the selection of `make gpu`."""
     files = [str(HERE / name) for name in ("test_compile_triton.py", "test_dispatch.py")]

@@ -1,0 +1,81 @@
+"""Arrays in HDF5 files, which MATLAB's of version 7.3 are too."""
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from softgate_ext.errors import InputError
+from softgate_ext.files.unfolding import check_unfolding
+
+
+def require_h5py() -> Any:
+    """The module h5py.
+
+    Raises:
+        InputError: It is not installed.
+    """
+    try:
+        import h5py
+    except ImportError:
+        raise InputError(
+            "predictions: HDF5 files need h5py; install softgate_ext[hdf5], or give .npz, .json or a .mat saved "
+            "with -v7"
+        ) from None
+    return h5py
+
+
+def read_hdf5(path: Path) -> Mapping[str, Any]:
+    """The arrays of a file that are in no group; cells of MATLAB are texts.
+
+    Raises:
+        InputError: h5py is not installed.
+        Exception: The file is damaged, a bomb or another: h5py raises a dozen types.
+    """
+    h5py = require_h5py()
+    with h5py.File(path, "r") as store:
+        if isinstance(store.get("pred"), h5py.Group):
+            raise ValueError("pred is a struct in version 7.3, which -v7 saves readably")
+        unfolding = _Unfolding(path.stat().st_size)
+        # A link to another file is passed over: what a file names is not opened.
+        own = [name for name in store if isinstance(store.get(name, getlink=True), h5py.HardLink)]
+        arrays = {
+            name: unfolding.read(item)
+            for name in own
+            if isinstance(item := store[name], h5py.Dataset)
+        }
+        for name, value in arrays.items():
+            if (
+                h5py.check_ref_dtype(store[name].dtype) is h5py.Reference
+            ):  # cells, each with the letters of a name
+                cells = [unfolding.read(store[cell]).ravel().tolist() for cell in value.ravel()]
+                arrays[name] = np.array(["".join(map(chr, cell)) for cell in cells], object)
+        return arrays
+
+
+class _Unfolding:
+    """Reads datasets of a file as long as they are likely to be what they are stored in.
+
+    Args:
+        size: bytes of the file.
+    """
+
+    def __init__(self, size: int) -> None:
+        self._size, self._stored, self._unfolded = size, 0, 0
+
+    def read(self, dataset: Any) -> Any:
+        """The values of a dataset.
+
+        Raises:
+            ValueError: It is a bomb, or its values are in another file.
+        """
+        if dataset.external or dataset.is_virtual:
+            raise ValueError(f"the values of {dataset.name} are in another file")
+        # A chunk is unpacked as a whole, however little of it counts.
+        chunk = math.prod(dataset.chunks or (0,)) * dataset.dtype.itemsize
+        self._unfolded += max(dataset.nbytes, chunk)
+        self._stored += dataset.id.get_storage_size()
+        check_unfolding("HDF5", self._unfolded, min(self._stored, self._size))
+        return dataset[()]
