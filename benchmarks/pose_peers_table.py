@@ -19,6 +19,7 @@ PUBLISHED = (
     ("EfficientPose II", 368, "1.73 M", "7.70 GFLOPs", "PCKh@0.5 88.2, MPII validation", _EFFICIENT),
     ("MoveNet Lightning", 192, "-", "-", "AP 63.0, COCO's lone people; 60 ms, Pixel 5, 4 threads", _MOVENET),
     ("MoveNet Thunder", 256, "-", "-", "AP 72.0, COCO's lone people; 155 ms, Pixel 5, 4 threads", _MOVENET),
+    ("MoveNet Thunder", 256, "-", "-", "PCK@0.2 87.8, LSP's 12 limb joints", "measured outside of this project, crops unknown"),
     ("BlazePose Lite", 256, "-", "-", "PCK@0.2 90.2, its own yoga pictures", _BLAZE),
     ("BlazePose Full", 256, "-", "-", "PCK@0.2 95.5, its own yoga pictures", _BLAZE),
     ("BlazePose Heavy", 256, "-", "-", "PCK@0.2 96.4, its own yoga pictures", _BLAZE),

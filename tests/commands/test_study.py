@@ -177,4 +177,6 @@ def test_the_page_holds_the_tables_of_the_rows(name: Any, tmp_path: Path) -> Non
     study(StudyConfig(name, Path("lsp_dataset"), tmp_path, show=True), console)
     page = (root / "docs" / "paper.md").read_text(encoding="utf-8")
     said = console.export_text().splitlines()
-    assert [line for line in said if line.startswith(("|", "No ")) and line.strip() not in page] == []
+    assert [
+        line for line in said if line.startswith(("|", "No ")) and line.strip() not in page
+    ] == []
