@@ -27,9 +27,10 @@ export MAX_JOBS ?= $(JOBS)
 # Standing proofs: make fuzz               10,000 random calls of the ops
 #                  make sanitize           the CPU kernels under AddressSanitizer and UBSan
 #                  make kills              a training that is killed 50 times and ends with the same bits
+#                  make mutants            changes of codec and metrics that the tests do not notice
 #                  make faults             full disks, writes that fail, memory that ends
 
-.PHONY: install demo test test-slow fuzz sanitize kills faults emulator sass gpu lint audit bench clean
+.PHONY: install demo test test-slow fuzz sanitize kills faults mutants emulator sass gpu lint audit bench clean
 
 install: $(STAMP)
 
@@ -68,6 +69,13 @@ kills: install
 
 faults: install
 	SOFTGATE_FAULTS=100 $(PYTEST) tests/training/test_faults.py tests/cli/test_full_disk.py -m "slow or not slow" $(ARGS)
+
+# Its summary: mutants caught, without tests, and alive (`.venv/bin/mutmut results` in build/mutants).
+mutants: install
+	$(BIN)/python -m pip install -q mutmut
+	rm -rf build/mutants && mkdir -p build/mutants
+	cp -r softgate_ext tests triton_kernels benchmarks csrc pyproject.toml build/mutants
+	cd build/mutants && PYTHONPATH=. OMP_NUM_THREADS=1 ../../$(BIN)/mutmut run --max-children $(JOBS) | tr '\r' '\n' | tail -2
 
 emulator: install
 	$(PYTEST) tests/emulator -m "not gpu" $(ARGS)
