@@ -73,7 +73,11 @@ class SyncBatchNorm2d(nn.BatchNorm2d):
         return module
 
     def forward(self, x: Tensor) -> Tensor:
-        """The batch norm of x, (N, C, H, W)."""
+        """The batch norm of x, (N, C, H, W).
+
+        Raises:
+            InputError: a shape, dtype or device does not fit.
+        """
         group = synchronises(self)
         if group is None:
             return super().forward(x)
@@ -159,7 +163,19 @@ class Deferred(nn.Identity):
 
 
 def bn_relu(x: Tensor, norm: nn.Module, *, relu: bool = True) -> Tensor:
-    """`relu(norm(x))`; one op where `norm` is a BatchNorm2d, synchronised or not."""
+    """`relu(norm(x))`; one op where `norm` is a BatchNorm2d, synchronised or not.
+
+    Args:
+        x: (N, C, H, W), float32, float64, float16 or bfloat16.
+        norm: any module that takes and returns (N, C, H, W).
+        relu: False leaves the ReLU out.
+
+    Returns:
+        z, (N, C, H, W), dtype and layout of x.
+
+    Raises:
+        InputError: a shape, dtype or device does not fit, or torch.fx traces a training norm.
+    """
     if isinstance(norm, Deferred):
         return x
     if is_fusable(norm):
