@@ -33,7 +33,10 @@ def check(config: EvalConfig) -> None:
     elif config.predictions is not None:
         used, mode = {"origin"} | _FIGURES, "predictions, since no network runs"
     else:
-        used, mode = _NETWORK | _FIGURES, "a run, whose joints are in no file"
+        used, mode = (
+            _NETWORK | _FIGURES,
+            "a run, which predicts the joints itself and reads no file of joints",
+        )
     if config.submission is not None:
         used, mode = used - _FIGURES, "a submission, which measures nothing"
     for item in dataclasses.fields(config):

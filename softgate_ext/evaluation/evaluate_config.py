@@ -53,8 +53,8 @@ class EvalConfig:
     """For `oks`: one number for each joint, in the data's order (default: COCO's, by the joints'
     names)."""
     weights: Literal["last", "best"] = "last"
-    """`last` weights of the run, or those that were `best` on the people it watched: without
-    `--holdout` the test half itself, so that its figures then flatter the network."""
+    """`last` weights of the run, or those that were `best` on the samples that it watched. Without
+    `--holdout` those samples are the test part itself: the result is then better than on new samples."""
     flip_test: bool = False
     """Average the heatmaps of the image and of its mirror image."""
     scales: tuple[float, ...] = (1.0,)

@@ -260,8 +260,8 @@ def _in_pictures(
             by_score = False  # the best pairs first
         elif people.labelled[truth].any():
             ways[
-                "their joints, the surest first, as COCO matches people (which can flatter: boxes or "
-                "annotation ids would tell)"
+                "their joints, the surest first, as COCO matches people (the result can be too good, "
+                "since the truth takes part; boxes or annotation ids in the file avoid it)"
             ] += len(truth)
             like = likeness(joints[found], people.subset(truth))
             by_score = True

@@ -91,9 +91,9 @@ def is_fusable(norm: nn.Module) -> TypeGuard[_BatchNorm]:
     """Whether the fused ops compute what `norm` computes.
 
     True for `nn.BatchNorm2d` and subclasses that leave its forward alone, and for a synchronised
-    batch norm while it has nothing to synchronise. Whatever a user may have put in its place
-    (`GroupNorm`, `Identity`) is called as it is, unfused; so is a batch norm with hooks, which only
-    a call of the module runs.
+    batch norm while it has nothing to synchronise. Another module in its place
+    (`GroupNorm`, `Identity`) is called unfused. A batch norm with hooks is called unfused too, since
+    only a call of the module runs its hooks.
     """
     if isinstance(norm, _SYNCHRONISED):
         return _is_plain_sync(norm) and synchronises(norm) is None

@@ -136,8 +136,8 @@ def test_pictures_in_both_parts_are_told(
         "test_folder": tmp_path / "link" / "second.json",
     }
     told = (
-        "1 picture is in the train part and in the test part, whose figures would flatter the "
-        f"network, first {tmp_path.resolve() / 'set' / 'images' / '1.jpg'}"
+        "1 picture is in the train part and in the test part, so that the result is better than on "
+        f"new pictures, first {tmp_path.resolve() / 'set' / 'images' / '1.jpg'}"
     )
     _, watched = split_people(TrainConfig(tmp_path / "set", tmp_path / "run", **parts))
     assert watched.notes == (told,)

@@ -212,7 +212,7 @@ def test_people_may_move_but_not_change(
     moved = Path(shutil.copytree(people, tmp_path / "moved"))
     others = draw_people(tmp_path / "others", 16, seed=4, image_size=80)
     for change in ({"data": others}, {"holdout": 2}, {"extra": (others,)}):
-        with pytest.raises(InputError, match="resume: data, extra and holdout give other people"):
+        with pytest.raises(InputError, match="resume: data, extra and holdout give other samples"):
             train(tiny(resume=True, epochs=3, **change), quiet)
     assert contents(out) == contents(run)
     assert len(train(tiny(resume=True, epochs=3, data=moved), quiet)) == 3
