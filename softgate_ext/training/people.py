@@ -36,8 +36,8 @@ def split_people(config: TrainConfig) -> tuple[PoseSet, PoseSet]:
             watched = source.read("test")
         except EmptySplit as error:
             raise InputError(
-                f"holdout: got 0, but {error.fault}; takes how many people of the training part to watch "
-                "in place of training on them"
+                f"holdout: got 0, but {error.fault}; takes the number of samples of the train part to watch "
+                "instead of training on them"
             ) from None
     elif config.holdout < len(train):
         kept = len(train) - config.holdout

@@ -119,8 +119,8 @@ def _try_step(model: PoseModel, config: TrainConfig, order: EpochBatches) -> Non
             raise
         raise InputError(
             f"batch_size: got {config.batch_size} of {counted(order.count, '[person|people]')} at image_size {size}, "
-            "where a normalisation has one value per channel left; takes more people in a forward "
-            "pass, or larger images"
+            "which leaves a batch norm one value per channel to normalise; takes more samples in a "
+            "forward pass, or larger images"
         ) from error
 
 
