@@ -62,7 +62,9 @@ def _check_sources(config: EvalConfig) -> None:
     if config.reference is not None:
         others = (config.run, config.data, config.predictions, config.save_predictions)
         if any(other is not None for other in (*others, config.submission)):
-            raise InputError("reference: got it beside a run, data or predictions; takes it alone")
+            raise InputError(
+                "reference: got it together with a run, data or predictions; give it alone"
+            )
     elif config.predictions is not None and config.data is None and config.run is not None:
         config.run, config.data = None, config.run
     elif config.data is None:

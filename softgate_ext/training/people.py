@@ -101,7 +101,7 @@ def box_margin(people: PoseSet) -> float:
     usable = longer > 0  # false for NaN
     if not usable.any():
         raise InputError(
-            f"data: nobody of {people.name} has two labelled joints to train on; takes people who "
-            "have"
+            f"data: no sample of {people.name} has two labelled joints to train on; takes a dataset "
+            "with such samples"
         )
     return round(float(np.median(people.sizes[usable] / longer[usable])), 4)

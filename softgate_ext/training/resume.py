@@ -53,15 +53,15 @@ def standing(
     # Refused rather than taken for done: who asks for fewer means to add them.
     if budget.epochs is not None and budget.epochs < epoch:
         raise InputError(
-            f"epochs: got {budget.epochs}, but {counted(epoch, '[is|are] done')}; takes more than {epoch} to go on, "
-            "those that are done included"
+            f"epochs: got {budget.epochs}, but {counted(epoch, '[is|are] done')}; takes the total of all "
+            f"epochs, more than {epoch}"
         )
     # The last step of a training may end a little after its time, hence only where it is changed.
     minutes = config.minutes
     changed = minutes != stored.training.minutes
     if minutes is not None and changed and 60 * minutes < elapsed:
         raise InputError(
-            f"minutes: got {minutes:g}, but {elapsed / 60:.1f} are spent; takes more than that to "
-            "go on, those that are spent included"
+            f"minutes: got {minutes:g}, but {elapsed / 60:.1f} are spent; takes the "
+            "total of all minutes, more than that"
         )
     return epoch, best, elapsed, budget.progress(epoch * steps) >= 1
