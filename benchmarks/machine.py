@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from softgate_ext.ops import backend
+from softgate_ext.ops.processor import cpu_name
 
 _CPU = Path("/sys/devices/system/cpu/cpu0/cache")
 
@@ -17,7 +18,7 @@ def describe_machine() -> dict[str, Any]:
     """Processor, caches, threads, versions, the kernels in use, and the GPU."""
     info = backend.info()
     return {
-        "cpu": _cpu_model(),
+        "cpu": cpu_name(),
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
         "caches": _caches(),
@@ -31,18 +32,6 @@ def describe_machine() -> dict[str, Any]:
         "inductor_isa": _inductor_isa(),
         "gpu": _gpu(),
     }
-
-
-def _cpu_model() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    pairs = (line.partition(":") for line in lines)
-    fields = {key.strip(): value.strip() for key, _, value in pairs}
-    name = fields.get("model name", platform.machine())
-    numbers = [fields[k] for k in ("cpu family", "model", "stepping") if k in fields]
-    return f"{name} (family/model/stepping {'/'.join(numbers)})" if numbers else name
 
 
 def _caches() -> dict[str, str]:

@@ -99,6 +99,7 @@ RANGES = {
     "seconds": Range(0, 10_000_000),
     "eps": _positive,
     "prune": _positive,
+    "seeds": _whole(1, 1000),
     "cores": _whole(1, 1_000_000),
     "port": _whole(0, 65535),
     "max_megabytes": Range(0, 1_000_000, above=True),

@@ -38,6 +38,7 @@ WORDS = {
     "predict": ["absent"],
     "serve": ["absent"],
     "gates": ["absent"],
+    "study": ["gates", "absent", "--out", "{out}"],
     "profile": ["hybrid_1x32"],
     "data check": ["absent"],
     "data cache": ["absent", "--cache", "{out}"],

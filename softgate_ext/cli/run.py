@@ -1,4 +1,4 @@
-"""`softgate train | evaluate | predict | serve | gates | export | info | profile | synth | demo`.
+"""`softgate train | evaluate | predict | serve | gates | study | export | info | profile | synth | demo`.
 
 Dataclasses are the commands; what needs PyTorch is imported by the command that runs, so that
 `--help` is quick.
@@ -19,6 +19,7 @@ from softgate_ext.commands.data_config import DataCacheConfig, DataCheckConfig
 from softgate_ext.commands.demo_config import DemoConfig
 from softgate_ext.commands.export_config import ExportConfig
 from softgate_ext.commands.gates_config import GatesConfig
+from softgate_ext.commands.study_config import StudyConfig
 from softgate_ext.errors import Elsewhere, InputError
 from softgate_ext.evaluation.evaluate_config import EvalConfig
 from softgate_ext.page.serve_config import ServeConfig
@@ -34,6 +35,7 @@ COMMANDS: Commands = {
     "predict": (PredictConfig, "cli.results:print_files"),
     "serve": (ServeConfig, "page.server:serve"),
     "gates": (GatesConfig, "commands.gates:show_gates"),
+    "study": (StudyConfig, "commands.study:study"),
     "export": (ExportConfig, "commands.export:export_run"),
     "info": (InfoConfig, "cli.tools:print_info"),
     "profile": (ProfileConfig, "cli.tools:profile"),

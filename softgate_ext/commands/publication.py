@@ -152,7 +152,7 @@ def _training(config: PublishConfig, training: TrainConfig, log: list[Entry]) ->
     return {
         "recipe": {name: to_json(portable)[name] for name in _RECIPE},
         "command": train_command(portable),
-        "commit": _commit(config.commit),
+        "commit": commit_named(config.commit),
         "weights": config.weights,
         "epochs": last["epoch"],
         "steps": last["step"],
@@ -183,8 +183,12 @@ _RECIPE = (
 )  # fmt: skip
 
 
-def _commit(name: str) -> str:
-    """The whole name of a commit of this repository."""
+def commit_named(name: str) -> str:
+    """The whole name of a commit of this repository.
+
+    Raises:
+        InputError: there is no such commit, or this is no clone.
+    """
     words = ["git", "-C", str(SOURCES), "rev-parse", "--verify", "--quiet", f"{name}^{{commit}}"]
     done = subprocess.run(words, capture_output=True, text=True)
     if done.returncode:

@@ -1,5 +1,7 @@
-"""What the processor makes of bfloat16."""
+"""What the processor is called, and what it makes of bfloat16."""
 
+import platform
+from pathlib import Path
 from typing import Literal
 
 import torch
@@ -20,3 +22,16 @@ def bf16_on_cpu() -> Bf16:
     if "avx512_bf16" not in capabilities:
         return "unknown"
     return "vectors" if capabilities["avx512_bf16"] else "emulated"
+
+
+def cpu_name() -> str:
+    """Model, family and stepping where the system says them."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    pairs = (line.partition(":") for line in lines)
+    fields = {key.strip(): value.strip() for key, _, value in pairs}
+    name = fields.get("model name", platform.machine())
+    numbers = [fields[k] for k in ("cpu family", "model", "stepping") if k in fields]
+    return f"{name} (family/model/stepping {'/'.join(numbers)})" if numbers else name

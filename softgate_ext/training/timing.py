@@ -49,7 +49,7 @@ def time_steps(
         with use_backend(backend):
             learner.step(batch, 1e-3)
 
-    return _in_turns({backend: partial(step, backend) for backend in backends}, device, rounds)
+    return in_turns({backend: partial(step, backend) for backend in backends}, device, rounds)
 
 
 def time_forward(
@@ -68,19 +68,30 @@ def time_forward(
             model(images)
 
     calls = {name: partial(forward, model) for name, model in models.items()}
-    return _in_turns(calls, images.device, rounds)
+    return in_turns(calls, images.device, rounds)
 
 
-def _in_turns(
-    calls: Mapping[str, Callable[[], None]], device: torch.device, rounds: int
+def in_turns(
+    calls: Mapping[str, Callable[[], object]],
+    device: torch.device,
+    rounds: int,
+    clock: Callable[[], float] = time.perf_counter,
 ) -> dict[str, float]:
+    """Median seconds of each call, by its name; two rounds before are not counted.
+
+    Args:
+        calls: what is timed; they take turns.
+        device: what is waited for, where it is a GPU.
+        rounds: calls of each that count.
+        clock: `time.process_time` leaves out what a busy machine gave to other programs.
+    """
     seconds: dict[str, list[float]] = {name: [] for name in calls}
     for turn in range(rounds + 2):
         for name, call in calls.items():
-            start = time.perf_counter()
+            start = clock()
             call()
             if device.type == "cuda":
                 torch.cuda.synchronize(device)
             if turn >= 2:
-                seconds[name].append(time.perf_counter() - start)
+                seconds[name].append(clock() - start)
     return {name: statistics.median(values) for name, values in seconds.items()}

@@ -23,7 +23,7 @@ def shelf(
     (sources / "docs").mkdir(parents=True)
     monkeypatch.setattr(shipped, "FOLDER", folder)
     monkeypatch.setattr(publication, "SOURCES", sources)
-    monkeypatch.setattr(publication, "_commit", lambda name: name)
+    monkeypatch.setattr(publication, "commit_named", lambda name: name)
     monkeypatch.chdir(tmp_path)  # where no `runs` are
 
     def publish(of: Path = run, name: str = "tiny", **changes: Any) -> dict[str, Any]:

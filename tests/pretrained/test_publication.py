@@ -162,7 +162,7 @@ def test_commits_are_those_of_the_repository(
 ) -> None:
     if not (ROOT / ".git").exists():
         pytest.skip("needs a clone: a commit is looked up in its history")
-    head = publication._commit("HEAD")
+    head = publication.commit_named("HEAD")
     assert len(head) == 40 and set(head) <= set("0123456789abcdef")
     assert main(["publish", str(run), "tiny", "--cores", "1", "--commit", "absent"], PUBLISH) == 2
     assert "commit: got 'absent'; takes a commit of" in capsys.readouterr().err

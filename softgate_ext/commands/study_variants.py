@@ -1,0 +1,82 @@
+"""The questions of `softgate study`: what the variants of a network differ in."""
+
+from collections.abc import Callable
+from functools import partial
+from itertools import count
+from typing import Any
+
+import torch
+
+from softgate_ext.commands.study_config import StudyName
+from softgate_ext.models import create_model
+from softgate_ext.models.registry import build_model
+
+Options = dict[str, Any]  # of a network, as `create_model` takes them
+HOURGLASS: Options = {"fusion": "add", "gate": "none", "block": "bottleneck", "inner_block": True}
+
+
+def variants_of(study: StudyName, model: str, image_size: int) -> dict[str, Options]:
+    """The variants' names, and the options in which each differs from the network `model`.
+
+    Raises:
+        InputError: there is no such network, or it is none that has these options or takes images
+            of that size.
+    """
+    variants = STUDIES[study](model)
+    for options in variants.values():
+        with torch.device("meta"):
+            build_model(model, options).check_image_size(image_size)
+    return variants
+
+
+def network(model: str, options: Options) -> Options:
+    """All options of a variant, but for the joints, which are the data's."""
+    with torch.device("meta"):
+        built = build_model(model, options)
+    return {name: value for name, value in built.config["kwargs"].items() if name != "joints"}
+
+
+def _each(option: str, values: dict[str, Any], model: str) -> dict[str, Options]:
+    return {name: {option: value} for name, value in values.items()}
+
+
+def _fusion(model: str) -> dict[str, Options]:
+    grouped = {f"concat, {n} group{'s'[: n > 1]}": n for n in (1, 2, 4, 8)}
+    joined = {name: {"fusion": "concat", "groups": n} for name, n in grouped.items()}
+    return {"add": {"fusion": "add"}, **joined}
+
+
+def _architecture(model: str) -> dict[str, Options]:
+    """The hybrid network, and the hourglass at as many parameters and at three times as many."""
+    size = _parameters(model, {})
+    sizes: dict[int, int] = {}  # widths are multiples of 8: sizes are the nearest, not the same
+    for width in count(8, 8):
+        sizes[width] = _parameters(model, {"width": width, **HOURGLASS})
+        if sizes[width] > 3 * size:
+            break
+
+    def hourglass(times: int) -> Options:
+        return {
+            "width": min(sizes, key=lambda width: abs(sizes[width] - times * size)),
+            **HOURGLASS,
+        }
+
+    return {
+        "hybrid": {},
+        "hourglass, equal size": hourglass(1),
+        "hourglass, 3 x the size": hourglass(3),
+    }
+
+
+def _parameters(model: str, options: Options) -> int:
+    with torch.device("meta"):
+        return sum(p.numel() for p in create_model(model, **options).parameters())
+
+
+STUDIES: dict[StudyName, Callable[[str], dict[str, Options]]] = {
+    "gates": partial(_each, "gate", {"none": "none", "a block": "block", "a channel": "channel"}),
+    "alpha": partial(_each, "alpha_init", {"0": 0.0, "0.5": 0.5, "1": 1.0}),
+    "fusion": _fusion,
+    "architecture": _architecture,
+    "stacks": partial(_each, "stacks", {"1": 1, "2": 2, "4": 4}),
+}

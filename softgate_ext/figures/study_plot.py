@@ -1,0 +1,33 @@
+"""The runs of a study: a row a variant, a dot a seed."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+from softgate_ext.figures.style import BLUE, ORANGE, save
+
+
+def study_plot(figures: Mapping[str, Sequence[float]], metric: str, title: str, path: Path) -> None:
+    """Figures of each run by variant, their range as a line and their mean as a bar, as PNG.
+
+    Args:
+        figures: variant -> the figure of each seed, in percent; a variant may have none yet.
+        metric: what the figures are.
+        title: of the picture.
+        path: the picture.
+    """
+    figure = Figure(figsize=(7, 1.3 + 0.4 * len(figures)), layout="constrained")
+    axes = figure.subplots()
+    for at, values in enumerate(figures.values()):
+        if values:
+            axes.hlines(at, min(values), max(values), color=BLUE, alpha=0.4)
+            axes.plot(values, [at] * len(values), "o", color=BLUE)
+            axes.plot(sum(values) / len(values), at, "|", color=ORANGE, markersize=18)
+    axes.set_yticks(range(len(figures)), list(figures))
+    axes.set_ylim(len(figures) - 0.5, -0.5)
+    axes.set_xlabel(f"{metric} of each run, and their mean (%)")
+    axes.set_title(title, loc="left", fontsize=10)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(axis="x", alpha=0.3)
+    save(figure, path)
