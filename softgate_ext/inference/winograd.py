@@ -27,6 +27,9 @@ class WinogradConv(nn.Module):
         norm: what is computed of the input first, with a ReLU; None for the input as it is.
     """
 
+    points: Tensor
+    bias: Tensor | None
+
     def __init__(self, conv: nn.Conv2d, norm: ScaleShift | None = None):
         super().__init__()
         self.channels, self.groups, self.norm = conv.out_channels, conv.groups, norm

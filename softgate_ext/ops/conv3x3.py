@@ -69,8 +69,8 @@ def conv3x3(x: Tensor, weight: Tensor, bias: Tensor | None = None, groups: int =
     """
     if is_transformed():
         checks.of_3x3(weight)
-        alike = [None if t is None else t.to(x.dtype) for t in (weight, bias)]
-        return functional.conv2d(x, *alike, padding=1, groups=groups)
+        bias = None if bias is None else bias.to(x.dtype)
+        return functional.conv2d(x, weight.to(x.dtype), bias, padding=1, groups=groups)
     result: Tensor = torch.ops.softgate.conv3x3(x, weight, bias, groups)
     return result
 
