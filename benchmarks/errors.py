@@ -5,10 +5,13 @@ value of that result. The exact one is computed in `numpy.longdouble` from the s
 the dtype before it is normalised, as both ways store it.
 """
 
+import sys
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from itertools import product
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,10 +22,13 @@ from benchmarks import options
 from softgate_ext import ops, use_backend
 from softgate_ext.errors import InputError
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "emulator"))
+
 WIDE = np.longdouble
 SIZES = ((2, 8, 8, 8), (8, 12, 16, 16), (4, 24, 32, 32), (2, 4, 64, 64), (3, 5, 10, 14))
 AXES = (0, 2, 3)
 EPS, MOMENTUM = 1e-5, 0.1
+KERNELS = ("cpu", "emulated")
 CLOSE = 1e-4  # a pre-activation this near to 0 may fall to either side of the ReLU
 
 
@@ -65,6 +71,42 @@ def inputs_of(case: Case) -> dict[str, Tensor]:
     given |= {"weight": vector(total, 0.5, 1.5), "bias": vector(total, -0.5, 0.5)}
     given |= {"running_mean": vector(total, -1, 1), "running_var": vector(total, 0.5, 2)}
     return given | {"dy": activation(total), "dz": activation(total)}
+
+
+def emulated(variant: str, case: Case, given: dict[str, Tensor]) -> dict[str, Tensor] | None:
+    """What the CUDA kernels make of it, run by the emulator; None where the variant cannot serve."""
+    import emulator_build
+    from emulator_calls import Machine
+    from emulator_checks import served
+    from emulator_ops import LAYOUTS, Tensors, update_running
+    from emulator_ops import Case as Call
+    from emulator_structs import Device
+
+    n, c, h, w = case.size
+    layout = "channels_last" if case.channels_last else "contiguous"
+    widths, low = ((c,), 0) if case.kind == "residual" else ((), c)
+    call = Call(case.kind, widths, (n, h, w), low, layout=layout, skip_channels=c)
+    tensors = Tensors(call, emulator_build.build())
+    tensors.skip, tensors.low = given["x"], given.get("low")
+    tensors.branches = [given["f"]] if case.kind == "residual" else []
+    tensors.alpha, tensors.weight, tensors.bias = given["alpha"], given["weight"], given["bias"]
+    # Few processors, so that each thread sums as many values as in a large tensor.
+    machine = Machine(variant, Device(4, 50 << 20, 227 << 10, 8))
+    forward = served(tensors.forward, machine)
+    if forward is None:
+        return None
+    batch = [forward.values["mean"], forward.values["var"]]
+    kept = LAYOUTS[layout]
+    gradients = [given[name].contiguous(memory_format=kept) for name in ("dy", "dz")]
+    backward = served(tensors.backward, machine, forward.values["y"], *batch, *gradients)
+    if backward is None:
+        return None
+    running = [given["running_mean"].clone(), given["running_var"].clone()]
+    update_running(tensors.library, running, batch, None, MOMENTUM, n * h * w, machine)
+    names = {"dskip": "dx", "dbranch0": "df"}
+    results = {names.get(name, name): t for name, t in backward.values.items()}
+    results |= {"running_mean": running[0], "running_var": running[1]}
+    return {"y": forward.values["y"], "z": forward.values["z"], **results}
 
 
 def rounded(case: Case, given: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -158,38 +200,66 @@ def with_clear_signs(case: Case, given: dict[str, Tensor]) -> dict[str, Tensor]:
     return given | {"dz": given["dz"].masked_fill(near, 0.0)}
 
 
-def measure(means: tuple[float, ...], seeds: int) -> dict[tuple[str, float], np.ndarray]:
+def why_not_emulated() -> str | None:
+    import emulator_build
+
+    return emulator_build.why_not()
+
+
+def by_backend(backend: str, case: Case, given: dict[str, Tensor]) -> dict[str, Tensor]:
+    with use_backend(backend):
+        return rounded(case, given)
+
+
+def ways_of(kernels: str) -> list[Callable[[Case, dict[str, Tensor]], dict[str, Tensor] | None]]:
+    """Of computing a case with these kernels: the CUDA kernels have three variants."""
+    if kernels == "emulated":
+        return [partial(emulated, variant) for variant in ("two_pass", "sliced", "resident")]
+    return [partial(by_backend, kernels)]
+
+
+def measure(
+    means: tuple[float, ...], seeds: int, kernels: str = "cpu"
+) -> dict[tuple[str, float], np.ndarray]:
     """By result and mean: a row a case, the errors of the kernels and of eager."""
     found: dict[tuple[str, float], list[tuple[float, float]]] = defaultdict(list)
     for case in cases(means, seeds):
         given = with_clear_signs(case, inputs_of(case))
-        ways = []
-        for backend in ("cpu", "reference"):
-            with use_backend(backend):
-                got = rounded(case, given)
-            ways.append(errors(got, exact(case, given, got["y"])))
-        for name, error in ways[0].items():
-            found[name, case.mean].append((error, ways[1][name]))
+        got = by_backend("reference", case, given)
+        theirs = errors(got, exact(case, given, got["y"]))
+        for way in ways_of(kernels):
+            mine = way(case, given)
+            if mine is None:
+                continue
+            for name, error in errors(mine, exact(case, given, mine["y"])).items():
+                found[name, case.mean].append((error, theirs[name]))
     return {key: np.array(pairs) for key, pairs in found.items()}
 
 
-def main(means: tuple[float, ...] = (0.0, 1.0, 30.0, 1000.0), seeds: int = 5) -> None:
+def main(
+    means: tuple[float, ...] = (0.0, 1.0, 30.0, 1000.0), seeds: int = 5, kernels: str = "cpu"
+) -> None:
     """Prints a line a result and mean: errors of the kernels and of eager, and where ours is larger.
 
     Args:
         means: of the values, in units of their standard deviation.
         seeds: inputs of each kind, size and layout.
+        kernels: "cpu", or "emulated": the CUDA kernels, all variants, in the emulator of the tests.
 
     Raises:
-        InputError: seeds is no count.
+        InputError: seeds is no count, there are no such kernels, or nothing to emulate them with.
     """
+    if kernels not in KERNELS:
+        raise InputError(f"kernels must be one of {', '.join(KERNELS)}, got {kernels!r}")
+    if kernels == "emulated" and (reason := why_not_emulated()):
+        raise InputError(f"kernels: the emulator {reason}")
     if seeds < 1:
         raise InputError(f"seeds must be 1 or more, got {seeds}")
     print(
         "| result | mean / std | ours, largest | eager, largest | ours, median | eager, median | larger by a tenth |"
     )
     print("|---|---|---:|---:|---:|---:|---:|")
-    for (name, mean), pairs in sorted(measure(means, seeds).items()):
+    for (name, mean), pairs in sorted(measure(means, seeds, kernels).items()):
         mine, theirs = pairs.T
         # Below half an eps both are as good as a rounded exact result.
         larger = np.mean(mine > np.maximum(1.1 * theirs, 0.5))

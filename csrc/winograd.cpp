@@ -84,9 +84,14 @@ bool is_served(at::TensorList activations, at::TensorList parameters, int64_t gr
   for (const Tensor& t : parameters) {
     if (t.scalar_type() != at::kFloat || !has_place(t)) return false;
   }
-  return x.dim() == 4 && weight.dim() == 4 && weight.size(2) == 3 && weight.size(3) == 3 && groups > 0 &&
-         weight.size(0) % groups == 0 && x.size(1) == weight.size(1) * groups && x.numel() != 0 &&
-         weight.numel() != 0;
+  return x.dim() == 4 && groups > 0 && weight.size(0) % groups == 0 &&
+         x.size(1) == weight.size(1) * groups && x.numel() != 0 && weight.numel() != 0;
+}
+
+// What aten would convolve too, to another size. softgate_ext/ops/checks.py says it in the same words.
+void of_3x3(const Tensor& weight) {
+  SOFTGATE_CHECK(weight.dim() == 4 && weight.size(2) == 3 && weight.size(3) == 3,
+                 "weight must have shape (O, I / groups, 3, 3), got ", checks::shape(weight));
 }
 
 // The weights transformed: those of the convolution, or of its gradient by x, which is the convolution of dy
@@ -131,6 +136,7 @@ Tensor weight_gradient(const Tensor& dy, const Tensor& x, const Tensor& weight, 
 }
 
 Tensor conv3x3(const Tensor& x, const Tensor& weight, const OptionalTensor& bias, int64_t groups) {
+  of_3x3(weight);
   std::vector<Tensor> parameters{weight};
   if (bias) parameters.push_back(*bias);
   if (!is_served({x}, parameters, groups)) {
@@ -142,6 +148,7 @@ Tensor conv3x3(const Tensor& x, const Tensor& weight, const OptionalTensor& bias
 // Those of x, weight and bias that `needs` asks for.
 std::vector<Tensor> conv3x3_backward(const Tensor& dy, const Tensor& x, const Tensor& weight, int64_t groups,
                                      std::array<bool, 3> needs) {
+  of_3x3(weight);
   std::vector<Tensor> wanted;
   if (!is_served({x, dy}, {weight}, groups)) {
     const auto [dx, dweight, dbias] = at::convolution_backward(dy, x, weight, weight.size(0), {1, 1}, {1, 1},
@@ -159,7 +166,7 @@ std::vector<Tensor> conv3x3_backward(const Tensor& dy, const Tensor& x, const Te
 
 }  // namespace
 
-// Their schemas are in softgate_ext/inference/winograd.py and softgate_ext/ops/conv3x3.py.
+// Their schemas are in softgate_ext/ops/conv3x3.py.
 TORCH_LIBRARY_IMPL(softgate, CPU, m) {
   m.impl("conv3x3", &conv3x3);
   m.impl("conv3x3_backward", &conv3x3_backward);

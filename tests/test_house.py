@@ -155,6 +155,15 @@ def test_its_ops_are_there_where_pytorch_is() -> None:
     assert "softgate_ext.page" not in loaded_by(statement)
 
 
+def test_one_import_registers_all_ops() -> None:
+    defining = {
+        ".".join((PACKAGE.name, *inside.with_suffix("").parts))
+        for path, inside in sources()
+        if "torch.library.Library(" in path.read_text()
+    }
+    assert len(defining) > 1 and defining <= loaded_by("import softgate_ext.ops")
+
+
 def test_help_needs_no_package() -> None:
     for words in ("--help", "train --help", "data --help"):
         loaded = loaded_by(

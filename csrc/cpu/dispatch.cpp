@@ -44,7 +44,7 @@ struct InstructionSet {
 InstructionSet choose() {
 #if SOFTGATE_X86
   const char* asked = std::getenv("SOFTGATE_ISA");
-  const std::string_view limit = asked != nullptr ? asked : "avx512";
+  const std::string_view limit = asked != nullptr && *asked != '\0' ? asked : "avx512";
   if (limit != "avx512" && limit != "avx2" && limit != "baseline") {
     throw std::invalid_argument("SOFTGATE_ISA must be avx512, avx2 or baseline, got '" +
                                 std::string(limit) + "'");

@@ -13,12 +13,12 @@ from softgate_ext.runs.options import Positional
 
 @dataclass
 class SynthConfig:
-    """Draw people in LSP's format: joints.mat and images/, the first half to train."""
+    """Draw people in LSP's format: joints.mat and images/, of which the first half is the train part."""
 
     folder: Positional[Path]
     """Folder to write; it must not exist yet or be empty."""
     count: int = 1000
-    """People to draw."""
+    """Number of pictures to draw, each of one person."""
     seed: int = 0
     """Seed of everything drawn; the same seed gives the same files."""
 
@@ -28,7 +28,7 @@ class ProfileConfig:
     """Count parameters and multiply-accumulates of networks, beside the hourglass baseline."""
 
     models: Positional[tuple[str, ...]] = ()
-    """Networks to show by their parts (default: a table of all networks)."""
+    """Networks to show part by part (default: a table of all networks)."""
     image_size: int = 256
     """Side of the square input in pixels."""
 
@@ -38,7 +38,7 @@ class InfoConfig:
     """Say what was built, what `auto` picks, and which networks and weights there are."""
 
     json: bool = False
-    """Print JSON in place of lines."""
+    """Print JSON instead of lines."""
 
 
 def synthesise(config: SynthConfig) -> None:

@@ -8,9 +8,9 @@ from softgate_ext.runs.options import Positional
 
 @dataclass
 class DataCheckConfig:
-    """Say what a dataset is, what of it is there, missing or broken, and draw some of its people.
+    """Say which dataset it is, which pictures are there, missing or broken, and draw some samples.
 
-    LSP, LSP-extended, MPII and FLIC as they unpack, MPII's annotations as JSON, and key points in
+    LSP, LSP-extended, MPII and FLIC as they were unpacked, MPII's annotations as JSON, and key points in
     COCO's or YOLO's form are recognised. The exit code is 2 where a picture is missing, broken or
     of another size than the dataset states.
     """
@@ -20,7 +20,7 @@ class DataCheckConfig:
     train_folder: Path | None = None
     """Folder or annotation file, in `path` or elsewhere, that is the train part."""
     test_folder: Path | None = None
-    """The same of the test part."""
+    """Folder or annotation file, in the same places, that is the test part."""
     allow_outside: bool = False
     """Let annotation files name pictures outside of their dataset."""
     sheet: Path | None = Path("contact_sheet.png")
@@ -28,7 +28,7 @@ class DataCheckConfig:
     swap: tuple[str, ...] = ()
     """As in `softgate train`: joints that change places in a mirror image, pair by pair."""
     people: int = 24
-    """People on the sheet: first those in pictures of another size than stated, then others."""
+    """Samples on the sheet: first those in pictures of another size than stated, then others."""
     json: Path | None = None
     """Also write the findings to this file, with every missing or broken picture."""
 
@@ -42,17 +42,17 @@ class DataCacheConfig:
     cache: Path
     """Folder of the crops; several datasets and trainings may share it."""
     train_folder: Path | None = None
-    """As in `softgate train`: whose crops are made, where it is not the train part."""
+    """Folder or annotation file to make crops of instead of the train part, as in `softgate train`."""
     allow_outside: bool = False
     """Let annotation files name pictures outside of their dataset."""
     image_size: int = 256
     """Side of the network's crop in pixels."""
     scale: float = 0.25
-    """As in `softgate train`: more room is kept for smaller people ..."""
+    """As in `softgate train`; the crops are large enough for this scaling."""
     rotation: float = 30.0
-    """... and for rotated ones."""
+    """As in `softgate train`; the crops are large enough for this rotation."""
     batch_size: int = 16
-    """People in a batch, for the measurement."""
+    """Samples in a batch, for the measurement."""
     workers: int = 2
     """Processes that load, for the measurement."""
     seconds: float = 5.0

@@ -21,4 +21,4 @@ class ExportConfig:
     """`none` gives heatmaps; the others joints in crop pixels and their scores, which a network that
     regresses joints always gives (leave it out)."""
     weights: Literal["last", "best"] = "last"
-    """`last` weights of the run, or those that were `best` on the people it watched."""
+    """`last` weights of the run, or those that were `best` on the samples that it watched."""

@@ -174,7 +174,7 @@ def _check(config: GatesConfig) -> None:
         raise InputError("data: measures a pruned run; give prune and out, or use `evaluate`")
     for name in ("train_folder", "test_folder"):
         if getattr(config, name) is not None and config.data is None:
-            raise InputError(f"{name}: got it without data; takes it beside data")
+            raise InputError(f"{name}: got it without data, which it is a part of; give data too")
     if config.out is not None:
         if any((config.out / name).exists() for name in FILES):
             raise InputError(f"out: {config.out} holds a run already; give another folder")

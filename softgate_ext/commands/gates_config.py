@@ -14,23 +14,23 @@ class GatesConfig:
     run: Positional[Path]
     """Folder that `softgate train` wrote, the name of one in `runs`, or the name of shipped weights."""
     weights: Literal["last", "best"] = "last"
-    """`last` weights of the run, or those that were `best` on the people it watched."""
+    """`last` weights of the run, or those that were `best` on the samples that it watched."""
     eps: float = 0.01
     """Gates of a smaller magnitude count as nearly closed."""
     png: Path | None = None
     """Also draw the histogram of each block into this file, and of each depth into another."""
     json: Path | None = None
-    """Also write the figures to this file."""
+    """Also write the numbers to this file."""
     prune: float | None = None
     """Set the gates of a smaller magnitude than this to exactly 0, and write a run to `out`."""
     out: Path | None = None
     """Folder of the pruned run."""
     data: Path | None = None
-    """Dataset as it unpacks: measure its test part, by its own metric, before and after."""
+    """Dataset as it was unpacked: measure its test part, by its own metric, before and after."""
     train_folder: Path | None = None
     """Folder or annotation file, in `data` or elsewhere, that is the train part."""
     test_folder: Path | None = None
-    """The same of the test part."""
+    """Folder or annotation file, in the same places, that is the test part."""
     allow_outside: bool = False
     """Let annotation files name pictures outside of their dataset."""
     device: Device = "auto"

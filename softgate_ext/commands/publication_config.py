@@ -11,8 +11,8 @@ from softgate_ext.runs.options import Positional
 class PublishConfig:
     """Ship the weights of a finished run in the package, with their card, and rewrite docs/models.md.
 
-    The datasets that it was trained on must be there: their people are counted, and the figures of
-    the card are measured on the first one's test part.
+    The datasets that it was trained on must be there: their samples are counted, and the numbers on
+    the card are measured on the test part of the first one.
     """
 
     run: Positional[Path]
@@ -22,18 +22,18 @@ class PublishConfig:
     commit: str
     """Commit of this repository that trained them."""
     weights: Literal["last", "best"] = "last"
-    """`last` weights of the run, or those that were `best` on the people it watched."""
+    """`last` weights of the run, or those that were `best` on the samples that it watched."""
     measure: tuple[Path, ...] = ()
-    """Datasets to measure in place of the one that was watched."""
+    """Datasets to measure instead of the one that was watched."""
     cores: int | None = None
     """Processor cores that trained it (default: processes in its log times its `--threads`)."""
     failures: tuple[str, ...] = ()
-    """Sentences on what it gets wrong, beside those that follow from the figures."""
+    """Sentences on what it gets wrong, beside those that follow from the numbers."""
     unfinished: bool = False
     """Take a run whose training is not over; the card says so."""
     flip_test: bool = True
     """Measure with the flip test too."""
     batch_size: int = 32
-    """People in a forward pass of the measurements."""
+    """Samples in a forward pass of the measurements."""
     workers: int = 1
-    """Processes that read and crop images (0: none beside the network's own)."""
+    """Processes that read and crop images (0: the process of the network does it)."""

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 from torch.utils.weak import WeakTensorKeyDictionary
 
-from softgate_ext.inference.winograd import transformed
+from softgate_ext.ops.conv3x3 import transformed
 
 Packed = tuple[Tensor, Tensor | None, Tensor | None, Tensor | None]
 

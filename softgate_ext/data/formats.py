@@ -194,5 +194,7 @@ def _with_parts(path: Path, named: Mapping[Split, Path], argument: str) -> Datas
         before = (
             f"as {other}_folder did" if other in named else f"which is the {other} part of {path}"
         )
-        raise InputError(f"{part}_folder: got {named[part]}, {before}; takes other people")
+        raise InputError(
+            f"{part}_folder: got {named[part]}, {before}; takes another folder or file"
+        )
     return found

@@ -49,7 +49,9 @@ def read_image(path: Path | str) -> npt.NDArray[np.uint8]:
 def _opened(path: Path | str) -> Iterator[Image.Image]:
     """A picture's file; raises InputError in place of all that Pillow raises while it is open."""
     if what := unusual(path):
-        raise InputError(f"image {path} is {what}, which is not waited for; it must be a file")
+        raise InputError(
+            f"image {path} is {what}, which could keep the program waiting for ever; it must be a file"
+        )
     try:
         with open(path, "rb") as file, _identified(file, path) as image:
             yield image

@@ -23,6 +23,6 @@ def shared_pictures(train: PoseSet, test: PoseSet) -> tuple[str, ...]:
     if not both:
         return ()
     return (
-        f"{counted(len(both), 'picture[s] [is|are]')} in the train part and in the test part, whose "
-        f"figures would flatter the network, first {both[0]}",
+        f"{counted(len(both), 'picture[s] [is|are]')} in the train part and in the test part, so that "
+        f"the result is better than on new pictures, first {both[0]}",
     )

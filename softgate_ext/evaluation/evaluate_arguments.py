@@ -33,7 +33,10 @@ def check(config: EvalConfig) -> None:
     elif config.predictions is not None:
         used, mode = {"origin"} | _FIGURES, "predictions, since no network runs"
     else:
-        used, mode = _NETWORK | _FIGURES, "a run, whose joints are in no file"
+        used, mode = (
+            _NETWORK | _FIGURES,
+            "a run, which predicts the joints itself and reads no file of joints",
+        )
     if config.submission is not None:
         used, mode = used - _FIGURES, "a submission, which measures nothing"
     for item in dataclasses.fields(config):
@@ -59,7 +62,9 @@ def _check_sources(config: EvalConfig) -> None:
     if config.reference is not None:
         others = (config.run, config.data, config.predictions, config.save_predictions)
         if any(other is not None for other in (*others, config.submission)):
-            raise InputError("reference: got it beside a run, data or predictions; takes it alone")
+            raise InputError(
+                "reference: got it together with a run, data or predictions; give it alone"
+            )
     elif config.predictions is not None and config.data is None and config.run is not None:
         config.run, config.data = None, config.run
     elif config.data is None:

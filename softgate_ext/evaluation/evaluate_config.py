@@ -29,8 +29,8 @@ class EvalConfig:
     reference: Path | None = None
     """.npz with ground truth and arrays pred_NAME; each of these is scored."""
     predictions: Path | None = None
-    """Joints to measure in place of a run's, by the pictures or ids that the file names, else in the
-    order of the data: .npz, .mat, .h5, .json, .jsonl, .csv."""
+    """Joints to measure instead of a run's: .npz, .mat, .h5, .json, .jsonl or .csv. They are matched by
+    the pictures or ids that the file names, or else by the order of the data."""
     origin: Literal[0, 1] | None = None
     """Coordinate of the first pixel in `predictions` (default: 1 in .mat and .h5, else 0)."""
     split: Literal["test", "train", "all"] = "test"
@@ -38,23 +38,23 @@ class EvalConfig:
     train_folder: Path | None = None
     """Folder or annotation file, in `data` or elsewhere, that is the train part."""
     test_folder: Path | None = None
-    """The same of the test part."""
+    """Folder or annotation file, in `data` or elsewhere, that is the test part."""
     allow_outside: bool = False
     """Let annotation files name pictures outside of their dataset."""
     labels: Literal["pc", "oc"] | None = None
-    """Left and right of the person (`pc`, the default) or of the picture (`oc`): everybody is then
-    named as if they faced the camera, the truth and what is measured alike. Of a reference with
-    both kinds, the one to take."""
+    """Left and right as seen by the person (`pc`, the default) or in the picture (`oc`). With `oc`,
+    truth and predictions are both renamed as if every person faced the camera. Of a reference file
+    with both kinds of labels it chooses one."""
     metric: str = "auto"
     """`auto` (the benchmark's own; torso, or box where there is none), `torso` or `box` (PCK@0.2 by
     the torso's diagonal or the longer side of the person's box), `oks` (COCO's AP), or two joints
-    with a comma between, by whose distance PCK@0.2 then goes."""
+    with a comma between them, whose distance is the reference length of PCK@0.2."""
     oks_sigmas: tuple[float, ...] = ()
     """For `oks`: one number for each joint, in the data's order (default: COCO's, by the joints'
     names)."""
     weights: Literal["last", "best"] = "last"
-    """`last` weights of the run, or those that were `best` on the people it watched: without
-    `--holdout` the test half itself, so that its figures then flatter the network."""
+    """`last` weights of the run, or those that were `best` on the samples that it watched. Without
+    `--holdout` those samples are the test part itself: the result is then better than on new samples."""
     flip_test: bool = False
     """Average the heatmaps of the image and of its mirror image."""
     scales: tuple[float, ...] = (1.0,)
@@ -62,16 +62,16 @@ class EvalConfig:
     decoder: Literal["argmax", "quarter", "dark", "softargmax"] = "dark"
     """How joints are read from heatmaps."""
     batch_size: int = 32
-    """People in a forward pass."""
+    """Samples in a forward pass."""
     workers: int = 1
-    """Processes that read and crop images (0: none beside the network's own)."""
+    """Processes that read and crop images (0: the process of the network does it)."""
     device: Device = "auto"
     """`auto` (CUDA where there is one), `cpu`, `cuda` or `cuda:N`."""
     amp: Amp = "off"
     """`bf16` autocast of convolutions; `auto` uses it where the device multiplies it natively."""
     json: JsonTarget = None
-    """Print JSON in place of the table; with a name, write it to that file beside the table."""
+    """Print JSON instead of the table. With a file name, print the table and write the JSON to that file."""
     save_predictions: Path | None = None
     """Also write the joints to this file: .npz, .mat, .h5 or .json."""
     submission: Path | None = None
-    """Measure nothing, and write the joints of MPII's test people as the benchmark takes them."""
+    """Measure nothing; write the joints of MPII's test samples to this file, in the form that the benchmark takes."""

@@ -224,8 +224,8 @@ def _by_place(
         return np.full(len(who), -1, np.int64)
     if people.persons is None:
         raise InputError(
-            f"predictions: {path} is a submission to MPII, or of its people, who have places in "
-            f"its own file, which those of {people.name} do not have; takes it beside MPII"
+            f"predictions: {path} is a submission to MPII, whose people are known by their places in "
+            f"MPII's file; {people.name} has no such places, so give MPII as data"
         )
     places = zip(own.tolist(), people.persons[:, 1].tolist(), strict=True)
     at = {place: number for number, place in enumerate(places)}
@@ -260,16 +260,16 @@ def _in_pictures(
             by_score = False  # the best pairs first
         elif people.labelled[truth].any():
             ways[
-                "their joints, the surest first, as COCO matches people (which can flatter: boxes or "
-                "annotation ids would tell)"
+                "their joints, the surest first, as COCO matches people (the result can be too good, "
+                "since the truth takes part; boxes or annotation ids in the file avoid it)"
             ] += len(truth)
             like = likeness(joints[found], people.subset(truth))
             by_score = True
         else:
             raise InputError(
                 f"predictions: {path} has {len(found)} of the people in "
-                f"{people.image_paths[truth[0]].name} and the dataset {len(truth)}, which does not "
-                "tell who is who; takes boxes or annotation ids"
+                f"{people.image_paths[truth[0]].name} and the dataset {len(truth)}, so that it is "
+                "unknown which entry is which person; takes entries with boxes or annotation ids"
             )
         for i, j in pairs(like, scores[found], by_score):
             rows[truth[j]] = found[i]

@@ -139,9 +139,9 @@ def score(
     if not labelled.any():
         names = [people.skeleton.joints[j] for j in np.flatnonzero(people.labelled.any(0))]
         raise InputError(
-            f"data: nobody of {people.name} has the {protocol.unit}, the unit, labelled, or no "
-            f"joint beside; takes people who have, or another metric (labelled are "
-            f"{', '.join(names) or 'no joints'})"
+            f"data: no sample of {people.name} has the {protocol.unit}, which is the unit of the metric, "
+            "and another joint labelled; takes data with such samples, or another metric (labelled "
+            f"are {', '.join(names) or 'no joints'})"
         )
     # A dataset without a word on occlusion calls every joint visible.
     told = (labelled & ~people.visible).any()

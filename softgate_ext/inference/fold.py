@@ -9,7 +9,7 @@ from torch.utils._pytree import tree_map
 
 from softgate_ext.errors import InputError
 from softgate_ext.inference.forms import is_known, known_parts, to_inference
-from softgate_ext.inference.plan import can_be_planned, plan_for
+from softgate_ext.inference.plan import plan_for
 from softgate_ext.inference.weights import ScaleShift
 from softgate_ext.inference.winograd import WinogradConv, use_winograd
 from softgate_ext.models import PoseModel
@@ -106,8 +106,10 @@ def fold(
         channels_last: whether inputs and weights are brought to that layout; False leaves them.
         conv: "direct", PyTorch's convolutions, or "winograd", which computes the 3x3 ones of the
             blocks and of the fusion on the CPU with a quarter of the multiplications, in float32,
-            and in bfloat16 where that is faster on this processor, takes their norms along, and holds five times their weights; it works in channels_last. Whatever else the
-            network is given, other dtypes and devices, is convolved directly.
+            and in bfloat16 where that is faster on this processor, takes their norms along, and
+            holds their weights transformed, in four times the memory; it works in channels_last.
+            Whatever else the network is given, other dtypes and devices, is convolved directly, by
+            weights that each call takes back.
 
     Returns:
         The folded network, in evaluation mode for good, without gradients; its state_dict is its
@@ -129,7 +131,7 @@ def fold(
             use_winograd(part, dtype)
     if dtype is not None or channels_last:
         _convert_weights(network, {*known}, dtype, channels_last)
-    return Folded(network, dtype, channels_last, conv == "winograd" and can_be_planned(network))
+    return Folded(network, dtype, channels_last, planned=conv == "winograd")
 
 
 def _check(model: Any, dtype: Any, channels_last: Any, conv: Any) -> None:

@@ -23,7 +23,7 @@ from softgate_ext.inference.weights import ScaleShift
 from softgate_ext.inference.winograd import PointConv, WinogradConv
 from softgate_ext.nn.norm import ON_ALL_MODULES, Deferred
 from softgate_ext.ops import backend
-from softgate_ext.ops.eager import is_watched
+from softgate_ext.ops.eager import is_watched, wants_gradient
 
 KEPT = 2  # plans of a network and thread: an image size and its mirrored half, say
 _PLAIN = (nn.Conv2d, nn.Identity, ScaleShift, Deferred, WinogradConv, PointConv)
@@ -73,7 +73,7 @@ class ForwardPlan:
         self._input = x.clone(memory_format=torch.channels_last)
         with _Recorder() as recorder:
             results = network(self._input)
-        calls = _depending_on(self._input, recorder.calls)
+        calls = _repeated(recorder.calls)
         places, size = _laid_out(calls, tree_leaves(results))
         self.arena = torch.empty(size, dtype=torch.uint8)
 
@@ -112,15 +112,17 @@ def _is_view(args: Any, result: Any) -> bool:
     return all(_storage(t) in of for t in _tensors(result))
 
 
-def _depending_on(x: Tensor, calls: list[Call]) -> list[Call]:
-    """The calls whose results are not the same for another x, without those that make views."""
-    varying, found = {_storage(x)}, []
+def _repeated(calls: list[Call]) -> list[Call]:
+    """The calls that read tensors, without those that make views.
+
+    What they compute of weights alone is computed in every pass, since a weight may change.
+    """
+    found = []
     for call in calls:
-        _, args, kwargs, result = call
-        if any(_storage(t) in varying for t in _tensors((args, kwargs))):
-            varying |= {_storage(t) for t in _tensors(result)}
-            if not _is_view(args, result):
-                found.append(call)
+        op, args, kwargs, result = call
+        reads = next(_tensors((args, kwargs)), None) is not None
+        if reads and (op._schema.is_mutable or not _is_view(args, result)):
+            found.append(call)
     return found
 
 
@@ -173,25 +175,32 @@ def _step(op: Any, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -
 class ForwardPlans:
     """A network's plans, by the shape and dtype of the input, for one thread.
 
-    The dictionaries of the modules are held, not the modules: the network may go.
+    The dictionaries of the modules are held, not the network, which may go.
     """
 
     def __init__(self, network: nn.Module):
+        self._look_at(network)
+
+    def _look_at(self, network: nn.Module) -> None:
         modules = [*network.modules()]
+        self._own = [vars(m) for m in modules]
         self._hooks = [h for m in modules for h in (m._forward_hooks, m._forward_pre_hooks)]
         self._children = [m._modules for m in modules if m._modules]
         self._tensors = [d for m in modules for d in (m._parameters, m._buffers) if d]
         self._state = self._now()
-        self._unplannable = False
+        self._unplannable = not can_be_planned(network)
         self._seen: OrderedDict[tuple[torch.Size, torch.dtype], ForwardPlan | None] = OrderedDict()
 
     def find(self, network: nn.Module, x: Tensor) -> ForwardPlan | None:
         """The plan for inputs like x, made when a shape comes for the second time."""
+        if self._state != self._now():
+            self._look_at(network)
         if self._unplannable or any(self._hooks) or any(ON_ALL_MODULES):
             return None
-        if self._state != (now := self._now()):
-            self._seen.clear()
-            self._state = now
+        if any("forward" in own for own in self._own):
+            return None
+        if wants_gradient(t for held in self._tensors for t in held.values()):
+            return None
         kind = x.shape, x.dtype
         if kind not in self._seen:
             self._seen[kind] = None
@@ -208,10 +217,16 @@ class ForwardPlans:
                 return None
         return self._seen[kind]
 
-    def _now(self) -> list[int]:
-        """What a plan takes for granted: the modules, and where their tensors are."""
-        found = [id(child) for children in self._children for child in children.values()]
-        found += [t.data_ptr() for d in self._tensors for t in d.values() if t is not None]
+    def _now(self) -> list[Any]:
+        """What a plan takes for granted: the modules, and where their tensors are.
+
+        The modules themselves, since another may get the address of one that has gone.
+        """
+        found: list[Any] = [child for children in self._children for child in children.values()]
+        for held in self._tensors:
+            for t in held.values():
+                if t is not None:
+                    found += t.data_ptr(), t.stride()
         return found
 
 
@@ -236,7 +251,7 @@ def plan_for(network: nn.Module, x: Any) -> ForwardPlan | None:
         return None
     if torch.compiler.is_compiling() or torch.is_autocast_enabled("cpu") or is_watched():
         return None
-    if torch._C._are_functorch_transforms_active() or backend.serving("cpu") != "cpu":
+    if backend.is_transformed() or backend.serving("cpu") != "cpu":
         return None
     if network not in _of_thread.plans:
         _of_thread.plans[network] = ForwardPlans(network)
@@ -245,4 +260,6 @@ def plan_for(network: nn.Module, x: Any) -> ForwardPlan | None:
 
 def can_be_planned(network: nn.Module) -> bool:
     """Whether what its forwards do depends on shapes alone, as far as is known."""
-    return all(type(m) in _PLAIN or is_known(m) for m in network.modules())
+    return all(
+        is_known(m) or (type(m) in _PLAIN and "forward" not in vars(m)) for m in network.modules()
+    )

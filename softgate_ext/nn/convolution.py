@@ -4,12 +4,11 @@ from typing import Any, Literal, NamedTuple, get_args
 
 import torch
 from torch import Tensor, nn
-from torch.autograd import forward_ad
 from torch.fx import Proxy
 from torch.overrides import has_torch_function
 
 from softgate_ext.errors import InputError
-from softgate_ext.ops.backend import serving
+from softgate_ext.ops.backend import is_transformed, serving
 from softgate_ext.ops.conv3x3 import conv3x3
 from softgate_ext.ops.processor import Bf16, bf16_on_cpu
 
@@ -117,9 +116,7 @@ def _pays(x: Tensor, weight: Tensor, groups: int, stored: torch.dtype) -> bool:
 
 def _is_served(x: Tensor, weight: Tensor, bias: Tensor | None) -> bool:
     parameters = (weight,) if bias is None else (weight, bias)
-    if isinstance(x, Proxy) or has_torch_function((x, *parameters)):
-        return False
-    if forward_ad._current_level >= 0 or torch._C._are_functorch_transforms_active():
+    if isinstance(x, Proxy) or has_torch_function((x, *parameters)) or is_transformed():
         return False
     taken = [torch.float32]
     if torch.is_autocast_enabled("cpu"):

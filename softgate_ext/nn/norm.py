@@ -73,7 +73,11 @@ class SyncBatchNorm2d(nn.BatchNorm2d):
         return module
 
     def forward(self, x: Tensor) -> Tensor:
-        """The batch norm of x, (N, C, H, W)."""
+        """The batch norm of x, (N, C, H, W).
+
+        Raises:
+            InputError: a shape, dtype or device does not fit.
+        """
         group = synchronises(self)
         if group is None:
             return super().forward(x)
@@ -87,9 +91,9 @@ def is_fusable(norm: nn.Module) -> TypeGuard[_BatchNorm]:
     """Whether the fused ops compute what `norm` computes.
 
     True for `nn.BatchNorm2d` and subclasses that leave its forward alone, and for a synchronised
-    batch norm while it has nothing to synchronise. Whatever a user may have put in its place
-    (`GroupNorm`, `Identity`) is called as it is, unfused; so is a batch norm with hooks, which only
-    a call of the module runs.
+    batch norm while it has nothing to synchronise. Another module in its place
+    (`GroupNorm`, `Identity`) is called unfused. A batch norm with hooks is called unfused too, since
+    only a call of the module runs its hooks.
     """
     if isinstance(norm, _SYNCHRONISED):
         return _is_plain_sync(norm) and synchronises(norm) is None
@@ -159,7 +163,19 @@ class Deferred(nn.Identity):
 
 
 def bn_relu(x: Tensor, norm: nn.Module, *, relu: bool = True) -> Tensor:
-    """`relu(norm(x))`; one op where `norm` is a BatchNorm2d, synchronised or not."""
+    """`relu(norm(x))`; one op where `norm` is a BatchNorm2d, synchronised or not.
+
+    Args:
+        x: (N, C, H, W), float32, float64, float16 or bfloat16.
+        norm: any module that takes and returns (N, C, H, W).
+        relu: False leaves the ReLU out.
+
+    Returns:
+        z, (N, C, H, W), dtype and layout of x.
+
+    Raises:
+        InputError: a shape, dtype or device does not fit, or torch.fx traces a training norm.
+    """
     if isinstance(norm, Deferred):
         return x
     if is_fusable(norm):

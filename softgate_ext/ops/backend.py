@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch.autograd import forward_ad
 
 from softgate_ext.errors import InputError
 from softgate_ext.ops import triton_driver
@@ -158,6 +159,11 @@ def serving(device_type: str) -> str:
     return _forced
 
 
+def is_transformed() -> bool:
+    """Whether forward-mode AD or a transform of ``torch.func`` runs, which kernels do not know."""
+    return forward_ad._current_level >= 0 or torch._C._are_functorch_transforms_active()
+
+
 def interpreting() -> bool:
     """Whether Triton's interpreter runs the kernels, on the CPU."""
     return _interpreting
@@ -192,7 +198,7 @@ def is_available(name: str) -> bool:
     return unavailable(name) is None
 
 
-_forced = os.environ.get("SOFTGATE_BACKEND", "auto")
+_forced = os.environ.get("SOFTGATE_BACKEND") or "auto"
 try:
     _checked(_forced, "SOFTGATE_BACKEND")
 except InputError as error:  # said by the first op: `softgate info` must still tell what there is

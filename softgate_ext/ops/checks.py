@@ -31,6 +31,14 @@ def _shape(t: Tensor) -> str:
     return "(" + ", ".join(str(s) for s in t.shape) + ("," if t.dim() == 1 else "") + ")"
 
 
+def of_3x3(weight: Tensor) -> None:
+    """What `conv3x3` takes; PyTorch's convolution takes kernels of any size."""
+    _require(
+        weight.dim() == 4 and tuple(weight.shape[2:]) == (3, 3),
+        lambda: f"weight must have shape (O, I / groups, 3, 3), got {_shape(weight)}",
+    )
+
+
 _VECTORS = ("alpha", "running_mean", "running_var", "weight", "bias")
 
 

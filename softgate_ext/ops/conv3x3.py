@@ -1,9 +1,14 @@
-"""`conv3x3`: the 3x3 convolution of stride 1 with a border of zeros, by Winograd's algorithm in training.
+"""The 3x3 convolution of stride 1 with a border of zeros, by Winograd's algorithm.
 
-The compiled kernels compute in float32 on the CPU by F(4x4, 3x3) in channels_last: the result, its gradient by
-the input (the convolution with turned kernels) and that by the weights (the adjoint of the convolution by its
-weights), each with a quarter of the multiplications of the direct sum. Activations are stored in float32 or bfloat16,
-parameters and their gradients in float32. Everything else is PyTorch's convolution.
+The compiled kernels compute in float32 on the CPU by F(4x4, 3x3) in channels_last, with a quarter of the
+multiplications of the direct sum. Activations are stored in float32 or bfloat16, parameters and their gradients in
+float32. The transforms are those of the points 0, 1, -1, 2, -2 and infinity (Lavin and Gray, "Fast algorithms for
+convolutional neural networks", CVPR 2016); the error in float32 is six to seven times that of the direct sum.
+
+`conv3x3`, for training, takes weights as they are. The gradient of its result by the input is the convolution with
+turned kernels, that by the weights is the adjoint of the convolution by its weights. What the kernels do not serve is
+PyTorch's convolution. `winograd_conv3x3`, for inference, takes weights that were `transformed` once, and computes the
+norm and ReLU of the input on load.
 """
 
 from collections.abc import Sequence
@@ -11,7 +16,10 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
+from softgate_ext.ops import checks
+from softgate_ext.ops.backend import is_transformed
 from softgate_ext.ops.fake import empty
 from softgate_ext.ops.schema import layout_of
 
@@ -25,7 +33,21 @@ library.define(
     "conv3x3_backward(Tensor dy, Tensor x, Tensor weight, int groups, bool[3] needs) -> Tensor[]",
     tags=(torch.Tag.pt2_compliant_tag,),
 )
+library.define(
+    "winograd_conv3x3(Tensor x, Tensor weight, Tensor? scale, Tensor? shift, Tensor? bias, "
+    "int channels, int groups) -> Tensor",
+    tags=(torch.Tag.pt2_compliant_tag,),
+)
 
+PANEL = 16  # kWinogradPanel of csrc/args.h
+_WEIGHTS = [
+    [1 / 4, 0, 0],
+    [-1 / 6, -1 / 6, -1 / 6],
+    [-1 / 6, 1 / 6, -1 / 6],
+    [1 / 24, 1 / 12, 1 / 6],
+    [1 / 24, -1 / 12, 1 / 6],
+    [0, 0, 1],
+]
 _STRIDE_1 = ([1, 1], [1, 1], [1, 1], False, [0, 0])  # with a border and a dilation of 1
 
 
@@ -39,14 +61,48 @@ def conv3x3(x: Tensor, weight: Tensor, bias: Tensor | None = None, groups: int =
         groups: divides I and O.
 
     Returns:
-        (N, O, H, W) in the dtype of x; channels_last from the kernels. Differentiable any number of times.
+        (N, O, H, W) in the dtype of x; channels_last from the kernels. Differentiable any number of times;
+        forward-mode AD and the transforms of `torch.func` see PyTorch's convolution.
+
+    Raises:
+        InputError: kernels of another size.
     """
+    if is_transformed():
+        checks.of_3x3(weight)
+        bias = None if bias is None else bias.to(x.dtype)
+        return functional.conv2d(x, weight.to(x.dtype), bias, padding=1, groups=groups)
     result: Tensor = torch.ops.softgate.conv3x3(x, weight, bias, groups)
     return result
 
 
+def transformed(weight: Tensor, groups: int) -> Tensor:
+    """Weights (O, I / groups, 3, 3) as `winograd_conv3x3` reads them, (groups, 36, panels, I / groups, PANEL)
+    float32."""
+    rows = torch.tensor(_WEIGHTS, dtype=torch.float64, device=weight.device)
+    points = torch.einsum("ai,ocij,bj->abco", rows, weight.double(), rows)
+    by_group = points.flatten(0, 1).unflatten(-1, (groups, -1)).permute(2, 0, 1, 3)
+    whole = functional.pad(by_group, (0, -by_group.shape[-1] % PANEL))
+    return whole.unflatten(-1, (-1, PANEL)).transpose(2, 3).float().contiguous()
+
+
+def weight_of(points: Tensor, channels: int) -> Tensor:
+    """The weights (channels, I / groups, 3, 3) that `transformed` made `points` of, to its rounding."""
+    taps = _taps(
+        _taps(points.unflatten(1, (6, 6)), 1), 2
+    )  # (groups, 3, 3, panels, I / groups, PANEL)
+    by_group = taps.permute(0, 3, 5, 4, 1, 2).flatten(1, 2)[:, : channels // len(points)]
+    return by_group.flatten(0, 1)
+
+
+def _taps(points: Tensor, dim: int) -> Tensor:
+    """The rows of `_WEIGHTS` solved for what they are sums of."""
+    first, plus, minus, last = (points.select(dim, at) for at in (0, 1, 2, 5))
+    return torch.stack([4 * first, 3 * (minus - plus), last], dim)
+
+
 @torch.library.impl(library, "conv3x3", "CompositeExplicitAutograd")
 def _(x: Tensor, weight: Tensor, bias: Tensor | None, groups: int) -> Tensor:
+    checks.of_3x3(weight)
     return torch.ops.aten.convolution(x, weight, bias, *_STRIDE_1, groups)
 
 
@@ -54,6 +110,7 @@ def _(x: Tensor, weight: Tensor, bias: Tensor | None, groups: int) -> Tensor:
 def _aten_backward(
     dy: Tensor, x: Tensor, weight: Tensor, groups: int, needs: Sequence[bool]
 ) -> list[Tensor]:
+    checks.of_3x3(weight)
     found = torch.ops.aten.convolution_backward(
         dy, x, weight, [weight.shape[0]], *_STRIDE_1, groups, needs
     )
@@ -67,6 +124,7 @@ def _of_kernels(x: Tensor, weight: Tensor) -> bool:
 
 @torch.library.register_fake("softgate::conv3x3", lib=library)
 def _(x: Tensor, weight: Tensor, bias: Tensor | None, groups: int) -> Tensor:
+    checks.of_3x3(weight)
     if not _of_kernels(x, weight):
         return torch.ops.aten.convolution(x, weight, bias, *_STRIDE_1, groups)
     alike = [None if t is None else t.to(x.dtype) for t in (weight, bias)]
@@ -76,6 +134,7 @@ def _(x: Tensor, weight: Tensor, bias: Tensor | None, groups: int) -> Tensor:
 
 @torch.library.register_fake("softgate::conv3x3_backward", lib=library)
 def _(dy: Tensor, x: Tensor, weight: Tensor, groups: int, needs: Sequence[bool]) -> list[Tensor]:
+    checks.of_3x3(weight)
     if not _of_kernels(x, weight):
         return _aten_backward(dy, x, weight, groups, needs)
     made = (
@@ -84,6 +143,19 @@ def _(dy: Tensor, x: Tensor, weight: Tensor, groups: int, needs: Sequence[bool])
         weight.new_empty(weight.shape[0]),
     )
     return [gradient for gradient, need in zip(made, needs, strict=True) if need]
+
+
+@torch.library.register_fake("softgate::winograd_conv3x3", lib=library)
+def _(
+    x: Tensor,
+    weight: Tensor,
+    scale: Tensor | None,
+    shift: Tensor | None,
+    bias: Tensor | None,
+    channels: int,
+    groups: int,
+) -> Tensor:
+    return empty(x, (x.shape[0], channels, *x.shape[2:]), torch.channels_last)
 
 
 def _keep(ctx: Any, inputs: Sequence[Any], output: Any) -> None:

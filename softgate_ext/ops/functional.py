@@ -12,10 +12,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd import forward_ad
 
-from softgate_ext.ops import batching, checks, fake, fallback, reference, triton  # noqa: F401  (they register)
-from softgate_ext.ops.backend import serving
+from softgate_ext.ops import batching, checks, conv3x3, fake, fallback, reference, triton  # noqa: F401  (they register)
+from softgate_ext.ops.backend import is_transformed, serving
 from softgate_ext.ops.eager import eager_ops
 from softgate_ext.ops.overrides import overridable
 from softgate_ext.ops.recipes import note
@@ -253,7 +252,7 @@ def _ops_for(t: Tensor) -> Any:
         return None
     if torch.compiler.is_compiling():
         return _triton if backend == "triton" else _compiled
-    if torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0:
+    if is_transformed():
         return None
     return eager_ops if backend == "triton" else _compiled
 

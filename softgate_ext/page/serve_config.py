@@ -19,7 +19,7 @@ class ServeConfig:
     port: int = 7860
     """Port to listen at (0: any that is free)."""
     weights: Literal["last", "best"] = "last"
-    """`last` weights of the run, or those that were `best` on the people it watched."""
+    """`last` weights of the run, or those that were `best` on the samples that it watched."""
     flip_test: bool = False
     """Average the heatmaps of the image and of its mirror image."""
     max_megabytes: float = 10.0

@@ -60,12 +60,13 @@ class HeatmapCodec:
     Positions are crop pixels with centres at integers; cell coordinates are
     `(x + 0.5) / stride - 0.5`, so an image and its mirror image have mirrored heatmaps.
 
-    Decoders, each starting from the highest cell:
-        argmax: the cell itself.
-        quarter: a quarter cell towards the larger neighbour, per axis (Newell et al. 2016).
-        dark: Newton step on the logarithm of the blurred map (Zhang et al. 2020, arXiv
-            1910.06278); exact on a Gaussian, at the border too.
-        softargmax: centre of mass within 4 sigma; biased inwards within 4 sigma of the border.
+    Each decoder starts from the highest cell:
+
+    - argmax: the cell itself.
+    - quarter: a quarter cell towards the larger neighbour, per axis (Newell et al. 2016).
+    - dark: Newton step on the logarithm of the blurred map (Zhang et al. 2020, arXiv 1910.06278);
+      exact on a Gaussian, at the border too.
+    - softargmax: centre of mass within 4 sigma; biased inwards within 4 sigma of the border.
 
     Args:
         image_size: Side of the crop in pixels.

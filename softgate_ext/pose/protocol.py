@@ -248,7 +248,9 @@ def named_protocol(
     if metric == "oks":
         return _oks(skeleton, sigmas, known)
     if sigmas:
-        raise InputError(f"oks_sigmas: got them beside the metric {metric}; takes metric oks")
+        raise InputError(
+            f"oks_sigmas: got them with the metric {metric}; they belong to --metric oks"
+        )
     if metric in ("torso", "box"):
         return torso_pck(skeleton) if metric == "torso" else box_pck(skeleton)
     if ends := _two_joints(metric, skeleton):

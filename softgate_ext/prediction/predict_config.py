@@ -15,7 +15,7 @@ Output = Literal["overlay", "json", "csv"]
 
 @dataclass
 class PredictConfig:
-    """Find the joints of people in pictures, videos or before a camera: drawings, JSON, CSV.
+    """Find the joints of people in pictures, in videos or in front of a camera; write drawings, JSON, CSV.
 
     `predict RUN IMAGES` takes the weights of a run, `predict IMAGES` those that the package ships.
     """
@@ -26,34 +26,34 @@ class PredictConfig:
     images: Positional[tuple[str, ...]] = ()
     """Pictures, videos, folders of them, patterns such as 'photos/*.jpg', or a camera's number."""
     out: Path = Path("poses")
-    """Folder of what is written."""
+    """Folder to write into."""
     outputs: tuple[Output, ...] = ("overlay", "json")
     """`overlay` (PNG; MP4 of a video), `json` (predictions.json; JSON lines of a video's frames),
-    `csv` (predictions.csv, a row a joint)."""
+    `csv` (predictions.csv, one row for each joint)."""
     box: tuple[float, float, float, float] | None = None
     """Box of the person as x y width height in pixels (default: the whole image)."""
     boxes: Path | None = None
-    """JSON list of {"file", "bbox_xywh"}, one entry a person, in place of `box`; or detection results
-    or annotations of COCO's form."""
+    """Instead of `box`: a JSON list of {"file", "bbox_xywh"} with one entry for each person, or detection
+    results or annotations in COCO's form."""
     detect: bool = False
-    """Find the people first, in place of `box` (needs the extra `detect`)."""
+    """Find the people first, instead of taking boxes (needs the extra `detect`)."""
     detect_score: float = 0.5
-    """People whom the detector, or a score in `boxes`, is less sure of, from 0 to 1, are left out."""
+    """Lowest score, from 0 to 1, of a box of the detector or in `boxes`; people in other boxes are left out."""
     min_box: float = 40.0
-    """People whom `detect` finds in a box whose longer side is shorter, in pixels, are left out."""
+    """Shortest longer side, in pixels, of a box of the detector; people in smaller boxes are left out."""
     smooth: bool = False
     """Take jitter out of the joints of videos and cameras (One-Euro filter)."""
     max_frames: int | None = None
     """Stop a video or camera after this many frames (a camera also stops at Ctrl-C)."""
     batch_size: int = 16
-    """People in a forward pass, from several pictures."""
+    """People in a forward pass; they may come from several pictures."""
     weights: Literal["last", "best"] = "last"
-    """`last` weights of the run, or those that were `best` on the people it watched."""
+    """`last` weights of the run, or those that were `best` on the samples that it watched."""
     flip_test: bool = False
     """Average the heatmaps of the image and of its mirror image."""
     min_score: float = 0.3
-    """Joints whose score is lower, and those outside the picture, are left out of the drawing; JSON
-    says of them `"shown": false`."""
+    """Joints whose score is lower, and those outside the picture, are left out of the drawing; in
+    JSON they have `"shown": false`."""
     device: Device = "auto"
     """`auto` (CUDA where there is one), `cpu`, `cuda` or `cuda:N`."""
     amp: Amp = "off"

@@ -51,7 +51,9 @@ class VideoReader:
 
     def __init__(self, path: Path, head: int = 1 << 20) -> None:
         if what := unusual(path):
-            raise InputError(f"video {path} is {what}, which is not waited for; it must be a file")
+            raise InputError(
+                f"video {path} is {what}, which could keep the program waiting for ever; it must be a file"
+            )
         av = _pyav()
         self.path, self.cut, self._error = path, False, av.FFmpegError
         try:

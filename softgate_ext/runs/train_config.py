@@ -23,7 +23,8 @@ class TrainConfig:
     __pydantic_config__ = STRICT
 
     data: Positional[Path]
-    """Dataset as it unpacks (`softgate data check` says what it is); its test part is watched."""
+    """Dataset as it was unpacked (`softgate data check` says what it is). Its test part is watched:
+    evaluated during the training, and not trained on."""
     out: Path
     """Folder of the run: configuration, weights, training state, log and plots."""
     train_folder: Path | None = None
@@ -37,12 +38,12 @@ class TrainConfig:
     cache: Path | None = None
     """Folder for crops that are made once and then load quicker than the pictures."""
     resume: bool = False
-    """Continue the run in `out`, on the same people; its stored configuration is the default for
-    every other option."""
+    """Continue the run in `out`, on the same samples. Its stored configuration is the default for every
+    other option."""
     model: str = "hybrid_2x48"
     """Name of the network (`softgate info` lists them)."""
     model_options: dict[str, ModelOption] = field(default_factory=dict)
-    """Options of the network as pairs, such as `gate block alpha_init 1.0`."""
+    """Options of the network as pairs of name and value, such as `gate block alpha_init 1.0`."""
     init: Path | None = None
     """Start from these weights: a run's folder, its name or that of shipped weights, or a .safetensors
     file; tensors of another name or shape (such as the heatmaps of other joints) start anew."""
@@ -52,12 +53,12 @@ class TrainConfig:
     """Standard deviation of the Gaussian targets, in heatmap pixels."""
 
     epochs: int | None = None
-    """Passes over the training half, those before a resume included (when neither `epochs` nor
-    `minutes` is given, 100, or 200 by the schedule `paper`)."""
+    """Passes over the training samples, including those before a resume. When neither `epochs` nor
+    `minutes` is given it is 100, or 200 with the schedule `paper`."""
     minutes: float | None = None
     """Budget of wall time; the learning rate is annealed to reach its end with the budget."""
     batch_size: int = 16
-    """People in a step, over all processes; nobody is left out, so some steps have one fewer."""
+    """Samples in a step, over all processes. No sample is left out, so some steps have one fewer."""
     accumulate: int = 1
     """Forward passes that a step is divided into, to save memory."""
     optimizer: Literal["rmsprop", "adamw"] = "rmsprop"
@@ -91,23 +92,23 @@ class TrainConfig:
     """Strength of the brightness, contrast and channel gains."""
 
     holdout: int = 0
-    """People at the end of the training half to watch in place of the last half (0: none)."""
+    """Number of samples at the end of the train part to watch instead of the test part (0: none)."""
     evaluate_every: int = 1
-    """Epochs between two evaluations of the watched people; the last epoch is always evaluated."""
+    """Epochs between two evaluations on the watched samples; the last epoch is always evaluated."""
     watch: int = 0
-    """Watch only this many people, evenly spread (0: all)."""
+    """Watch only this many samples, evenly spread (0: all)."""
 
     metric: str = "auto"
-    """What is watched, as `softgate evaluate` has it: `auto`, `torso`, `box`, `oks`, or two joints
-    with a comma between; the `best` weights go by it."""
+    """Metric of the watched samples, as in `softgate evaluate`: `auto`, `torso`, `box`, `oks`, or two
+    joints with a comma between them. The `best` weights are those of its highest value."""
     oks_sigmas: tuple[float, ...] = ()
     """For `oks`: one number for each joint, in the data's order (default: COCO's, by the joints'
     names)."""
 
     seed: int = 0
-    """Seed of the initial weights, the order of the people and the augmentation."""
+    """Seed of the initial weights, the order of the samples and the augmentation."""
     workers: int = 1
-    """Processes that read and crop images (0: none beside the training itself)."""
+    """Processes that read and crop images (0: the training process does it)."""
     device: Device = "auto"
     """`auto` (CUDA where there is one), `cpu`, `cuda` or `cuda:N`."""
     amp: Amp = "auto"
@@ -118,7 +119,7 @@ class TrainConfig:
     """How a CPU convolves: `winograd` computes the 3x3 convolutions, forward and backward, with a quarter of
     the multiplications, in bf16 where that is faster, and keeps channels innermost; `direct` is PyTorch's."""
     compile: bool = False
-    """Compile the network with `torch.compile`; it pays in trainings of more than minutes."""
+    """Compile the network with `torch.compile`; worth the wait if the training takes more than minutes."""
     threads: int | None = None
     """Threads of the CPU for the network (default: PyTorch's choice)."""
     tensorboard: bool = False

@@ -36,8 +36,8 @@ def split_people(config: TrainConfig) -> tuple[PoseSet, PoseSet]:
             watched = source.read("test")
         except EmptySplit as error:
             raise InputError(
-                f"holdout: got 0, but {error.fault}; takes how many people of the training part to watch "
-                "in place of training on them"
+                f"holdout: got 0, but {error.fault}; takes the number of samples of the train part to watch "
+                "instead of training on them"
             ) from None
     elif config.holdout < len(train):
         kept = len(train) - config.holdout
@@ -101,7 +101,7 @@ def box_margin(people: PoseSet) -> float:
     usable = longer > 0  # false for NaN
     if not usable.any():
         raise InputError(
-            f"data: nobody of {people.name} has two labelled joints to train on; takes people who "
-            "have"
+            f"data: no sample of {people.name} has two labelled joints to train on; takes a dataset "
+            "with such samples"
         )
     return round(float(np.median(people.sizes[usable] / longer[usable])), 4)

@@ -104,10 +104,10 @@ def _try_step(model: PoseModel, config: TrainConfig, order: EpochBatches) -> Non
     people, size = order.smallest // config.accumulate, config.image_size
     if people < 1:
         raise InputError(
-            f"batch_size: got {config.batch_size}, of which some of "
-            f"{counted(order.size, 'process[es]')} and "
-            f"{counted(config.accumulate, 'forward pass[es]')} would get nobody; takes more people, or fewer of "
-            "those"
+            f"batch_size: got {config.batch_size} samples, which are too few for "
+            f"{counted(order.size, 'process[es]')} with "
+            f"{counted(config.accumulate, 'forward pass[es]')} each; takes at least one sample for "
+            "each forward pass of each process"
         )
     if config.sync_bn:
         people *= order.size
@@ -119,8 +119,8 @@ def _try_step(model: PoseModel, config: TrainConfig, order: EpochBatches) -> Non
             raise
         raise InputError(
             f"batch_size: got {config.batch_size} of {counted(order.count, '[person|people]')} at image_size {size}, "
-            "where a normalisation has one value per channel left; takes more people in a forward "
-            "pass, or larger images"
+            "which leaves a batch norm one value per channel to normalise; takes more samples in a "
+            "forward pass, or larger images"
         ) from error
 
 

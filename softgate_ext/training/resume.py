@@ -42,8 +42,9 @@ def standing(
     before = state.get("people", people)  # states of earlier versions do not say
     if before["train"] != people["train"]:
         raise InputError(
-            "resume: data, extra and holdout give other people than the run was trained on; takes "
-            f"the same, or another --out, with --init {config.out} to start from its weights"
+            "resume: data, extra and holdout give other samples than those that the run was trained "
+            f"on; takes the same samples, or another --out with --init {config.out}, which starts a new "
+            "run from these weights"
         )
     # The best of other people would keep these from ever having one.
     best = state["best"] if before["watched"] == people["watched"] else -1.0
@@ -52,15 +53,15 @@ def standing(
     # Refused rather than taken for done: who asks for fewer means to add them.
     if budget.epochs is not None and budget.epochs < epoch:
         raise InputError(
-            f"epochs: got {budget.epochs}, but {counted(epoch, '[is|are] done')}; takes more than {epoch} to go on, "
-            "those that are done included"
+            f"epochs: got {budget.epochs}, but {counted(epoch, '[is|are] done')}; takes the total of all "
+            f"epochs, more than {epoch}"
         )
     # The last step of a training may end a little after its time, hence only where it is changed.
     minutes = config.minutes
     changed = minutes != stored.training.minutes
     if minutes is not None and changed and 60 * minutes < elapsed:
         raise InputError(
-            f"minutes: got {minutes:g}, but {elapsed / 60:.1f} are spent; takes more than that to "
-            "go on, those that are spent included"
+            f"minutes: got {minutes:g}, but {elapsed / 60:.1f} are spent; takes the "
+            "total of all minutes, more than that"
         )
     return epoch, best, elapsed, budget.progress(epoch * steps) >= 1

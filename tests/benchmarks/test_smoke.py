@@ -73,6 +73,15 @@ def test_compiled_competitor(tmp_path: Path) -> None:
     assert all(e["extra_info"]["competitors"]["compile"]["fullgraph"] for e in entries)
 
 
+def test_the_cost_of_training_on_single_values_is_refused(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    command = [sys.executable, "-m", "benchmarks.cost", "--model", "hybrid_1x32", "--size", "64"]
+    assert subprocess.run(command, cwd=ROOT, timeout=600).returncode == 2
+    out, err = capfd.readouterr()
+    assert "batch must be 2 or more to train hybrid_1x32 on 64 x 64" in err and not out
+
+
 def test_cost_by_kinds_adds_up_to_the_whole() -> None:
     small = ["--model", "hybrid_1x32", "--batch", "2", "--size", "64", "--rounds", "2"]
     command = [sys.executable, "-m", "benchmarks.cost", *small]

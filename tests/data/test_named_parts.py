@@ -99,11 +99,14 @@ def test_a_part_is_not_the_other_one_too(
         for place in ("train", "train/_annotations.coco.json", "."):
             line = refused([*command, "--test-folder", place], capsys)
             assert (
-                f"test_folder: got {place}, which is the train part of set; takes other people"
+                f"test_folder: got {place}, which is the train part of set; takes another folder or file"
                 in line
             )
         line = refused([*command, "--train-folder", "valid"], capsys)
-        assert "train_folder: got valid, which is the test part of set; takes other people" in line
+        assert (
+            "train_folder: got valid, which is the test part of set; takes another folder or file"
+            in line
+        )
     assert not (tmp_path / "run").exists()
 
 
@@ -136,8 +139,8 @@ def test_pictures_in_both_parts_are_told(
         "test_folder": tmp_path / "link" / "second.json",
     }
     told = (
-        "1 picture is in the train part and in the test part, whose figures would flatter the "
-        f"network, first {tmp_path.resolve() / 'set' / 'images' / '1.jpg'}"
+        "1 picture is in the train part and in the test part, so that the result is better than on "
+        f"new pictures, first {tmp_path.resolve() / 'set' / 'images' / '1.jpg'}"
     )
     _, watched = split_people(TrainConfig(tmp_path / "set", tmp_path / "run", **parts))
     assert watched.notes == (told,)
@@ -229,7 +232,7 @@ def test_gates_are_measured_on_the_named_parts(
     out = str(tmp_path / "pruned")
     words = ["gates", str(run), "--prune", "0.1", "--out", out, "--device", "cpu"]
     line = refused([*words, "--test-folder", str(people)], capsys)
-    assert "test_folder: got it without data; takes it beside data" in line
+    assert "test_folder: got it without data, which it is a part of; give data too" in line
     line = refused([*words, "--data", str(people), "--test-folder", "absent"], capsys)
     assert "test_folder: got absent, which does not exist" in line
     assert not (tmp_path / "pruned").exists()

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 from emulator_calls import DTYPES, Call, Machine, Result, shifted
-from emulator_structs import Backward, Forward, Norm
+from emulator_structs import Backward, Forward, Norm, Running
 from torch import Tensor
 
 from softgate_ext.ops import reference
@@ -255,3 +255,40 @@ class _Wide:
 
     def double(self) -> Tensor:
         return self.value
+
+
+def update_running(
+    library: Path,
+    running: list[Tensor],
+    batch: list[Tensor],
+    calls: Tensor | None,
+    momentum: float | None,
+    count: int,
+    machine: Machine,
+) -> Result:
+    """Runs the kernel of the running statistics on a pair of buffers, in place.
+
+    Args:
+        running: mean and variance, (channels,) in the buffers' dtype.
+        batch: mean and biased variance of the batch, in the accumulator's dtype.
+        calls: int64, counted up; nobody counts where None.
+        momentum: None for the average over all calls.
+        count: values a channel.
+    """
+    mean, var = (t.contiguous() for t in batch)
+    call = Call(library, torch.empty(1, 1, 1, 1), mean.numel(), torch.contiguous_format)
+    for name, t, written in (
+        ("mean", mean, 1),
+        ("var", var, 1),
+        ("running_mean", running[0], 2),
+        ("running_var", running[1], 2),
+        *([("calls", calls, 2)] if calls is not None else []),
+    ):
+        call._tensors.append((name, t, written))
+    args = Running(DTYPES[running[0].dtype], mean.dtype == torch.float64, mean.numel())
+    args.mean, args.var = mean.data_ptr(), var.data_ptr()
+    args.running_mean, args.running_var = (t.data_ptr() for t in running)
+    args.calls = None if calls is None else calls.data_ptr()
+    args.momentum, args.cumulative = momentum or 0.0, momentum is None
+    args.unbiased = count / (count - 1)
+    return call.run("running", args, machine)

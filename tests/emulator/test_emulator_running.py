@@ -5,33 +5,11 @@ from dataclasses import replace
 import emulator_build
 import pytest
 import torch
-from emulator_calls import CLUSTER_GPU, DTYPES, ONE_WARP_AHEAD, Call, Machine, Result
-from emulator_ops import LAYOUTS, Case, Tensors
-from emulator_structs import Running
+from emulator_calls import CLUSTER_GPU, DTYPES, ONE_WARP_AHEAD, Machine
+from emulator_ops import LAYOUTS, Case, Tensors, update_running
 
 COUNT = 24  # values a channel
 AHEAD = Machine(order_seed=ONE_WARP_AHEAD)
-
-
-def update(library, running, batch, calls, momentum, machine=AHEAD) -> Result:
-    """Runs the kernel on a pair of buffers, in place."""
-    mean, var = (t.contiguous() for t in batch)
-    call = Call(library, torch.empty(1, 1, 1, 1), mean.numel(), torch.contiguous_format)
-    for name, t, written in (
-        ("mean", mean, 1),
-        ("var", var, 1),
-        ("running_mean", running[0], 2),
-        ("running_var", running[1], 2),
-        *([("calls", calls, 2)] if calls is not None else []),
-    ):
-        call._tensors.append((name, t, written))
-    args = Running(DTYPES[running[0].dtype], mean.dtype == torch.float64, mean.numel())
-    args.mean, args.var = mean.data_ptr(), var.data_ptr()
-    args.running_mean, args.running_var = (t.data_ptr() for t in running)
-    args.calls = None if calls is None else calls.data_ptr()
-    args.momentum, args.cumulative = momentum or 0.0, momentum is None
-    args.unbiased = COUNT / (COUNT - 1)
-    return call.run("running", args, machine)
 
 
 def cases(channels: int, dtype: torch.dtype):
@@ -48,7 +26,7 @@ def test_values(kernels, channels, dtype, momentum):
     running, batch = cases(channels, dtype)
     calls = torch.tensor(3)
     before = [t.clone() for t in running]
-    result = update(kernels, running, batch, calls, momentum)
+    result = update_running(kernels, running, batch, calls, momentum, COUNT, AHEAD)
     assert calls.item() == 4 and result.launches in (0, 1)  # a GPU does not count them
     unbiased = (batch[0], batch[1] * (COUNT / (COUNT - 1)))
     for t, old, new in zip(running, before, unbiased, strict=True):
@@ -59,7 +37,7 @@ def test_values(kernels, channels, dtype, momentum):
 def test_nobody_counts(kernels):
     running, batch = cases(144, torch.float32)
     expected = running[0].lerp(batch[0], 0.1)
-    update(kernels, running, batch, None, 0.1)
+    update_running(kernels, running, batch, None, 0.1, COUNT, AHEAD)
     torch.testing.assert_close(running[0], expected)
 
 
@@ -75,7 +53,7 @@ def test_a_count_that_is_raised_too_early_is_caught(emulator, tmp_path):
         running, batch = cases(144, torch.float32)
         expected = running[0].lerp(batch[0], 0.25)
         in_order = replace(AHEAD, order_seed=0)
-        update(library, running, batch, torch.tensor(3), None, in_order)
+        update_running(library, running, batch, torch.tensor(3), None, COUNT, in_order)
         assert torch.allclose(running[0], expected) is same
 
 
@@ -86,6 +64,6 @@ def test_a_small_tensor_in_training_takes_two_launches(emulator, layout):
     forward = Tensors(case, emulator).forward(Machine("automatic", CLUSTER_GPU))
     running = [torch.zeros(32), torch.ones(32)]
     batch = [forward.values["mean"], forward.values["var"]]
-    after = update(emulator, running, batch, torch.tensor(0), None)
+    after = update_running(emulator, running, batch, torch.tensor(0), None, COUNT, AHEAD)
     assert forward.launches + after.launches <= 2
     torch.testing.assert_close(running[0], batch[0])

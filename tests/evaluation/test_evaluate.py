@@ -176,7 +176,7 @@ def test_arguments_that_do_not_go_together(config: EvalConfig, tmp_path: Path) -
         (EvalConfig(config.run), "data: got none"),
         (EvalConfig(None, config.data), "run and predictions: got neither"),
         (replace(config, predictions=Path("x.npz")), "run and predictions: got both"),
-        (replace(config, reference=Path("x.npz")), "takes it alone"),
+        (replace(config, reference=Path("x.npz")), "give it alone"),
         (replace(config, save_predictions=tmp_path / "x.txt"), "save_predictions: got .*x.txt"),
         (EvalConfig(None, config.data, predictions=Path("x.txt")), "predictions: got x.txt"),
         (EvalConfig(None, config.data, predictions=Path("x.npz")), "there is no file x.npz"),

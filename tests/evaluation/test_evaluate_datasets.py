@@ -126,7 +126,7 @@ def test_what_cannot_be_submitted(
 
     assert "must hold mpii_human_pose" in refused(run, people)
     assert "must be finite" in refused(run, mpii, "--workers", 0, "--device", "cpu")
-    assert "takes it alone" in refused("--reference", tmp_path / "x.npz")
+    assert "give it alone" in refused("--reference", tmp_path / "x.npz")
 
 
 def test_the_predictions_of_a_run_are_those_of_its_json(
@@ -206,7 +206,7 @@ def test_nobody_to_measure_is_said_before_the_network_runs(
     data.mkdir()
     (data / "images").symlink_to(people / "images")
     scipy.io.savemat(data / "joints.mat", {"joints": joints})
-    with pytest.raises(InputError, match="nobody of .* the unit, labelled"):
+    with pytest.raises(InputError, match="no sample of .* the unit of the metric"):
         evaluate(EvalConfig(run, data, split="train", metric="torso", workers=0))
 
 

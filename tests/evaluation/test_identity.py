@@ -49,7 +49,7 @@ def test_coco_results_go_by_their_pictures(dolls: Path, doll_set: PoseSet, tmp_p
         np.testing.assert_array_equal(found.joints, TRUTH)
         assert found.notes[1:] == (
             "4 people in pictures with several were told apart by their joints, the surest first, "
-            "as COCO matches people (which can flatter: boxes or annotation ids would tell)",
+            "as COCO matches people (the result can be too good, since the truth takes part; boxes or annotation ids in the file avoid it)",
         )
         assert found.scores.tolist() == [[0.9 - i / 10] * 3 for i in range(5)]
 

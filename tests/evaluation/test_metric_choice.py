@@ -136,8 +136,8 @@ def test_sigmas_of_coco_of_the_file_and_of_the_user(tmp_path: Path, toys: PoseSe
         ("oks", (), "oks_sigmas: got none, and .* for left_hand, right_hand; takes one .*: {}$"),
         ("oks", (0.1,), "oks_sigmas: got 1; takes one number for each of these joints, .*: {}$"),
         ("oks", (0.1, 0.1, 0.0), "oks_sigmas: got 0.1 0.1 0.0; takes numbers above 0"),
-        ("box", SIGMAS, "oks_sigmas: got them beside the metric box; takes metric oks"),
-        ("auto", SIGMAS, "oks_sigmas: got them beside the metric auto; takes metric oks"),
+        ("box", SIGMAS, "oks_sigmas: got them with the metric box; they belong to --metric oks"),
+        ("auto", SIGMAS, "oks_sigmas: got them with the metric auto; they belong to --metric oks"),
     ],
 )
 def test_a_metric_that_cannot_be_used_names_the_joints_found(

@@ -260,7 +260,7 @@ def test_command_line(save: Save, capsys: pytest.CaptureFixture[str]) -> None:
     assert [row["name"] for row in figures["rows"]] == ["ours", "other"]
     assert {"name", "per_joint", "mean", "weighted_mean"} <= set(figures["rows"][0])
     assert main(["evaluate", "run", "data", "--reference", str(path)]) == 2
-    assert "takes it alone" in capsys.readouterr().err
+    assert "give it alone" in capsys.readouterr().err
 
 
 def test_a_bad_file_is_one_line_and_exit_code_2(save: Save) -> None:

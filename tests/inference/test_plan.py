@@ -10,12 +10,14 @@ import pytest
 import torch
 from fold_networks import NETWORKS, build, images, input_of, network, results
 from torch import Tensor, nn
+from torch.autograd import forward_ad
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from softgate_ext import InputError, fold, use_backend
 from softgate_ext.inference import plan
 from softgate_ext.inference.plan import plan_for
+from softgate_ext.inference.winograd import WinogradConv
 from softgate_ext.ops import backend
 
 pytestmark = pytest.mark.skipif(
@@ -133,6 +135,77 @@ def test_what_changes_in_the_network_is_seen() -> None:
     assert len(seen) == 1
 
 
+def test_what_changes_in_a_replaced_module_is_seen() -> None:
+    model, x = folded(), images(1, 3, 32, 32)
+    twice(model, x)
+    stem = model.network.stem
+    stem.block1 = copy.deepcopy(stem.block1)
+    assert is_planned(model, x)
+    before = results(model, x)
+    conv = stem.block1.conv2
+    conv.points = conv.points * 2
+    now = results(model, x)
+    assert not equal(now, before) and equal(now, results(model.network, x))
+    twice(model, x)
+    stem.block1.forward = lambda y: (y[0] * 2, y[1])
+    with torch.no_grad():
+        assert plan_for(model.network, x) is None
+
+
+def test_another_layout_in_the_same_memory_is_seen() -> None:
+    model, x = folded(), images(1, 3, 32, 32)
+    twice(model, x)
+    weight = model.network.stacks[0].conv.conv.weight
+    weight.data = weight.data.transpose(0, 1)
+    assert equal(results(model, x), results(model.network, x))
+
+
+def test_gradients_of_weights_are_those_of_the_modules() -> None:
+    model, x = folded(), images(1, 3, 32, 32)
+    model.requires_grad_(True)
+    for _ in range(3):
+        model(x)[-1].sum().backward()
+    found = {name: p.grad / 3 for name, p in model.network.named_parameters() if p.grad is not None}
+    model.zero_grad()
+    with use_backend("reference"):
+        model(x)[-1].sum().backward()
+    wanted = {name: p.grad for name, p in model.network.named_parameters() if p.grad is not None}
+    assert found.keys() == wanted.keys() and found
+    for name, gradient in wanted.items():
+        assert (found[name] - gradient).norm() <= 1e-4 * gradient.norm(), name
+
+
+def test_forward_mode_derivatives_are_those_of_the_modules() -> None:
+    model, x = folded(), images(1, 3, 32, 32)
+    twice(model, x)
+    direction = torch.ones_like(x)
+    with use_backend("reference"):
+        _, wanted = torch.func.jvp(lambda t: model(t)[-1], (x,), (direction,))
+    with torch.no_grad(), forward_ad.dual_level():
+        dual = model(forward_ad.make_dual(x, direction))[-1]
+        got = forward_ad.unpack_dual(dual).tangent
+    torch.testing.assert_close(got, wanted)
+
+
+def test_what_the_pass_computes_of_weights_is_not_kept() -> None:
+    model, x = folded().bfloat16(), images(1, 3, 32, 32)  # convolves by weights taken back
+    twice(model, x)
+    before = results(model, x)
+    for part in model.network.modules():
+        if isinstance(part, WinogradConv):
+            part.points.mul_(2.0)
+    now = results(model, x)
+    assert not equal(now, before)
+    assert equal(now, results(model.network, x.to(memory_format=torch.channels_last)))
+
+
+def test_a_change_of_what_images_are_normalised_by_is_seen() -> None:
+    model, x = folded(), images(1, 3, 32, 32)
+    twice(model, x)
+    model.network.stem.std.mul_(2.0)
+    assert equal(results(model, x), results(model.network, x))
+
+
 def test_whoever_looks_at_ops_sees_them() -> None:
     model, x = folded(), images(1, 3, 32, 32)
     assert is_planned(model, x)
@@ -217,9 +290,29 @@ def test_networks_with_parts_of_others_are_called() -> None:
     model.stem.block1.conv2 = Own(4, 2, 3, padding=1)
     x = images(1, 3, 32, 32)
     partly = fold(model, conv="winograd")
-    assert not partly.planned
-    twice(partly, x)
+    assert not is_planned(partly, x)
     assert equal(results(partly, x), results(partly.network, x))
+
+
+@pytest.mark.parametrize("planned_before", [False, True])
+def test_parts_of_others_put_in_later_are_called(planned_before: bool) -> None:
+    class Counting(nn.Module):
+        def __init__(self, inner: nn.Module):
+            super().__init__()
+            self.inner, self.calls = inner, 0
+
+        def forward(self, x: Tensor) -> Tensor:
+            self.calls += 1
+            return self.inner(x) * (1.0 if x.mean() > 0 else 2.0)
+
+    model, x = folded(), images(1, 3, 32, 32)
+    if planned_before:
+        twice(model, x)
+    stack = model.network.stacks[0]
+    stack.heatmaps = Counting(stack.heatmaps)
+    for _ in range(5):
+        results(model, x)
+    assert stack.heatmaps.calls == 5
 
 
 def test_an_op_that_cannot_be_told_where_to_write_is_no_failure(

@@ -1,7 +1,10 @@
 """Winograd's convolution against the direct sum in float64, and networks that use it."""
 
 import copy
+import subprocess
+import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
@@ -11,9 +14,10 @@ from torch import Tensor, nn
 from torch.nn.functional import conv2d
 
 from softgate_ext import InputError, fold, use_backend
-from softgate_ext.inference.winograd import WinogradConv, transformed
+from softgate_ext.inference.winograd import WinogradConv
 from softgate_ext.nn import convolution
 from softgate_ext.ops.backend import unavailable
+from softgate_ext.ops.conv3x3 import transformed
 from softgate_ext.ops.processor import Bf16
 
 needs_kernels = pytest.mark.skipif(
@@ -166,6 +170,21 @@ def test_networks_predict_what_they_predict(name: str) -> None:
         assert furthest(results(folded, x), wanted) < 1e-5
 
 
+@pytest.mark.parametrize("stored", [None, torch.bfloat16], ids=str)
+def test_a_change_of_weights_is_seen_by_all_ways_to_convolve(
+    stored: torch.dtype | None, multiplying_so: Bf16
+) -> None:
+    folded, x = fold(build("same"), stored, conv="winograd"), input_of(build("same"))
+    held = [t for t in folded.network.conv2.state_dict().values() if t.dim() > 1]
+    for value in held:
+        before = results(folded, x)
+        value.mul_(3.0)
+        after = results(folded, x)
+        assert furthest(after, before) > 0.1
+        with use_backend("reference"):
+            assert furthest(results(folded, x), after) < (1e-5 if stored is None else 0.05)
+
+
 def off(got: list[Tensor], wanted: list[Tensor]) -> float:
     """The norm of the difference, as a share of that of the results."""
     pairs = [(g.double(), w) for g, w in zip(got, wanted, strict=True)]
@@ -187,7 +206,6 @@ def test_bfloat16_is_no_less_exact_than_direct(name: str, multiplying_so: Bf16) 
     assert off(got, wanted) < 1.1 * off(results(direct, x), wanted) < 0.1
     parts = [part for part in ours.modules() if isinstance(part, WinogradConv)]
     assert all(part.points.dtype == torch.float32 for part in parts)
-    assert all(part.conv.weight.dtype == torch.bfloat16 for part in parts)
 
 
 def test_gradients_and_other_dtypes_are_convolved_directly(
@@ -213,6 +231,21 @@ def test_gradients_and_other_dtypes_are_convolved_directly(
             furthest(results(folded, images(1, 3, 32, 32)), results(model, images(1, 3, 32, 32)))
             < 0.1
         )
+
+
+@needs_kernels
+def test_exported_programs_are_loaded_where_the_ops_are(tmp_path: Path) -> None:
+    folded, x = fold(build("same"), conv="winograd"), input_of(build("same"))
+    torch.save((x, *results(folded, x)), tmp_path / "values.pt")
+    torch.export.save(torch.export.export(folded, (x,)), tmp_path / "net.pt2")
+    code = (
+        "import softgate_ext.ops, torch\n"
+        "x, wanted = torch.load('values.pt')\n"
+        "program = torch.export.load('net.pt2')\n"
+        "assert any('winograd' in str(node.target) for node in program.graph.nodes)\n"
+        "torch.testing.assert_close(program.module()(x), wanted)\n"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True)
 
 
 def test_convolutions_that_others_look_at_stay() -> None:

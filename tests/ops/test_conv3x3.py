@@ -1,16 +1,18 @@
 """`conv3x3` and its gradients against PyTorch's convolution in float64."""
 
+import re
 from collections.abc import Callable
 
 import pytest
 import torch
 from cases import off_its_alignment
 from torch import Tensor
+from torch.autograd import forward_ad
 from torch.nn.functional import conv2d
 
-from softgate_ext.inference.winograd import transformed
+from softgate_ext import InputError
 from softgate_ext.ops.backend import unavailable
-from softgate_ext.ops.conv3x3 import conv3x3
+from softgate_ext.ops.conv3x3 import conv3x3, transformed, weight_of
 
 needs_kernels = pytest.mark.skipif(
     unavailable("cpu") is not None, reason=f"needs the compiled kernels: {unavailable('cpu')}"
@@ -140,6 +142,13 @@ def test_its_weights_are_transformed_as_those_of_inference(groups: int) -> None:
     assert errors([conv3x3(x, weight, None, groups)], [wanted])[0] < 5e-6
 
 
+@pytest.mark.parametrize("shape", SHAPES[:7], ids=str)
+def test_weights_are_taken_back(shape: tuple[int, ...]) -> None:
+    *_, groups = shape
+    weight = case(*shape)[1]
+    assert errors([weight_of(transformed(weight, groups), len(weight))], [weight])[0] < 1e-6
+
+
 @needs_kernels
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_what_is_not_finite_stays_so(value: float) -> None:
@@ -160,6 +169,36 @@ def test_what_the_kernels_do_not_serve_is_pytorch_s_convolution() -> None:
     with pytest.raises(RuntimeError, match="Given groups=3"):
         conv3x3(*(t.float() for t in tensors[:3]), 3)
     assert conv3x3(torch.zeros(0, 6, 5, 6), tensors[1].float(), None, 2).shape == (0, 4, 5, 6)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+@pytest.mark.parametrize("device", ["cpu", "meta"])
+@pytest.mark.parametrize("size", [(4, 3, 5, 5), (4, 3, 1, 3), (4, 3, 3)], ids=str)
+def test_other_kernels_are_refused(size: tuple[int, ...], device: str, dtype: torch.dtype) -> None:
+    x, weight = torch.zeros(2, 3, 8, 8), torch.zeros(size)
+    x, weight, dy = (t.to(device, dtype) for t in (x, weight, torch.zeros(2, 4, 8, 8)))
+    words = re.escape(f"weight must have shape (O, I / groups, 3, 3), got {size}")
+    for call in (
+        lambda: conv3x3(x, weight),
+        lambda: torch.func.vmap(conv3x3, (0, None))(x[None], weight),
+        lambda: OPS.conv3x3_backward(dy, x, weight, 1, [True, True, False]),
+    ):
+        with pytest.raises(InputError, match=words):
+            call()
+
+
+@pytest.mark.parametrize("given", [list, stored_in_bf16], ids=["float32", "bfloat16"])
+def test_forward_mode_derivatives(given: Callable[[list[Tensor]], list[Tensor]]) -> None:
+    tensors = given(case(2, 6, 4, 5, 6, 2))[:3]
+    directions = [t.flip(0) for t in tensors]
+    single = [t.double() for t in tensors], [t.double() for t in directions]
+    _, wanted = torch.func.jvp(lambda *t: conv2d(*t, padding=1, groups=2), *map(tuple, single))
+    _, got = torch.func.jvp(lambda *t: conv3x3(*t, 2), tuple(tensors), tuple(directions))
+    with forward_ad.dual_level():
+        dual = conv3x3(*map(forward_ad.make_dual, tensors, directions), 2)
+        again = forward_ad.unpack_dual(dual).tangent
+    assert torch.equal(got, again)
+    assert errors([got], [wanted])[0] < (1e-5 if got.dtype == torch.float32 else 0.02)
 
 
 @needs_kernels

@@ -292,6 +292,15 @@ def test_narrower_vectors(isa):
     assert " passed" in done.stdout
 
 
+@pytest.mark.parametrize("variable", ["SOFTGATE_ISA", "SOFTGATE_BACKEND"])
+def test_an_empty_variable_is_none(variable):
+    code = (
+        "import softgate_ext as s, torch\n"
+        "s.bn_relu(torch.zeros(1, 1, 2, 2), torch.zeros(1), torch.ones(1))\n"
+    )
+    subprocess.run([sys.executable, "-c", code], env={**os.environ, variable: ""}, check=True)
+
+
 def test_unknown_instruction_set():
     if not is_available("cpu"):
         pytest.skip("needs the compiled extension")

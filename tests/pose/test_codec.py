@@ -271,3 +271,38 @@ def test_bad_input_is_named() -> None:
         codec.decode(torch.zeros(1, 14, 32, 64))
     with pytest.raises(InputError, match="floating"):
         codec.decode(torch.zeros(1, 14, 64, 64, dtype=torch.int32))
+
+
+def test_a_slanted_peak_is_found_by_its_whole_curvature() -> None:
+    """Of a Gaussian whose axes are those of no pixel the mixed derivative counts."""
+    codec = HeatmapCodec(128, 32, sigma=1.0, decoder="dark")
+    y, x = torch.meshgrid(*[torch.arange(32.0)] * 2, indexing="ij")
+    dx, dy = x - 15.3, y - 16.4
+    heat = torch.exp(-(dx * dx + 1.2 * dx * dy + dy * dy) / 6)[None, None]
+    joints, _ = codec.decode(heat)
+    assert ((joints + 0.5) / codec.stride - 0.5 - torch.tensor([15.3, 16.4])).abs().max() < 0.02
+
+
+def test_little_mass_has_a_centre_too() -> None:
+    heat = torch.zeros(1, 1, 32, 32)
+    heat[0, 0, 10, 10:12] = 1e-3
+    joints, _ = HeatmapCodec(32, 32, decoder="softargmax").decode(heat)
+    assert joints[0, 0].tolist() == [10.5, 10]
+
+
+def test_a_joint_on_the_edge_of_the_crop_has_a_target() -> None:
+    codec = HeatmapCodec(64, 16)
+    edges = torch.tensor([[[-0.5, -0.5], [63.5, 10.0], [63.4, 10.0]]])
+    assert codec.encode(edges, torch.ones(1, 3)).amax((-1, -2)).gt(0).tolist() == [
+        [True, False, True]
+    ]
+
+
+def test_maps_of_a_smaller_crop_are_laid_into_the_first() -> None:
+    """Whose middle half it is; outside of it the first counts alone."""
+    first, half = torch.full((1, 1, 8, 8), 2.0), torch.full((1, 1, 8, 8), 4.0)
+    mean = HeatmapCodec(32, 8).average([first, half], [1.0, 0.5])[0, 0]
+    expected = torch.full((8, 8), 2.0)
+    expected[2:6, 2:6] = 3.0
+    torch.testing.assert_close(mean, expected)
+    assert torch.equal(HeatmapCodec(32, 8).average([first], [1.0]), first)

@@ -8,6 +8,7 @@ from softgate_ext.pose.metrics import (
     PCK,
     area_under_curve,
     box_diagonal,
+    box_overlaps,
     half_up,
     joint_distance,
     mean_pose,
@@ -104,6 +105,18 @@ def test_a_length_of_zero_takes_only_the_truth_itself() -> None:
     predicted = np.array([[[0, 0], [1e-9, 0]]])
     distances = normalized_distances(predicted, target, np.ones((1, 2), bool), [0])
     assert distances.tolist() == [[0, np.inf]]
+
+
+def test_lengths_of_less_than_a_pixel_are_lengths() -> None:
+    found = normalized_distances([[[0.25, 0.0]]], [[[0.0, 0.0]]], [[True]], [0.5])
+    assert found.tolist() == [[0.5]]
+
+
+def test_overlaps_of_boxes() -> None:
+    one = [[0, 0, 2, 2], [0, 0, np.nan, 2]]
+    other = [[0, 0, 2, 2], [1, 1, 3, 3], [2, 0, 4, 2], [5, 5, 6, 6], [0.5, 0.5, 1.5, 1.5]]
+    expected = [[1, 1 / 7, 0, 0, 1 / 4], [0] * 5]
+    np.testing.assert_allclose(box_overlaps(one, other), expected)
 
 
 def test_people_without_a_label_need_no_length() -> None:

@@ -3,10 +3,12 @@
 import io
 import math
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from softgate_ext.models import create_model
 from softgate_ext.nn import WinogradConv2d, convolution
@@ -186,3 +188,46 @@ def test_compilation_changes_no_name(tiny: Make, monkeypatch: pytest.MonkeyPatch
     plain = learner(tiny())
     assert subject.step(batch(), 1.0) == plain.step(batch(), 1.0)
     assert subject.state()["model"].keys() == plain.state()["model"].keys()
+
+
+class ConvolutionsOfOneThread(TorchDispatchMode):
+    """PyTorch's convolutions alone: their sums are split by the number of threads."""
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        threads = torch.get_num_threads()
+        aten = torch.ops.aten
+        if func in (aten.convolution.default, aten.convolution_backward.default):
+            torch.set_num_threads(1)
+        try:
+            return func(*args, **(kwargs or {}))
+        finally:
+            torch.set_num_threads(threads)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"channels_last": True},
+        pytest.param({}, marks=pytest.mark.slow),
+        pytest.param({"conv": "winograd"}, marks=pytest.mark.slow),
+        pytest.param({"amp": "bf16"}, marks=pytest.mark.slow),
+        pytest.param({"amp": "bf16", "channels_last": True}, marks=pytest.mark.slow),
+        pytest.param({"amp": "bf16", "conv": "winograd"}, marks=pytest.mark.slow),
+    ],
+    ids=str,
+)
+def test_ten_steps_are_the_same_bits_over_threads(tiny: Make, options: dict[str, Any]) -> None:
+    found, before = [], torch.get_num_threads()
+    try:
+        for threads in (1, 2, 4):
+            torch.set_num_threads(threads)
+            subject = learner(tiny(**options))
+            with ConvolutionsOfOneThread():
+                losses = [subject.step(batch(seed), 1.0) for seed in range(10)]
+            found.append((losses, snapshot(subject)))
+    finally:
+        torch.set_num_threads(before)
+    for losses, weights in found[1:]:
+        assert losses == found[0][0]
+        for name, tensor in weights.items():
+            assert torch.equal(tensor, found[0][1][name]), name

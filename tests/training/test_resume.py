@@ -153,7 +153,10 @@ def test_fewer_epochs_than_are_done_are_refused(
     tiny: Make, run: Path, tmp_path: Path, quiet: Console
 ) -> None:
     out = Path(shutil.copytree(run, tmp_path / "run"))
-    with pytest.raises(InputError, match="epochs: got 1, but 2 are done; takes more than 2"):
+    with pytest.raises(
+        InputError,
+        match="epochs: got 1, but 2 are done; takes the total of all epochs, more than 2",
+    ):
         train(tiny(resume=True, epochs=1), quiet)
     assert contents(out) == contents(run)
 
@@ -162,7 +165,7 @@ def test_fewer_minutes_than_are_spent_are_refused(
     tiny: Make, run: Path, tmp_path: Path, quiet: Console
 ) -> None:
     out = Path(shutil.copytree(run, tmp_path / "run"))
-    with pytest.raises(InputError, match="minutes: got 0.001, but .* are spent; takes more"):
+    with pytest.raises(InputError, match="minutes: got 0.001, but .* are spent; takes the total"):
         train(tiny(resume=True, epochs=None, minutes=0.001), quiet)
     assert contents(out) == contents(run)
 
@@ -212,7 +215,7 @@ def test_people_may_move_but_not_change(
     moved = Path(shutil.copytree(people, tmp_path / "moved"))
     others = draw_people(tmp_path / "others", 16, seed=4, image_size=80)
     for change in ({"data": others}, {"holdout": 2}, {"extra": (others,)}):
-        with pytest.raises(InputError, match="resume: data, extra and holdout give other people"):
+        with pytest.raises(InputError, match="resume: data, extra and holdout give other samples"):
             train(tiny(resume=True, epochs=3, **change), quiet)
     assert contents(out) == contents(run)
     assert len(train(tiny(resume=True, epochs=3, data=moved), quiet)) == 3
