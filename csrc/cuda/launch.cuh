@@ -93,9 +93,8 @@ inline int device_index() {
   return index;
 }
 
-// Allows a kernel more than 48 KB of shared memory, once for each device, and always the most that a block may
-// have there. If each call set only what it needs, one host thread could lower the limit just before another
-// thread launches with more.
+// More shared memory than 48 KB is allowed once for each kernel and device: all that a block may have
+// there. By its own needs, one thread's call would take what another's is about to use.
 template <auto kernel>
 void allow_shared(const char* name, int index, int most) {
   static std::atomic<uint64_t> allowed{0};  // a bit a device

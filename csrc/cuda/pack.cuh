@@ -118,8 +118,8 @@ struct WordOf<2> {
   using type = unsigned short;
 };
 
-// Tells the compiler that a pointer is to global memory. A pointer from the struct of a call could be to any
-// memory, and the compiler would make a generic access, which finds out at run time.
+// Says that a place is in global memory: a pointer out of a call's struct could be to any, and the
+// access would look its kind up.
 template <class T>
 __device__ __forceinline__ T* global(T* place) {
   __builtin_assume(__isGlobal(place));

@@ -22,7 +22,13 @@ import torch, softgate_ext
 from softgate_ext.models import create_model
 model, images = create_model("hybrid_1x32").eval(), torch.rand(1, 3, 64, 64)
 """
-GIVEN = {"compiler.md": MODEL, "inference.md": MODEL}
+BLOCKS = """
+import torch, softgate_ext
+from softgate_ext.nn import SoftGatedBlock
+model = torch.nn.Sequential(SoftGatedBlock(8, 8), SoftGatedBlock(8, 8)).eval()
+images = torch.rand(1, 8, 16, 16)
+"""
+GIVEN = {"compiler.md": BLOCKS, "inference.md": MODEL}
 # Pages whose blocks compile, with the optional packages that they need.
 SLOW = {
     "compiler.md": [],

@@ -164,7 +164,7 @@ def test_the_form_of_a_submission_is_read(mpii: Path, people: Path, tmp_path: Pa
     np.testing.assert_allclose(read_predictions(again, unlabelled).joints, joints - 1)
     with pytest.raises(InputError, match=r"has people of test.jpg and nobody of mpii-test; takes"):
         evaluate(EvalConfig(None, mpii, predictions=first))
-    with pytest.raises(InputError, match="is a submission to MPII, .*; takes it beside MPII"):
+    with pytest.raises(InputError, match="is a submission to MPII, .*, so give MPII as data"):
         evaluate(EvalConfig(None, people, predictions=first))
     release = scipy.io.loadmat(mpii / "mpii_human_pose_v1_u12_1.mat")["RELEASE"]
     scipy.io.savemat(theirs, {"pred": release["annolist"][0, 0]})
