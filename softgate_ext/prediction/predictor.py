@@ -31,7 +31,7 @@ from softgate_ext.runs.run_config import RunConfig
 
 Boxes = Sequence[Sequence[float]]
 MIN_SCORE = 0.3
-"""Of the joints that score less three of four are wrong (docs/prediction.md)."""
+"""Of the joints that score less seven of ten are wrong (docs/prediction.md)."""
 CHUNK = 32  # crops in a forward pass, whatever the number of boxes
 
 

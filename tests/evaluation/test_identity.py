@@ -215,7 +215,11 @@ def test_who_is_who_needs_boxes_where_nobody_is_labelled(doll_set: PoseSet, tmp_
     """As MPII's test people are."""
     bare = replace(doll_set, labelled=np.zeros((5, 3), bool), boxes=None)
     path = save(tmp_path / "a.json", results())
-    refused(path, bare, "2 of the people in 00000000000[01].jpg and the dataset 2, .* takes boxes")
+    refused(
+        path,
+        bare,
+        "2 of the people in 00000000000[01].jpg and the dataset 2, .* takes entries with boxes",
+    )
     crops = np.hstack(
         [doll_set.centers - doll_set.sizes[:, None] / 2, *[doll_set.sizes[:, None]] * 2]
     )

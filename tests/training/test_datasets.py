@@ -61,7 +61,9 @@ def test_joints_of_ones_own_are_kept_with_the_run(
     dolls = coco([{"keypoints": [20, 20, 2, 50, 20, 2, 22, 60, 2, 51, 61, 2, 40, 80, 1]}] * 6)
     dolls["categories"][0].update(keypoints=names, skeleton=[[1, 2], [3, 4], [1, 3], [3, 5]])
     path = write_coco(tmp_path / "dolls" / "annotations" / "dolls.json", dolls)
-    with pytest.raises(InputError, match="holdout: got 0, but split 'test' of .* takes how"):
+    with pytest.raises(
+        InputError, match="holdout: got 0, but split 'test' of .* takes the number of"
+    ):
         train(tiny(data=path), quiet)
     train(tiny(data=path, holdout=2), quiet)
     run = from_json(RunConfig, read_json(tmp_path / "run" / "config.json"), "config")

@@ -93,7 +93,7 @@ def test_held_out_people_are_not_trained_on(tiny: Make, quiet: Console) -> None:
         ({"device": "tpu"}, "device: got 'tpu'"),
         ({"resume": True}, "there is no folder"),
         ({"lr": -1.0}, "lr: got -1.0"),
-        ({"accumulate": 5}, "batch_size: got 4, of which"),
+        ({"accumulate": 5}, "batch_size: got 4 samples, which are too few"),
         ({"init": Path("absent")}, "init: there are no weights absent"),
         ({"colour": 5.0}, "colour"),
         ({"sigma": 17.0}, "sigma: got 17.0; takes up to the side of the heatmaps"),
