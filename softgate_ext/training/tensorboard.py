@@ -33,7 +33,7 @@ class Board:
             "speed/wait per step, ms": 1000 * entry["wait_per_step"],
         }
         if (found := entry["watched"]) is not None:
-            metric, others = found["metric"], ("metric", "main", "per_joint")
+            metric, others = found["metric"], ("metric", "main", "per_joint", "calibration")
             values |= {f"{metric}/{k}": v for k, v in found.items() if k not in others}
             values |= {f"{metric} by joint/{k}": v for k, v in found["per_joint"].items()}
         for name, value in values.items():

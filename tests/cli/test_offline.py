@@ -38,6 +38,7 @@ LINES = {
     ],
     "gates": ["gates run --png gates.png --prune 0.01 --out pruned --data people --device cpu"],
     "export": ["export run --out net.onnx"],
+    "study": ["study alpha people --out studies --seeds 1 --epochs 1 --threads 1"],
     "demo": ["demo --data people --out demo --minutes 0.02"],
     "serve": ["serve run --port 0 --device cpu", "serve run --port 0 --device cpu --detect"],
 }
