@@ -16,10 +16,9 @@ from softgate_ext.data.dataset import PoseDataset
 from softgate_ext.data.formats import recognise
 from softgate_ext.data.join import select_joints
 from softgate_ext.data.poseset import PoseSet
-from softgate_ext.evaluation.measure import protocol_for, reference_lengths, score
+from softgate_ext.evaluation.measure import protocol_for, right_joints, score
 from softgate_ext.inference.pose_inference import PoseInference, predict_people
 from softgate_ext.pose.calibration import Calibration
-from softgate_ext.pose.metrics import normalized_distances
 from softgate_ext.pose.skeleton import get_skeleton
 from softgate_ext.runs.opening import load_run
 
@@ -65,10 +64,8 @@ def main() -> None:
     watched = np.linspace(0, len(people) - 1, run.training.watch).astype(int)
     others = people.subset(np.setdiff1d(np.arange(len(people)), watched))
     joints, peaks = found(others, run.image_size)
-    lengths = reference_lengths(others, protocol)
-    labelled = others.labelled & np.isfinite(lengths)[:, None]
-    distances = normalized_distances(joints, others.joints, labelled, lengths)
-    right, scores = protocol.right(distances)[labelled], calibration(peaks)[labelled]
+    labelled, correct = right_joints(joints, others, protocol)
+    right, scores = correct[labelled], calibration(peaks)[labelled]
     print(f"{len(others)} people, right by {protocol.metric}\n")
     print("| score | joints | mean score | right |\n|---|---|---|---|")
     for low in np.arange(10) / 10:

@@ -92,7 +92,7 @@ class Call {
   }
 
  private:
-  const Tensor& kept(const Tensor& t) { return kept_.emplace_back(checks::aligned(t)); }
+  const Tensor& kept(const Tensor& t) { return kept_.emplace_back(aligned(t)); }
 
   const Tensor& like_;
   at::MemoryFormat layout_;

@@ -49,7 +49,8 @@ bool plain(const Tensor& t, const Tensor& like) {
   constexpr c10::DispatchKeySet kWatched({c10::DispatchKey::Python, c10::DispatchKey::Functionalize,
                                           c10::DispatchKey::FuncTorchBatched});
   return !t.key_set().has_any(kWatched) && t.device() == like.device() &&
-         t.layout() == at::kStrided && t.is_contiguous() && checks::has_memory(t) && !t.is_neg() && checks::is_aligned(t);
+         t.layout() == at::kStrided && t.is_contiguous() && has_memory(t) && !t.is_neg() &&
+         is_aligned(t);
 }
 
 }  // namespace

@@ -22,7 +22,7 @@ const float* vector(std::string_view who, const OptionalTensor& t, int64_t chann
                  " must be float32 of shape (", channels, ",), got ", checks::name(t->scalar_type()),
                  " of shape ", checks::shape(*t));
   checks::on_cpu(*t);
-  return kept.emplace_back(checks::aligned(t->contiguous())).const_data_ptr<float>();
+  return kept.emplace_back(aligned(t->contiguous())).const_data_ptr<float>();
 }
 
 // What the kernels store activations as. All else is float32, weights under autocast too: they would only
@@ -53,8 +53,8 @@ Tensor winograd_conv3x3(const Tensor& x, const Tensor& weight, const OptionalTen
   SOFTGATE_CHECK(scale.has_value() == shift.has_value(), "scale must be given together with shift, got ",
                  scale ? "scale" : "shift", " alone");
   std::vector<Tensor> kept;
-  const Tensor dense = checks::aligned(x.contiguous(at::MemoryFormat::ChannelsLast));
-  const Tensor packed = checks::aligned(weight.contiguous());
+  const Tensor dense = aligned(x.contiguous(at::MemoryFormat::ChannelsLast));
+  const Tensor packed = aligned(weight.contiguous());
   const std::vector<int64_t> size{x.size(0), channels, x.size(2), x.size(3)};
   if (!out.empty()) checks::result("out", out[0], x, size, at::MemoryFormat::ChannelsLast);
   const Tensor y = out.empty()
@@ -76,7 +76,7 @@ constexpr auto kChannelsLast = at::MemoryFormat::ChannelsLast;
 bool is_served(at::TensorList activations, at::TensorList parameters, int64_t groups) {
   const Tensor &x = activations[0], &weight = parameters[0];
   const auto has_place = [](const Tensor& t) {
-    return t.device().is_cpu() && t.layout() == at::kStrided && checks::is_aligned(t);
+    return t.device().is_cpu() && t.layout() == at::kStrided && is_aligned(t);
   };
   for (const Tensor& t : activations) {
     if (!is_activation(t) || t.scalar_type() != x.scalar_type() || !has_place(t)) return false;

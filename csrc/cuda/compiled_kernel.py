@@ -8,6 +8,8 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from instructions import Code, bytes_before_use, divides, loaded, loops, reads, wide, within
+
 # Shared memory (KiB) and threads of a multiprocessor.
 PROCESSORS = {
     80: (164, 2048),
@@ -19,8 +21,6 @@ PROCESSORS = {
 }
 THREADS = 256
 PROMISED_BLOCKS = 2  # kBlocksPerProcessor of plan.h
-DTYPES = {"f": ("float32", 4), "d": ("float64", 8), "__half": ("float16", 2)}
-BFLOAT16 = ("bfloat16", 2)
 # Instructions of the main loop a pack of 16 bytes, everything in it counted, that no instance may
 # exceed: up to sm_90, and on later ones, where the compiler makes more of the same loops.
 BUDGETS = {
@@ -58,6 +58,8 @@ LEADING = {
     "backward_map": ("load", 4),  # dz, y, dy, skip
     "forward_sliced": ("store", 1),  # y; z
     "forward_resident": ("store", 1),
+    "backward_sliced": ("load", 2),  # dz, y
+    "backward_resident": ("load", 2),
     # Triton's (triton_instances.py).
     "triton batch_norm._statistics": ("load", 1),  # x
     "triton batch_norm._normalise": ("store", 1),  # z
@@ -71,19 +73,18 @@ LEADING = {
 }
 
 
-# The kernels that read once hold the passes of others: what their loops with stores are counted and held as,
-# and those without.
-BOTH_PASSES = {
-    "backward_sliced": (
-        ("backward_map", LEADING["backward_map"]),
-        ("backward_reduce", LEADING["backward_reduce"]),
-    ),
-    "backward_resident": (
-        ("backward_map", ("load", 2)),
-        ("backward_reduce", LEADING["backward_reduce"]),
-    ),  # dy, skip
+# The kernels that read once hold the passes of others: as which their loops are held, and how their loops with
+# stores are counted and held where that is another way.
+HELD_AS = {
+    "forward_sliced": "forward_reduce",
+    "forward_resident": "forward_reduce",
+    "backward_sliced": "backward_reduce",
+    "backward_resident": "backward_reduce",
 }
-HELD_AS = {"forward_sliced": "forward_reduce", "forward_resident": "forward_reduce"}
+STORING = {
+    "backward_sliced": ("load", 4, "backward_map"),
+    "backward_resident": ("load", 2, "backward_map"),  # dy, skip: dz and y have stayed
+}
 
 
 @dataclass
@@ -104,7 +105,7 @@ class Kernel:
     stack: int = 0
     spills: int = 0
     widths: dict[str, int] = field(default_factory=dict)
-    code: list[tuple[int, str]] = field(default_factory=list)  # address and instruction
+    code: Code = field(default_factory=list)  # address and instruction
     threads: int = THREADS  # of a block
     shared_bytes: int | None = None  # of a block, where no formula tells it
     streams: bool = False  # it may have no loop: then all of it counts
@@ -124,20 +125,17 @@ class Kernel:
 
     def _counts(self) -> list[tuple[str, int]]:
         """By what budget each main loop is held, and its instructions a pack."""
-        loops, inner = self._main_loops()
+        around, inner = self._main_loops()
         counts = []
         for begin, end in inner:
             size, code = end - begin, self.code[begin:end]
-            held, (way, tensors) = (
-                HELD_AS.get(self.name, self.name),
-                LEADING.get(self.name, ("", 0)),
-            )
-            if self.name in BOTH_PASSES:
-                held, (way, tensors) = BOTH_PASSES[self.name][not _wide(code, "store")]
+            way, tensors, held = *LEADING[self.name], HELD_AS.get(self.name, self.name)
+            if wide(code, "store"):
+                way, tensors, held = STORING.get(self.name, (way, tensors, held))
             item = 4 if self.channels_last else 2  # packs, where it is those of two image rows
-            around = [b - a for a, b in loops if _within((begin, end), (a, b))]
-            outside = (min(around) - size) / item if around else 0
-            counts.append((held, round(size * tensors / _wide(code, way) + outside)))
+            wider = [b - a for a, b in around if within((begin, end), (a, b))]
+            outside = (min(wider) - size) / item if wider else 0
+            counts.append((held, round(size * tensors / wide(code, way) + outside)))
         return counts
 
     @property
@@ -153,7 +151,7 @@ class Kernel:
         _, inner = self._main_loops()
         if not inner or self.name not in TENSORS:
             return None
-        asked = min(_bytes_before_use(self.code[slice(*loop)]) for loop in inner)
+        asked = min(bytes_before_use(self.code[slice(*loop)]) for loop in inner)
         return asked * self.threads * self.blocks(arch)
 
     @property
@@ -164,53 +162,36 @@ class Kernel:
             return None
         trips, asked = 0, set[int]()
         for _, text in self.code[: min(begin for begin, _ in inner)]:
-            if _reads(text) & asked:
+            if reads(text) & asked:
                 trips, asked = trips + 1, set()
             if "LDG" in text:
-                asked |= _loaded(text)
+                asked |= loaded(text)
         return trips
 
     @property
     def divides(self) -> bool:
-        """Whether a main loop has a division: a reciprocal, or a call of the subroutine that rounds it.
-
-        Subroutines lie behind the kernel's end; for sm_80 the compiler also jumps within it by calls.
-        """
-        loops, _ = self._main_loops()
-        texts = [text for loop in loops for _, text in self.code[slice(*loop)]]
-        end = max((address for address, text in self.code if "EXIT" in text), default=0)
-        calls = [found for text in texts if (found := re.search(r"\bCALL\b.*0x([0-9a-f]+)", text))]
-        called = any(int(found[1], 16) > end for found in calls)
-        return called or any("MUFU.RCP" in text for text in texts)
+        """Whether a main loop has a division."""
+        return any(divides(self.code, loop) for loop in self._main_loops()[0])
 
     def _main_loops(self) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
         """The loops with wide accesses, and those of them that have no other inside.
 
         Loops with a barrier go over blocks of work, not over what a thread reads.
         """
-        if not self.whole_packs or self.name not in LEADING | BOTH_PASSES:
+        if not self.whole_packs or self.name not in LEADING:
             return [], []
-        way, _ = LEADING.get(self.name, ("load", 0))
-        loops = [
+        way, _ = LEADING[self.name]
+        every = loops(self.code)
+        main = [
             (begin, end)
-            for begin, end in self._loops()
+            for begin, end in every
             if not any(re.search(r"\bBAR\b", text) for _, text in self.code[begin:end])
-            if _wide(self.code[begin:end], way)
+            if wide(self.code[begin:end], way)
         ]
-        inner = [one for one in loops if not any(_within(other, one) for other in loops)]
-        if self.streams and not self._loops():
+        inner = [one for one in main if not any(within(other, one) for other in main)]
+        if self.streams and not every:
             inner = [(0, 1 + max(i for i, (_, text) in enumerate(self.code) if "EXIT" in text))]
-        return loops, inner
-
-    def _loops(self) -> list[tuple[int, int]]:
-        """The instructions from where a branch leads back to, up to behind it."""
-        at = {address: place for place, (address, _) in enumerate(self.code)}
-        back = []
-        for place, (address, text) in enumerate(self.code):
-            to = re.search(r"\bBRA\b.*0x([0-9a-f]+)", text)
-            if to and int(to[1], 16) < address and int(to[1], 16) in at:
-                back.append((at[int(to[1], 16)], place + 1))
-        return back
+        return main, inner
 
     def budget(self, arch: int, held: str) -> int:
         """The most instructions a pack of a main loop that is held as that of kernel `held`."""
@@ -281,113 +262,3 @@ class Kernel:
         return " | ".join(
             [self.name, self.dtype, layout, ", ".join([*shape, *["half packs"] * self.half_packs])]
         )
-
-
-def _wide(code: list[tuple[int, str]], way: str) -> int:
-    """How many 128-bit accesses to global memory there are."""
-    op = "LDG" if way == "load" else "STG"
-    return sum(bool(re.search(rf"\b{op}\S*\.128\b", text)) for _, text in code)
-
-
-def _registers(text: str) -> set[int]:
-    return {int(r) for r in re.findall(r"\bR(\d+)\b", text)}
-
-
-def _loaded(text: str) -> set[int]:
-    """The registers that a load writes."""
-    op, first = re.search(r"\bLD\S*", text), re.search(r"\bR(\d+)\b", text)
-    if op is None or first is None:
-        return set()
-    return set(range(int(first[1]), int(first[1]) + max(width(op[0]) // 32, 1)))
-
-
-def _reads(text: str) -> set[int]:
-    """The registers that an instruction reads; of a store, all it names."""
-    operands = re.sub(r"^@!?U?P\w+ +", "", text).partition(" ")[2]
-    whole = text if re.search(r"\b(ST[GSL]?|BRA|RED)\b", text) else operands.partition(",")[2]
-    return _registers(whole)
-
-
-def _bytes_before_use(loop: list[tuple[int, str]]) -> int:
-    """The most bytes that loads of a loop ask for until the first of them is used."""
-    lines = [text for _, text in loop]
-    most = 0
-    for start, text in enumerate(lines):
-        if "LDG" not in text:
-            continue
-        asked, size = set[int](), 0
-        for line in lines[start:] + lines[:start]:
-            if _reads(line) & asked:
-                break
-            if op := re.search(r"\bLDG\S*", line):
-                asked |= _loaded(line)
-                size += width(op[0]) // 8
-        most = max(most, size)
-    return most
-
-
-def _within(one: tuple[int, int], other: tuple[int, int]) -> bool:
-    return one != other and other[0] <= one[0] and one[1] <= other[1]
-
-
-def parse(symbol: str) -> Kernel | None:
-    """The kernel behind a mangled name; those that finish sums have no Tiling."""
-    name = re.match(r"_ZN8softgate4cuda(\d+)", symbol)
-    tiling = re.search(
-        r"TilingI(f|d|\d+__half|\d+__nv_bfloat16)Lb([01])ELi(\d+)ELb([01])ELb([01])", symbol
-    )
-    if name is None:
-        return None
-    begin = name.end()
-    kernel = symbol[begin : begin + int(name[1])]
-    if tiling is None:
-        accumulator = re.match(r"I([fd])E", symbol[begin + len(kernel) :])
-        return Kernel(kernel, *DTYPES[accumulator[1]]) if accumulator else None
-    dtype, itemsize = DTYPES.get(tiling[1].lstrip("0123456789"), BFLOAT16)
-    return Kernel(
-        kernel,
-        dtype,
-        itemsize,
-        channels_last=tiling[2] == "1",
-        lanes=int(tiling[3]),
-        upsample2x=tiling[4] == "1",
-        half_packs=tiling[5] == "1",
-    )
-
-
-def read_log(log: str, kernels: dict[str, Kernel]) -> None:
-    """Registers, stack and spills from ptxas -v."""
-    current = None
-    for line in log.splitlines():
-        if entry := re.search(r"Compiling entry function '(\w+)'", line):
-            current = parse(entry[1])
-            if current:
-                kernels[entry[1]] = current
-        elif current and (sizes := re.search(r"(\d+) bytes stack frame, (\d+) .*?, (\d+) ", line)):
-            current.stack, current.spills = int(sizes[1]), int(sizes[2]) + int(sizes[3])
-        elif current and (used := re.search(r"Used (\d+) registers", line)):
-            current.registers = int(used[1])
-
-
-def read_sass(sass: str, kernels: dict[str, Kernel]) -> None:
-    """Global and local accesses by width, from the disassembly. Generic ones apart: the shared memory
-    of another block of the cluster is read by them, and a vector per channel may be."""
-    current = None
-    for line in sass.splitlines():
-        if function := re.search(r"Function : (\w+)", line):
-            current = kernels.get(function[1])
-            continue
-        if current and (line_of := re.match(r"\s+/\*([0-9a-f]{4,})\*/\s+(.*?);", line)):
-            current.code.append((int(line_of[1], 16), line_of[2]))
-        if current and (access := re.search(r"\b(LD|ST)(G|L|)((?:\.\w+)*) ", line)):
-            if "/*" not in line.split(access[0])[0]:
-                continue
-            way = "load" if access[1] == "LD" else "store"
-            kind = {"G": "", "L": "local ", "": "generic "}[access[2]]
-            key = f"{kind}{way} {width(access[3])}"
-            current.widths[key] = current.widths.get(key, 0) + 1
-
-
-def width(suffix: str) -> int:
-    found = re.search(r"\b[US]?(8|16|64|128|256)\b", suffix.replace(".", " "))
-    return int(found[1]) if found else 32

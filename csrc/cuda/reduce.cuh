@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstring>
+#include <limits>
 
 #include "tile.cuh"
 
@@ -87,7 +88,7 @@ __device__ void merge_rows(S (&value)[kCount], int lanes, int rows, int lane, in
 }
 
 template <class A>
-constexpr A kLargest = std::is_same_v<A, double> ? A(1.7976931348623157e308) : A(3.4028234663852886e38f);
+constexpr A kLargest = std::numeric_limits<A>::max();
 
 // What a thread knows of the values of a channel: how far they are from the first of them. That takes
 // a subtraction, an addition and an fma a value, and no division. What cancels in the end is at most

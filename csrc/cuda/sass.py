@@ -22,7 +22,8 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
 import toolkit  # noqa: E402
-from compiled_kernel import PROCESSORS, THREADS, Kernel, read_log, read_sass  # noqa: E402
+from compiled_kernel import PROCESSORS, THREADS, Kernel  # noqa: E402
+from compiler_output import read_log, read_sass  # noqa: E402
 from triton_instances import triton_kernels  # noqa: E402
 
 SOURCES = ("forward.cu", "backward.cu")

@@ -47,9 +47,8 @@ def read_hdf5(path: Path) -> Mapping[str, Any]:
             if isinstance(item := store[name], h5py.Dataset)
         }
         for name, value in arrays.items():
-            if (
-                h5py.check_ref_dtype(store[name].dtype) is h5py.Reference
-            ):  # cells, each with the letters of a name
+            # Cells, each with the letters of a name.
+            if h5py.check_ref_dtype(store[name].dtype) is h5py.Reference:
                 cells = [unfolding.read(store[cell]).ravel().tolist() for cell in value.ravel()]
                 arrays[name] = np.array(["".join(map(chr, cell)) for cell in cells], object)
         return arrays

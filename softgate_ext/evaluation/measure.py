@@ -21,16 +21,8 @@ from softgate_ext.pose.metrics import (
     place_pose,
 )
 from softgate_ext.pose.oks import Annotated, Detected, average_precision
-from softgate_ext.pose.protocol import (
-    FLIC_PCK,
-    PCKH,
-    Protocol,
-    Score,
-    box_pck,
-    named_protocol,
-    torso_of,
-    torso_pck,
-)
+from softgate_ext.pose.protocol import Protocol, Score, torso_of
+from softgate_ext.pose.protocols import FLIC_PCK, PCKH, box_pck, named_protocol, torso_pck
 from softgate_ext.pose.sides import observer_order, take_joints
 
 BODY = 0.53
@@ -187,10 +179,18 @@ def calibrated(
         joints, people, protocol: As in `score`.
         scores: (N, J) peaks of the heatmaps.
     """
+    labelled, right = right_joints(joints, people, protocol)
+    return Calibration.fitted(scores[labelled], right[labelled])
+
+
+def right_joints(
+    joints: np.ndarray, people: PoseSet, protocol: Protocol
+) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
+    """(N, J) each: which joints count, and which are right; arguments as in `score`."""
     lengths = reference_lengths(people, protocol)
     labelled = people.labelled & np.isfinite(lengths)[:, None]
     distances = normalized_distances(joints, people.joints, labelled, lengths)
-    return Calibration.fitted(scores[labelled], protocol.right(distances)[labelled])
+    return labelled, protocol.right(distances)
 
 
 def constant_pose(train: PoseSet, people: PoseSet) -> Floats:

@@ -25,7 +25,8 @@ from softgate_ext.pose.metrics import (
     joint_distance,
     mpii_head_size,
 )
-from softgate_ext.pose.protocol import FLIC_PCK, LSP_PCK, PCKH, Protocol
+from softgate_ext.pose.protocol import Protocol
+from softgate_ext.pose.protocols import FLIC_PCK, LSP_PCK, PCKH
 from softgate_ext.pose.sides import WORDS, Sides
 from softgate_ext.pose.skeleton import LSP
 

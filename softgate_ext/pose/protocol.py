@@ -19,8 +19,8 @@ from softgate_ext.pose.metrics import (
     not_below,
     pck_of,
 )
-from softgate_ext.pose.oks import COCO_SIGMAS, mean_similarity
-from softgate_ext.pose.skeleton import FLIC, LSP, MPII, Skeleton
+from softgate_ext.pose.oks import mean_similarity
+from softgate_ext.pose.skeleton import Skeleton
 
 FINE = 0.1  # the stricter threshold printed beside each benchmark's own
 HALF = 0.5  # the share of a part's length that PCP goes by (Ferrari et al., CVPR 2008)
@@ -208,106 +208,3 @@ def torso_of(skeleton: Skeleton) -> tuple[int, int] | None:
     """
     shoulder, hip = skeleton.find("left_shoulder"), skeleton.find("right_hip")
     return None if shoulder is None or hip is None else (shoulder, hip)
-
-
-def torso_pck(skeleton: Skeleton) -> Protocol:
-    """PCK@0.2 by the torso's diagonal over all joints: LSP's rules, for any joints that allow it.
-
-    Raises:
-        InputError: The joints do not include the ends of that diagonal.
-    """
-    ends = torso_of(skeleton)
-    if ends is None:
-        raise InputError(
-            "metric: got torso, the distance from left_shoulder to right_hip; takes it of data "
-            f"with these joints, and here are {', '.join(skeleton.joints)}"
-        )
-    return _pck("PCK@0.2", skeleton, "distance from left shoulder to right hip", ends)
-
-
-def box_pck(skeleton: Skeleton) -> Protocol:
-    """PCK@0.2 by the longer side of the person's box, for any joints: hands, faces, animals."""
-    return _pck("PCK@0.2 (box)", skeleton, "longer side of the person's box", "boxes")
-
-
-def named_protocol(
-    metric: str, skeleton: Skeleton, sigmas: Sequence[float], known: Mapping[str, float]
-) -> Protocol:
-    """The rules that a user asks for by name.
-
-    Args:
-        metric: `torso`, `box`, `oks`, or two joints with a comma between, as in "nose,tail", whose
-            distance is then the unit of PCK@0.2; each in any spelling that names one joint.
-        skeleton: The joints.
-        sigmas: Of OKS, one for each joint; empty for those that are `known`, or COCO's by name.
-        known: Sigmas that the data have, by joint.
-
-    Raises:
-        InputError: There is no such metric, or the joints or sigmas do not allow it.
-    """
-    if metric == "oks":
-        return _oks(skeleton, sigmas, known)
-    if sigmas:
-        raise InputError(
-            f"oks_sigmas: got them with the metric {metric}; they belong to --metric oks"
-        )
-    if metric in ("torso", "box"):
-        return torso_pck(skeleton) if metric == "torso" else box_pck(skeleton)
-    if ends := _two_joints(metric, skeleton):
-        first, second = (skeleton.joints[end] for end in ends)
-        unit = f"distance from {first} to {second}".replace("_", " ")
-        return _pck(f"PCK@0.2 ({first}, {second})", skeleton, unit, ends)
-    raise InputError(
-        f"metric: got {metric}; takes auto, torso, box, oks, or two of the joints with a comma "
-        f"between them, which are {', '.join(skeleton.joints)}"
-    )
-
-
-def _two_joints(words: str, skeleton: Skeleton) -> tuple[int, int] | None:
-    """The joints on both sides of a comma; None where there are none, or several such pairs."""
-    parts = words.split(",")  # a joint's own name may hold commas
-    halves = [
-        (",".join(parts[:place]).strip(), ",".join(parts[place:]).strip())
-        for place in range(1, len(parts))
-    ]
-    # Names as they are printed count before those in other spellings.
-    printed = [pair for pair in halves if {end.lower() for end in pair} <= set(skeleton.joints)]
-    found = [(skeleton.find(first), skeleton.find(second)) for first, second in printed or halves]
-    pairs = [(a, b) for a, b in found if a is not None and b is not None and a != b]
-    return pairs[0] if len(pairs) == 1 else None
-
-
-def _oks(skeleton: Skeleton, sigmas: Sequence[float], known: Mapping[str, float]) -> Protocol:
-    of_coco = ((skeleton.find(joint), sigma) for joint, sigma in COCO_SIGMAS.items())
-    named = {skeleton.joints[j]: sigma for j, sigma in of_coco if j is not None} | {**known}
-    missing = [joint for joint in skeleton.joints if joint not in named]
-    order = (
-        f"takes one number for each of these joints, in this order: {', '.join(skeleton.joints)}"
-    )
-    if not sigmas and missing:
-        raise InputError(
-            f"oks_sigmas: got none, and neither the data nor COCO have any for "
-            f"{', '.join(missing)}; {order}"
-        )
-    chosen = tuple(sigmas or (named[joint] for joint in skeleton.joints))
-    if len(chosen) != len(skeleton):
-        raise InputError(f"oks_sigmas: got {len(chosen)}; {order}")
-    if not all(math.isfinite(sigma) and sigma > 0 for sigma in chosen):
-        raise InputError(f"oks_sigmas: got {' '.join(map(str, chosen))}; takes numbers above 0")
-    unit = "square root of the person's area"
-    members = tuple(range(len(skeleton)))
-    return Protocol("OKS AP", skeleton, math.nan, unit, "areas", members, 1, chosen)
-
-
-def _pck(name: str, skeleton: Skeleton, unit: str, reference: str | tuple[int, int]) -> Protocol:
-    return Protocol(name, skeleton, 0.2, unit, reference, tuple(range(len(skeleton))), 1)
-
-
-# Pelvis and thorax are annotated but do not count.
-_counted = tuple(i for i, name in enumerate(MPII.joints) if name not in ("pelvis", "thorax"))
-_arms = tuple(i for i, name in enumerate(FLIC.joints) if name.endswith(("elbow", "wrist")))
-_head, _torso = "0.6 x diagonal of the head box", "diagonal of the torso box"
-
-PCKH = Protocol("PCKh@0.5", MPII, 0.5, _head, "head_boxes", _counted, 2)
-LSP_PCK = torso_pck(LSP)
-FLIC_PCK = Protocol("PCK@0.2", FLIC, 0.2, _torso, "torso_boxes", _arms, 1)

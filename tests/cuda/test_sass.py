@@ -71,7 +71,7 @@ def loops(sass, body: int, around: int = 0, upsample2x: bool = False):
     symbol = SYMBOL.replace("11forward_map", "14forward_reduce").replace(
         "Lb0ELi4ELb0", f"Lb1ELi4ELb{int(upsample2x)}"
     )
-    kernels = {symbol: importlib.import_module("compiled_kernel").parse(symbol)}
+    kernels = {symbol: importlib.import_module("compiler_output").parse(symbol)}
     code = "".join(
         f"        /*{16 * i:04x}*/   {line.format(inner=begin)} ;\n" for i, line in enumerate(lines)
     )
@@ -135,7 +135,7 @@ def test_counts_trips_to_memory_before_a_loop(sass):
 
 
 def test_reads_a_kernel_that_finishes_sums(sass):
-    kernel = importlib.import_module("compiled_kernel").parse(
+    kernel = importlib.import_module("compiler_output").parse(
         "_ZN8softgate4cuda14forward_finishIfEEvNS_7ForwardEiPKNS_7MomentsIT_EE"
     )
     assert kernel.title() == "forward_finish | float32 | channels | 32 bits"

@@ -16,7 +16,7 @@ from softgate_ext.errors import InputError
 from softgate_ext.evaluation.evaluate import evaluate
 from softgate_ext.evaluation.evaluate_config import EvalConfig
 from softgate_ext.evaluation.measure import protocol_for, reference_lengths, score
-from softgate_ext.pose.protocol import named_protocol
+from softgate_ext.pose.protocols import named_protocol
 from softgate_ext.pose.skeleton import FLIC, LSP, name_skeleton
 
 SIGMAS = (0.05, 0.1, 0.1)

@@ -11,7 +11,7 @@ from softgate_ext.data.lsp import read_lsp
 from softgate_ext.data.poseset import PoseSet
 from softgate_ext.errors import InputError
 from softgate_ext.evaluation.measure import constant_pose, protocol_for, reference_lengths, score
-from softgate_ext.pose.protocol import FLIC_PCK, LSP_PCK, PCKH, torso_pck
+from softgate_ext.pose.protocols import FLIC_PCK, LSP_PCK, PCKH, torso_pck
 from softgate_ext.pose.skeleton import FLIC, MPII
 
 

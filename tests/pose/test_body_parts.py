@@ -7,7 +7,8 @@ import pytest
 
 from softgate_ext.errors import InputError
 from softgate_ext.pose.body_parts import BodyParts, part_distances
-from softgate_ext.pose.protocol import FLIC_PCK, LSP_PCK, PCKH, Score
+from softgate_ext.pose.protocol import Score
+from softgate_ext.pose.protocols import FLIC_PCK, LSP_PCK, PCKH
 from softgate_ext.pose.skeleton import COCO, FLIC, LSP, MPII, Skeleton
 
 WRIST, ELBOW, SHOULDER = (LSP.index(f"right_{joint}") for joint in ("wrist", "elbow", "shoulder"))

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from softgate_ext.errors import InputError
 from softgate_ext.pose.draw import draw_pose
 from softgate_ext.pose.names import JointName, pairs_by_name, read_names
-from softgate_ext.pose.protocol import named_protocol, torso_pck
+from softgate_ext.pose.protocols import named_protocol, torso_pck
 from softgate_ext.pose.sides import observer_order
 from softgate_ext.pose.skeleton import Skeleton, get_skeleton, join_skeletons, name_skeleton
 

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from softgate_ext.errors import InputError
-from softgate_ext.pose.protocol import FLIC_PCK, LSP_PCK, PCKH, Protocol, torso_pck
+from softgate_ext.pose.protocol import Protocol
+from softgate_ext.pose.protocols import FLIC_PCK, LSP_PCK, PCKH, torso_pck
 from softgate_ext.pose.skeleton import LSP, MPII, Skeleton
 
 

@@ -21,7 +21,8 @@ from triton.compiler import ASTSource, make_backend
 from triton.runtime.jit import JITFunction, create_function_from_signature
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "csrc" / "cuda"))
-from compiled_kernel import PROCESSORS, Kernel, read_sass  # noqa: E402
+from compiled_kernel import PROCESSORS, Kernel  # noqa: E402
+from compiler_output import read_sass  # noqa: E402
 
 TARGETS = {
     "sm_80": GPUTarget("cuda", 80, 32),
