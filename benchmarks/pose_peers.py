@@ -36,7 +36,7 @@ from softgate_ext.inference.pose_inference import to_source
 from softgate_ext.models.hybrid import IMAGENET_MEAN, IMAGENET_STD
 from softgate_ext.models.profile import profile
 from softgate_ext.pose.skeleton import Skeleton
-from softgate_ext.prediction.detector import openvino_core
+from softgate_ext.prediction.detection_networks import openvino_core
 from softgate_ext.runs.opening import load_run
 from softgate_ext.training.timing import in_turns
 

@@ -14,7 +14,7 @@ from softgate_ext import fold
 from softgate_ext.commands.export import export_program, save_program
 from softgate_ext.models import create_model
 from softgate_ext.ops.backend import use_backend
-from softgate_ext.prediction.detector import openvino_core
+from softgate_ext.prediction.detection_networks import openvino_core
 
 Run = Callable[[], Any]  # one pass; the last heatmaps, as a tensor or an array
 

@@ -139,16 +139,9 @@ def _network(model: PoseModel, run: RunConfig) -> dict[str, Any]:
 def _training(config: PublishConfig, training: TrainConfig, log: list[Entry]) -> dict[str, Any]:
     """Recipe, command, commit and cost."""
     last = log[-1]
-    cores = config.cores
-    if cores is None and training.threads is not None and "processes" in last:
-        cores = training.threads * last["processes"]
-    if cores is None:
-        raise InputError(
-            "cores: got none, and the run does not say its processes and --threads; takes the "
-            "processor cores that trained it"
-        )
     portable = _portable(training, config.name)
     lengths = (training.epochs, training.minutes, 1, last["elapsed"], training.schedule)
+    cores = _cores(config, training, last)
     return {
         "recipe": {name: to_json(portable)[name] for name in _RECIPE},
         "command": train_command(portable),
@@ -161,20 +154,47 @@ def _training(config: PublishConfig, training: TrainConfig, log: list[Entry]) ->
         "device": training.device,
         "cores": cores,
         "core_hours": round(cores * last["elapsed"] / 3600, 2),
-        "continues": _continued(training),
+        "continues": _continued(config, training),
     }
 
 
-def _continued(training: TrainConfig) -> list[dict[str, Any]]:
-    """The trainings behind shipped weights that this one started from, the last one first."""
-    name = None if training.init is None else training.init.name
-    if name not in shipped.list_pretrained():
+def _cores(config: PublishConfig, training: TrainConfig, last: Entry) -> int:
+    """The processor cores that a run was trained on."""
+    if config.cores is not None:
+        return config.cores
+    if training.threads is not None and "processes" in last:
+        cores: int = training.threads * last["processes"]
+        return cores
+    raise InputError(
+        "cores: got none, and the run does not say its processes and --threads; takes the "
+        "processor cores that trained it"
+    )
+
+
+def _continued(config: PublishConfig, training: TrainConfig) -> list[dict[str, Any]]:
+    """The trainings behind the weights that this one started from, the last one first."""
+    start = training.init
+    if start is None:
         return []
-    card = shipped.read_card(name)
-    own = {
-        key: card[key] for key in ("name", "command", "commit", "sha256", "epochs", "core_hours")
-    }
-    return [own, *card.get("continues", [])]
+    if (start / places.CONFIG).is_file():
+        _, run, about = load_run(start)
+        log = [e for e in read_log(start / places.LOG) if e["epoch"] <= (about.get("epoch") or 0)]
+        elapsed = log[-1]["elapsed"] if log else 0.0
+        cores = _cores(config, run.training, log[-1]) if log else 0
+        own = {
+            "name": start.name,
+            "command": train_command(_portable(run.training, start.name)),
+            "commit": commit_named(config.commit),
+            "sha256": shipped.sha256(start / places.WEIGHTS["last"]),
+            "epochs": about.get("epoch") or 0,
+            "core_hours": round(cores * elapsed / 3600, 2),
+        }
+        return [own, *_continued(config, run.training)]
+    if start.name not in shipped.list_pretrained():
+        return []
+    card = shipped.read_card(start.name)
+    keys = ("name", "command", "commit", "sha256", "epochs", "core_hours")
+    return [{key: card[key] for key in keys}, *card.get("continues", [])]
 
 
 _RECIPE = (

@@ -1,5 +1,6 @@
 """`softgate study`: variants of a network trained alike, a row a run, a table and a plot."""
 
+import dataclasses
 import hashlib
 import json
 import os
@@ -18,7 +19,7 @@ from rich.table import Column, Table
 from softgate_ext.commands.publication import commit_named
 from softgate_ext.commands.study_config import StudyConfig
 from softgate_ext.commands.study_rows import Row, read_rows, spread, verdict, write_rows
-from softgate_ext.commands.study_variants import Options, network, variants_of
+from softgate_ext.commands.study_variants import Variant, network, variants_of
 from softgate_ext.errors import InputError
 from softgate_ext.evaluation.evaluate import evaluate
 from softgate_ext.evaluation.evaluate_config import EvalConfig
@@ -52,9 +53,9 @@ def study(config: StudyConfig, console: Console | None = None) -> dict[str, list
     check_folder(config.out)
     variants = variants_of(config.study, config.model, config.image_size)
     plan = [
-        _planned(config, name, options, seed)
+        _planned(config, name, variant, seed)
         for seed in range(config.seeds)  # outermost: what is stopped early has seeds of all
-        for name, options in variants.items()
+        for name, variant in variants.items()
     ]
     console = console or Console()
     rows = read_rows(config.out / ROWS)
@@ -81,14 +82,14 @@ def study(config: StudyConfig, console: Console | None = None) -> dict[str, list
     return found
 
 
-def _planned(config: StudyConfig, variant: str, options: Options, seed: int) -> Planned:
+def _planned(config: StudyConfig, name: str, variant: Variant, seed: int) -> Planned:
     """How a variant is trained, as by `softgate train`."""
     training = TrainConfig(
         data=config.data,
         out=config.out,
         cache=config.out / "crops",
         model=config.model,
-        model_options=options,
+        model_options=variant.network,
         image_size=config.image_size,
         epochs=config.epochs,
         batch_size=config.batch_size,
@@ -102,14 +103,15 @@ def _planned(config: StudyConfig, variant: str, options: Options, seed: int) -> 
         threads=config.threads,
         plots=False,
     )
+    training = dataclasses.replace(training, **variant.training)
     # All options of the network, so that a default and the same value said aloud are one row.
     what = {name: value for name, value in to_json(training).items() if name not in PLACES}
-    what |= {"data": config.data.name, "model": network(config.model, options)}
+    what |= {"data": config.data.name, "model": network(config.model, variant.network)}
     what = json.loads(json.dumps({k: v for k, v in what.items() if k != "model_options"}))
     digest = hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()
-    words = re.sub(r"[^a-z0-9.]+", "-", f"{config.study} {variant} seed {seed} {digest[:8]}")
+    words = re.sub(r"[^a-z0-9.]+", "-", f"{config.study} {name} seed {seed} {digest[:8]}")
     training.out = config.out / "runs" / words
-    return variant, training, what
+    return name, training, what
 
 
 def _find(rows: Sequence[Row], what: dict[str, Any]) -> Row | None:
@@ -185,7 +187,7 @@ def _show(config: StudyConfig, found: Mapping[str, Sequence[Row]], console: Cons
     figures = {name: [row.pck for row in runs] for name, runs in found.items()}
     title = (
         f"{config.study}: {config.data.name}, {config.image_size} x {config.image_size}, "
-        f"{rows[0].steps} steps"
+        f"{config.epochs} epochs"
     )
     names = ("seeds", "parameters", "MMAC", f"{rows[0].metric}, mean", "sd", "lowest", "highest")
     columns = (Column(name, justify="right") for name in (*names, "CPU s a run"))

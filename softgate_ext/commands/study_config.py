@@ -6,7 +6,7 @@ from typing import Literal
 
 from softgate_ext.runs.options import Positional
 
-StudyName = Literal["gates", "alpha", "fusion", "architecture", "stacks"]
+StudyName = Literal["gates", "alpha", "fusion", "architecture", "recipe", "stacks"]
 
 
 @dataclass
@@ -14,12 +14,13 @@ class StudyConfig:
     """Train the variants of one question alike, several seeds each, and say which is better.
 
     `gates`: none, one a block, one a channel; `alpha`: where gates start; `fusion`: how skips are
-    joined; `architecture`: hybrid or hourglass; `stacks`: how many. A run that is done is kept, and
+    joined; `architecture`: hybrid or hourglass; `stacks`: how many; `recipe`: learning rate, batch, target
+    size and other options of the training. A run that is done is kept, and
     the same command goes on where it was stopped.
     """
 
     study: Positional[StudyName]
-    """The question: gates, alpha, fusion, architecture or stacks."""
+    """The question: gates, alpha, fusion, architecture, recipe or stacks."""
     data: Positional[Path]
     """Dataset as it unpacks: its train part trains, and its test part is measured by its own metric."""
     out: Path = Path("runs/study")

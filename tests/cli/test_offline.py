@@ -13,7 +13,7 @@ import pytest
 
 from softgate_ext.cli.run import COMMANDS
 from softgate_ext.data.synthetic import draw_people
-from softgate_ext.prediction.detector import WEIGHTS
+from softgate_ext.prediction.detection_networks import BlazePoseDetector, SsdLite
 from softgate_ext.prediction.video import Frame, VideoWriter
 
 pytestmark = pytest.mark.slow
@@ -43,7 +43,7 @@ LINES = {
     "serve": ["serve run --port 0 --device cpu", "serve run --port 0 --device cpu --detect"],
 }
 NEEDS = {
-    "--detect": ("openvino", WEIGHTS),
+    "--detect": ("openvino", SsdLite.package, BlazePoseDetector.package),
     "walk.mp4": ("av",),
     "export": ("onnx", "onnxscript"),
     "serve": ("starlette", "uvicorn"),

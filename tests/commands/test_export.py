@@ -8,7 +8,7 @@ from softgate_ext import InputError, fold
 from softgate_ext.commands.export import Exportable, export_program, save_program
 from softgate_ext.models import create_model
 from softgate_ext.pose.codec import HeatmapCodec
-from softgate_ext.prediction.detector import openvino_core
+from softgate_ext.prediction.detection_networks import openvino_core
 
 SIZE = 64
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")

@@ -13,7 +13,7 @@ from softgate_ext.commands import study as module
 from softgate_ext.commands.study import study
 from softgate_ext.commands.study_config import StudyConfig
 from softgate_ext.commands.study_rows import read_rows, verdict
-from softgate_ext.commands.study_variants import STUDIES, network, variants_of
+from softgate_ext.commands.study_variants import STUDIES, Variant, network, variants_of
 from softgate_ext.data.images import read_image
 from softgate_ext.errors import InputError
 from softgate_ext.evaluation.evaluate import evaluate
@@ -116,16 +116,26 @@ def test_variants_differ_in_what_is_asked_alone() -> None:
     base = network("hybrid_1x32", {})
     asked = {"gates": {"gate"}, "alpha": {"alpha_init"}, "fusion": {"fusion", "groups"}}
     for name in STUDIES:
-        each = [network("hybrid_1x32", o) for o in variants_of(name, "hybrid_1x32", 64).values()]
+        variants = variants_of(name, "hybrid_1x32", 64).values()
+        if name == "recipe":
+            (recipe, *others) = variants
+            assert all(len(_unlike(recipe, other)) in (1, 2) for other in others)
+            continue
+        each = [network("hybrid_1x32", variant.network) for variant in variants]
         assert base in each and all(each.count(one) == 1 for one in each)
         if name in asked:
             assert all(one | {k: base[k] for k in asked[name]} == base for one in each)
 
 
+def _unlike(one: Variant, other: Variant) -> dict[str, Any]:
+    mine, others = ({**v.network, **v.training} for v in (one, other))
+    return {key: others.get(key) for key in mine | others if mine.get(key) != others.get(key)}
+
+
 def test_hourglasses_are_of_the_size_that_they_are_called() -> None:
     hybrid, equal, large = (
-        sum(p.numel() for p in create_model("hybrid_1x32", **options).parameters())
-        for options in variants_of("architecture", "hybrid_1x32", 64).values()
+        sum(p.numel() for p in create_model("hybrid_1x32", **variant.network).parameters())
+        for variant in variants_of("architecture", "hybrid_1x32", 64).values()
     )
     assert equal == pytest.approx(hybrid, rel=0.25) and large == pytest.approx(3 * hybrid, rel=0.15)
 

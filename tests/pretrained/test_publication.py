@@ -2,6 +2,7 @@
 
 import json
 import shlex
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -167,3 +168,18 @@ def test_commits_are_those_of_the_repository(
     assert main(["publish", str(run), "tiny", "--cores", "1", "--commit", "absent"], PUBLISH) == 2
     assert "commit: got 'absent'; takes a commit of" in capsys.readouterr().err
     assert np.all(["tiny" not in path.name for path in publication.shipped.FOLDER.iterdir()])
+
+
+def test_a_training_that_started_from_a_run_says_so(
+    shelf: Shelf, copied_run: Path, tmp_path: Path
+) -> None:
+    before = tmp_path / "before"
+    shutil.copytree(copied_run, before)
+    stored = read_json(copied_run / "config.json")
+    stored["training"]["init"] = str(before)
+    write_json(copied_run / "config.json", stored)
+    (told,) = shelf.publish(copied_run)["continues"]
+    assert (
+        told["name"] == "before" and told["epochs"] == 2 and "--out runs/before" in told["command"]
+    )
+    assert told["sha256"][:12] in shelf.page.read_text()
