@@ -201,7 +201,7 @@ setup(
         "softgate_ext": ["*.pyi", "py.typed"],
         "softgate_ext.data": ["*.npz"],
         "softgate_ext.page": ["*.html"],
-        "softgate_ext.pretrained": ["*.safetensors", "*.json"],
+        "softgate_ext.pretrained": ["*.safetensors", "*.json", "*.jpg"],
     },
     ext_modules=[extension],
     cmdclass={"build": FreshBuild, "build_ext": command},

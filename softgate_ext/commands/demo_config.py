@@ -14,7 +14,7 @@ class DemoConfig:
     data: Path | None = None
     """Folder in LSP's format (default: people drawn into `out`/people)."""
     pictures: Path | None = None
-    """Folder of photographs for the shipped weights (default: one that an installed package has)."""
+    """Folder of photographs for the shipped weights (default: one that is in the package)."""
     minutes: float = 2.0
     """Budget of wall time for the training."""
     fresh: bool = False

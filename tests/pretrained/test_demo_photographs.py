@@ -14,22 +14,15 @@ from softgate_ext.data.images import read_image
 def test_photographs(
     tiny_weights: Shelf, people: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Those of a folder, else the one that is installed; what is missing costs a sentence."""
+    """Those of a folder, else the one in the package; what is missing costs a sentence."""
     monkeypatch.setattr(photographs, "DEFAULT", "tiny")
     console = Console(record=True, width=100, file=open(os.devnull, "w"))  # noqa: SIM115
-    (portrait,) = photographs.show_photographs(None, tmp_path / "out", console)
-    assert portrait == tmp_path / "out" / "grace_hopper.png"
-    drawn = read_image(portrait)
-    installed = photographs.installed_portrait()
-    assert installed is not None
-    photograph = read_image(installed)
-    assert drawn.shape == photograph.shape
+    (drawn,) = photographs.show_photographs(None, tmp_path / "out", console)
+    assert drawn == tmp_path / "out" / "photographer.png"
+    assert read_image(drawn).shape == read_image(photographs.PHOTOGRAPH).shape
     found = photographs.show_photographs(people / "images", tmp_path / "others", console)
     assert len(found) == len(os.listdir(people / "images"))
-    monkeypatch.setattr(photographs, "PORTRAIT", Path("absent.jpg"))
-    assert photographs.show_photographs(None, tmp_path / "out", console) == []
     monkeypatch.setattr(photographs, "DEFAULT", "absent")
     assert photographs.show_photographs(None, tmp_path / "out", console) == []
     text = console.export_text()
-    assert "no installed package has one of a person" in text
     assert "does not ship the weights absent" in text
