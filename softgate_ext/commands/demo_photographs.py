@@ -40,15 +40,15 @@ def show_photographs(pictures: Path | None, out: Path, console: Console) -> list
     if source is None:
         say(
             console,
-            "no photographs: no installed package has one of a person; --pictures takes yours",
+            "no photographs: no installed package has one of a person; give your own with --pictures",
         )
         return []
-    say(console, f"{DEFAULT}, trained on photographs, looks at {source}")
+    say(console, f"{DEFAULT}, which was trained on photographs, predicts {source}")
     if pictures is None:
         say(
             console,
-            "it knows whole bodies and gets a portrait of head and shoulders wrong; --pictures takes "
-            "photographs of yours",
+            "it was trained on whole bodies and is wrong on a portrait of head and shoulders; give "
+            "your own photographs with --pictures",
         )
     config = PredictConfig(Path(DEFAULT), (str(source),), out, outputs=("overlay",))
     written = predict(config, lambda sentence: say(console, sentence)).written
