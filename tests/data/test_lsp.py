@@ -164,7 +164,7 @@ def replaced(joints: object, name: str = "joints") -> Callable[[Path], None]:
         (no_folder, "dataset folder .*/a does not exist"),
         (no_joints, "joints.mat does not exist"),
         (no_images, "/a/images and .*/a must hold one image for .*, missing 5, first im0001.jpg"),
-        (one_image_missing, "each of 5 people in joints.mat, missing 1, first im0003.jpg"),
+        (one_image_missing, "each of 5 samples in joints.mat, but 1 is missing, first im0003.jpg"),
         (an_image_without_content, "im0001.jpg is not a picture"),
         (no_mat_file, "joints.mat is not a readable MATLAB file"),
         (truncated_mat_file, "joints.mat is not a readable MATLAB file"),
@@ -199,7 +199,7 @@ def test_unknown_and_empty_splits(tmp_path: Path) -> None:
     root = write_folder(tmp_path / "a", numbers(1).transpose(2, 1, 0))
     with pytest.raises(InputError, match="split must be one of train, test, all, got 'val'"):
         read_lsp(root, "val")  # type: ignore[arg-type]
-    with pytest.raises(InputError, match="'train' of .* is empty, since it has 1 person"):
+    with pytest.raises(InputError, match="'train' of .* is empty: the dataset has only 1 sample"):
         read_lsp(root, "train")
     assert len(read_lsp(root, "test")) == 1
 

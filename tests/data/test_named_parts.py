@@ -40,7 +40,7 @@ def test_one_named_part_leaves_the_other(tmp_path: Path) -> None:
     assert source.splits == ("train", "test")
     assert [path.stem for path in source.read("test").image_paths] == ["test"]
     assert [path.stem for path in source.read("train").image_paths] == ["train"]
-    note = "valid not read: --train-folder and --test-folder take other parts"
+    note = "valid not read; --train-folder and --test-folder choose other parts"
     assert source.notes == (note,) and source.read("train").notes == (note,)
     source = recognise(tmp_path, train_folder=Path("test"))
     assert source.notes == (note.replace("valid", "train"),)
@@ -139,8 +139,8 @@ def test_pictures_in_both_parts_are_told(
         "test_folder": tmp_path / "link" / "second.json",
     }
     told = (
-        "1 picture is in the train part and in the test part, so that the result is better than on "
-        f"new pictures, first {tmp_path.resolve() / 'set' / 'images' / '1.jpg'}"
+        "1 picture is in the train part and in the test part, so that results are better than on "
+        f"new pictures; the first is {tmp_path.resolve() / 'set' / 'images' / '1.jpg'}"
     )
     _, watched = split_people(TrainConfig(tmp_path / "set", tmp_path / "run", **parts))
     assert watched.notes == (told,)

@@ -132,7 +132,7 @@ def test_origin_of_the_format_of_the_file_and_of_the_caller(tmp_path: Path) -> N
         assert found.about["origin"] == expected
         assert found.notes == (
             f"predictions read as {expected}-based",
-            "the file names no pictures: it is taken to be in the dataset's order",
+            "the file names no pictures; its entries are taken to be in the order of the dataset",
         )
         np.testing.assert_allclose(found.joints, JOINTS - expected)
 
@@ -149,7 +149,7 @@ def test_matlab_7_3_is_hdf5(tmp_path: Path) -> None:
 def test_a_submission_in_matlab_7_3_is_told_from_one_that_can_be_read(tmp_path: Path) -> None:
     with hdf5().File(tmp_path / "new.h5", "w") as store:
         store["pred/annorect"] = np.zeros(3)
-    with pytest.raises(InputError, match="pred is a struct in version 7.3, which -v7 saves"):
+    with pytest.raises(InputError, match="its pred is a struct, .* version 7.3; save it with -v7"):
         read(tmp_path / "new.h5")
 
 

@@ -122,7 +122,7 @@ def test_sigmas_of_coco_of_the_file_and_of_the_user(tmp_path: Path, toys: PoseSe
     assert protocol_for(own, "oks", SIGMAS).sigmas == SIGMAS
     for odd in ([0.1], [0.1, 0.2, -1], [0.1, 0.2, "x"], 5):
         people = read_coco(dolls(tmp_path / "odd", sigmas=odd), "test")
-        assert not people.sigmas and "sigmas are not a number above 0" in " ".join(people.notes)
+        assert not people.sigmas and "sigmas are ignored" in " ".join(people.notes)
     part = replace(toys, skeleton=name_skeleton("part", ["nose", "left_eye", "right_eye"]))
     assert protocol_for(part, "oks").sigmas == (0.026, 0.025, 0.025)
 
