@@ -149,7 +149,7 @@ def read_limbs(given: Any, joints: tuple[str, ...], notes: ReadingNotes) -> list
             a, b = places
             limbs.append((int(a), int(b)))
         else:
-            notes.count("limb[s] to a joint that does not exist [is|are] ignored", entry)
+            notes.count("limb[s] that [does|do] not join two joints [is|are] ignored", entry)
     return limbs
 
 

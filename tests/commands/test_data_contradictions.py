@@ -46,7 +46,7 @@ def test_data_check_counts_and_names_what_is_odd(
         "lie elsewhere"
     )
     notes = [
-        "1 limb that leads nowhere is dropped: [2, 9]",
+        "1 limb that does not join two joints is ignored: [2, 9]",
         "1 annotation whose keypoints are not 12 finite numbers is left out: 101",
     ]
     for line in ("1 picture of another size than stated, whose people train, evaluate and cache "

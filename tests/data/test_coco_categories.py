@@ -18,18 +18,18 @@ from softgate_ext.pose.skeleton import COCO
     [
         ([[1, 2], [1, 3]], ((0, 1), (0, 2)), ()),
         # CrowdPose and converters keep the limbs of another scheme.
-        ([[1, 2], [3, 17], [16, 14]], ((0, 1),), ("2 limbs that lead nowhere are dropped: "
+        ([[1, 2], [3, 17], [16, 14]], ((0, 1),), ("2 limbs that do not join two joints are ignored: "
          "[3, 17], [16, 14]",)),
         ([[0, 1], [0, 2]], ((0, 1), (0, 2)),
          ("the limbs count joints from 0 instead of 1, and are read in this way",)),
         # With a 3 in it, which joint 0 to 2 do not reach, it counts from 1.
-        ([[0, 1], [1, 3]], ((0, 2),), ("1 limb that leads nowhere is dropped: [0, 1]",)),
+        ([[0, 1], [1, 3]], ((0, 2),), ("1 limb that does not join two joints is ignored: [0, 1]",)),
         ([[2, 2], [1], None, ["nose", "tail"], [1, None], [-1, 2], [1.5, 2], [2, 3]], ((1, 2),),
-         ("7 limbs that lead nowhere are dropped: [2, 2], [1], None, ['nose', 'tail'], [1, None] "
+         ("7 limbs that do not join two joints are ignored: [2, 2], [1], None, ['nose', 'tail'], [1, None] "
           "and 2 more",)),
         ([["nose", "Left_Hand"], ["right_hand", "nose"]], ((0, 1), (2, 0)), ()),
         ([["nose", "nose"], ["nose", 2], ["nose", "left_hand", "nose"], [1, 3]], ((0, 2),),
-         ("3 limbs that lead nowhere are dropped: ['nose', 'nose'], ['nose', 2], "
+         ("3 limbs that do not join two joints are ignored: ['nose', 'nose'], ['nose', 2], "
           "['nose', 'left_hand', 'nose']",)),
         (None, (), ()),
         ("none", (), ("the skeleton is ignored, because it is not a list of limbs",)),
@@ -63,9 +63,7 @@ def test_categories_of_equal_keypoints_are_one_set(tmp_path: Path) -> None:
 def test_of_categories_with_other_keypoints_the_annotated_one_is_read(tmp_path: Path) -> None:
     people = read(tmp_path, two_categories([{"keypoints": [1, 2, 2, 5, 6, 2], "category_id": 2}]))
     assert people.skeleton.joints == ("seat", "back")
-    assert people.notes == (
-        "1 category with other keypoints and no annotations is passed over: Doll",
-    )
+    assert people.notes == ("1 category with other keypoints and no annotations is skipped: Doll",)
 
 
 def test_several_annotated_ones_are_refused_by_name(tmp_path: Path) -> None:
@@ -187,7 +185,7 @@ def test_coco_itself_needs_no_limbs_of_the_file(tmp_path: Path) -> None:
     contents["categories"][0].update(keypoints=list(COCO.joints), skeleton=[[16, 14], [7, 99]])
     people = read(tmp_path, contents)
     assert people.skeleton == COCO
-    assert people.notes == ("1 limb that leads nowhere is dropped: [7, 99]",)
+    assert people.notes == ("1 limb that does not join two joints is ignored: [7, 99]",)
 
 
 @pytest.mark.parametrize("absent", [True, False])

@@ -115,8 +115,8 @@ def test_null_anywhere_costs_its_own_entry(tmp_path: Path) -> None:
     people = read(tmp_path, contents)
     assert len(people) == 1 and people.areas is not None and np.isnan(people.areas).all()
     assert people.notes == (
-        "3 images without an id or a file_name are passed over: number 3, number 4, 5",
-        "2 categories without an id are passed over: number 3, number 4",
+        "3 images without an id or a file_name are skipped: number 3, number 4, 5",
+        "2 categories without an id are skipped: number 3, number 4",
         "1 annotation without keypoints is not among the samples: 101",
         "1 annotation that is not an object is left out: number 3",
         "1 annotation of a category that is not listed is left out: number 4",
@@ -157,7 +157,9 @@ def test_two_ids_of_one_file_are_told(tmp_path: Path) -> None:
     contents["images"].append({**contents["images"][0], "id": 12})
     people = read(tmp_path, contents)
     assert len(people) == 2 and len(set(people.image_paths)) == 1
-    assert people.notes == ("1 file with several image ids is one picture: 000000000000.jpg",)
+    assert people.notes == (
+        "1 file with several image ids is read as one picture: 000000000000.jpg",
+    )
 
 
 def test_ids_are_compared_as_text(tmp_path: Path) -> None:

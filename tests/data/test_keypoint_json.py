@@ -73,7 +73,7 @@ def test_coco_finds_its_own_folders_and_parts(tmp_path: Path) -> None:
         ({"annotations": [{"id": 1}]}, "1 annotation of a category that is not listed .*: 1"),
         ({"annotations": []}, "is empty"),
         ({"images": []}, "of an image that is not listed"),
-        ({"images": [{"id": 10}]}, "1 image without an id or a file_name is passed over: 10"),
+        ({"images": [{"id": 10}]}, "1 image without an id or a file_name is skipped: 10"),
     ],
 )
 def test_bad_coco_files_are_one_sentence(
@@ -166,8 +166,8 @@ def test_mpii_files_without_anybody_are_one_sentence(
 @pytest.mark.parametrize(
     ("odd", "kind"),
     [
-        (None, "that are no objects"),
-        (3, "that are no objects"),
+        (None, "that are not objects"),
+        (3, "that are not objects"),
         (mpii_person(joint_self=[[1, 2]]), "without 1 x 3 finite numbers as joint_self"),
         (
             mpii_person(joint_self=[[1, float("nan"), 1]] * 16),

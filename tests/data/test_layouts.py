@@ -63,7 +63,7 @@ def test_files_without_key_points_are_no_candidates(tmp_path: Path) -> None:
     assert source.splits == ("train",) and source.read().annotation_file is not None
     assert source.notes == ("captions_val.json, instances_val.json not read: no key points",)
     (tmp_path / "annotations" / "train.json").unlink()
-    with pytest.raises(InputError, match="got captions_val.json, instances_val.json; name one"):
+    with pytest.raises(InputError, match="got captions_val.json, instances_val.json; give one"):
         recognise(tmp_path)
 
 

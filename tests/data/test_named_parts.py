@@ -22,7 +22,7 @@ from softgate_ext.training.people import split_people
 def test_parts_that_only_the_user_can_tell(tmp_path: Path) -> None:
     for name in ("first", "second"):
         annotate(tmp_path / f"{name}.json", tmp_path / "images", [f"{name}.jpg"])
-    with pytest.raises(InputError, match="got first.json, second.json; .* by --train-folder and"):
+    with pytest.raises(InputError, match="got first.json, second.json; .* with --train-folder and"):
         recognise(tmp_path)
     named = {"train_folder": Path("second.json"), "test_folder": tmp_path / "first.json"}
     source = recognise(tmp_path, **named)

@@ -89,8 +89,8 @@ def test_of_three_parts_val_is_measured(tmp_path: Path) -> None:
 def test_lines_that_cannot_be_read_cost_themselves(tmp_path: Path) -> None:
     file = ultralytics(tmp_path)
     wrong = {
-        "0 0.5 0.4 0.5 0.6": "5 numbers in place of 14",
-        LINE.replace("0.25", "x"): "no number",
+        "0 0.5 0.4 0.5 0.6": "5 numbers instead of 14",
+        LINE.replace("0.25", "x"): "a word that is not a number",
         LINE.replace("0.25", "nan"): "numbers outside of 0 to 1",
         LINE.replace("0.25", "30"): "numbers outside of 0 to 1",
         LINE.replace("0.6", "0"): "without width or height",

@@ -28,7 +28,7 @@ def test_names_that_the_file_does_not_give(tmp_path: Path) -> None:
     assert people.notes == ("kpt_names is missing; 3 joints are numbered",)
     write_yaml(tmp_path, kpt_names=None, flip_idx=None)
     people = read_yolo(file)
-    assert people.skeleton.flip_pairs == () and "no flip_idx" in people.notes[1]
+    assert people.skeleton.flip_pairs == () and "flip_idx is missing" in people.notes[1]
     write_yaml(tmp_path, kpt_names=["nose", "left_hand", "right_hand"], flip_idx=None)
     assert read_yolo(file).skeleton.flip_pairs == ((2, 1),)
     write_yaml(tmp_path, kpt_shape=[17, 3], kpt_names=None, flip_idx=list(COCO.flip_permutation))

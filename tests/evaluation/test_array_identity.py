@@ -74,7 +74,7 @@ def test_arrays_that_are_no_identity(doll_set: PoseSet, tmp_path: Path) -> None:
         ({"image_ids": PICTURES[:4], "ids": IDS[:4]}, "must hold 4 people with 3 joints"),
         (
             {"image_ids": [0.5] * 5},
-            "5 entries whose image_id is no id are left out: number 1, .*; takes",
+            "5 entries whose image_id is not an id are left out: number 1, .*; takes",
         ),
     ):
         refused(array_file(tmp_path / "a.npz", {"preds": FOUND, **wrong}), doll_set, words)

@@ -23,7 +23,7 @@ def test_contradictions_are_refused(doll_set: PoseSet, tmp_path: Path) -> None:
     save(path, results(annotation_id=lambda i: 100 + i))
     refused(path, doll_set, "has the annotation 101 in another picture than dolls_val-test; takes")
     save(path, results(annotation_id=lambda i: 900 + i))
-    refused(path, doll_set, "has people of 10, 11, 12 and nobody of dolls_val-test")
+    refused(path, doll_set, "has people of 10, 11, 12 and no person of dolls_val-test")
     save(path, [*results(annotation_id=IDS.__getitem__)[:2], results(id=lambda i: IDS[0])[0]])
     assert len(read_predictions(path, doll_set).notes) == 3  # the last one has another field
     save(path, [results(annotation_id=IDS.__getitem__)[0]] * 2)
@@ -90,5 +90,5 @@ def test_an_endless_id_is_shortened(doll_set: PoseSet, tmp_path: Path) -> None:
     refused(
         save(tmp_path / "a.json", [{**entry, "annotation_id": "7" * 400} for entry in results()]),
         doll_set,
-        "has people of 10, 11, 12 and nobody",
+        "has people of 10, 11, 12 and no person",
     )

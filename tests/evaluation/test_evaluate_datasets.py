@@ -162,7 +162,9 @@ def test_the_form_of_a_submission_is_read(mpii: Path, people: Path, tmp_path: Pa
     )
     unlabelled = read_mpii(mpii, "unlabelled")
     np.testing.assert_allclose(read_predictions(again, unlabelled).joints, joints - 1)
-    with pytest.raises(InputError, match=r"has people of test.jpg and nobody of mpii-test; takes"):
+    with pytest.raises(
+        InputError, match=r"has people of test.jpg and no person of mpii-test; takes"
+    ):
         evaluate(EvalConfig(None, mpii, predictions=first))
     with pytest.raises(InputError, match="is a submission to MPII, .*, so give MPII as data"):
         evaluate(EvalConfig(None, people, predictions=first))

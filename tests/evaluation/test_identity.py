@@ -133,7 +133,7 @@ def test_names_match_in_other_letters(name: str, doll_set: PoseSet, tmp_path: Pa
     both = replace(doll_set.subset([2, 3]), ids=None)
     images = [both.image_paths[0].with_name(end) for end in ("a.jpg", "a.JPG")]
     path = save(tmp_path / "a.json", [{"image": "a.Jpg", "joints": FOUND[2].tolist()}])
-    refused(path, replace(both, image_paths=images), "has people of a.Jpg and nobody")
+    refused(path, replace(both, image_paths=images), "has people of a.Jpg and no person")
 
 
 def test_a_venue_is_no_place(doll_set: PoseSet, tmp_path: Path) -> None:
@@ -155,7 +155,9 @@ def test_spellings_of_a_number_are_one_unless_there_are_two(
     entries = [{**results()[0], "image_id": "10"}, {**results()[4], "image_id": 10}]
     found = read_predictions(save(path, entries), two)
     np.testing.assert_array_equal(found.joints, FOUND[[4, 0]])
-    refused(save(path, [{**results()[0], "image_id": "010"}]), two, "has people of 010 and nobody")
+    refused(
+        save(path, [{**results()[0], "image_id": "010"}]), two, "has people of 010 and no person"
+    )
 
 
 @pytest.mark.parametrize(
@@ -186,7 +188,7 @@ def test_ids_alone_are_of_people_or_of_pictures(doll_set: PoseSet, tmp_path: Pat
     np.testing.assert_array_equal(
         read_predictions(save(path, pictures), lone).joints, FOUND[[0, 2, 4]]
     )
-    refused(path, replace(lone, ids=None), "has people of 11, 12, 10 and nobody of .*; takes")
+    refused(path, replace(lone, ids=None), "has people of 11, 12, 10 and no person of .*; takes")
 
 
 def test_pictures_of_one_name_in_two_folders(doll_set: PoseSet, tmp_path: Path) -> None:
@@ -204,7 +206,7 @@ def test_pictures_of_one_name_in_two_folders(doll_set: PoseSet, tmp_path: Path) 
     for names in (("a/1.jpg", "b/1.jpg"), ("/home/me/a/1.jpg", "..\\b\\1"), ("x/a/1.jpg", "b/1")):
         np.testing.assert_array_equal(read_predictions(given(*names), two).joints, FOUND[[1, 0]])
     refused(given("1.jpg"), two, "has a picture 1.jpg, which may be .*b/1.jpg or .*a/1.jpg; takes")
-    refused(given("c/1.jpg"), two, "has people of c/1.jpg and nobody")
+    refused(given("c/1.jpg"), two, "has people of c/1.jpg and no person")
     one = among("b/1.jpg")
     found = read_predictions(given("a/1.jpg", "b/1.jpg"), one)
     np.testing.assert_array_equal(found.joints, FOUND[[1]])

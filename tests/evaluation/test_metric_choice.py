@@ -66,7 +66,7 @@ def test_a_torso_that_nobody_has_labelled_gives_way_to_the_box() -> None:
     )  # fmt: skip
     assert protocol_for(faces).metric == "PCK@0.2 (box)"
     with pytest.raises(
-        InputError, match=r"metric \(labelled are right_ankle, right_knee, left_hip"
+        InputError, match=r"metric \(the labelled joints are right_ankle, right_knee, left_hip"
     ):
         score(faces.joints, faces, protocol_for(faces, "torso"))
 
@@ -130,7 +130,7 @@ def test_sigmas_of_coco_of_the_file_and_of_the_user(tmp_path: Path, toys: PoseSe
 @pytest.mark.parametrize(
     ("metric", "sigmas", "words"),
     [
-        ("torso", (), "metric: got torso, .* right_hip; takes .* and here are {}$"),
+        ("torso", (), r"metric: got torso, .* takes another metric \(the joints are {}\)$"),
         ("nose,tail", (), "metric: got nose,tail; takes auto, torso, box, oks, or two of .* {}$"),
         ("PCK", (), "metric: got PCK; takes .* {}$"),
         ("oks", (), "oks_sigmas: got none, and .* for left_hand, right_hand; takes one .*: {}$"),

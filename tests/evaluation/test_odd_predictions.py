@@ -27,12 +27,12 @@ LONG = "9" * 5000
         ({"keypoints": [1, float("inf"), 1] * 3}, "with joints that are not finite numbers"),
         ({"keypoints": [1, 10**400, 1] * 3}, "with joints that are not finite numbers"),
         ({"keypoints": [[1], [2], [3]]}, "with joints that are not x, y or x, y, score"),
-        ({"image_id": True}, "whose image_id is no id"),
-        ({"image_id": 1.5}, "whose image_id is no id"),
-        ({"image_id": [10]}, "whose image_id is no id"),
-        ({"image_id": {"id": 10}}, "whose image_id is no id"),
-        ({"file_name": [1]}, "whose image_id is no id"),
-        ({"annotation_id": {}}, "whose annotation_id is no id"),
+        ({"image_id": True}, "whose image_id is not an id"),
+        ({"image_id": 1.5}, "whose image_id is not an id"),
+        ({"image_id": [10]}, "whose image_id is not an id"),
+        ({"image_id": {"id": 10}}, "whose image_id is not an id"),
+        ({"file_name": [1]}, "whose image_id is not an id"),
+        ({"annotation_id": {}}, "whose annotation_id is not an id"),
         ({"image_id": None}, "without a picture or an id, which others have,"),
         ({"score": "high"}, "whose score is not a number"),
         ({"score": [0.1, 0.2]}, "whose scores are not 3 finite numbers"),
@@ -70,7 +70,7 @@ def test_a_file_of_odd_entries_alone_is_refused(doll_set: PoseSet, tmp_path: Pat
     refused(
         save(tmp_path / "r.json", results(image_id=lambda i: True) + [None] * 7),
         doll_set,
-        "r.json holds no entry that can be read .5 entries whose image_id is no id are left out: "
+        "r.json holds no entry that can be read .5 entries whose image_id is not an id are left out: "
         "number 1, number 2, number 3, number 4, number 5; 7 entries that are .* and 2 more.; takes",
     )
     path = save(tmp_path / "r.json", results(category_id=lambda i: 2))
@@ -118,12 +118,12 @@ def test_an_odd_id_of_an_array_costs_its_row(doll_set: PoseSet, tmp_path: Path) 
     given = {"preds": FOUND, "ids": [104.0, 0.5, 103.0, float("nan"), 101.0]}
     np.savez(tmp_path / "a.npz", **{name: np.asarray(value) for name, value in given.items()})
     assert kept(tmp_path / "a.npz", doll_set, 0, 2, 4)[1:3] == (
-        "1 entry whose id is no id is left out: number 2",
+        "1 entry whose id is not an id is left out: number 2",
         "1 entry without a picture or an id, which others have, is left out: number 4",
     )
     given.update(preds=FOUND.tolist(), ids=[104, True, 103, None, 101])
     assert kept(save(tmp_path / "a.json", given), doll_set, 0, 2, 4)[1:3] == (
-        "1 entry whose id is no id is left out: number 2",
+        "1 entry whose id is not an id is left out: number 2",
         "1 entry without a picture or an id, which others have, is left out: number 4",
     )
     given["ids"] = [104, 100]

@@ -60,7 +60,7 @@ def test_odd_parts_of_a_whole_object_cost_themselves(doll_set: PoseSet, tmp_path
     whole["annotations"] += [None, {"id": 70, "image_id": 1000, "iscrowd": 1}]
     notes = kept(save(tmp_path / "a.json", whole), doll_set, *SHUFFLE[3:])
     assert notes[1:5] == (
-        "1 image without an id or a file_name is passed over: number 4",
+        "1 image without an id or a file_name is skipped: number 4",
         "1 entry of an image that is not listed is left out: 8",
         "1 entry of a category that the data do not have is left out: 7",
         "1 entry that is neither a list nor an object is left out: number 6",
@@ -112,7 +112,7 @@ def test_frames_of_mmpose(doll_set: PoseSet, tmp_path: Path) -> None:
     assert notes[1] == "frames are matched by the ids of pictures: frame 10 is a"
     odd = [*frames(0), {"frame_id": "x", "instances": [instance(0)]}, {"instances": 3}]
     assert kept(save(tmp_path / "walk.json", odd), doll_set, *range(5))[1:3] == (
-        "1 picture whose instances are no list is left out: number 5",
+        "1 picture whose instances are not a list is left out: number 5",
         "1 entry whose frame is not a number is left out: x person 1",
     )
 
@@ -279,7 +279,7 @@ def test_one_odd_person_of_predict_s_json(doll_set: PoseSet, tmp_path: Path) -> 
     whole["images"] += [{"file": "b.jpg", "people": None}, None]
     notes = kept(save(path, whole), doll_set, 0, 1, 2, 3)
     assert notes[1:4] == (
-        "1 picture whose people are no list is left out: b.jpg",
+        "1 picture whose people are not a list is left out: b.jpg",
         "1 entry with joints that are not finite numbers is left out: "
         "photos/000000000002.jpg person 1",
         "1 entry that is neither a list nor an object is left out: number 5",

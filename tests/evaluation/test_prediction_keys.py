@@ -36,7 +36,7 @@ def test_case_and_separators_do_not_count(key: str, doll_set: PoseSet, tmp_path:
     kept(tmp_path / "a.npz", doll_set, *range(5))
     kept(save(path, {name: value.tolist() for name, value in lists.items()}), doll_set, *range(5))
     wrong = entries(**{key: lambda i: 900 + i})
-    refused(save(path, wrong), doll_set, "has people of 903, 900, 904 and nobody")
+    refused(save(path, wrong), doll_set, "has people of 903, 900, 904 and no person")
 
 
 def test_keys_of_a_whole_object_in_another_case(doll_set: PoseSet, tmp_path: Path) -> None:
@@ -90,7 +90,7 @@ def test_frames_of_a_list(key: str, doll_set: PoseSet, tmp_path: Path) -> None:
     save(path, {name: value.tolist() for name, value in columns.items()})
     assert said in kept(path, doll_set, *range(5))
     for other in ({"image_id": lambda i: 900 + i}, {"file": lambda i: f"{i}.jpg"}):
-        refused(save(path, entries(**other, **numbers, **lists)), doll_set, "and nobody of")
+        refused(save(path, entries(**other, **numbers, **lists)), doll_set, "and no person of")
     named = entries(file=NAMES.__getitem__, **{key: lambda i: "last"}, **lists)
     kept(save(path, named), doll_set, *range(5))
 
