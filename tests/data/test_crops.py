@@ -142,8 +142,8 @@ def test_damaged_crops_are_one_sentence(large: PoseSet, tmp_path: Path) -> None:
             CropCache(folder)
     (folder / PIXELS).write_bytes(whole)
     (folder / INDEX).write_bytes((folder / INDEX).read_bytes()[:-40])
-    with pytest.raises(InputError, match="crops in .* are not readable"):
+    with pytest.raises(InputError, match="crops in .* cannot be read"):
         CropCache(folder)
     (folder / INDEX).unlink()
-    with pytest.raises(InputError, match="crops in .* are not readable"):
+    with pytest.raises(InputError, match="crops in .* cannot be read"):
         CropCache(folder)

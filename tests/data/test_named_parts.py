@@ -28,7 +28,9 @@ def test_parts_that_only_the_user_can_tell(tmp_path: Path) -> None:
     source = recognise(tmp_path, **named)
     for split, name in (("train", "second"), ("test", "first")):
         assert [path.stem for path in source.read(split).image_paths] == [name]
-    with pytest.raises(InputError, match="test_folder: got first.json, as train_folder did; takes"):
+    with pytest.raises(
+        InputError, match="test_folder: got first.json, which train_folder names too; takes"
+    ):
         recognise(tmp_path, "data", Path("first.json"), Path("first.json"))
     with pytest.raises(InputError, match="train_folder: got absent, which does not exist; takes"):
         recognise(tmp_path, "data", Path("absent"))

@@ -29,9 +29,7 @@ def test_contradictions_are_refused(doll_set: PoseSet, tmp_path: Path) -> None:
     save(path, [results(annotation_id=IDS.__getitem__)[0]] * 2)
     refused(path, doll_set, "has two entries of one person, 10; takes one")
     save(path, results(file_name=lambda i: "000000000000.jpg"))
-    refused(
-        path, doll_set, "an entry of 000000000000.jpg with the image id 11, which dolls_val-test"
-    )
+    refused(path, doll_set, "an entry of 000000000000.jpg with the image id 11, .* dolls_val-test")
     save(path, [{"id": IDS[i], "joints": FOUND[i].tolist()} for i in range(5)])
     both = replace(doll_set, ids=np.array([(100 + (i + 1) % 5, 100 + i) for i in range(5)], object))
     refused(path, both, "has ids that may be of people or of pictures of dolls_val-test; takes")
