@@ -261,4 +261,4 @@ def test_a_name_with_the_end_of_a_line_in_it(
     run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["predict", str(run), "one\ntwo", "--out", str(tmp_path / "out")]) == 2
-    assert capsys.readouterr().err.startswith("softgate: images: one two stands for no picture")
+    assert capsys.readouterr().err.startswith("softgate: images: one two matches no picture")

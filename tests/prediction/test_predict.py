@@ -148,7 +148,7 @@ def test_a_misspelt_source_costs_itself(config: PredictConfig, pictures: Path) -
     words = (str(pictures / "absent.jpg"), str(pictures / "im0001.jpg"), str(pictures / "*.gif"))
     outcome = predict(replace(config, images=words), told.append)
     assert outcome.frames == 1 and outcome.failed == told
-    assert ["absent.jpg stands for no picture" in told[0], "*.gif stands for" in told[1]] == [1, 1]
+    assert ["absent.jpg matches no picture" in told[0], "*.gif matches" in told[1]] == [1, 1]
     assert [entry["file"] for entry in stored(config)["failed"]] == [words[0], words[2]]
 
 

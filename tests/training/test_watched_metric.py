@@ -126,7 +126,7 @@ def test_a_metric_that_cannot_be_used_is_refused_before_anything_is_written(
     tiny: Make, hands: Path, tmp_path: Path, quiet: Console
 ) -> None:
     for metric, words in (
-        ("torso", f"metric: got torso, .* and here are {', '.join(HAND)}$"),
+        ("torso", rf"metric: got torso, .* \(the joints are {', '.join(HAND)}\)$"),
         ("oks", f"oks_sigmas: got none, .*: {', '.join(HAND)}$"),
         ("wrist,thumb,ring", f"metric: got wrist,thumb,ring; .* {', '.join(HAND)}$"),
         (
