@@ -30,7 +30,7 @@ def table(results: Mapping[str, Any]) -> str:
     """What was measured, then what others published, which is of other people."""
     clock = "processor time" if results["clock"] == "cpu" else "wall time"
     lines = [
-        f"Measured on the {results['people']} test people of {results['data']} and on "
+        f"Measured on the {results['people']} test samples of {results['data']} and on "
         f"{results['machine']['cpu']}, {results['machine']['threads']} thread(s), {clock}, "
         f"with a load of {results['load']}:",
         "",

@@ -162,7 +162,7 @@ def _no_command(arguments: Sequence[str], kinds: Mapping[str, type]) -> str:
         print(f"usage: softgate {group}COMMAND [-h] ...\n\ncommands:")
         for name, kind in members.items():
             about = inspect.cleandoc(kind.__doc__ or "").partition("\n\n")[0]
-            print(f"  {name:<12}{about}")
+            print(f"  {name:<12}{' '.join(about.split())}")
         raise SystemExit(0)
     names = dict.fromkeys(name.removeprefix(group).split()[0] for name in members)
     got = rest[0] if rest else "none"
@@ -174,6 +174,6 @@ def _stored(out: Path) -> TrainConfig:
     path = out / "config.json"
     if not path.is_file():
         raise InputError(
-            f"resume: {out} holds no run to continue; takes the --out of one, or leave it out"
+            f"resume: {out} holds no run to continue; give the --out of a run, or leave --resume out"
         )
     return from_json(RunConfig, read_json(path), str(path)).training

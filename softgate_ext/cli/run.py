@@ -100,7 +100,7 @@ def main(arguments: Sequence[str] | None = None, commands: Commands = COMMANDS) 
         return WRONG
     except (MemoryError, RuntimeError, OSError) as error:
         if _out_of_files(error):
-            complain("too many open files: take fewer --workers, or a higher `ulimit -n`")
+            complain("too many open files: use fewer --workers, or a higher `ulimit -n`")
             return WRONG
         if isinstance(error, OSError) and error.filename is not None:
             # A file system has more ways to refuse a name than each command looks for.
@@ -110,7 +110,7 @@ def main(arguments: Sequence[str] | None = None, commands: Commands = COMMANDS) 
             return WRONG
         if not _out_of_memory(error):
             raise
-        complain("out of memory: take a smaller --model, --image-size or --batch-size")
+        complain("out of memory: use a smaller --model, --image-size or --batch-size")
         return WRONG
     except KeyboardInterrupt as error:
         advice = str(error) or "every file written is complete"

@@ -38,7 +38,7 @@ class InfoConfig:
     """Say what was built, what `auto` picks, and which networks and weights there are."""
 
     json: bool = False
-    """Print JSON instead of lines."""
+    """Print JSON instead of text."""
 
 
 def synthesise(config: SynthConfig) -> None:
@@ -53,7 +53,9 @@ def synthesise(config: SynthConfig) -> None:
     with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("drawing people", total=config.count)
         draw_people(config.folder, config.count, config.seed, progress=lambda _: bar.advance(task))
-    tell(f"{config.folder}: {counted(config.count, '[person|people]')}, the first half to train")
+    tell(
+        f"{config.folder}: {counted(config.count, '[person|people]')}, the first half is the train part"
+    )
 
 
 def profile(config: ProfileConfig) -> None:

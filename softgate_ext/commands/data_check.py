@@ -139,7 +139,7 @@ def check_dataset(source: DatasetSource, console: Console, swap: Sequence[str] =
         except EmptySplit as error:
             absent[split] = error.fault
     if not splits:
-        raise InputError(f"path: {'; '.join(absent.values())}; takes a dataset with people in it")
+        raise InputError(f"path: {'; '.join(absent.values())}; takes a dataset with samples")
     findings = Findings(source, splits, absent)
     paths = dict.fromkeys(path for people in splits.values() for path in people.image_paths)
     bar = Progress(console=console, transient=True, disable=not console.is_terminal)
@@ -212,7 +212,7 @@ def check(config: DataCheckConfig, console: Console | None = None) -> None:
     )
     if len(sources) > 1:
         names = ", ".join(source.name for source in sources)
-        say(console, f"{config.path} lies above {len(sources)} datasets: {names}")
+        say(console, f"{config.path} is a folder above {len(sources)} datasets: {names}")
     found = []
     for source in sources:
         try:

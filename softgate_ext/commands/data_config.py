@@ -8,10 +8,10 @@ from softgate_ext.runs.options import Positional
 
 @dataclass
 class DataCheckConfig:
-    """Say which dataset it is, which pictures are there, missing or broken, and draw some samples.
+    """Say which dataset it is and which pictures are missing or broken, and draw some samples.
 
     LSP, LSP-extended, MPII and FLIC as they were unpacked, MPII's annotations as JSON, and key points in
-    COCO's or YOLO's form are recognised. The exit code is 2 where a picture is missing, broken or
+    COCO's or YOLO's form are recognised. The exit code is 2 if a picture is missing, broken or
     of another size than the dataset states.
     """
 
@@ -20,7 +20,7 @@ class DataCheckConfig:
     train_folder: Path | None = None
     """Folder or annotation file, in `path` or elsewhere, that is the train part."""
     test_folder: Path | None = None
-    """Folder or annotation file, in the same places, that is the test part."""
+    """Folder or annotation file, in `path` or elsewhere, that is the test part."""
     allow_outside: bool = False
     """Let annotation files name pictures outside of their dataset."""
     sheet: Path | None = Path("contact_sheet.png")

@@ -76,11 +76,13 @@ def demo(config: DemoConfig, console: Console | None = None) -> dict[str, Any]:
     path = config.out / REPORT
     report = read_json(path) if path.is_file() and not config.fresh else None
     if report is not None:
-        damaged = InputError(f"{path} is damaged, not the report of a demo; --fresh trains anew")
+        damaged = InputError(
+            f"{path} is damaged and is not the report of a demo; --fresh trains again"
+        )
         if not isinstance(report, dict) or not isinstance(report.get("training"), dict):
             raise damaged
         if report["training"] == to_json(training):
-            say(console, f"{config.out} holds this demo already; --fresh trains anew")
+            say(console, f"{config.out} holds this demo already; --fresh trains again")
             show_photographs(config.pictures, config.out / PHOTOGRAPHS, console)
             try:
                 _show(report, config, console)
@@ -96,7 +98,7 @@ def demo(config: DemoConfig, console: Console | None = None) -> dict[str, Any]:
     make_folder(config.out)
     show_photographs(config.pictures, config.out / PHOTOGRAPHS, console)
     if config.data is None:
-        say(console, f"drawing {PEOPLE} people into {data}, unless they are there")
+        say(console, f"drawing {PEOPLE} people into {data}, unless they are there already")
         draw_people(data, PEOPLE, seed=0)
     if not resumes:
         _discard(training.out)

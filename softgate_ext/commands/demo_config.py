@@ -14,8 +14,8 @@ class DemoConfig:
     data: Path | None = None
     """Folder in LSP's format (default: people drawn into `out`/people)."""
     pictures: Path | None = None
-    """Folder of photographs for the shipped weights (default: one that is in the package)."""
+    """Folder of photographs for the shipped weights (default: a photograph in this package)."""
     minutes: float = 2.0
-    """Budget of wall time for the training."""
+    """Wall time of the training in minutes."""
     fresh: bool = False
-    """Train anew though `out` holds a finished demo (which is otherwise only shown again)."""
+    """Train again even if `out` holds a finished demo. Without this option, that demo is only shown."""

@@ -37,7 +37,7 @@ def show_photographs(pictures: Path | None, out: Path, console: Console) -> list
         say(console, f"no photographs: this package does not ship the weights {DEFAULT}")
         return []
     source = pictures or PHOTOGRAPH
-    say(console, f"{DEFAULT}, trained on photographs, looks at {source}")
+    say(console, f"{DEFAULT}, which was trained on photographs, predicts {source}")
     config = PredictConfig(Path(DEFAULT), (str(source),), out, outputs=("overlay",))
     written = predict(config, lambda sentence: say(console, sentence)).written
     drawings = [path for path in written if path.suffix in (".png", ".mp4")]

@@ -92,7 +92,7 @@ def check_target(path: Path, format: Format) -> None:
         if missing:
             raise InputError(
                 f"format 'onnx' needs the package {missing[0]}, which is missing; pip install "
-                "'softgate_ext[onnx]', or take the format 'torch'"
+                "'softgate_ext[onnx]', or use the format 'torch'"
             )
     if path.is_dir():
         raise InputError(f"out: got the folder {path}; takes a file ending in {suffix}")

@@ -18,7 +18,7 @@ class ExportConfig:
     format: Literal["onnx", "torch", "aoti"] = "onnx"
     """`onnx`, `torch` (a torch.export program) or `aoti` (compiled for this machine's CPU)."""
     decode: Literal["none", "argmax", "quarter", "dark", "softargmax"] = "none"
-    """`none` gives heatmaps; the others joints in crop pixels and their scores, which a network that
-    regresses joints always gives (leave it out)."""
+    """`none` gives heatmaps; the others give joints in crop pixels and their scores. Leave it out for a
+    network that regresses joints: it always gives joints."""
     weights: Literal["last", "best"] = "last"
     """`last` weights of the run, or those that were `best` on the samples that it watched."""

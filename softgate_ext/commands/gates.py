@@ -171,7 +171,9 @@ def _check(config: GatesConfig) -> None:
     if (config.prune is None) != (config.out is None):
         raise InputError("prune and out: got one of them; a pruned run needs both")
     if config.data is not None and config.prune is None:
-        raise InputError("data: measures a pruned run; give prune and out, or use `evaluate`")
+        raise InputError(
+            "data: got it without prune; it measures a pruned run, so give prune and out, or use `softgate evaluate`"
+        )
     for name in ("train_folder", "test_folder"):
         if getattr(config, name) is not None and config.data is None:
             raise InputError(f"{name}: got it without data, which it is a part of; give data too")

@@ -18,7 +18,7 @@ class GatesConfig:
     eps: float = 0.01
     """Gates of a smaller magnitude count as nearly closed."""
     png: Path | None = None
-    """Also draw the histogram of each block into this file, and of each depth into another."""
+    """Also draw a histogram for each block into this file, and for each depth into a second file."""
     json: Path | None = None
     """Also write the numbers to this file."""
     prune: float | None = None
@@ -30,7 +30,7 @@ class GatesConfig:
     train_folder: Path | None = None
     """Folder or annotation file, in `data` or elsewhere, that is the train part."""
     test_folder: Path | None = None
-    """Folder or annotation file, in the same places, that is the test part."""
+    """Folder or annotation file, in `data` or elsewhere, that is the test part."""
     allow_outside: bool = False
     """Let annotation files name pictures outside of their dataset."""
     device: Device = "auto"

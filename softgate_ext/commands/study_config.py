@@ -11,33 +11,33 @@ StudyName = Literal["gates", "alpha", "fusion", "architecture", "recipe", "stack
 
 @dataclass
 class StudyConfig:
-    """Train the variants of one question alike, several seeds each, and say which is better.
+    """Train the variants of one design choice in the same way, several seeds each, and say which is better.
 
-    `gates`: none, one a block, one a channel; `alpha`: where gates start; `fusion`: how skips are
-    joined; `architecture`: hybrid or hourglass; `stacks`: how many; `recipe`: learning rate, batch, target
-    size and other options of the training. A run that is done is kept, and
-    the same command goes on where it was stopped.
+    `gates`: none, one for each block, one for each channel; `alpha`: the value at which gates start;
+    `fusion`: how skips are joined; `architecture`: hybrid or hourglass; `stacks`: how many; `recipe`: options of the training. Finished
+    runs are kept: the same command continues where it was stopped.
     """
 
     study: Positional[StudyName]
-    """The question: gates, alpha, fusion, architecture, recipe or stacks."""
+    """The design choice: gates, alpha, fusion, architecture, recipe or stacks."""
     data: Positional[Path]
-    """Dataset as it unpacks: its train part trains, and its test part is measured by its own metric."""
+    """Dataset as it was unpacked. The networks train on its train part and are measured on its test
+    part, by its own metric."""
     out: Path = Path("runs/study")
-    """Folder of rows.jsonl (a line a run, of all studies), the plots, the runs and their crops."""
+    """Folder of rows.jsonl (one line for each run of all studies), the plots, the runs and their crops."""
     show: bool = False
-    """Train nothing: show the rows that are done."""
+    """Train nothing: show the rows of finished runs."""
     seeds: int = 3
-    """Trainings of each variant, by the seeds 0, 1, ..."""
+    """Number of trainings of each variant, with the seeds 0, 1, ..."""
     model: str = "hybrid_1x32"
-    """Network that the variants differ from in one respect."""
+    """Network from which each variant differs in one respect."""
     image_size: int = 64
     """Side of the square crop in pixels."""
     epochs: int = 6
-    """Passes over the training people."""
+    """Passes over the training samples."""
     batch_size: int = 16
-    """People in a step."""
+    """Samples in a step."""
     lr: float = 2e-3
     """Learning rate after the warm-up; the optimizer is AdamW, the schedule cosine."""
     threads: int | None = None
-    """Threads of the CPU for the network (default: PyTorch's choice)."""
+    """CPU threads for the network (default: PyTorch's choice)."""

@@ -32,7 +32,7 @@ def json_dataset(path: Path, argument: str = "path") -> DatasetSource:
             splits = ("train", "test")
         return DatasetSource("mpii-json", "MPII Human Pose as JSON", path, read_mpii_json, splits)
     raise InputError(
-        f"{argument}: {path} is no annotation file that is known: it must be COCO's object with "
+        f"{argument}: {path} is not a known annotation file; it must be COCO's object with "
         "images, annotations and categories, or MPII's list of people"
     )
 
@@ -54,7 +54,7 @@ def annotations_in(path: Path) -> DatasetSource | None:
         several = len(called) > 1
         files = [file for file in called if not several or _holds_keypoints(file)] or called
         bare = ", ".join(file.name for file in called if file not in files)
-        notes = [f"{bare} not read, without key points"] if bare else []
+        notes = [f"{bare} not read: no key points"] if bare else []
         if len(files) == 1:
             one = json_dataset(files[0])
             parts = {part: [(one, part)] for part in one.splits}
@@ -116,8 +116,8 @@ def _by_part(
     if unclear or not several and any(len(files) > 1 for files in chosen.values()):
         names = ", ".join(file.name for files in named.values() for file in files)
         raise InputError(
-            f"{path} must hold one annotation file with train and one with val in its name, got "
-            f"{names}; name one of them, or the parts by --train-folder and --test-folder"
+            f"{path} must hold one annotation file with train in its name and one with val, got "
+            f"{names}; give one of them, or choose the parts with --train-folder and --test-folder"
         )
     left = [file for part, files in named.items() if part not in (train, test) for file in files]
     parts: dict[Split, list[tuple[DatasetSource, Split]]] = {
@@ -135,7 +135,7 @@ def not_read(path: Path, files: Sequence[Path]) -> list[str]:
     here = annotation_folders(path)
     names = [file.name if file.parent in here else file.parent.name for file in files]
     left = ", ".join(dict.fromkeys(names))
-    return [f"{left} not read: --train-folder and --test-folder take other parts"] if left else []
+    return [f"{left} not read; --train-folder and --test-folder choose other parts"] if left else []
 
 
 def _holds_keypoints(path: Path) -> bool:

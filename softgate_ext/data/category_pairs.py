@@ -45,7 +45,7 @@ def told_pairs(
         pairs = [pair for pair in everything if _kept(pair, skeleton) is None]
         told = pair_joints(skeleton, pairs, key)
     except InputError as error:
-        notes.say(f"left and right are those of the names, since {error}")
+        notes.say(f"left and right are taken from the names of the joints: {error}")
         return skeleton
     counted = any(isinstance(joint, int) for pair in pairs for joint in pair)
     named = {joint: {*pair} for pair in skeleton.flip_pairs for joint in pair}
@@ -53,13 +53,13 @@ def told_pairs(
         opposite = skeleton.names[a].side == skeleton.names[b].mirrored.side
         if not opposite or any(named.get(joint, {a, b}) != {a, b} for joint in (a, b)):
             joined = f"{key} joins {skeleton.joints[a]} with {skeleton.joints[b]}"
-            notes.say(f"left and right are those of the names, since {joined}")
+            notes.say(f"left and right are taken from the names of the joints: {joined}")
             return skeleton
     paired = {joint for pair in told.flip_pairs for joint in pair}
     kept = {place for pair in everything if (place := _kept(pair, skeleton)) in paired}
     if kept:
         joints = ", ".join(joint for i, joint in enumerate(skeleton.joints) if i in kept)
-        notes.say(f"{joints} change places by their names, since {key} leaves them in place")
+        notes.say(f"{key} leaves {joints} in place; they change places, as their names say")
     return told
 
 

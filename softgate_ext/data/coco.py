@@ -51,7 +51,7 @@ def read_coco(path: Path | str, split: Split = "train", check_images: bool = Tru
     part = "test" if is_test_part(path) else "train"
     if split not in (part, "all"):
         raise EmptySplit(
-            f"split {split!r} of {path} is empty: by its name all of it is {part!r}",
+            f"split {split!r} of {path} is empty: the name of the file says that it is the {part} part",
             f"{part!r} or 'all'",
         )
     notes = ReadingNotes()

@@ -68,12 +68,12 @@ def choose_categories(
     for place, category in enumerate(categories, 1):
         key = identity(category.get("id")) if isinstance(category, dict) else None
         if key is None:
-            notes.count("categor[y|ies] without an id [is|are] passed over", f"number {place}")
+            notes.count("categor[y|ies] without an id [is|are] skipped", f"number {place}")
             continue
         listed.setdefault(key, category)
         if category.get("keypoints") and not isinstance(category["keypoints"], list):
             notes.count(
-                "categor[y|ies] [has|have] keypoints that are no list of names",
+                "categor[y|ies] [has|have] keypoints that are not a list of names",
                 _title(key, category),
             )
     lengths: dict[str, Counter[int]] = {key: Counter() for key in listed}
@@ -91,9 +91,9 @@ def choose_categories(
         found = sum((lengths[key] for key in chosen), Counter[int]())
         if found and 3 * len(joints) not in found:
             raise InputError(
-                f"{path} names {counted(len(joints), 'keypoint[s]')}, which takes "
-                f"{3 * len(joints)} numbers a person, and all "
-                f"{counted(found.total(), 'annotation[s] [has|have]')} others, mostly "
+                f"{path} names {counted(len(joints), 'keypoint[s]')}, which need "
+                f"{3 * len(joints)} numbers for each person, but none of its "
+                f"{counted(found.total(), 'annotation[s]')} has as many; most have "
                 f"{found.most_common(1)[0][0]}"
             )
     else:
@@ -101,11 +101,11 @@ def choose_categories(
         found = sum((lengths[key] for key in chosen), Counter[int]())
         joints = _numbered(found, path, notes)
         notes.say(
-            f"no category names its keypoints, so that {counted(len(joints), 'joint[s] [is|are]')} numbered"
+            f"no category names its keypoints; {counted(len(joints), 'joint[s] [is|are]')} numbered"
         )
     members = [listed[key] for key in chosen]
     if len(members) > 1:
-        notes.say(f"{len(members)} categories of equal keypoints are read as one set")
+        notes.say(f"{len(members)} categories with the same keypoints are read as one set")
     names = members[0].get("keypoints")
     tell_renamed(names, notes)
     given = next((limbs for one in members if (limbs := one.get("skeleton"))), None)
@@ -124,7 +124,7 @@ def _sigmas(
     if values is not None and (values > 0).all():
         return dict(zip(joints, values.tolist(), strict=True))
     if given is not None:
-        notes.say("the sigmas are not a number above 0 for each joint, and are left out")
+        notes.say("the sigmas are ignored, because they are not one number above 0 for each joint")
     return {}
 
 
@@ -135,13 +135,13 @@ def read_limbs(given: Any, joints: tuple[str, ...], notes: ReadingNotes) -> list
     write the joints' names, whose case means nothing.
     """
     if given and not isinstance(given, list):
-        notes.say("the skeleton is no list of limbs, and is left out")
+        notes.say("the skeleton is ignored, because it is not a list of limbs")
     entries = given if isinstance(given, list) else []
     pairs = [numbers(entry, 2) for entry in entries]
     ends = [end for pair in pairs if pair is not None for end in pair.tolist()]
     first = 0 if 0 in ends and 0 <= min(ends) <= max(ends) < len(joints) else 1
     if not first:
-        notes.say("the limbs count joints from 0 in place of 1, and are read so")
+        notes.say("the limbs count joints from 0 instead of 1, and are read in this way")
     limbs = []
     for entry, pair in zip(entries, pairs, strict=True):
         places = _named(entry, joints) if pair is None else (pair - first).tolist()
@@ -149,7 +149,7 @@ def read_limbs(given: Any, joints: tuple[str, ...], notes: ReadingNotes) -> list
             a, b = places
             limbs.append((int(a), int(b)))
         else:
-            notes.count("limb[s] that lead[s|] nowhere [is|are] dropped", entry)
+            notes.count("limb[s] that [does|do] not join two joints [is|are] ignored", entry)
     return limbs
 
 
@@ -181,14 +181,14 @@ def _annotated(
     if len(used) > 1:
         several = "; ".join(f"{len(group)} of {', '.join(titles(group)[:5])}" for group in used)
         raise InputError(
-            f"{path} has annotations of categories with different keypoints ({several}); takes a "
-            "file for each"
+            f"{path} has annotations of categories with different keypoints ({several}); give one "
+            "file for each category"
         )
     joints = (used or list(groups))[0]
     for group in groups:
         for title in titles(group) if group != joints else ():
             notes.count(
-                "categor[y|ies] with other keypoints and no annotations [is|are] passed over", title
+                "categor[y|ies] with other keypoints and no annotations [is|are] skipped", title
             )
     return joints
 
@@ -206,7 +206,7 @@ def _numbered(lengths: Counter[int], path: Path, notes: ReadingNotes) -> tuple[s
         found = f" ({', '.join(notes.lines())})" if notes.lines() else ""
         raise InputError(
             f"{path} must have a category with keypoints and an id, or annotations with three numbers "
-            f"a joint{found}"
+            f"for each joint{found}"
         )
     return tuple(f"joint_{place}" for place in range(1, most // 3 + 1))
 

@@ -77,11 +77,11 @@ def listed_images(entries: Iterable[Any], notes: ReadingNotes) -> dict[str, List
         name = entry.get("file_name") if key is not None else None
         if key is None or not isinstance(name, str) or not name:
             which = f"number {place + 1}" if key is None else key
-            notes.count("image[s] without an id or a file_name [is|are] passed over", which)
+            notes.count("image[s] without an id or a file_name [is|are] skipped", which)
             continue
         doubtful = key in listed and (listed[key].doubtful or listed[key].name != name)
         if doubtful and not listed[key].doubtful:
-            notes.count("image id[s] stand[s|] for two pictures[| each]", key)
+            notes.count("image id[s] belong[s|] to two pictures[| each]", key)
         if doubtful or key not in listed:
             stated = [entry.get("width"), entry.get("height")]
             size = numbers(stated, 2)
@@ -93,7 +93,9 @@ def listed_images(entries: Iterable[Any], notes: ReadingNotes) -> dict[str, List
                         "without a size", key,
                     )  # fmt: skip
             if files.setdefault(name, key) != key:
-                notes.count("file[s] with several image ids [is|are] one picture", name)
+                notes.count(
+                    "file[s] with several image ids [is|are] read as one picture[| each]", name
+                )
             listed[key] = ListedImage(place, entry["id"], name, size, doubtful)
     return listed
 
@@ -113,7 +115,7 @@ def annotated_people(
         which = f"number {place}" if key is None else key
         try:
             if not isinstance(entry, dict):
-                raise OddEntry("that [is no object|are no objects]")
+                raise OddEntry("that [is not an object|are not objects]")
             category = category_key(entry, categories.listed)
             if category not in categories.listed:
                 raise OddEntry("of a category that is not listed")
@@ -129,11 +131,14 @@ def annotated_people(
         met[key] += 1
         if key is not None and met[key] == 2:
             notes.count(
-                "annotation id[s] stand[s|] for several annotations, which predictions cannot be told "
-                "by", key,
+                "annotation id[s] belong[s|] to several annotations[| each], so that predictions cannot "
+                "be matched by [it|them]", key,
             )  # fmt: skip
         if category and entry.get("category_id") is None:
-            notes.count("annotation[s] without a category_id [is|are] of the only category", which)
+            notes.count(
+                "annotation[s] without a category_id [is|are] taken to be of the only category",
+                which,
+            )
         tell_flags(found[:, 2], "annotation[s]", which, notes)
         labelled = bool((found[:, 2] > 0).any())
         apart = _apart(entry, labelled)
@@ -143,12 +148,16 @@ def annotated_people(
                 apart = "without a bbox, whose joints are in one place,"
             else:
                 notes.count(
-                    "annotation[s] [has|have] no bbox, which is made from [its|their] joints", which
+                    "annotation[s] [has|have] no bbox; it is computed from [its|their] joints",
+                    which,
                 )
         if apart:
-            notes.count(f"annotation[s] {apart} [is|are] not among the people", which)
+            notes.count(f"annotation[s] {apart} [is|are] not among the samples", which)
         elif drawn.setdefault((image.name, _labelled(found).tobytes()), which) != which:
-            notes.count("annotation[s] with the joints of another of [its|their] picture", which)
+            notes.count(
+                "annotation[s] [has|have] the same joints as another annotation of the picture",
+                which,
+            )
         if not labelled and box is None:
             continue
         area, count = numbers(entry.get("area")), numbers(entry.get("num_keypoints"))
@@ -193,7 +202,7 @@ def _image(entry: dict[str, Any], images: dict[str, ListedImage]) -> ListedImage
     if image is None:
         raise OddEntry("of an image that is not listed")
     if image.doubtful:
-        raise OddEntry("of an image id that stands for two pictures")
+        raise OddEntry("of an image id that belongs to two pictures")
     return image
 
 

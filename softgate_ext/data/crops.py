@@ -109,9 +109,9 @@ class CropCache:
             # An empty file cannot be mapped, which is a ValueError.
             self.pixels = np.memmap(folder / PIXELS, np.uint8, "r")
         except Exception as error:  # of numpy, zipfile and zlib, a dozen types
-            raise InputError(f"crops in {folder} are not readable ({reason(error)})") from None
+            raise InputError(f"crops in {folder} cannot be read ({reason(error)})") from None
         if len(self.pixels) != 3 * self.shapes.prod(1).sum():
-            raise InputError(f"crops in {folder} are not whole")
+            raise InputError(f"crops in {folder} are incomplete")
 
     def __len__(self) -> int:
         return len(self.shapes)

@@ -54,7 +54,7 @@ class PoseDataset(Dataset[dict[str, torch.Tensor]]):
             raise InputError(f"seed must not be negative, got {seed}")
         if crops is not None and len(crops) != len(pose_set):
             raise InputError(
-                f"crops must be of {counted(len(pose_set), '[person|people]')}, got {len(crops)}"
+                f"crops must hold {counted(len(pose_set), 'sample[s]')}, as the dataset does, got {len(crops)}"
             )
         self.pose_set = pose_set
         self.image_size = image_size
@@ -76,7 +76,7 @@ class PoseDataset(Dataset[dict[str, torch.Tensor]]):
 
     def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
         if not 0 <= index < len(self):
-            raise IndexError(f"index {index} of {len(self)}")
+            raise IndexError(f"index must be from 0 to {len(self) - 1}, got {index}")
         if get_worker_info() is not None:
             # The workers are the parallelism, and OpenCV's thread pool does not survive a fork.
             cv2.setNumThreads(0)

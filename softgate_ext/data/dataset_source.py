@@ -79,7 +79,7 @@ def source_of_parts(
 
     def read(_: Path, split: Split, check_images: bool) -> PoseSet:
         sets: list[PoseSet] = []
-        fault = EmptySplit(f"split {split!r} of {path} is empty: it has no such part")
+        fault = EmptySplit(f"split {split!r} of {path} is empty: the dataset has no such part")
         for part, sources in parts.items():
             for source, own in sources if split in ("all", part) else ():
                 try:
@@ -91,7 +91,7 @@ def source_of_parts(
         people = join(sets)
         said = people.notes
         if len(said) > MOST_NOTES:
-            said = (*said[:MOST_NOTES], f"and {counted(len(said) - MOST_NOTES, 'note[s]')} more")
+            said = (*said[:MOST_NOTES], f"and {counted(len(said) - MOST_NOTES, 'more note[s]')}")
         name = people.name if len(sets) == 1 else f"{path.absolute().name}-{split}"
         return dataclasses.replace(people, name=name, notes=(*said, *notes))
 

@@ -64,7 +64,7 @@ def tell_flags(
     """
     if not np.isin(flags, (0, 1, 2)).all():
         notes.count(
-            f"{things} [has|have] flags beside 0, 1 and 2, of which those above 0 are read as {meaning}",
+            f"{things} [has|have] flags other than 0, 1 and 2; those above 0 are read as {meaning}",
             which,
         )
 

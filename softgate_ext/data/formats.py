@@ -39,7 +39,7 @@ def recognise(
     if len(sources) > 1:
         names = ", ".join(f"{source.name} ({source.format})" for source in sources)
         raise InputError(
-            f"{argument}: got {path}, which lies above {len(sources)} datasets; takes one of them, "
+            f"{argument}: got {path}, which is a folder above {len(sources)} datasets; takes one of them: "
             f"{names}"
         )
     return sources[0]
@@ -107,7 +107,7 @@ def _datasets_at(path: Path, argument: str) -> tuple[list[DatasetSource], list[s
         return below, damaged
     hint = f" (did you mean {below[0].path}?)" if below else ""
     raise InputError(
-        f"{argument}: got {path}, which is no dataset that is known: it must hold joints.mat (LSP, "
+        f"{argument}: got {path}, which is not a known dataset; it must hold joints.mat (LSP, "
         "LSP-extended), mpii_human_pose_v1_u12_1.mat (MPII), examples.mat (FLIC), data.yaml with "
         f"kpt_shape (YOLO) or key points as JSON (COCO, MPII){hint}"
     )
@@ -192,7 +192,9 @@ def _with_parts(path: Path, named: Mapping[Split, Path], argument: str) -> Datas
     if found.read_from("train") & found.read_from("test"):
         part, other = ("test", "train") if "test" in named else ("train", "test")
         before = (
-            f"as {other}_folder did" if other in named else f"which is the {other} part of {path}"
+            f"which {other}_folder names too"
+            if other in named
+            else f"which is the {other} part of {path}"
         )
         raise InputError(
             f"{part}_folder: got {named[part]}, {before}; takes another folder or file"

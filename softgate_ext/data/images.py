@@ -83,7 +83,7 @@ def _identified(file: BinaryIO, path: Path | str) -> Image.Image:
                 f"image {path} is not a picture that can be read; it must be a JPEG, PNG or the like"
             ) from None
     if is_raw(head, image, Path(path).suffix):
-        raise InputError(f"image {path} is a raw file of a camera, which is not read; {CONVERT}")
+        raise InputError(f"image {path} is a raw file of a camera, which cannot be read; {CONVERT}")
     assert image is not None
     return image
 

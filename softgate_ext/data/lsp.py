@@ -58,12 +58,12 @@ def read_lsp(root: Path | str, split: Split = "train", check_images: bool = True
     }[split]
     if extended and split == "test":
         raise EmptySplit(
-            f"split 'test' of {root} is empty: all of LSP-extended is for training",
+            f"split 'test' of {root} is empty: LSP-extended has a train part only",
             "'train' or 'all'",
         )
     if not chosen:
         raise EmptySplit(
-            f"split {split!r} of {root} is empty, since it has {counted(count, '[person|people]')} in all"
+            f"split {split!r} of {root} is empty: the dataset has only {counted(count, 'sample[s]')}"
         )
     paths, notes = _image_paths(root, count, extended, check_images)
     chosen_paths = [paths[i] for i in chosen]
@@ -151,15 +151,17 @@ def _image_paths(
     digits = 5 if 1 in numbered[5] or (numbered[5] and not numbered[4]) else 4
     found, wanted, notes = numbered[digits], range(1, count + 1), []
     if extended and len(found) == count and max(found) > count:
-        notes.append("the pictures' numbers have gaps; people are in the order of the numbers")
+        notes.append(
+            "the numbers of the pictures have gaps; the samples are in the order of these numbers"
+        )
         found = dict(zip(wanted, (found[number] for number in sorted(found)), strict=True))
     names = [found.get(number, f"im{number:0{digits}d}.jpg") for number in wanted]
     missing = [name for number, name in zip(wanted, names, strict=True) if number not in found]
     if missing and must_exist:
         looked = str(folder) if found else " and ".join(map(str, places))
         raise InputError(
-            f"{looked} must hold one image for each of {counted(count, '[person|people]')} in joints.mat, "
-            f"missing {len(missing)}, first {missing[0]} (or .png)"
+            f"{looked} must hold one image for each of {counted(count, 'sample[s]')} in joints.mat, "
+            f"but {counted(len(missing), '[is|are] missing')}, first {missing[0]} (or .png)"
         )
     if more := len(set(held[folder]) - set(names)):
         notes.append(f"{counted(more, 'more picture[s] [is|are] left out')} in {folder}")

@@ -54,7 +54,7 @@ def read_mpii_json(path: Path | str, split: Split = "train", check_images: bool 
         which = f"number {place}"
         try:
             if not isinstance(person, dict):
-                raise OddEntry("that [is no object|are no objects]")
+                raise OddEntry("that [is not an object|are not objects]")
             in_test = bool(_value(person, "isValidation")) if "joint_self" in person else held
             if split in ("all", "test" if in_test else "train"):
                 chosen[which] = _entry(person, which, notes)

@@ -37,7 +37,7 @@ def write_submission(
     if joints.shape != (people, len(MPII), 2):
         raise InputError(f"joints must have shape ({people}, 16, 2), got {joints.shape}")
     if not np.isfinite(joints).all():
-        raise InputError("joints must be finite, since the benchmark takes a place for each")
+        raise InputError("joints must be finite, because the benchmark needs a position for each")
     contents = load_variable(release, "RELEASE").ravel()[0]
     annolist = field(contents, "annolist").ravel()
     tested = np.asarray(field(contents, "img_train"), np.float64).ravel() == 0
@@ -45,7 +45,7 @@ def write_submission(
     pred = annolist[tested]
     for (image, person), pose in zip(persons.tolist(), joints + 1, strict=True):
         if not (0 <= image < len(tested) and tested[image]):
-            raise InputError(f"persons must be of test images, got image {image} (from 0)")
+            raise InputError(f"persons must name test images, got image {image} (counted from 0)")
         rects = _with_annopoints(pred[place[image]]["annorect"])
         if not 0 <= person < rects.size:
             raise InputError(

@@ -66,6 +66,6 @@ def check_inside(path: Path, dataset: Path, name: str) -> None:
     """
     if not outside_allowed() and is_outside(path, dataset):
         raise InputError(
-            f"{name:.500} leads out of the dataset {dataset}; takes names inside it, or "
-            "--allow-outside"
+            f"{name:.500} lies outside of the dataset {dataset}; takes names inside of it, or "
+            "give --allow-outside"
         )

@@ -38,7 +38,7 @@ class EmptySplit(InputError):
     def __init__(
         self,
         fault: str,
-        takes: str = "a part with people in it; softgate data check counts them",
+        takes: str = "a part with samples; `softgate data check` counts them",
         notes: Sequence[str] = (),
     ) -> None:
         self.fault = f"{fault} ({', '.join(notes)})" if notes else fault

@@ -24,5 +24,5 @@ def shared_pictures(train: PoseSet, test: PoseSet) -> tuple[str, ...]:
         return ()
     return (
         f"{counted(len(both), 'picture[s] [is|are]')} in the train part and in the test part, so that "
-        f"the result is better than on new pictures, first {both[0]}",
+        f"results are better than on new pictures; the first is {both[0]}",
     )

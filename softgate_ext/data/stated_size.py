@@ -36,8 +36,8 @@ def contradiction(path: Path, stated: npt.NDArray[np.float32], size: tuple[int, 
     else:
         why = "turned after labelling"
     return (
-        f"{path} is {size[0]} x {size[1]} and stated as {width} x {height}: {why}, so that its joints "
-        "lie elsewhere"
+        f"{path} is {size[0]} x {size[1]} but the dataset states {width} x {height}: it was {why}, so "
+        "that its joints lie elsewhere"
     )
 
 
@@ -65,8 +65,8 @@ def without_contradicted(people: PoseSet) -> PoseSet:
     if not wrong:
         return people
     said = (
-        f"{counted(len(people) - len(kept), '[person|people] [is|are] left out')} in "
-        f"{counted(len(wrong), 'picture[s]')} of another size than stated: {next(iter(wrong.values()))}"
+        f"{counted(len(people) - len(kept), 'sample[s] [is|are] left out')}, because "
+        f"{counted(len(wrong), 'picture[s] [has|have]')} another size than stated: {next(iter(wrong.values()))}"
     )
     if not kept:
         raise EmptySplit(f"{people.name} is empty", notes=(*people.notes, said))

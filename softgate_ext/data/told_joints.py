@@ -31,7 +31,8 @@ def tell_renamed(given: Any, notes: ReadingNotes) -> None:
     for name, own in zip(names, written_names(given), strict=True):
         if name != own:
             notes.count(
-                "keypoint name[s] [is|are] no text or given twice, and numbered", f"{name} as {own}"
+                "keypoint name[s] that [is|are] not text, or given twice, [gets|get] a number",
+                f"{name} as {own}",
             )
 
 

@@ -69,7 +69,7 @@ def read_yolo(path: Path | str, split: Split = "train", check_images: bool = Tru
         if split in ("all", part):
             pictures += pictures_of(contents, entry, path, check_images, notes)
     if contents.get("val") and contents.get("test") and split != "train":
-        notes.say("its test is not read, since val is what is measured")
+        notes.say("its test part is not read, because val is the part that is measured")
     people: list[npt.NDArray[np.float64]] = []
     boxes: list[npt.NDArray[np.float64]] = []
     paths: list[Path] = []
@@ -102,8 +102,8 @@ def read_yolo(path: Path | str, split: Split = "train", check_images: bool = Tru
     if not people:
         looked = f", such as {labels[0]}" if labels else ""
         raise EmptySplit(
-            f"split {split!r} of {path} is empty: it has {counted(len(pictures), 'picture[s]')}, and "
-            f"nobody in the labels{looked}",
+            f"split {split!r} of {path} is empty: it has {counted(len(pictures), 'picture[s]')}, but "
+            f"no sample in the label files{looked}",
             notes=notes.lines(),
         )
     values, sides = np.array(people), np.array(boxes)
@@ -143,11 +143,11 @@ def _person(
     words = line.split()
     wanted = 5 + joints * numbers
     if len(words) != wanted:
-        raise OddEntry(f"with {counted(len(words), 'number[s]')} in place of {wanted}")
+        raise OddEntry(f"with {counted(len(words), 'number[s]')} instead of {wanted}")
     try:
         values = np.array([float(word) for word in words])
     except ValueError:
-        raise OddEntry("with a word that is no number") from None
+        raise OddEntry("with a word that is not a number") from None
     if classes is not None and identity(values[0].item()) not in classes:
         raise OddEntry("of a class that names does not list")
     box, points = values[1:5], values[5:].reshape(joints, numbers)
@@ -155,10 +155,10 @@ def _person(
         given = np.asarray((points >= 0).all(1) & (points > 0).any(1))
         points = np.hstack([points, 2.0 * given[:, None]])
     if not np.isfinite(points[:, 2]).all():
-        raise OddEntry("with a flag that is no finite number")
+        raise OddEntry("with a flag that is not a finite number")
     used = np.concatenate([box, points[np.flatnonzero(points[:, 2] > 0), :2].ravel()])
     if not ((used >= -SLACK) & (used <= 1 + SLACK)).all():
-        raise OddEntry("with numbers that are no shares from 0 to 1")
+        raise OddEntry("with numbers outside of 0 to 1")
     if not (box[2:] > 0).all():
         raise OddEntry("with a box without width or height")
     return box, points

@@ -92,9 +92,9 @@ def read_skeleton(
         written = COCO.joints
     else:
         written = tuple(f"joint_{place}" for place in range(1, count + 1))
-        notes.say(f"no kpt_names of {counted(count, 'joint[s], which [is|are] numbered')}")
+        notes.say(f"kpt_names is missing; {counted(count, 'joint[s] [is|are]')} numbered")
         if not flip:
-            notes.say("no flip_idx, so that no joints change places in a mirror image")
+            notes.say("flip_idx is missing; no joints change places in a mirror image")
     if len(classes) > 1:
         notes.say(f"{len(classes)} classes are read as one set")
     name = next(iter(classes.values())).lower() if len(classes) == 1 else "yolo"
@@ -137,7 +137,7 @@ def _by_class(given: dict[Any, Any], classes: dict[str, str], path: Path) -> Any
         if _lower(names) != _lower(kept):
             raise InputError(
                 f"{path} has kpt_names of classes with different joints ({one} and {other}); "
-                "takes a data.yaml for each"
+                "give one data.yaml for each class"
             )
     return kept
 
@@ -173,7 +173,7 @@ def pictures_of(
         if place is None:
             looked = ", ".join(map(str, dict.fromkeys(one.parent for one in tries)))
             raise InputError(
-                f"{path}: its {entry} is {name}, which is not there; looked in {looked}"
+                f"{path}: its {entry} is {name}, which does not exist; looked in {looked}"
             )
         check_inside(place, path.parent, f"{entry} of {path}")
         if place.is_dir():

@@ -123,7 +123,7 @@ def _training_people(source: DatasetSource) -> tuple[PoseSet | None, tuple[str, 
             return source.read("train", False), ()
     except EmptySplit:  # as of an official file of which the test people were kept
         pass
-    return None, ("the mean pose is left out, since the data have nobody to train on",)
+    return None, ("the mean pose is left out, because the data have no training samples",)
 
 
 def _with_swap(skeleton: Skeleton, run: RunConfig) -> Skeleton:
@@ -159,7 +159,7 @@ def submit(config: EvalConfig, tell: Tell = lambda sentence: None) -> tuple[str,
     source = recognise(config.data, "data")
     if source.format != "mpii":
         raise InputError(
-            f"data: got {config.data}, which is {source.title}; of a submission it must hold "
+            f"data: got {config.data}, which is {source.title}; for a submission it must hold "
             "mpii_human_pose_v1_u12_1.mat (MPII)"
         )
     people = read_mpii(config.data, "unlabelled", config.predictions is None)
@@ -222,7 +222,9 @@ def find_joints(config: EvalConfig, people: PoseSet, tell: Tell, detections: boo
     }
     notes = []
     if selected_here:
-        notes.append("these weights were selected by their figures on people measured here")
+        notes.append(
+            "these weights were selected by their results on samples that are measured here"
+        )
     notes += _not_looked_for(people, skeleton, "this run")
     return Found(
         select_joints(joints, skeleton, people.skeleton),
@@ -238,4 +240,4 @@ def _not_looked_for(people: PoseSet, skeleton: Skeleton, source: str) -> list[st
     if not absent.any():
         return []
     names = ", ".join(people.skeleton.joints[j] for j in np.flatnonzero(absent))
-    return [f"not among the joints of {source}, hence not counted: {names}"]
+    return [f"not counted, because they are not among the joints of {source}: {names}"]

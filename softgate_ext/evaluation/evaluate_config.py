@@ -16,10 +16,10 @@ JsonTarget = Annotated[
 
 @dataclass
 class EvalConfig:
-    """Measure a run, or joints that others predicted, by the data's own metric or another.
+    """Measure a run, or joints that another program predicted, by the dataset's own metric or another.
 
-    `evaluate RUN DATA` measures a run, `evaluate DATA --predictions FILE` joints in a file,
-    `evaluate --reference FILE` published predictions that lie beside their ground truth.
+    `evaluate RUN DATA` measures a run. `evaluate DATA --predictions FILE` measures joints in a file.
+    `evaluate --reference FILE` measures published predictions in one file with their ground truth.
     """
 
     run: Positional[Path | None] = None
@@ -43,8 +43,8 @@ class EvalConfig:
     """Let annotation files name pictures outside of their dataset."""
     labels: Literal["pc", "oc"] | None = None
     """Left and right as seen by the person (`pc`, the default) or in the picture (`oc`). With `oc`,
-    truth and predictions are both renamed as if every person faced the camera. Of a reference file
-    with both kinds of labels it chooses one."""
+    truth and predictions are both renamed as if every person faced the camera. For a
+    reference file with both kinds of labels, it chooses the kind."""
     metric: str = "auto"
     """`auto` (the benchmark's own; torso, or box where there is none), `torso` or `box` (PCK@0.2 by
     the torso's diagonal or the longer side of the person's box), `oks` (COCO's AP), or two joints
@@ -58,7 +58,7 @@ class EvalConfig:
     flip_test: bool = False
     """Average the heatmaps of the image and of its mirror image."""
     scales: tuple[float, ...] = (1.0,)
-    """Sizes of the crop to average the heatmaps of, such as 1 0.8 1.25 (1: that of the training)."""
+    """Average the heatmaps of crops of these sizes, such as 1 0.8 1.25 (1: the size of the training)."""
     decoder: Literal["argmax", "quarter", "dark", "softargmax"] = "dark"
     """How joints are read from heatmaps."""
     batch_size: int = 32
@@ -68,7 +68,8 @@ class EvalConfig:
     device: Device = "auto"
     """`auto` (CUDA where there is one), `cpu`, `cuda` or `cuda:N`."""
     amp: Amp = "off"
-    """`bf16` autocast of convolutions; `auto` uses it where the device multiplies it natively."""
+    """`bf16` autocast of convolutions; `auto` uses it where the device has native
+    bf16 arithmetic."""
     json: JsonTarget = None
     """Print JSON instead of the table. With a file name, print the table and write the JSON to that file."""
     save_predictions: Path | None = None

@@ -37,7 +37,9 @@ def read_hdf5(path: Path) -> Mapping[str, Any]:
     h5py = require_h5py()
     with h5py.File(path, "r") as store:
         if isinstance(store.get("pred"), h5py.Group):
-            raise ValueError("pred is a struct in version 7.3, which -v7 saves readably")
+            raise ValueError(
+                "its pred is a struct, which cannot be read from version 7.3; save it with -v7"
+            )
         unfolding = _Unfolding(path.stat().st_size)
         # A link to another file is passed over: what a file names is not opened.
         own = [name for name in store if isinstance(store.get(name, getlink=True), h5py.HardLink)]

@@ -117,7 +117,7 @@ def counted_by_coco(
     )
     notes = [*not_had(who, here & (pictures < 0), truth)]
     if not apart and len(truth.categories) > 1:
-        notes.append("not all predictions have a category_id: AP is of all categories as one")
+        notes.append("not all predictions have a category_id: AP treats all categories as one")
     return Counted(annotated, detected, (*notes, *_told(truth, annotated, detected)))
 
 
@@ -125,9 +125,9 @@ def one_for_each(names: Sequence[str], people: int) -> str:
     """The sentence beside figures, of predictors of these names, that are not of all entries of a
     file."""
     return (
-        f"AP and AR of {' and '.join(names)}: at most one prediction for each person, "
-        f"{counted(people, '[person|people] in all')}; false positives, crowds and people without key "
-        "points are not in them"
+        f"AP and AR of {' and '.join(names)}: at most one prediction counts for each of "
+        f"{counted(people, '[person|people]')}; false positives, crowds and people without key points do "
+        "not count"
     )
 
 
@@ -155,12 +155,12 @@ def _told(truth: CocoTruth, annotated: Annotated, found: Detected) -> Iterator[s
     ignored = int(annotated.ignored.sum())
     yield (
         f"AP and AR: {counted(len(found.scores), 'prediction[s]')} of "
-        f"{counted(len(truth.image_paths), 'picture[s]')} beside "
+        f"{counted(len(truth.image_paths), 'picture[s]')} against "
         f"{counted(len(annotated.ignored) - ignored, '[person|people]')}, false positives included; "
         + counted(
             ignored,
-            "crowd[s] or [person|people] without key points [is|are] ignored, and so is what lies on "
-            "[it|them]",
+            "crowd[s] or [person|people] without key points [is|are] ignored, and so are predictions "
+            "that lie on [it|them]",
         )
     )
     crowded = np.stack([found.images, found.categories])
@@ -168,17 +168,17 @@ def _told(truth: CocoTruth, annotated: Annotated, found: Detected) -> Iterator[s
     if beyond:
         yield counted(
             beyond,
-            f"prediction[s] beyond the {MOST} surest of [a picture|their pictures] [is|are] not in AP "
-            "and AR",
+            f"prediction[s] beyond the {MOST} surest of [a picture|their pictures] [does|do] not "
+            "count in AP and AR",
         )
     bare = int((~(truth.areas > 0)).sum())
     if bare:
         yield (
-            f"{counted(bare, 'annotation[s] [has|have] no area above 0')}, for which {BODY} of the box "
-            "is taken: pycocotools alone refuses such files, or takes an area of 0"
+            f"{counted(bare, 'annotation[s] [has|have] no area above 0')}; {BODY} of the box is taken "
+            "for it (pycocotools itself refuses such files, or takes an area of 0)"
         )
     if truth.odd_ids:
         yield (
-            "annotation ids are 0 or given twice: pycocotools alone takes whoever has them for not "
-            "found or for another, here everybody counts once"
+            "some annotation ids are 0 or given twice; each such person counts once here "
+            "(pycocotools itself takes them as not found, or as one another)"
         )

@@ -18,7 +18,7 @@ from softgate_ext.evaluation.joint_keys import NAMES
 from softgate_ext.evaluation.joint_points import by_name, points_of, without_flags
 from softgate_ext.evaluation.joint_unread import columns_of, named_by
 
-TAKES = 'takes a list of {"joints": [[x, y], ...]}, one a person'
+TAKES = 'takes a list of {"joints": [[x, y], ...]}, one for each person'
 
 Floats = npt.NDArray[np.float64]
 
@@ -147,12 +147,12 @@ def _of_the_picture_that_the_file_is_called_as(
 ) -> list[Identity | None]:
     if path.stem not in {image.stem for image in people.image_paths}:
         raise InputError(
-            f"predictions: {path} is a list of the people of one picture, which only the name of the "
-            f"file can tell, and {people.name} has no picture {path.stem}; takes one file of all "
-            "pictures, each entry with the name of its picture as image"
+            f"predictions: {path} is a list of the people of one picture, so the file must have the name "
+            f"of the picture, but {people.name} has no picture {path.stem}; takes one file of all "
+            "pictures, where each entry has the name of its picture as image"
         )
     notes.say(
-        f"the entries are taken to be of the picture {path.stem}, as the file is called; those of "
-        "other pictures cannot be read from files of their own"
+        f"the entries are taken to be of the picture {path.stem}, because the file has its name; "
+        "files of other pictures are not read"
     )
     return [None if one is None else replace(one, name=path.stem) for one in who]

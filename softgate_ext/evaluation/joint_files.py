@@ -136,7 +136,10 @@ def read_predictions(
     else:
         same = {key: column for key, column in contents.unread.items() if len(column) == len(array)}
         refuse_unread(path, same, people)
-        notes = ("the file names no pictures: it is taken to be in the dataset's order", *notes)
+        notes = (
+            "the file names no pictures; its entries are taken to be in the order of the dataset",
+            *notes,
+        )
     about = {"predictions": str(path), "origin": origin}
     said = (f"predictions read as {origin}-based", *notes)
     return Found(joints, scores, skeleton, about, said, entries)

@@ -76,7 +76,7 @@ def identity_of(fields: Mapping[str, Any], whole: Mapping[str, Any] | None = Non
         found["name"] = None
     frame = key_of("frame", found["frame"])
     if isinstance(frame, str) and found["name"] is None and found["image_id"] is None:
-        raise OddEntry("whose frame is no number")
+        raise OddEntry("whose frame is not a number")
     given = key_of("place", found["place"])
     try:
         place = None if given is None else int(given)  # arrays of words have words of these too
@@ -116,7 +116,7 @@ def category_of(given: Any, name: str | None, categories: Mapping[str, str]) -> 
     elif not categories or given is None or (isinstance(given, float) and math.isnan(given)):
         return None
     if key not in categories:
-        raise OddEntry("of another category than the data's")
+        raise OddEntry("of a category that the data do not have")
     return key
 
 
@@ -142,7 +142,7 @@ def identities_of(
     lengths = {len(rows) for rows in columns.values()}
     if len(lengths) > 1:
         told = ", ".join(f"{len(rows)} {name}" for name, rows in columns.items())
-        raise ValueError(f"it has {told}, which must be as many")
+        raise ValueError(f"it has {told}; these numbers must be equal")
     who: list[Identity | None] = []
     places = [f"number {row + 1}" for row in range(max(lengths, default=0))]
     for place, row in zip(places, zip(*columns.values(), strict=True), strict=True):
@@ -227,7 +227,7 @@ def key_of(field: str, value: Any) -> Key | None:
             return None
         value = int(value) if value.is_integer() else value
     if not isinstance(value, int) or isinstance(value, bool):
-        raise OddEntry(f"whose {field} is no id")
+        raise OddEntry(f"whose {field} is not an id")
     return value
 
 
@@ -237,7 +237,7 @@ def _score(value: Any) -> float | None:
     except (TypeError, ValueError, OverflowError):
         score = math.inf
     if isinstance(value, bool) or (score is not None and math.isinf(score)):
-        raise OddEntry("whose score is no number")
+        raise OddEntry("whose score is not a number")
     return score
 
 
@@ -265,5 +265,5 @@ def _rows(field: str, value: Any) -> list[Any] | None:
     if array.size != max(array.shape):  # joints' scores, pixels
         if field == "score" or array.ndim > 2:
             return None
-        raise ValueError(f"{field} has the shape {array.shape}, and takes one value an entry")
+        raise ValueError(f"{field} has the shape {array.shape}, and takes one value for each entry")
     return words_of(array)

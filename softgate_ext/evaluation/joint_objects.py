@@ -36,12 +36,12 @@ def list_object(value: Any, path: Path, people: PoseSet) -> Listing:
     key = next((key for key in _OBJECTS if key in spelled), None)
     holder = holder if key is None else spelled  # else by names of files, which stay as they are
     if key is not None and not isinstance(holder[key], list):
-        raise InputError(f"predictions: {path} has {key} that are no list; {TAKES}")
+        raise InputError(f"predictions: {path} has {key} that are not a list; {TAKES}")
     names = _names(names_beside(holder, people.skeleton))
     listing = Listing(joints=names, origin=holder.get("origin"))
     if listing.joints is None and holder.get("joint_names") is not None:
         raise InputError(
-            f"predictions: {path} has joint_names that are no list of names; takes one"
+            f"predictions: {path} has joint_names that are not a list of names; takes one"
         )
     if key is None:
         _by_file_name(holder, listing)
@@ -49,8 +49,8 @@ def list_object(value: Any, path: Path, people: PoseSet) -> Listing:
         _OBJECTS[key](path, key, holder, people, listing)
     if not listing.entries and holder.get("videos"):
         raise InputError(
-            f"predictions: {path} has no people of pictures; takes the .jsonl of a video, which lies "
-            "beside it"
+            f"predictions: {path} has no people of pictures; takes the .jsonl file of the video, which "
+            "lies beside it"
         )
     return listing
 
@@ -71,8 +71,8 @@ def _people(
                 _add_column(names[0], column, listing)
             elif field != "score":  # which may be of the joints of one person
                 raise InputError(
-                    f"predictions: {path} has {counted(count, 'entr[y|ies]')} and {len(column)} {name}, which must "
-                    "be as many"
+                    f"predictions: {path} has {counted(count, 'entr[y|ies]')} and {len(column)} {name}; "
+                    "these numbers must be equal"
                 )
     for name, column in leaves(holder).items():  # may tell too whose they are
         if (
@@ -209,7 +209,7 @@ def listed(items: Iterable[Any], notes: ReadingNotes) -> Iterator[Entry]:
         keys = (*FIELDS["name"], *FIELDS["image_id"], "id", *FIELDS["frame"])
         named = next((item[key] for key in keys if item.get(key) is not None), f"number {number}")
         if not isinstance(item[crowd], list):
-            notes.count(f"picture[s] whose {crowd} are no list [is|are] left out", named)
+            notes.count(f"picture[s] whose {crowd} are not a list [is|are] left out", named)
             continue
         whole = {key: value for key, value in item.items() if key != crowd}
         for place, person in enumerate(item[crowd], 1):

@@ -86,8 +86,8 @@ def _unused(
     extra = (here & ~unknown).sum() - (rows >= 0).sum()
     if extra:
         yield (
-            f"{counted(extra, 'prediction[s] [is|are]')} of nobody who is labelled in the picture, "
-            "and not used"
+            f"{counted(extra, 'prediction[s] [is|are] not used, because [it|they] match[es|]')} no "
+            "labelled person of the picture"
         )
 
 
@@ -98,8 +98,8 @@ def not_had(
     if strange.any():
         first = shown(who[int(strange.argmax())])
         yield (
-            f"{counted(strange.sum(), 'prediction[s] [is|are]')} of pictures or ids that "
-            f"{people.name} does not have, such as {first}, and not used"
+            f"{counted(strange.sum(), 'prediction[s] [is|are] not used, because')} {people.name} "
+            f"does not have the picture or id, such as {first}"
         )
 
 
@@ -133,7 +133,7 @@ def with_meaning(path: Path, who: Sequence[Identity], people: PoseSet) -> Sequen
     votes = int((person >= 0).sum() - (picture >= 0).sum())
     if votes == 0 and (own[person] != picture)[person >= 0].any():
         raise InputError(
-            f"predictions: {path} has ids, which are in {people.name} of people and of pictures; "
+            f"predictions: {path} has ids that may be of people or of pictures of {people.name}; "
             "takes them as annotation_id or image_id"
         )
     return pictures if votes < 0 else who
@@ -165,13 +165,13 @@ def _by_annotation(
         counts = field == "id" and _ascend(keys)
         if elsewhere.any() and counts and not _alike(joints, found, elsewhere, people):
             return nothing, (
-                "id counts the entries of the file and is not used, since the dataset has it in other "
-                "pictures",
+                "id is not used: it seems to count the entries of the file, because the dataset has "
+                "these ids in other pictures",
             )
         if counts and not elsewhere.any() and _are_others(joints, found, own, people):
             return nothing, (
-                "id counts the entries of the file and is not used, since most entries lie as somebody "
-                "else does in the picture",
+                "id is not used: it seems to count the entries of the file, because most entries lie "
+                "on another person of the picture",
             )
         if elsewhere.any():
             raise InputError(
@@ -224,7 +224,7 @@ def _by_place(
         return np.full(len(who), -1, np.int64)
     if people.persons is None:
         raise InputError(
-            f"predictions: {path} is a submission to MPII, whose people are known by their places in "
+            f"predictions: {path} is a submission to MPII, where people are identified by their places in "
             f"MPII's file; {people.name} has no such places, so give MPII as data"
         )
     places = zip(own.tolist(), people.persons[:, 1].tolist(), strict=True)
@@ -260,15 +260,15 @@ def _in_pictures(
             by_score = False  # the best pairs first
         elif people.labelled[truth].any():
             ways[
-                "their joints, the surest first, as COCO matches people (the result can be too good, "
-                "since the truth takes part; boxes or annotation ids in the file avoid it)"
+                "their joints, the most confident first, as COCO matches people (the result can be "
+                "too good, because the truth is used; boxes or annotation ids in the file avoid this)"
             ] += len(truth)
             like = likeness(joints[found], people.subset(truth))
             by_score = True
         else:
             raise InputError(
                 f"predictions: {path} has {len(found)} of the people in "
-                f"{people.image_paths[truth[0]].name} and the dataset {len(truth)}, so that it is "
+                f"{people.image_paths[truth[0]].name} and the dataset has {len(truth)}, so it is "
                 "unknown which entry is which person; takes entries with boxes or annotation ids"
             )
         for i, j in pairs(like, scores[found], by_score):
@@ -287,6 +287,6 @@ def strangers(path: Path, who: Sequence[Identity], people: Pictured) -> InputErr
     names = list(dict.fromkeys(map(shown, who)))
     told = f"people of {', '.join(names[:3])} and " if names else ""
     return InputError(
-        f"predictions: {path} has {told}nobody of {people.name}; takes people of this dataset by "
-        f"{takes}"
+        f"predictions: {path} has {told}no person of {people.name}; takes entries of this dataset, "
+        f"identified by {takes}"
     )

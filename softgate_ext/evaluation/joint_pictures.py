@@ -77,8 +77,8 @@ def pictures_of(
         if min(number, named) >= 0 and number != named:
             raise InputError(
                 f"predictions: {path} has an entry of {brief(one.name, LONG)} with the image id "
-                f"{brief(one.image_id)}, which {people.name} has of another picture; takes entries that "
-                "agree with the dataset, or have one of both"
+                f"{brief(one.image_id)}, which is of another picture in {people.name}; takes entries that "
+                "agree with the dataset, or have only one of the two"
             )
         # Whoever names a picture is not told by a number, as who names a video is.
         told = one.image_id is not None or is_called_so(one.name, endings)
@@ -121,7 +121,7 @@ def _by_frame(
     if not found:
         return {}, ()
     first = min(found)
-    return found, (f"frames go by {way}: frame {first} is {pictures[found[first]].name}",)
+    return found, (f"frames are matched by {way}: frame {first} is {pictures[found[first]].name}",)
 
 
 def names_within(paths: Sequence[Path]) -> list[str]:
@@ -189,8 +189,8 @@ def _by_name(
     if not apart:
         return result, ()
     return result, (
-        f"{counted(len(apart), 'picture[s] [is|are] matched by name alone, lying')} in folders of other "
-        f"names, such as {brief(apart[0][0], LONG)} and {apart[0][1]}",
+        f"{counted(len(apart), 'picture[s] [is|are] matched by file name only')}, because the folders "
+        f"have other names, such as {brief(apart[0][0], LONG)} and {apart[0][1]}",
     )
 
 

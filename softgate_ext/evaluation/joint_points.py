@@ -97,7 +97,7 @@ def points_of(fields: Mapping[str, Any], names: Iterable[str] | None, count: int
         if isinstance(given, dict) and names is not None:
             given = [given.get(name) for name in names]
         if not isinstance(given, list):
-            raise OddEntry("whose joints are no list")
+            raise OddEntry("whose joints are not a list")
         if len(given) in (2 * count, 3 * count) and not any(map(_holds_more, given)):
             width = len(given) // count
             given = [given[start : start + width] for start in range(0, len(given), width)]
@@ -143,7 +143,7 @@ def _coordinate(value: Any) -> float:
         return math.nan
     usual = isinstance(value, int | float) and not isinstance(value, bool)
     if not usual or abs(value) >= LARGEST:
-        raise OddEntry("with joints that are no finite numbers")
+        raise OddEntry("with joints that are not finite numbers")
     return float(value)
 
 

@@ -78,7 +78,9 @@ def named_by(
     for key, named in found.items():
         pairs = zip(who, named, strict=True)
         own = [None if one is None else replace(one, name=other.name) for one, other in pairs]
-        return own, (f"pictures go by {brief(key)}, which has names of their files",)
+        return own, (
+            f"pictures are matched by {brief(key)}, whose values are names of their files",
+        )
     return list(who), ()
 
 

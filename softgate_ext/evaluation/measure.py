@@ -131,9 +131,9 @@ def score(
     if not labelled.any():
         names = [people.skeleton.joints[j] for j in np.flatnonzero(people.labelled.any(0))]
         raise InputError(
-            f"data: no sample of {people.name} has the {protocol.unit}, which is the unit of the metric, "
-            "and another joint labelled; takes data with such samples, or another metric (labelled "
-            f"are {', '.join(names) or 'no joints'})"
+            f"data: no sample of {people.name} has both the {protocol.unit}, which is the unit of the "
+            "metric, and another labelled joint; takes data with such samples, or another metric (the "
+            f"labelled joints are {', '.join(names) or 'none'})"
         )
     # A dataset without a word on occlusion calls every joint visible.
     told = (labelled & ~people.visible).any()

@@ -57,7 +57,7 @@ def compare(path: Path, labels: Sides | None = None) -> Comparison:
     length = _length(path, arrays, protocol, joints)
     known = np.isfinite(length)
     if not known.any():
-        raise InputError(f"reference: {path} has nobody whose {protocol.unit} is known")
+        raise InputError(f"reference: {path} has no person whose {protocol.unit} is known")
     labelled &= known[:, None]
     scores = {}
     for key in arrays:
@@ -115,7 +115,7 @@ def _kind(path: Path, arrays: Arrays, labels: Sides | None) -> tuple[Protocol, s
         if labels is not None and f"gt_{labels}" in named:
             name = f"gt_{labels}"
         elif set(SIDES) <= set(named):
-            notes.append("gt_oc in it is left alone; --labels oc takes it")
+            notes.append("its gt_oc is not used; --labels oc uses it")
     unknown = protocol is LSP_PCK and name == "gt" and arrays[name].shape[1:2] != (len(LSP),)
     if name not in arrays or unknown:
         raise InputError(
@@ -123,7 +123,7 @@ def _kind(path: Path, arrays: Arrays, labels: Sides | None) -> tuple[Protocol, s
             f"(FLIC), got {', '.join(arrays) or 'none of them'}"
         )
     if labels is not None and SIDES.get(name) != labels:
-        raise InputError(f"labels: got {labels}, but {path} holds {name}; takes gt_{labels} in it")
+        raise InputError(f"labels: got {labels}, which needs gt_{labels}, but {path} holds {name}")
     return protocol, name, notes
 
 

@@ -48,7 +48,7 @@ def draw_learning_curve(
         _curve(accuracy, points, linestyle=dashes, markersize=size, color=colour, label=name)
     if baseline is not None:
         accuracy.axhline(baseline, color=GREY, linestyle=":", label="constant mean pose")
-    accuracy.set(xlabel="epoch", ylabel=f"{metric}, watched people (%)", ylim=(0, 100))
+    accuracy.set(xlabel="epoch", ylabel=f"{metric}, watched samples (%)", ylim=(0, 100))
     accuracy.legend(frameon=False, loc="upper left")
     for axes in (loss, accuracy):
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))

@@ -60,7 +60,7 @@ def plot_sheet(
         "worst predictions": [draw_person(people, i, joints[i]) for i in worst],
     }
     if isinstance(inference.codec, HeatmapCodec):
-        title = "heatmaps from the best to the worst, the largest of all joints"
+        title = "heatmaps from the best to the worst, maximum over the joints"
         rows[title] = draw_heatmaps(people.subset(spread), inference)
 
     heights = [3.6, 4.2, *(2.5 for _ in rows)] + ([2.0 + 0.16 * len(gates)] if gates else [])
@@ -107,7 +107,11 @@ def draw_pck_curves(figure: FigureBase, distances: np.ndarray, skeleton: Skeleto
                 color=f"C{parts.index(name.part)}",
                 label=joint.replace("_", " "),
             )
-    axes.set(xlabel="distance that counts, in reference lengths", ylabel="PCK (%)", ylim=(0, 100))
+    axes.set(
+        xlabel="distance within which a joint counts, in reference lengths",
+        ylabel="PCK (%)",
+        ylim=(0, 100),
+    )
     figure.legend(frameon=False, loc="outside right center", fontsize=8)
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(alpha=0.3)

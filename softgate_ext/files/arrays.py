@@ -20,7 +20,7 @@ def npz_arrays(path: Path, wanted: Callable[[str], bool] = lambda name: True) ->
         raise ValueError(f"it is {what}")
     with open(path, "rb") as stream:
         if stream.read(2) != b"PK":
-            raise ValueError("it is no .npz file")
+            raise ValueError("it is not an .npz file")
     check_zip(path)
     with np.load(path, allow_pickle=False) as store:
         if not isinstance(store, np.lib.npyio.NpzFile):

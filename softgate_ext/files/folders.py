@@ -72,7 +72,7 @@ def check_targets(**paths: Path | None) -> None:
             )
         other = taken.setdefault(real_path(path), argument)
         if other != argument:
-            raise InputError(f"{argument}: got {path}, as {other} did; takes a file of its own")
+            raise InputError(f"{argument}: got {path}, which {other} names too; takes another file")
 
 
 def _unwritable(folder: Path, argument: str, error: OSError) -> InputError:

@@ -101,7 +101,9 @@ class Page:
                 "%s: %s", brief(asked, 80), brief(f"{type(error).__name__}: {reason(error)}", 120)
             )
             if not started and scope["type"] == "http":
-                await _sentence(500, "the page cannot answer this")(scope, receive, answering)
+                await _sentence(500, "the page failed at this request; its log says why")(
+                    scope, receive, answering
+                )
         finally:
             self._free += scope.get(SEAT, 0)
 

@@ -67,7 +67,7 @@ def mirror_words(skeleton: Skeleton) -> str:
         line = f"a mirror image exchanges {', '.join(names)}"
         return f"{line}; on one side only: {alone}" if alone else line
     if alone:
-        return f"no left and right in pairs; on one side only: {alone}"
+        return f"no joints form a left and right pair; on one side only: {alone}"
     return "no left and right among the joints: a mirror image keeps every name"
 
 

@@ -18,8 +18,8 @@ def torso_pck(skeleton: Skeleton) -> Protocol:
     ends = torso_of(skeleton)
     if ends is None:
         raise InputError(
-            "metric: got torso, the distance from left_shoulder to right_hip; takes it of data "
-            f"with these joints, and here are {', '.join(skeleton.joints)}"
+            "metric: got torso, the distance from left_shoulder to right_hip, which are "
+            f"not both among the joints; takes another metric (the joints are {', '.join(skeleton.joints)})"
         )
     return _pck("PCK@0.2", skeleton, "distance from left shoulder to right hip", ends)
 
@@ -57,8 +57,8 @@ def named_protocol(
         unit = f"distance from {first} to {second}".replace("_", " ")
         return _pck(f"PCK@0.2 ({first}, {second})", skeleton, unit, ends)
     raise InputError(
-        f"metric: got {metric}; takes auto, torso, box, oks, or two of the joints with a comma "
-        f"between them, which are {', '.join(skeleton.joints)}"
+        f"metric: got {metric}; takes auto, torso, box, oks, or two of these joints with a "
+        f"comma between them: {', '.join(skeleton.joints)}"
     )
 
 
@@ -85,7 +85,7 @@ def _oks(skeleton: Skeleton, sigmas: Sequence[float], known: Mapping[str, float]
     )
     if not sigmas and missing:
         raise InputError(
-            f"oks_sigmas: got none, and neither the data nor COCO have any for "
+            f"oks_sigmas: got none, and neither the data nor COCO has any for "
             f"{', '.join(missing)}; {order}"
         )
     chosen = tuple(sigmas or (named[joint] for joint in skeleton.joints))

@@ -75,9 +75,9 @@ class Skeleton:
         if self.unpaired:
             names = ", ".join(self.joints[i] for i in self.unpaired)
             raise InputError(
-                f"flip: got {names} of {self.name} without the same joint on the other side; takes "
-                "such joints only without mirror images (--flip 0, no --flip-test), or from a "
-                "training that names the joints which change places (--swap a b)"
+                f"flip: got {names} of {self.name} without a counterpart on the other side; turn "
+                "mirror images off (--flip 0, no --flip-test), or train with --swap, which names the "
+                "joints that change places"
             )
         order = list(range(len(self.joints)))
         for a, b in self.flip_pairs:

@@ -85,7 +85,7 @@ class BoxList:
             self.odd.append("")
         if self.odd and not self._boxes:
             raise InputError(
-                f"boxes: {path} is not a list of {ENTRY} entries, nor COCO annotations"
+                f"boxes: {path} is neither a list of {ENTRY} entries nor COCO annotations"
             )
         self._by_path: dict[str, list[int]] = defaultdict(list)
         self._by_end: dict[tuple[str, ...], list[int]] = defaultdict(list)
@@ -132,7 +132,7 @@ class BoxList:
         if not names:
             return ""
         more = f" and {len(names) - TOLD} more" if len(names) > TOLD else ""
-        count = counted(len(names), "picture[s] that [is|are] none of the sources")
+        count = counted(len(names), "picture[s] that [is|are] not among the sources")
         return f"boxes: {self.path} has boxes of {count}: {', '.join(names[:TOLD])}{more}"
 
     def _entries(self, picture: Path) -> set[int]:
@@ -193,7 +193,7 @@ class BoxList:
         """Raises TypeError or ValueError where the picture is neither a path nor a number."""
         if isinstance(picture, str):
             if b"\0" in os.fsencode(picture):
-                raise ValueError("no file is called so")
+                raise ValueError("no file can have this name")
             self._by_name[picture].append(len(self._boxes))
         elif type(picture) is int:  # a truth value would pass for one
             self._by_number[picture].append(len(self._boxes))

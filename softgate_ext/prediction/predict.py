@@ -123,7 +123,7 @@ class _Batch:
                     continue
                 assert isinstance(source.place, Path)
                 if (pages := page_count(source.place)) > 1:
-                    self.summary.tell(f"{source} has {pages} pages, of which the first is used")
+                    self.summary.tell(f"{source} has {pages} pages; only the first is used")
                 waiting.append((source, located))
                 if sum(max(1, len(one.people)) for _, one in waiting) >= self.config.batch_size:
                     writing = self._predict(pool, waiting, writing)

@@ -15,9 +15,9 @@ Output = Literal["overlay", "json", "csv"]
 
 @dataclass
 class PredictConfig:
-    """Find the joints of people in pictures, in videos or in front of a camera; write drawings, JSON, CSV.
+    """Find the joints of people in pictures, videos or the frames of a camera; write drawings, JSON, CSV.
 
-    `predict RUN IMAGES` takes the weights of a run, `predict IMAGES` those that the package ships.
+    `predict RUN IMAGES` uses the weights of a run, `predict IMAGES` the weights in the package.
     """
 
     run: Positional[Path | None] = None
@@ -40,9 +40,10 @@ class PredictConfig:
     detect_score: float = 0.5
     """Lowest score, from 0 to 1, of a box of the detector or in `boxes`; people in other boxes are left out."""
     min_box: float = 40.0
-    """Shortest longer side, in pixels, of a box of the detector; people in smaller boxes are left out."""
+    """Smallest length, in pixels, of the longer side of a box of the detector; people in smaller boxes are
+    left out."""
     smooth: bool = False
-    """Take jitter out of the joints of videos and cameras (One-Euro filter)."""
+    """Smooth the joints of videos and cameras over time (One-Euro filter)."""
     max_frames: int | None = None
     """Stop a video or camera after this many frames (a camera also stops at Ctrl-C)."""
     batch_size: int = 16
@@ -57,7 +58,8 @@ class PredictConfig:
     device: Device = "auto"
     """`auto` (CUDA where there is one), `cpu`, `cuda` or `cuda:N`."""
     amp: Amp = "off"
-    """`bf16` autocast of convolutions; `auto` uses it where the device multiplies it natively."""
+    """`bf16` autocast of convolutions; `auto` uses it where the device has native
+    bf16 arithmetic."""
 
     def check(self) -> None:
         """Looks at everything that can be told from the arguments alone.
@@ -80,12 +82,12 @@ class PredictConfig:
         searched = self.detect or self.boxes is not None
         if self.detect_score != type(self).detect_score and not searched:
             raise InputError(
-                f"detect_score: got {self.detect_score:g} without detect or boxes, which look at "
-                "it; give one of them too"
+                f"detect_score: got {self.detect_score:g} without detect or boxes; it chooses "
+                "among their boxes, so give one of them too"
             )
         if self.min_box != type(self).min_box and not self.detect:
             raise InputError(
-                f"min_box: got {self.min_box:g} without detect, whose boxes it is about; give detect too"
+                f"min_box: got {self.min_box:g} without detect; it chooses among its boxes, so give detect too"
             )
         check_folder(self.out)
 
@@ -97,6 +99,6 @@ class PredictConfig:
         for word in self.images:
             if Path(word).is_dir() and real_path(Path(word)) == real_path(self.out):
                 raise InputError(
-                    f"out: got {self.out}, whose pictures are read; takes another folder, such as "
+                    f"out: got {self.out}, the folder whose pictures are read; takes another folder, such as "
                     f"{self.out / 'poses'}"
                 )

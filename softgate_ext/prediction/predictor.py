@@ -168,7 +168,7 @@ class PosePredictor:
         if boxes is not None and (not isinstance(boxes, Sequence) or len(boxes) != len(image)):
             got = f"{len(boxes)} lists" if isinstance(boxes, Sequence) else f"{boxes!r:.80}"
             raise InputError(
-                f"boxes: got {got} for {counted(len(image), 'picture[s]')}; takes a list with one for each"
+                f"boxes: got {got} for {counted(len(image), 'picture[s]')}; takes one list of boxes for each"
             )
         pairs = zip(image, [None] * len(image) if boxes is None else boxes, strict=True)
         return self.predict([self.locate(as_picture(one), own) for one, own in pairs])
@@ -183,7 +183,9 @@ class PosePredictor:
         margin = self.config.box_margin
         if boxes is not None:
             if not isinstance(boxes, Iterable) or isinstance(boxes, str):
-                raise InputError(f"boxes: got {boxes!r:.80}; takes a list with a box a person")
+                raise InputError(
+                    f"boxes: got {boxes!r:.80}; takes a list with one box for each person"
+                )
             checked = [check_box(box, width, height) for box in boxes]
             return Located(picture, [(box, max(box[2:]) * margin, None) for box in checked])
         if self.detector is not None:

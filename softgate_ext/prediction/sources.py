@@ -72,7 +72,7 @@ def find_sources(words: Sequence[str]) -> tuple[list[Source], dict[str, InputErr
             lost[word] = InputError(f"images: cannot look up {shortened(word)} ({reason}); {GIVE}")
             continue
         if not sources:
-            lost[word] = InputError(f"images: {word} stands for no picture; {GIVE}")
+            lost[word] = InputError(f"images: {word} matches no picture or video; {GIVE}")
         found.update(dict.fromkeys(sources))
     return list(found), lost
 
@@ -102,7 +102,7 @@ def run_and_images(run: Path | None, images: tuple[str, ...]) -> tuple[Path, tup
     if images:  # a misspelt run, which is refused when it is opened, and no picture that is lost
         return run, images
     raise InputError(
-        f"images: got {shortened(str(run))}, which is no run and stands for no picture; {GIVE}"
+        f"images: got {shortened(str(run))}, which is neither a run nor a picture; {GIVE}"
     )
 
 

@@ -144,7 +144,7 @@ class CameraReader:
         self.number = number
         if not self._capture.isOpened():
             self.close()
-            raise InputError(f"images: there is no camera {number} that can be opened")
+            raise InputError(f"images: camera {number} does not exist or cannot be opened")
         self.rate = _usable(self._capture.get(cv2.CAP_PROP_FPS))
 
     def __iter__(self) -> Iterator[Frame]:

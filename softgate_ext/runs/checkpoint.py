@@ -74,11 +74,15 @@ def load_state(run: Path) -> dict[str, Any]:
     """
     path = run / STATE
     if not path.is_file():
-        raise InputError(f"resume: {run} holds no {STATE}; train without --resume, or give its run")
+        raise InputError(
+            f"resume: {run} holds no {STATE}; train without --resume, or give a run that has one"
+        )
     try:
         check_zip(path)
     except ValueError as error:
-        raise InputError(f"resume: cannot read {path} ({error}); give the run its own") from None
+        raise InputError(
+            f"resume: cannot read {path} ({error}); put the training state of this run there"
+        ) from None
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch.load raises many kinds for damaged files

@@ -97,4 +97,4 @@ def init_weights(source: Path, model: nn.Module) -> str:
     model.load_state_dict(fitting, strict=False)
     anew = [name for name in own if name not in fitting]
     words = f"{counted(len(fitting), f'tensor[s] of {len(own)}')} from {path}"
-    return f"{words}; anew: {', '.join(anew)}" if anew else words
+    return f"{words}; initialised anew: {', '.join(anew)}" if anew else words

@@ -30,13 +30,13 @@ class TrainConfig:
     train_folder: Path | None = None
     """Folder or annotation file, in `data` or elsewhere, to train on in place of the train part."""
     test_folder: Path | None = None
-    """The same to watch in place of the test part."""
+    """Folder or annotation file, in `data` or elsewhere, to watch in place of the test part."""
     extra: tuple[Path, ...] = ()
-    """More datasets to train on; joints are the same where their names are."""
+    """More datasets to train on. Joints with the same name are the same joint."""
     allow_outside: bool = False
     """Let annotation files name pictures outside of their dataset."""
     cache: Path | None = None
-    """Folder for crops that are made once and then load quicker than the pictures."""
+    """Folder for prepared crops, which are made once and load faster than the pictures."""
     resume: bool = False
     """Continue the run in `out`, on the same samples. Its stored configuration is the default for every
     other option."""
@@ -46,7 +46,8 @@ class TrainConfig:
     """Options of the network as pairs of name and value, such as `gate block alpha_init 1.0`."""
     init: Path | None = None
     """Start from these weights: a run's folder, its name or that of shipped weights, or a .safetensors
-    file; tensors of another name or shape (such as the heatmaps of other joints) start anew."""
+    file; tensors of another name or shape (such as the heatmaps of other joints) are initialised
+    anew."""
     image_size: int = 256
     """Side of the square crop in pixels; the heatmaps are a quarter of it."""
     sigma: float = 1.0
@@ -56,7 +57,7 @@ class TrainConfig:
     """Passes over the training samples, including those before a resume. When neither `epochs` nor
     `minutes` is given it is 100, or 200 with the schedule `paper`."""
     minutes: float | None = None
-    """Budget of wall time; the learning rate is annealed to reach its end with the budget."""
+    """Wall time of the training in minutes. The schedule of the learning rate ends with this time."""
     batch_size: int = 16
     """Samples in a step, over all processes. No sample is left out, so some steps have one fewer."""
     accumulate: int = 1
@@ -71,13 +72,13 @@ class TrainConfig:
     warmup: float = 0.02
     """Share of the training in which the learning rate rises linearly from 0."""
     weight_decay: float = 0.0
-    """Weight decay of convolutions (gates, biases and normalisation are left alone)."""
+    """Weight decay of convolutions (gates, biases and normalisation have none)."""
     clip: float | None = None
-    """Largest norm of the gradient; larger ones are scaled down to it."""
+    """Largest norm of the gradient; larger gradients are scaled down to it (default: no limit)."""
     ema: float = 0.0
-    """Decay of the moving average of the weights, which is then evaluated and kept (0: off)."""
+    """Decay of the moving average of the weights. The average is then evaluated and stored (0: off)."""
     sync_bn: bool = False
-    """Normalise over the batches of all processes rather than each over its own."""
+    """Normalise over the batch of all processes together, not over the batch of each process."""
 
     scale: float = 0.25
     """Crops are scaled by up to this share, in both directions."""
@@ -89,7 +90,7 @@ class TrainConfig:
     """Joints that change places in a mirror image where their names do not show it, one pair after
     another, such as `eye1 eye2 paw1 paw2`; a joint beside itself keeps its place."""
     colour: float = 0.2
-    """Strength of the brightness, contrast and channel gains."""
+    """Strength of the random changes of brightness, contrast and colour channels."""
 
     holdout: int = 0
     """Number of samples at the end of the train part to watch instead of the test part (0: none)."""
@@ -112,20 +113,22 @@ class TrainConfig:
     device: Device = "auto"
     """`auto` (CUDA where there is one), `cpu`, `cuda` or `cuda:N`."""
     amp: Amp = "auto"
-    """`bf16` autocast of convolutions; `auto` uses it where the device multiplies it natively."""
+    """`bf16` autocast of convolutions; `auto` uses it where the device has native
+    bf16 arithmetic."""
     channels_last: bool = False
-    """Keep activations with channels innermost."""
+    """Keep activations in the layout channels_last."""
     conv: Literal["winograd", "direct"] = "winograd"
-    """How a CPU convolves: `winograd` computes the 3x3 convolutions, forward and backward, with a quarter of
-    the multiplications, in bf16 where that is faster, and keeps channels innermost; `direct` is PyTorch's."""
+    """How a CPU computes the 3x3 convolutions, forward and backward: `winograd` needs a quarter of the
+    multiplications, in the layout channels_last, and in bf16 where that is faster; `direct` is PyTorch's."""
     compile: bool = False
-    """Compile the network with `torch.compile`; worth the wait if the training takes more than minutes."""
+    """Compile the network with `torch.compile`; this takes a while, and pays in trainings that take longer
+    than some minutes."""
     threads: int | None = None
-    """Threads of the CPU for the network (default: PyTorch's choice)."""
+    """CPU threads for the network (default: PyTorch's choice)."""
     tensorboard: bool = False
     """Also log for TensorBoard, into `out`/tensorboard (needs the extra `tensorboard`)."""
     plots: bool = True
-    """Draw `out`/plots.png at the end."""
+    """Draw `out`/plots.png at the end (the default)."""
 
     def check(self) -> None:
         """Raises InputError for a value out of its range."""

@@ -36,7 +36,7 @@ def opening_lines(
     yield "; ".join(
         [
             f"{config.model}, {parameters:,} parameters, {config.image_size} x {config.image_size}",
-            f"{counted(len(train_set), '[person|people]')} to train on, {len(watched)} to watch",
+            f"{counted(len(train_set), 'sample[s]')} to train on, {len(watched)} to watch",
             f"{group.device}, amp {config.amp}"
             + (f", {group.size} processes" if group.size > 1 else ""),
         ]
@@ -50,4 +50,4 @@ def opening_lines(
         yield left_out_words(left_out)
     taught = train_set.labelled.any(0)
     if absent := [skeleton.joints[j] for j in np.flatnonzero(~taught)]:
-        yield f"masked, since nobody to train on has them: {', '.join(absent)}"
+        yield f"masked, because no training sample has them labelled: {', '.join(absent)}"

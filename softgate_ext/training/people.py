@@ -44,8 +44,7 @@ def split_people(config: TrainConfig) -> tuple[PoseSet, PoseSet]:
         train, watched = train.subset(range(kept)), train.subset(range(kept, len(train)))
     else:
         raise InputError(
-            f"holdout: got {config.holdout}; takes fewer than "
-            f"{counted(len(train), '[person|people]')}"
+            f"holdout: got {config.holdout}; takes fewer than {counted(len(train), 'sample[s]')}"
         )
     if 0 < config.watch < len(watched):
         watched = watched.subset(np.linspace(0, len(watched) - 1, config.watch).astype(int))

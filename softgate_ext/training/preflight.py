@@ -75,8 +75,8 @@ def prepare(
         _check_same_network(stored, run)
         if config.init != stored.training.init:
             raise InputError(
-                f"init: got {config.init} beside resume, which goes on from the run's own weights; "
-                "takes a new run"
+                f"init: got {config.init} beside resume, which continues from the run's own weights; "
+                "leave one of them out"
             )
     elif config.init is not None:
         say(console, init_weights(config.init, model))
@@ -118,7 +118,7 @@ def _try_step(model: PoseModel, config: TrainConfig, order: EpochBatches) -> Non
         if "value per channel" not in str(error):
             raise
         raise InputError(
-            f"batch_size: got {config.batch_size} of {counted(order.count, '[person|people]')} at image_size {size}, "
+            f"batch_size: got {config.batch_size} of {counted(order.count, 'sample[s]')} at image_size {size}, "
             "which leaves a batch norm one value per channel to normalise; takes more samples in a "
             "forward pass, or larger images"
         ) from error

@@ -42,9 +42,9 @@ def standing(
     before = state.get("people", people)  # states of earlier versions do not say
     if before["train"] != people["train"]:
         raise InputError(
-            "resume: data, extra and holdout give other samples than those that the run was trained "
-            f"on; takes the same samples, or another --out with --init {config.out}, which starts a new "
-            "run from these weights"
+            "resume: data, extra and holdout give other samples than the run was trained on; takes "
+            f"the same samples, or start a new run from these weights: another --out with --init "
+            f"{config.out}"
         )
     # The best of other people would keep these from ever having one.
     best = state["best"] if before["watched"] == people["watched"] else -1.0

@@ -122,7 +122,10 @@ class Trainer:
         steps = len(self.order)
         budget = Budget(config.epochs, config.minutes, steps, self.elapsed, config.schedule)
         if self.finished:
-            say(self.console, f"{config.out} is trained; more --epochs or --minutes go on")
+            say(
+                self.console,
+                f"{config.out} has finished its training; more --epochs or --minutes continue it",
+            )
             if not group.from_first((config.out / places.PLOTS).exists):
                 self._plot()  # the process that trained it was ended before
             return

@@ -81,7 +81,7 @@ def test_predict_goes_on_after_a_failure(
     captured = capsys.readouterr()
     assert captured.out == f"{tmp_path / 'out' / 'predictions.csv'}\n"
     misspelt, failure, throughput = captured.err.splitlines()
-    assert misspelt.startswith("softgate: images: ") and "misspelt.jpg stands for no" in misspelt
+    assert misspelt.startswith("softgate: images: ") and "misspelt.jpg matches no" in misspelt
     assert failure.startswith("softgate: ") and "cut.jpg" in failure
     assert throughput.startswith("12 pictures, 12 people in")
 
@@ -257,7 +257,7 @@ def test_bad_input(
     assert "holds no run" in refused(capsys, "train", people, "--out", out, "--resume")
     assert "there is no folder" in refused(capsys, "evaluate", absent, people)
     assert "absent" in refused(capsys, "evaluate", run, absent)
-    assert "stands for no picture" in refused(capsys, "predict", run, absent, "--out", out)
+    assert "matches no picture" in refused(capsys, "predict", run, absent, "--out", out)
     box = ["--box", 900, 0, 5, 5]
     assert "outside the picture" in refused(capsys, "predict", run, image, "--out", out, *box)
     assert "boxes" in refused(

@@ -41,7 +41,7 @@ REFUSED = {
     TRAIN + "-x": "argument: got -x, which softgate train does not take;",
     TRAIN + "--lr=": "--lr: got none; takes FLOAT;",
     TRAIN + "--lr --epochs 3": "--lr: got none; takes FLOAT;",
-    "predict run --out o": "images: got 'run', which is no run and stands for no picture; give",
+    "predict run --out o": "images: got 'run', which is neither a run nor a picture; give",
     TRAIN
     + "--model-options width": "--model-options: got width; takes pairs of a name and a value",
     "evaluate run data --box=1": "argument: got --box=1, which softgate evaluate does not take",

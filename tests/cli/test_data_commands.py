@@ -120,7 +120,7 @@ def test_a_training_takes_one_dataset(above: Path, capsys: pytest.CaptureFixture
     assert main(["train", str(above), "--out", str(above / "run")]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert "data: got" in line and "lies above 2 datasets" in line
-    assert "takes one of them, drawn (lsp), films (flic)" in line
+    assert "takes one of them: drawn (lsp), films (flic)" in line
     shutil.rmtree(above / "films")
     assert main(["train", str(above), "--out", str(above / "run")]) == 2
     assert f"did you mean {above / 'drawn'}?" in capsys.readouterr().err
@@ -130,7 +130,7 @@ def test_a_training_takes_one_dataset(above: Path, capsys: pytest.CaptureFixture
     ("words", "sentence"),
     [
         (["{}/absent"], "does not exist"),
-        (["{}"], "is no dataset that is known"),
+        (["{}"], "is not a known dataset"),
         (["{}", "--people", "0"], "people: got 0"),
         (["{}", "--sheet", "{}"], "sheet: got"),
         (["{}", "--json", "{}/no/where.json"], "json: got"),

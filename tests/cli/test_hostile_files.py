@@ -303,8 +303,8 @@ def test_paths_in_yaml_stay_inside(
         contents["train"] = contents["val"] = str(people / "images")
     file.write_text(json.dumps(contents))
     line = refused("data", "check", file)
-    assert "leads out of the dataset" in line and "--allow-outside" in line
-    assert "nobody in the labels" in refused("data", "check", file, "--allow-outside")
+    assert "lies outside of the dataset" in line and "--allow-outside" in line
+    assert "no sample in the label files" in refused("data", "check", file, "--allow-outside")
 
 
 def test_yaml_that_grows(tmp_path: Path, refused: Callable[..., str]) -> None:
@@ -395,4 +395,4 @@ def test_too_many_open_files_are_a_sentence(
         raise error
 
     monkeypatch.setattr(tools, "print_info", fail)
-    assert refused("info").endswith("take fewer --workers, or a higher `ulimit -n`")
+    assert refused("info").endswith("use fewer --workers, or a higher `ulimit -n`")

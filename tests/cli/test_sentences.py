@@ -79,7 +79,8 @@ def test_a_split_that_is_empty(run: Path, people: Path, extended: Path, tmp_path
     scipy.io.savemat(single / "joints.mat", {"joints": joints})
     words = sentence(open_dataset, single, "train", False)
     assert (
-        "is empty, since it has 1 person in all" in words and "; takes a part with people" in words
+        "is empty: the dataset has only 1 sample" in words
+        and "; takes a part with samples" in words
     )
 
 
@@ -106,8 +107,8 @@ def test_images_of_another_size(
 @pytest.mark.parametrize(
     ("name", "contents", "why"),
     [
-        ("text.npz", b"no archive", "it is no .npz file"),
-        ("empty.npz", b"", "it is no .npz file"),
+        ("text.npz", b"no archive", "it is not an .npz file"),
+        ("empty.npz", b"", "it is not an .npz file"),
         ("cut.npz", b"PK\3\4cut", "not a zip file"),
         ("absent.npz", None, "No such file or directory"),
         ("folder.npz", ..., "Is a directory"),
@@ -127,7 +128,7 @@ def test_a_reference_that_is_no_archive(tmp_path: Path, name: str, contents: Any
 def test_a_reference_of_a_single_array(tmp_path: Path) -> None:
     np.save(tmp_path / "a.npy", np.ones(3))
     words = sentence(evaluate, EvalConfig(reference=tmp_path / "a.npy"))
-    assert "(it is no .npz file); takes an .npz file" in words
+    assert "(it is not an .npz file); takes an .npz file" in words
 
 
 @pytest.mark.parametrize(
@@ -153,7 +154,7 @@ def test_boxes_that_are_no_list(run: Path, people: Path) -> None:
     assert sentence(predictor, picture, 5).startswith("boxes: got 5; takes a list")
     assert sentence(predictor, picture, "box").startswith("boxes: got 'box'; takes a list")
     words = sentence(predictor, [picture, picture], 5)
-    assert words == "boxes: got 5 for 2 pictures; takes a list with one for each"
+    assert words == "boxes: got 5 for 2 pictures; takes one list of boxes for each"
 
 
 def test_paths_that_are_none() -> None:
@@ -260,4 +261,4 @@ def test_a_name_with_the_end_of_a_line_in_it(
     run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["predict", str(run), "one\ntwo", "--out", str(tmp_path / "out")]) == 2
-    assert capsys.readouterr().err.startswith("softgate: images: one two stands for no picture")
+    assert capsys.readouterr().err.startswith("softgate: images: one two matches no picture")

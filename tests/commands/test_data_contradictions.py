@@ -42,11 +42,11 @@ def test_data_check_counts_and_names_what_is_odd(
     said = capsys.readouterr()
     picture = odd.parent.parent / "images" / "000000000005.jpg"
     fault = (
-        f"{picture} is 120 x 90 and stated as 90 x 120: turned after labelling, so that its joints "
+        f"{picture} is 120 x 90 but the dataset states 90 x 120: it was turned after labelling, so that its joints "
         "lie elsewhere"
     )
     notes = [
-        "1 limb that leads nowhere is dropped: [2, 9]",
+        "1 limb that does not join two joints is ignored: [2, 9]",
         "1 annotation whose keypoints are not 12 finite numbers is left out: 101",
     ]
     for line in ("1 picture of another size than stated, whose people train, evaluate and cache "

@@ -38,7 +38,7 @@ def test_a_demo_is_shown_again_and_trained_anew_when_asked(
 
     (config.out / "people.png").unlink()
     assert demo(config, console) == report
-    assert "--fresh trains anew" in console.export_text()
+    assert "--fresh trains again" in console.export_text()
     assert not (config.out / "people.png").exists()
 
     config.fresh = True

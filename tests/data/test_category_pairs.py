@@ -86,7 +86,7 @@ def test_pairs_that_cannot_be_right_give_way_to_the_names_and_are_said(
         assert people.notes == ()
     else:
         (note,) = people.notes
-        assert note.startswith("left and right are those of the names, since ")
+        assert note.startswith("left and right are taken from the names of the joints: ")
         assert re.search(words, note)
 
 
@@ -96,7 +96,7 @@ def test_indices_that_join_a_joint_with_another_than_its_own_give_way(tmp_path: 
     people = read(tmp_path, joints, flip_idx=[3, 2, 1, 0])
     assert people.skeleton.flip_pairs == ((1, 0), (3, 2))
     assert people.notes == (
-        "left and right are those of the names, since flip_idx joins right_ear with left_eye",
+        "left and right are taken from the names of the joints: flip_idx joins right_ear with left_eye",
     )
 
 
@@ -106,15 +106,17 @@ def test_joints_that_are_left_in_place_go_by_their_names_and_are_told(tmp_path: 
         people = read(tmp_path, ["left_eye", "tail", "right_eye"], **told)
         assert people.skeleton.flip_pairs == ((2, 0),)
         (note,) = people.notes
-        words = "left_eye, right_eye change places by their names, since "
-        assert note == f"{words}{next(iter(told))} leaves them in place"
+        words = "leaves left_eye, right_eye in place; they change places, as their names say"
+        assert note == f"{next(iter(told))} {words}"
 
 
 def test_coco_s_own_joints_are_told_of_like_any_others(tmp_path: Path) -> None:
     people = read(tmp_path, list(COCO.joints), flip_pairs=[[1, 3], [2, 4]])
     assert people.skeleton == COCO
     (note,) = people.notes
-    assert note.startswith("left and right are those of the names, since flip_pairs joins left_e")
+    assert note.startswith(
+        "left and right are taken from the names of the joints: flip_pairs joins left_e"
+    )
     people = read(tmp_path, list(COCO.joints), flip_pairs=[[1, 2], [3, 4]])
     assert people.skeleton == COCO and people.notes == ()
 

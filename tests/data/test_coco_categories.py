@@ -18,22 +18,22 @@ from softgate_ext.pose.skeleton import COCO
     [
         ([[1, 2], [1, 3]], ((0, 1), (0, 2)), ()),
         # CrowdPose and converters keep the limbs of another scheme.
-        ([[1, 2], [3, 17], [16, 14]], ((0, 1),), ("2 limbs that lead nowhere are dropped: "
+        ([[1, 2], [3, 17], [16, 14]], ((0, 1),), ("2 limbs that do not join two joints are ignored: "
          "[3, 17], [16, 14]",)),
         ([[0, 1], [0, 2]], ((0, 1), (0, 2)),
-         ("the limbs count joints from 0 in place of 1, and are read so",)),
+         ("the limbs count joints from 0 instead of 1, and are read in this way",)),
         # With a 3 in it, which joint 0 to 2 do not reach, it counts from 1.
-        ([[0, 1], [1, 3]], ((0, 2),), ("1 limb that leads nowhere is dropped: [0, 1]",)),
+        ([[0, 1], [1, 3]], ((0, 2),), ("1 limb that does not join two joints is ignored: [0, 1]",)),
         ([[2, 2], [1], None, ["nose", "tail"], [1, None], [-1, 2], [1.5, 2], [2, 3]], ((1, 2),),
-         ("7 limbs that lead nowhere are dropped: [2, 2], [1], None, ['nose', 'tail'], [1, None] "
+         ("7 limbs that do not join two joints are ignored: [2, 2], [1], None, ['nose', 'tail'], [1, None] "
           "and 2 more",)),
         ([["nose", "Left_Hand"], ["right_hand", "nose"]], ((0, 1), (2, 0)), ()),
         ([["nose", "nose"], ["nose", 2], ["nose", "left_hand", "nose"], [1, 3]], ((0, 2),),
-         ("3 limbs that lead nowhere are dropped: ['nose', 'nose'], ['nose', 2], "
+         ("3 limbs that do not join two joints are ignored: ['nose', 'nose'], ['nose', 2], "
           "['nose', 'left_hand', 'nose']",)),
         (None, (), ()),
-        ("none", (), ("the skeleton is no list of limbs, and is left out",)),
-        ({"nose": [1, 2]}, (), ("the skeleton is no list of limbs, and is left out",)),
+        ("none", (), ("the skeleton is ignored, because it is not a list of limbs",)),
+        ({"nose": [1, 2]}, (), ("the skeleton is ignored, because it is not a list of limbs",)),
     ],
 )  # fmt: skip
 def test_limbs_are_no_gate(
@@ -57,15 +57,13 @@ def test_categories_of_equal_keypoints_are_one_set(tmp_path: Path) -> None:
     people = read(tmp_path, contents)
     assert len(people) == 60
     assert people.skeleton.name == "animal" and people.skeleton.limbs == ((0, 1),)
-    assert people.notes == ("54 categories of equal keypoints are read as one set",)
+    assert people.notes == ("54 categories with the same keypoints are read as one set",)
 
 
 def test_of_categories_with_other_keypoints_the_annotated_one_is_read(tmp_path: Path) -> None:
     people = read(tmp_path, two_categories([{"keypoints": [1, 2, 2, 5, 6, 2], "category_id": 2}]))
     assert people.skeleton.joints == ("seat", "back")
-    assert people.notes == (
-        "1 category with other keypoints and no annotations is passed over: Doll",
-    )
+    assert people.notes == ("1 category with other keypoints and no annotations is skipped: Doll",)
 
 
 def test_several_annotated_ones_are_refused_by_name(tmp_path: Path) -> None:
@@ -107,7 +105,7 @@ def test_joints_without_names_are_numbered(tmp_path: Path, names: dict[str, Any]
     assert people.joints.shape == (2, 68, 2) and people.skeleton.limbs == ((0, 67),)
     assert people.skeleton.joints[::67] == ("joint_1", "joint_68")
     assert people.notes == (
-        "no category names its keypoints, so that 68 joints are numbered",
+        "no category names its keypoints; 68 joints are numbered",
         "1 annotation whose keypoints are not 204 finite numbers is left out: 102",
     )
 
@@ -127,7 +125,9 @@ def test_names_that_are_none_or_given_twice_are_numbered(
     contents["categories"][0].update(keypoints=names, skeleton=[[1, 2]])
     people = read(tmp_path, contents)
     assert people.skeleton.joints == joints and people.skeleton.limbs == ((0, 1),)
-    assert people.notes == (f"1 keypoint name is no text or given twice, and numbered: {told}",)
+    assert people.notes == (
+        f"1 keypoint name that is not text, or given twice, gets a number: {told}",
+    )
 
 
 @pytest.mark.parametrize("kinds", [[1, 1], [1, 2], [None, None]])
@@ -143,7 +143,7 @@ def test_a_file_without_categories_is_read(
     assert len(people) == 2 and people.skeleton.joints == ("joint_1", "joint_2", "joint_3")
     assert people.notes[:2] == (
         "the file has no list of categories",
-        "no category names its keypoints, so that 3 joints are numbered",
+        "no category names its keypoints; 3 joints are numbered",
     )
 
 
@@ -154,8 +154,8 @@ def test_names_that_are_no_list_are_told(tmp_path: Path, names: Any) -> None:
     people = read(tmp_path, contents)
     assert people.skeleton.joints == ("joint_1", "joint_2", "joint_3")
     assert people.notes[:2] == (
-        "1 category has keypoints that are no list of names: Doll",
-        "no category names its keypoints, so that 3 joints are numbered",
+        "1 category has keypoints that are not a list of names: Doll",
+        "no category names its keypoints; 3 joints are numbered",
     )
 
 
@@ -175,7 +175,7 @@ def test_51_numbers_for_21_names(tmp_path: Path) -> None:
         "2 annotations whose keypoints are not 63 finite numbers are left out: 100, 102",
     )
     with pytest.raises(
-        InputError, match=r"21 keypoints, which takes 63 numbers .* all 3 .* mostly 51$"
+        InputError, match=r"21 keypoints, which need 63 numbers .* its 3 .* most have 51$"
     ):
         read(tmp_path, hands(51, 51, 48))
 
@@ -185,7 +185,7 @@ def test_coco_itself_needs_no_limbs_of_the_file(tmp_path: Path) -> None:
     contents["categories"][0].update(keypoints=list(COCO.joints), skeleton=[[16, 14], [7, 99]])
     people = read(tmp_path, contents)
     assert people.skeleton == COCO
-    assert people.notes == ("1 limb that leads nowhere is dropped: [7, 99]",)
+    assert people.notes == ("1 limb that does not join two joints is ignored: [7, 99]",)
 
 
 @pytest.mark.parametrize("absent", [True, False])
@@ -199,7 +199,7 @@ def test_annotations_without_a_category_are_of_the_only_one(tmp_path: Path, abse
     people = read(tmp_path, contents)
     assert people.ids is not None and people.ids[:, 1].tolist() == [100, 101, 102]
     assert people.notes == (
-        "2 annotations without a category_id are of the only category: 101, 102",
+        "2 annotations without a category_id are taken to be of the only category: 101, 102",
         "2 annotations of a category that is not listed are left out: 103, 104",
     )
     del contents["annotations"][0]

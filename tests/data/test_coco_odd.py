@@ -27,11 +27,11 @@ def test_a_missing_box_is_made_from_the_joints(tmp_path: Path) -> None:
     assert people.centers[[0, 1, 2, 4]].tolist() == [[30, 30]] * 4  # the unlabelled joint aside
     assert people.sizes.tolist() == [1.25 * 41] * 3 + [1.25 * 9, 1.25 * 41]
     assert people.notes == (
-        "4 annotations have no bbox, which is made from their joints: 100, 101, 102, 7",
+        "4 annotations have no bbox; it is computed from their joints: 100, 101, 102, 7",
     )
     contents["annotations"] = [{**contents["annotations"][0], "keypoints": [5, 5, 2] + [0] * 6}]
     with pytest.raises(
-        EmptySplit, match="1 annotation without a bbox, .* is not among the people: 100"
+        EmptySplit, match="1 annotation without a bbox, .* is not among the samples: 100"
     ):
         read(tmp_path, contents)
 
@@ -103,7 +103,7 @@ def test_annotations_of_nobody_to_crop_are_told(
     apart = {"keypoints": GOOD, **apart}
     people = read(tmp_path, coco([apart, {"keypoints": GOOD}, apart]))
     assert people.ids is not None and people.ids.tolist() == [[10, 101]]
-    assert people.notes == (f"2 annotations {kind} are not among the people: 100, 102",)
+    assert people.notes == (f"2 annotations {kind} are not among the samples: 100, 102",)
 
 
 def test_null_anywhere_costs_its_own_entry(tmp_path: Path) -> None:
@@ -115,10 +115,10 @@ def test_null_anywhere_costs_its_own_entry(tmp_path: Path) -> None:
     people = read(tmp_path, contents)
     assert len(people) == 1 and people.areas is not None and np.isnan(people.areas).all()
     assert people.notes == (
-        "3 images without an id or a file_name are passed over: number 3, number 4, 5",
-        "2 categories without an id are passed over: number 3, number 4",
-        "1 annotation without keypoints is not among the people: 101",
-        "1 annotation that is no object is left out: number 3",
+        "3 images without an id or a file_name are skipped: number 3, number 4, 5",
+        "2 categories without an id are skipped: number 3, number 4",
+        "1 annotation without keypoints is not among the samples: 101",
+        "1 annotation that is not an object is left out: number 3",
         "1 annotation of a category that is not listed is left out: number 4",
     )
 
@@ -129,7 +129,7 @@ def test_an_id_of_several_annotations_is_told(tmp_path: Path) -> None:
         coco([{"keypoints": good(n), "id": i} for n, i in enumerate((7, 8, "7", 7, None, None))]),
     )
     assert len(people) == 6 and people.notes == (
-        "1 annotation id stands for several annotations, which predictions cannot be told by: 7",
+        "1 annotation id belongs to several annotations, so that predictions cannot be matched by it: 7",
     )
 
 
@@ -138,7 +138,7 @@ def test_other_flags_than_coco_s_are_told(tmp_path: Path, flag: float) -> None:
     people = read(tmp_path, coco([{"keypoints": [5, 6, flag, *GOOD[3:]]}, {"keypoints": GOOD}]))
     assert people.labelled[0].tolist() == [flag > 0, True, False]
     assert people.notes == (
-        "1 annotation has flags beside 0, 1 and 2, of which those above 0 are read as labelled: 100",
+        "1 annotation has flags other than 0, 1 and 2; those above 0 are read as labelled: 100",
     )
 
 
@@ -157,7 +157,9 @@ def test_two_ids_of_one_file_are_told(tmp_path: Path) -> None:
     contents["images"].append({**contents["images"][0], "id": 12})
     people = read(tmp_path, contents)
     assert len(people) == 2 and len(set(people.image_paths)) == 1
-    assert people.notes == ("1 file with several image ids is one picture: 000000000000.jpg",)
+    assert people.notes == (
+        "1 file with several image ids is read as one picture: 000000000000.jpg",
+    )
 
 
 def test_ids_are_compared_as_text(tmp_path: Path) -> None:
@@ -214,8 +216,8 @@ def test_two_pictures_of_one_id(tmp_path: Path) -> None:
     people = read(tmp_path, contents)
     assert people.ids is not None and people.ids.tolist() == [[11, 101]]
     assert people.notes == (
-        "1 image id stands for two pictures: 10",
-        "1 annotation of an image id that stands for two pictures is left out: 100",
+        "1 image id belongs to two pictures: 10",
+        "1 annotation of an image id that belongs to two pictures is left out: 100",
     )
 
 
@@ -232,11 +234,11 @@ def test_joints_that_are_annotated_twice_are_told(tmp_path: Path) -> None:
     )
     people = read(tmp_path, contents)
     assert len(people) == 5
-    told = "annotation with the joints of another of its picture: 104"
+    told = "annotation has the same joints as another annotation of the picture: 104"
     assert f"1 {told}" in people.notes
     contents["annotations"] = [{"keypoints": GOOD, "image_id": 10, "category_id": 1}] * 3
     people = read(tmp_path, contents)
     assert len(people) == 3
     assert people.notes[1:] == (
-        "2 annotations with the joints of another of their picture: number 2, number 3",
+        "2 annotations have the same joints as another annotation of the picture: number 2, number 3",
     )

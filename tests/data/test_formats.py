@@ -48,7 +48,9 @@ def test_a_folder_with_a_file_for_each_part(tmp_path: Path) -> None:
     write_coco(tmp_path / "annotations" / "person_keypoints_more.json", contents)
     assert len(open_dataset(tmp_path)) == 1
     write_coco(tmp_path / "annotations" / "person_keypoints_train1.json", contents)
-    with pytest.raises(InputError, match="one annotation file with train and one with val"):
+    with pytest.raises(
+        InputError, match="one annotation file with train in its name and one with val"
+    ):
         open_dataset(tmp_path)
 
 
@@ -62,9 +64,9 @@ def test_what_is_not_known_is_one_sentence(tmp_path: Path) -> None:
     refused(tmp_path / ("a" * 300), "^path: cannot look into .*name too long.*; takes")
     refused(tmp_path, "must hold joints.mat .* mpii_human_pose_v1_u12_1.mat .* examples.mat")
     (tmp_path / "notes.txt").write_text("people")
-    refused(tmp_path / "notes.txt", "no annotation file that is known")
+    refused(tmp_path / "notes.txt", "not a known annotation file")
     (tmp_path / "a.json").write_text(json.dumps({"a": 1}))
-    refused(tmp_path / "a.json", "a.json is no annotation file that is known")
+    refused(tmp_path / "a.json", "a.json is not a known annotation file")
     (tmp_path / "b.json").write_text(json.dumps({"images": []}))
     refused(tmp_path / "b.json", "must be an object with images and annotations")
     (tmp_path / "b.json").write_text(json.dumps([{"file": "a.jpg"}]))  # a.json is none either

@@ -207,7 +207,7 @@ def test_raw_files_of_cameras_are_to_be_converted(tmp_path: Path) -> None:
             with pytest.raises(InputError) as error:
                 read(path)
             assert str(error.value) == (
-                f"image {path} is a raw file of a camera, which is not read; convert raw files of "
+                f"image {path} is a raw file of a camera, which cannot be read; convert raw files of "
                 "cameras (CR2, NEF, DNG ...) to JPEG, PNG or TIFF"
             )
     with pytest.raises(InputError, match="the file is a raw file of a camera"):

@@ -39,9 +39,9 @@ def test_coco_flags_boxes_and_names(tmp_path: Path) -> None:
     assert people.persons is not None and people.persons.tolist() == [[0, 0], [1, 0], [1, 1]]
     assert people.image_paths[0] == tmp_path / "images" / "000000000000.jpg"
     assert people.notes == (
-        "1 annotation without a labelled joint is not among the people: 103",
-        "1 annotation of a crowd is not among the people: 104",
-        "1 annotation without a bbox, whose joints are in one place, is not among the people: 105",
+        "1 annotation without a labelled joint is not among the samples: 103",
+        "1 annotation of a crowd is not among the samples: 104",
+        "1 annotation without a bbox, whose joints are in one place, is not among the samples: 105",
     )
 
 
@@ -73,7 +73,7 @@ def test_coco_finds_its_own_folders_and_parts(tmp_path: Path) -> None:
         ({"annotations": [{"id": 1}]}, "1 annotation of a category that is not listed .*: 1"),
         ({"annotations": []}, "is empty"),
         ({"images": []}, "of an image that is not listed"),
-        ({"images": [{"id": 10}]}, "1 image without an id or a file_name is passed over: 10"),
+        ({"images": [{"id": 10}]}, "1 image without an id or a file_name is skipped: 10"),
     ],
 )
 def test_bad_coco_files_are_one_sentence(
@@ -166,8 +166,8 @@ def test_mpii_files_without_anybody_are_one_sentence(
 @pytest.mark.parametrize(
     ("odd", "kind"),
     [
-        (None, "that are no objects"),
-        (3, "that are no objects"),
+        (None, "that are not objects"),
+        (3, "that are not objects"),
         (mpii_person(joint_self=[[1, 2]]), "without 1 x 3 finite numbers as joint_self"),
         (
             mpii_person(joint_self=[[1, float("nan"), 1]] * 16),
@@ -212,8 +212,7 @@ def test_odd_flags_of_mpii_people_are_told(
 ) -> None:
     people = read_mpii_json(write(tmp_path / "a.json", [odd]))
     assert len(people) == 1 and people.notes == (
-        "1 person has flags beside 0, 1 and 2, of which those above 0 are read as "
-        f"{meaning}: number 1",
+        f"1 person has flags other than 0, 1 and 2; those above 0 are read as {meaning}: number 1",
     )
 
 

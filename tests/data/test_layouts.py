@@ -46,7 +46,7 @@ def test_of_three_parts_the_validation_is_measured_and_the_other_named(tmp_path:
     roboflow(tmp_path)
     people = open_dataset(tmp_path, "test")
     assert [path.name for path in people.image_paths] == ["valid.jpg"]
-    assert people.notes == ("test not read: --train-folder and --test-folder take other parts",)
+    assert people.notes == ("test not read; --train-folder and --test-folder choose other parts",)
     hrnet_mpii(tmp_path / "mpii")
     (note,) = open_dataset(tmp_path / "mpii", "train").notes
     assert note.startswith("test.json, trainval.json not read")
@@ -55,15 +55,15 @@ def test_of_three_parts_the_validation_is_measured_and_the_other_named(tmp_path:
 def test_files_without_key_points_are_no_candidates(tmp_path: Path) -> None:
     boxes_and_captions_beside(tmp_path)
     note = "captions_train.json, captions_val.json, instances_train.json, instances_val.json not "
-    assert open_dataset(tmp_path, "test").notes == (f"{note}read, without key points",)
+    assert open_dataset(tmp_path, "test").notes == (f"{note}read: no key points",)
     for part in ("captions", "instances"):
         (tmp_path / "annotations" / f"{part}_train.json").unlink()
     (tmp_path / "annotations" / "val.json").unlink()
     source = recognise(tmp_path)
     assert source.splits == ("train",) and source.read().annotation_file is not None
-    assert source.notes == ("captions_val.json, instances_val.json not read, without key points",)
+    assert source.notes == ("captions_val.json, instances_val.json not read: no key points",)
     (tmp_path / "annotations" / "train.json").unlink()
-    with pytest.raises(InputError, match="got captions_val.json, instances_val.json; name one"):
+    with pytest.raises(InputError, match="got captions_val.json, instances_val.json; give one"):
         recognise(tmp_path)
 
 

@@ -121,7 +121,7 @@ def test_hr_lspet_has_png_beside_the_joints_and_gaps_in_its_numbers(tmp_path: Pa
     assert "gaps" in found.notes[0]
     assert main(["data", "check", str(root), "--sheet", str(tmp_path / "sheet.png")]) == 0
     (root / "im00003.png").unlink()  # now nobody can tell whose picture is gone
-    with pytest.raises(InputError, match="missing 4, first im00001.jpg"):
+    with pytest.raises(InputError, match="4 are missing, first im00001.jpg"):
         read_lsp(root)
 
 
@@ -163,8 +163,11 @@ def replaced(joints: object, name: str = "joints") -> Callable[[Path], None]:
     [
         (no_folder, "dataset folder .*/a does not exist"),
         (no_joints, "joints.mat does not exist"),
-        (no_images, "/a/images and .*/a must hold one image for .*, missing 5, first im0001.jpg"),
-        (one_image_missing, "each of 5 people in joints.mat, missing 1, first im0003.jpg"),
+        (
+            no_images,
+            "/a/images and .*/a must hold one image for .*, but 5 are missing, first im0001.jpg",
+        ),
+        (one_image_missing, "each of 5 samples in joints.mat, but 1 is missing, first im0003.jpg"),
         (an_image_without_content, "im0001.jpg is not a picture"),
         (no_mat_file, "joints.mat is not a readable MATLAB file"),
         (truncated_mat_file, "joints.mat is not a readable MATLAB file"),
@@ -199,7 +202,7 @@ def test_unknown_and_empty_splits(tmp_path: Path) -> None:
     root = write_folder(tmp_path / "a", numbers(1).transpose(2, 1, 0))
     with pytest.raises(InputError, match="split must be one of train, test, all, got 'val'"):
         read_lsp(root, "val")  # type: ignore[arg-type]
-    with pytest.raises(InputError, match="'train' of .* is empty, since it has 1 person"):
+    with pytest.raises(InputError, match="'train' of .* is empty: the dataset has only 1 sample"):
         read_lsp(root, "train")
     assert len(read_lsp(root, "test")) == 1
 

@@ -22,13 +22,15 @@ from softgate_ext.training.people import split_people
 def test_parts_that_only_the_user_can_tell(tmp_path: Path) -> None:
     for name in ("first", "second"):
         annotate(tmp_path / f"{name}.json", tmp_path / "images", [f"{name}.jpg"])
-    with pytest.raises(InputError, match="got first.json, second.json; .* by --train-folder and"):
+    with pytest.raises(InputError, match="got first.json, second.json; .* with --train-folder and"):
         recognise(tmp_path)
     named = {"train_folder": Path("second.json"), "test_folder": tmp_path / "first.json"}
     source = recognise(tmp_path, **named)
     for split, name in (("train", "second"), ("test", "first")):
         assert [path.stem for path in source.read(split).image_paths] == [name]
-    with pytest.raises(InputError, match="test_folder: got first.json, as train_folder did; takes"):
+    with pytest.raises(
+        InputError, match="test_folder: got first.json, which train_folder names too; takes"
+    ):
         recognise(tmp_path, "data", Path("first.json"), Path("first.json"))
     with pytest.raises(InputError, match="train_folder: got absent, which does not exist; takes"):
         recognise(tmp_path, "data", Path("absent"))
@@ -40,7 +42,7 @@ def test_one_named_part_leaves_the_other(tmp_path: Path) -> None:
     assert source.splits == ("train", "test")
     assert [path.stem for path in source.read("test").image_paths] == ["test"]
     assert [path.stem for path in source.read("train").image_paths] == ["train"]
-    note = "valid not read: --train-folder and --test-folder take other parts"
+    note = "valid not read; --train-folder and --test-folder choose other parts"
     assert source.notes == (note,) and source.read("train").notes == (note,)
     source = recognise(tmp_path, train_folder=Path("test"))
     assert source.notes == (note.replace("valid", "train"),)
@@ -139,8 +141,8 @@ def test_pictures_in_both_parts_are_told(
         "test_folder": tmp_path / "link" / "second.json",
     }
     told = (
-        "1 picture is in the train part and in the test part, so that the result is better than on "
-        f"new pictures, first {tmp_path.resolve() / 'set' / 'images' / '1.jpg'}"
+        "1 picture is in the train part and in the test part, so that results are better than on "
+        f"new pictures; the first is {tmp_path.resolve() / 'set' / 'images' / '1.jpg'}"
     )
     _, watched = split_people(TrainConfig(tmp_path / "set", tmp_path / "run", **parts))
     assert watched.notes == (told,)

@@ -16,9 +16,9 @@ from softgate_ext.data.poseset import EmptySplit
 @pytest.mark.parametrize(
     ("stated", "why"),
     [
-        ((240, 180), "stated as 240 x 180: resized or cut after labelling"),
-        ((120, 90.7), "stated as 120 x 91: resized or cut after labelling"),
-        ((90, 120), "stated as 90 x 120: turned after labelling"),
+        ((240, 180), "240 x 180: it was resized or cut after labelling"),
+        ((120, 90.7), "120 x 91: it was resized or cut after labelling"),
+        ((90, 120), "90 x 120: it was turned after labelling"),
     ],
 )
 def test_people_in_pictures_of_another_size_are_left_out(
@@ -27,15 +27,15 @@ def test_people_in_pictures_of_another_size_are_left_out(
     people = read(tmp_path, sized(*stated))
     assert people.ids is not None and people.ids.tolist() == [[11, 101]]
     (note,) = people.notes
-    assert note.startswith("1 person is left out in 1 picture of another size than stated: ")
+    assert note.startswith("1 sample is left out, because 1 picture has another size than stated: ")
     assert note.endswith(
-        f"000000000000.jpg is 120 x 90 and {why}, so that its joints lie elsewhere"
+        f"000000000000.jpg is 120 x 90 but the dataset states {why}, so that its joints lie elsewhere"
     )
     contents = sized(*stated)
     contents["images"][1].update(
         contents["images"][0] | {"id": 11, "file_name": "000000000001.jpg"}
     )
-    with pytest.raises(EmptySplit, match="is empty .2 people are left out in 2 pictures"):
+    with pytest.raises(EmptySplit, match="is empty .2 samples are left out, because 2 pictures"):
         read(tmp_path, contents)
 
 
@@ -57,7 +57,9 @@ def test_a_picture_turned_by_exif_is_told(tmp_path: Path) -> None:
     exif[0x0112] = 6
     Image.new("RGB", (120, 90)).save(tmp_path / "images" / "000000000000.jpg", exif=exif)
     (note,) = read_coco(path).notes
-    assert "is 90 x 120 and stated as 120 x 90: turned by its EXIF orientation" in note
+    assert (
+        "is 90 x 120 but the dataset states 120 x 90: it was turned by its EXIF orientation" in note
+    )
     contents["images"][0].update(width=90, height=120)  # labelled upright
     path.write_text(json.dumps(contents))
     people = read_coco(path)

@@ -79,7 +79,7 @@ def test_of_three_parts_val_is_measured(tmp_path: Path) -> None:
     file = ultralytics(tmp_path, test="images/test")
     people = read_yolo(file, "test")
     assert people.image_paths == [tmp_path / "images" / "val" / "1.jpg"]
-    assert people.notes == ("its test is not read, since val is what is measured",)
+    assert people.notes == ("its test part is not read, because val is the part that is measured",)
     write_yaml(tmp_path, val=None, test="images/test")
     assert [path.stem for path in read_yolo(file, "test").image_paths] == ["last"]
     write_yaml(tmp_path, val=None)
@@ -89,12 +89,12 @@ def test_of_three_parts_val_is_measured(tmp_path: Path) -> None:
 def test_lines_that_cannot_be_read_cost_themselves(tmp_path: Path) -> None:
     file = ultralytics(tmp_path)
     wrong = {
-        "0 0.5 0.4 0.5 0.6": "5 numbers in place of 14",
-        LINE.replace("0.25", "x"): "no number",
-        LINE.replace("0.25", "nan"): "no shares from 0 to 1",
-        LINE.replace("0.25", "30"): "no shares from 0 to 1",
+        "0 0.5 0.4 0.5 0.6": "5 numbers instead of 14",
+        LINE.replace("0.25", "x"): "a word that is not a number",
+        LINE.replace("0.25", "nan"): "numbers outside of 0 to 1",
+        LINE.replace("0.25", "30"): "numbers outside of 0 to 1",
         LINE.replace("0.6", "0"): "without width or height",
-        LINE.replace("0.25", "9" * 400): "no shares from 0 to 1",
+        LINE.replace("0.25", "9" * 400): "numbers outside of 0 to 1",
     }
     nobody = "0 0.5 0.4 0.5 0.6 0.25 0.1 0 0.75 0.5 0 0 0 0"
     for line, why in wrong.items():
@@ -136,11 +136,11 @@ def test_a_name_that_no_file_can_have_costs_itself(tmp_path: Path, name: str) ->
 @pytest.mark.parametrize(
     ("write", "sentence"),
     [
-        (absent_folder, r"its train is images/none, which is not there; looked in .*/set/images"),
+        (absent_folder, r"its train is images/none, which does not exist; looked in .*/set/images"),
         (no_labels, r"'train' of .* is empty: .* such as .*/set/labels/train/1.txt; takes"),
         (absent_picture, r"1 image of 1 is missing, first data/images/train/1.jpg; looked in \."),
         (wrong_settings(train=5), "a folder, a .txt file or a list of them as train"),
-        (wrong_settings(train="a" * 300), "its train is a+, which is not there"),
+        (wrong_settings(train="a" * 300), "its train is a+, which does not exist"),
         (wrong_settings(kpt_shape="3x3"), r"kpt_shape \[joints, 2\] or \[joints, 3\]"),
         (wrong_settings(kpt_shape=[3, 4]), r"kpt_shape \[joints, 2\] or \[joints, 3\]"),
         (wrong_settings(train=None, val=None), "must name pictures as train, val or test"),
@@ -176,7 +176,7 @@ def test_other_flags_than_coco_s_are_told(tmp_path: Path, flag: str) -> None:
     people = read_yolo(file)
     assert people.labelled[1].tolist() == [flag != "-1", True, False]
     assert people.notes == (
-        "1 line has flags beside 0, 1 and 2, of which those above 0 are read as labelled: 1.txt:2",
+        "1 line has flags other than 0, 1 and 2; those above 0 are read as labelled: 1.txt:2",
     )
 
 
@@ -186,7 +186,7 @@ def test_a_flag_that_is_no_number_costs_its_line(tmp_path: Path, flag: str) -> N
     label(tmp_path, "train", lines=LINE + "\n" + LINE.replace("0.1 2", f"0.1 {flag}"))
     people = read_yolo(file)
     assert len(people) == 1
-    assert people.notes == ("1 line with a flag that is no finite number is left out: 1.txt:2",)
+    assert people.notes == ("1 line with a flag that is not a finite number is left out: 1.txt:2",)
 
 
 @pytest.mark.parametrize("names", [{0: "doll"}, ["doll"], {"0": "doll"}, {0: None}])

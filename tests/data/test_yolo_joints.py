@@ -25,10 +25,10 @@ def test_names_that_the_file_does_not_give(tmp_path: Path) -> None:
     people = read_yolo(file)
     assert people.skeleton.joints == ("joint_1", "joint_2", "joint_3")
     assert people.skeleton.flip_pairs == ((2, 1),)
-    assert people.notes == ("no kpt_names of 3 joints, which are numbered",)
+    assert people.notes == ("kpt_names is missing; 3 joints are numbered",)
     write_yaml(tmp_path, kpt_names=None, flip_idx=None)
     people = read_yolo(file)
-    assert people.skeleton.flip_pairs == () and "no flip_idx" in people.notes[1]
+    assert people.skeleton.flip_pairs == () and "flip_idx is missing" in people.notes[1]
     write_yaml(tmp_path, kpt_names=["nose", "left_hand", "right_hand"], flip_idx=None)
     assert read_yolo(file).skeleton.flip_pairs == ((2, 1),)
     write_yaml(tmp_path, kpt_shape=[17, 3], kpt_names=None, flip_idx=list(COCO.flip_permutation))
@@ -41,7 +41,7 @@ def test_names_and_flip_idx_tell_left_and_right_together(tmp_path: Path) -> None
     people = read_yolo(file)
     assert people.skeleton.flip_pairs == ((0, 1),) and people.skeleton.unpaired == (2,)
     assert people.notes == (
-        "handrtip, handltip change places by their names, since flip_idx leaves them in place",
+        "flip_idx leaves handrtip, handltip in place; they change places, as their names say",
     )
     write_yaml(tmp_path, kpt_names=["HandRTip", "nose", "eyeL"], flip_idx=[2, 1, 0])
     people = read_yolo(file)
@@ -66,7 +66,7 @@ def test_a_flip_idx_that_contradicts_the_names_gives_way_to_them(
     assert people.skeleton.flip_pairs == name_skeleton("x", joints).flip_pairs
     (note,) = people.notes
     assert re.fullmatch(
-        "left and right are those of the names, since flip_idx joins left_(eye with left_ear|ear with left_eye)",
+        "left and right are taken from the names of the joints: flip_idx joins left_(eye with left_ear|ear with left_eye)",
         note,
     )
 
@@ -78,7 +78,7 @@ def test_one_odd_name_of_a_joint_costs_itself(
     people = read_yolo(ultralytics(tmp_path, kpt_names=wrap(["nose", "Nose", None])))
     assert people.skeleton.joints == ("nose", "nose_2", "joint_3")
     assert people.notes == (
-        "2 keypoint names are no text or given twice, and numbered: Nose as Nose_2, None as joint_3",
+        "2 keypoint names that are not text, or given twice, get a number: Nose as Nose_2, None as joint_3",
     )
 
 
@@ -90,7 +90,7 @@ def test_classes_of_different_joints_are_refused_by_name(
         tmp_path, names=["cat", "doll"], kpt_names=dict(zip(keys, (EYES, EARS), strict=True))
     )
     with pytest.raises(
-        InputError, match=r"different joints \(cat and doll\); takes a data.yaml for each"
+        InputError, match=r"different joints \(cat and doll\); give one data.yaml for each class"
     ):
         read_yolo(file)
     write_yaml(tmp_path, names=None, kpt_names={0: EYES, 1: EARS})
@@ -126,7 +126,7 @@ def test_one_odd_name_by_number_costs_itself(tmp_path: Path) -> None:
     people = read_yolo(ultralytics(tmp_path, kpt_names={0: "nose", 1: None, 2: "hand"}))
     assert people.skeleton.joints == ("nose", "joint_2", "hand")
     assert people.notes == (
-        "1 keypoint name is no text or given twice, and numbered: None as joint_2",
+        "1 keypoint name that is not text, or given twice, gets a number: None as joint_2",
     )
 
 
@@ -158,4 +158,6 @@ def test_an_odd_flip_idx_costs_itself(tmp_path: Path, flip: Any, said: str) -> N
     people = read_yolo(ultralytics(tmp_path, kpt_names=EYES, flip_idx=flip))
     assert people.skeleton.flip_pairs == ((1, 0),)
     (note,) = people.notes
-    assert re.fullmatch(f"left and right are those of the names, since flip_idx: {said}.*", note)
+    assert re.fullmatch(
+        f"left and right are taken from the names of the joints: flip_idx: {said}.*", note
+    )

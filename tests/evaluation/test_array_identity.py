@@ -59,9 +59,7 @@ def test_arrays_beside_the_joints(
     found = read_predictions(path, doll_set)
     np.testing.assert_allclose(found.joints, FOUND, atol=1e-9)
     np.testing.assert_allclose(found.scores, [[0.9 - i / 10] * 3 for i in range(5)])
-    assert (
-        "1 prediction is of pictures or ids that dolls_val-test does not have" in (found.notes[-1])
-    )
+    assert "1 prediction is not used, because dolls_val-test does not have" in (found.notes[-1])
 
 
 def test_arrays_that_are_no_identity(doll_set: PoseSet, tmp_path: Path) -> None:
@@ -72,11 +70,11 @@ def test_arrays_that_are_no_identity(doll_set: PoseSet, tmp_path: Path) -> None:
     np.testing.assert_array_equal(found.scores, FOUND[..., 0])
     for wrong, words in (
         ({"image_names": np.array([["a", "b"]] * 5)}, "name has the shape .5, 2."),
-        ({"image_ids": PICTURES, "ids": IDS[:4]}, "5 image_id, 4 id, which must be as many"),
+        ({"image_ids": PICTURES, "ids": IDS[:4]}, "5 image_id, 4 id; these numbers must be equal"),
         ({"image_ids": PICTURES[:4], "ids": IDS[:4]}, "must hold 4 people with 3 joints"),
         (
             {"image_ids": [0.5] * 5},
-            "5 entries whose image_id is no id are left out: number 1, .*; takes",
+            "5 entries whose image_id is not an id are left out: number 1, .*; takes",
         ),
     ):
         refused(array_file(tmp_path / "a.npz", {"preds": FOUND, **wrong}), doll_set, words)

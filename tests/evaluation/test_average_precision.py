@@ -216,7 +216,9 @@ def test_categories_of_arrays(tmp_path: Path, form: str) -> None:
         saved.write_text(json.dumps(columns))
     result = measured(path, saved, sigmas)
     assert precision(result) == expected
-    left_out = f"1 entry of another category than the data's is left out: number {len(results) + 1}"
+    left_out = (
+        f"1 entry of a category that the data do not have is left out: number {len(results) + 1}"
+    )
     assert left_out in result.notes
 
 
@@ -318,11 +320,11 @@ def test_what_was_counted_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert main(["evaluate", str(path), "--predictions", str(saved), "--metric", "oks"]) == 0
     text = capsys.readouterr().out
     assert (
-        f"AP and AR: {len(results)} predictions of 14 pictures beside {people} people, false "
-        f"positives included; {ignored} crowds or people without key points are ignored, and so is "
-        "what lies on them"
+        f"AP and AR: {len(results)} predictions of 14 pictures against {people} people, false "
+        f"positives included; {ignored} crowds or people without key points are ignored, and so are "
+        "predictions that lie on them"
     ) in text
-    assert f"{beyond} predictions beyond the 20 surest of their pictures are not in AP" in text
+    assert f"{beyond} predictions beyond the 20 surest of their pictures do not count in AP" in text
     assert "not used" not in text and "at most one prediction" not in text
     told = measured(path, saved).to_json()["counted"]
     assert told == {"entries": len(results), "people": people, "ignored": ignored}
@@ -336,7 +338,7 @@ def test_strangers_in_the_dataset_s_pictures_are_an_ap_of_0(tmp_path: Path) -> N
     assert precision(measured(path, saved)) == by_pycocotools(path, saved)
     assert precision(measured(path, saved))["AP"] == 0
     saved.write_text(json.dumps([dict(entry, image_id=5000) for entry in far]))
-    with pytest.raises(InputError, match="has people of 5000 and nobody of toys_val-test"):
+    with pytest.raises(InputError, match="has people of 5000 and no person of toys_val-test"):
         measured(path, saved)
 
 
@@ -349,8 +351,8 @@ def test_entries_of_other_pictures_and_categories_are_left_out_and_said(tmp_path
     result = measured(*files(tmp_path, contents, [*results, *others]))
     assert precision(result) == expected
     said = " ".join(result.notes)
-    assert "1 prediction is of pictures or ids that toys_val-test does not have" in said
-    assert "2 entries of another category than the data's are left out: number " in said
+    assert "1 prediction is not used, because toys_val-test does not have" in said
+    assert "2 entries of a category that the data do not have are left out: number " in said
 
 
 def test_areas_that_are_not_stated_are_of_the_box(tmp_path: Path) -> None:
@@ -363,7 +365,7 @@ def test_areas_that_are_not_stated_are_of_the_box(tmp_path: Path) -> None:
         del annotation["area"]
     result = measured(*files(tmp_path, contents, results))
     assert precision(result) == pytest.approx(expected, abs=1e-9)
-    assert any("have no area above 0, for which 0.53 of the box" in note for note in result.notes)
+    assert any("have no area above 0; 0.53 of the box" in note for note in result.notes)
 
 
 def test_other_predictions_say_that_false_positives_are_not_counted(
@@ -381,7 +383,7 @@ def test_other_predictions_say_that_false_positives_are_not_counted(
         (evaluate(config), "network and mean pose", 8),
     ):
         assert result.notes[-1] == (
-            f"AP and AR of {names}: at most one prediction for each person, {count} people in "
-            "all; false positives, crowds and people without key points are not in them"
+            f"AP and AR of {names}: at most one prediction counts for each of {count} people; "
+            "false positives, crowds and people without key points do not count"
         )
         assert "counted" not in result.to_json()

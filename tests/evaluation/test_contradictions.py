@@ -15,7 +15,7 @@ def test_a_running_number_is_no_annotation(doll_set: PoseSet, tmp_path: Path) ->
     entries = results(id=lambda i: 100 + i, bbox=BOXES.__getitem__)
     found = read_predictions(save(tmp_path / "a.json", entries), doll_set)
     np.testing.assert_array_equal(found.joints, FOUND)
-    assert "id counts the entries of the file and is not used" in found.notes[1]
+    assert "id is not used: it seems to count the entries of the file" in found.notes[1]
 
 
 def test_contradictions_are_refused(doll_set: PoseSet, tmp_path: Path) -> None:
@@ -23,18 +23,16 @@ def test_contradictions_are_refused(doll_set: PoseSet, tmp_path: Path) -> None:
     save(path, results(annotation_id=lambda i: 100 + i))
     refused(path, doll_set, "has the annotation 101 in another picture than dolls_val-test; takes")
     save(path, results(annotation_id=lambda i: 900 + i))
-    refused(path, doll_set, "has people of 10, 11, 12 and nobody of dolls_val-test")
+    refused(path, doll_set, "has people of 10, 11, 12 and no person of dolls_val-test")
     save(path, [*results(annotation_id=IDS.__getitem__)[:2], results(id=lambda i: IDS[0])[0]])
     assert len(read_predictions(path, doll_set).notes) == 3  # the last one has another field
     save(path, [results(annotation_id=IDS.__getitem__)[0]] * 2)
     refused(path, doll_set, "has two entries of one person, 10; takes one")
     save(path, results(file_name=lambda i: "000000000000.jpg"))
-    refused(
-        path, doll_set, "an entry of 000000000000.jpg with the image id 11, which dolls_val-test"
-    )
+    refused(path, doll_set, "an entry of 000000000000.jpg with the image id 11, .* dolls_val-test")
     save(path, [{"id": IDS[i], "joints": FOUND[i].tolist()} for i in range(5)])
     both = replace(doll_set, ids=np.array([(100 + (i + 1) % 5, 100 + i) for i in range(5)], object))
-    refused(path, both, "has ids, which are in dolls_val-test of people and of pictures; takes")
+    refused(path, both, "has ids that may be of people or of pictures of dolls_val-test; takes")
 
 
 @pytest.mark.parametrize("ascending", [True, False])
@@ -65,7 +63,7 @@ def test_an_id_that_counts_within_the_right_pictures_is_not_used(
     path = save(tmp_path / "a.json", [{"id": n, **one} for n, one in enumerate(entries, 1)])
     found = read_predictions(path, running)
     np.testing.assert_array_equal(found.joints, FOUND)
-    assert "most entries lie as somebody else does in the picture" in found.notes[1]
+    assert "most entries lie on another person of the picture" in found.notes[1]
 
 
 @pytest.mark.parametrize("field", ["id", "annotation_id"])
@@ -90,5 +88,5 @@ def test_an_endless_id_is_shortened(doll_set: PoseSet, tmp_path: Path) -> None:
     refused(
         save(tmp_path / "a.json", [{**entry, "annotation_id": "7" * 400} for entry in results()]),
         doll_set,
-        "has people of 10, 11, 12 and nobody",
+        "has people of 10, 11, 12 and no person",
     )

@@ -163,7 +163,7 @@ def test_people_of_a_picture_too_many_and_too_few(people: Path, pictures: Path) 
         return " ".join(evaluate(EvalConfig(people, predictions=pictures)).notes)
 
     found["images"][9]["people"] *= 2
-    assert "1 prediction is of nobody who is labelled in the picture" in notes()
+    assert "1 prediction is not used, because it matches no labelled person" in notes()
     found["images"][9]["people"] = []
     assert "1 person of 8 is not in the file, first in im0010.jpg: their joints" in notes()
     del found["images"]

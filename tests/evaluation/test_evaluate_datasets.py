@@ -77,7 +77,7 @@ def test_a_test_part_alone_is_measured_without_the_mean_pose(
     """Validation people alone, in the official file and in a file that is a part by its name."""
     head = [point(i, 20 + i, 30 + 2 * i) for i in range(16)]
     alone = write_mpii(tmp_path / "valid", [("v000_005808361.jpg", [rect(head)], 1)])
-    said = "the mean pose is left out, since the data have nobody to train on"
+    said = "the mean pose is left out, because the data have no training samples"
     result = evaluate(EvalConfig(run, alone, workers=0, device="cpu"))
     assert (list(result.scores), result.people) == (["network"], 1)
     assert result.notes.count(said) == 1 and said in str(result.details().caption)
@@ -162,7 +162,9 @@ def test_the_form_of_a_submission_is_read(mpii: Path, people: Path, tmp_path: Pa
     )
     unlabelled = read_mpii(mpii, "unlabelled")
     np.testing.assert_allclose(read_predictions(again, unlabelled).joints, joints - 1)
-    with pytest.raises(InputError, match=r"has people of test.jpg and nobody of mpii-test; takes"):
+    with pytest.raises(
+        InputError, match=r"has people of test.jpg and no person of mpii-test; takes"
+    ):
         evaluate(EvalConfig(None, mpii, predictions=first))
     with pytest.raises(InputError, match="is a submission to MPII, .*, so give MPII as data"):
         evaluate(EvalConfig(None, people, predictions=first))
@@ -206,7 +208,7 @@ def test_nobody_to_measure_is_said_before_the_network_runs(
     data.mkdir()
     (data / "images").symlink_to(people / "images")
     scipy.io.savemat(data / "joints.mat", {"joints": joints})
-    with pytest.raises(InputError, match="no sample of .* the unit of the metric"):
+    with pytest.raises(InputError, match="no sample of .* the unit of the"):
         evaluate(EvalConfig(run, data, split="train", metric="torso", workers=0))
 
 

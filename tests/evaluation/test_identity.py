@@ -48,8 +48,8 @@ def test_coco_results_go_by_their_pictures(dolls: Path, doll_set: PoseSet, tmp_p
         found = read_predictions(path, doll_set)
         np.testing.assert_array_equal(found.joints, TRUTH)
         assert found.notes[1:] == (
-            "4 people in pictures with several were told apart by their joints, the surest first, "
-            "as COCO matches people (the result can be too good, since the truth takes part; boxes or annotation ids in the file avoid it)",
+            "4 people in pictures with several were told apart by their joints, the most "
+            "confident first, as COCO matches people (the result can be too good, because the truth is used; boxes or annotation ids in the file avoid this)",
         )
         assert found.scores.tolist() == [[0.9 - i / 10] * 3 for i in range(5)]
 
@@ -60,11 +60,11 @@ def test_wrong_ids_of_pictures_are_refused(doll_set: PoseSet, tmp_path: Path) ->
     refused(
         path,
         doll_set,
-        r"results.json has people of 900, 901, 902 and nobody of dolls_val-test; takes people of "
-        r"this dataset by image ids such as 10, or file names such as 000000000000.jpg",
+        r"results.json has people of 900, 901, 902 and no person of dolls_val-test; takes entries "
+        r"of this dataset, identified by image ids such as 10, or file names such as 000000000000.jpg",
     )
     save(path, results(image_id=lambda i: 900 + i, annotation_id=IDS.__getitem__))
-    refused(path, doll_set, "has people of 900, 901, 902 and nobody of dolls_val-test")
+    refused(path, doll_set, "has people of 900, 901, 902 and no person of dolls_val-test")
 
 
 @pytest.mark.parametrize("way", ["boxes", "annotation ids", "ids"])
@@ -74,8 +74,8 @@ def test_unknown_ids_of_pictures_are_counted(way: str, doll_set: PoseSet, tmp_pa
     assert np.isnan(found.joints[0]).all() and (found.scores[0] == 0).all()
     np.testing.assert_array_equal(found.joints[1:], FOUND[1:])
     assert [note for note in found.notes if "not used" in note] == [
-        "1 prediction is of pictures or ids that dolls_val-test does not have, such as 900, and "
-        "not used"
+        "1 prediction is not used, because dolls_val-test does not have the picture or id, such as "
+        "900"
     ]
     assert "1 person of 5 is not in the file, first in 000000000000.jpg" in found.notes[-1]
 
@@ -118,7 +118,9 @@ def test_the_surest_is_matched_first_as_in_coco(doll_set: PoseSet, tmp_path: Pat
         given = [entries[0], entries[1], worse, stranger]
         found = read_predictions(save(tmp_path / "r.json", [given[i] for i in order]), few)
         np.testing.assert_array_equal(found.joints, [FOUND[0] + 1, FOUND[1]])
-        assert "2 predictions are of nobody who is labelled in the picture" in found.notes[-1]
+        assert (
+            "2 predictions are not used, because they match no labelled person" in found.notes[-1]
+        )
 
 
 @pytest.mark.parametrize(
@@ -131,7 +133,7 @@ def test_names_match_in_other_letters(name: str, doll_set: PoseSet, tmp_path: Pa
     both = replace(doll_set.subset([2, 3]), ids=None)
     images = [both.image_paths[0].with_name(end) for end in ("a.jpg", "a.JPG")]
     path = save(tmp_path / "a.json", [{"image": "a.Jpg", "joints": FOUND[2].tolist()}])
-    refused(path, replace(both, image_paths=images), "has people of a.Jpg and nobody")
+    refused(path, replace(both, image_paths=images), "has people of a.Jpg and no person")
 
 
 def test_a_venue_is_no_place(doll_set: PoseSet, tmp_path: Path) -> None:
@@ -153,7 +155,9 @@ def test_spellings_of_a_number_are_one_unless_there_are_two(
     entries = [{**results()[0], "image_id": "10"}, {**results()[4], "image_id": 10}]
     found = read_predictions(save(path, entries), two)
     np.testing.assert_array_equal(found.joints, FOUND[[4, 0]])
-    refused(save(path, [{**results()[0], "image_id": "010"}]), two, "has people of 010 and nobody")
+    refused(
+        save(path, [{**results()[0], "image_id": "010"}]), two, "has people of 010 and no person"
+    )
 
 
 @pytest.mark.parametrize(
@@ -184,7 +188,7 @@ def test_ids_alone_are_of_people_or_of_pictures(doll_set: PoseSet, tmp_path: Pat
     np.testing.assert_array_equal(
         read_predictions(save(path, pictures), lone).joints, FOUND[[0, 2, 4]]
     )
-    refused(path, replace(lone, ids=None), "has people of 11, 12, 10 and nobody of .*; takes")
+    refused(path, replace(lone, ids=None), "has people of 11, 12, 10 and no person of .*; takes")
 
 
 def test_pictures_of_one_name_in_two_folders(doll_set: PoseSet, tmp_path: Path) -> None:
@@ -202,13 +206,16 @@ def test_pictures_of_one_name_in_two_folders(doll_set: PoseSet, tmp_path: Path) 
     for names in (("a/1.jpg", "b/1.jpg"), ("/home/me/a/1.jpg", "..\\b\\1"), ("x/a/1.jpg", "b/1")):
         np.testing.assert_array_equal(read_predictions(given(*names), two).joints, FOUND[[1, 0]])
     refused(given("1.jpg"), two, "has a picture 1.jpg, which may be .*b/1.jpg or .*a/1.jpg; takes")
-    refused(given("c/1.jpg"), two, "has people of c/1.jpg and nobody")
+    refused(given("c/1.jpg"), two, "has people of c/1.jpg and no person")
     one = among("b/1.jpg")
     found = read_predictions(given("a/1.jpg", "b/1.jpg"), one)
     np.testing.assert_array_equal(found.joints, FOUND[[1]])
     refused(given("a/1.jpg", "c/1.jpg"), one, "a/1.jpg and c/1.jpg, either of which may be .*b/1")
     found = read_predictions(given("a/1.jpg"), one)
-    assert "1 picture is matched by name alone, lying in folders of other names" in found.notes[1]
+    assert (
+        "1 picture is matched by file name only, because the folders have other names"
+        in found.notes[1]
+    )
 
 
 def test_who_is_who_needs_boxes_where_nobody_is_labelled(doll_set: PoseSet, tmp_path: Path) -> None:
@@ -218,7 +225,7 @@ def test_who_is_who_needs_boxes_where_nobody_is_labelled(doll_set: PoseSet, tmp_
     refused(
         path,
         bare,
-        "2 of the people in 00000000000[01].jpg and the dataset 2, .* takes entries with boxes",
+        "2 of the people in 00000000000[01].jpg and the dataset has 2, .* takes entries with boxes",
     )
     crops = np.hstack(
         [doll_set.centers - doll_set.sizes[:, None] / 2, *[doll_set.sizes[:, None]] * 2]

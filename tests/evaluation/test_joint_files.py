@@ -132,7 +132,7 @@ def test_origin_of_the_format_of_the_file_and_of_the_caller(tmp_path: Path) -> N
         assert found.about["origin"] == expected
         assert found.notes == (
             f"predictions read as {expected}-based",
-            "the file names no pictures: it is taken to be in the dataset's order",
+            "the file names no pictures; its entries are taken to be in the order of the dataset",
         )
         np.testing.assert_allclose(found.joints, JOINTS - expected)
 
@@ -149,7 +149,7 @@ def test_matlab_7_3_is_hdf5(tmp_path: Path) -> None:
 def test_a_submission_in_matlab_7_3_is_told_from_one_that_can_be_read(tmp_path: Path) -> None:
     with hdf5().File(tmp_path / "new.h5", "w") as store:
         store["pred/annorect"] = np.zeros(3)
-    with pytest.raises(InputError, match="pred is a struct in version 7.3, which -v7 saves"):
+    with pytest.raises(InputError, match="its pred is a struct, .* version 7.3; save it with -v7"):
         read(tmp_path / "new.h5")
 
 
@@ -201,11 +201,11 @@ def test_bad_files_are_one_sentence(tmp_path: Path) -> None:
         ("text.mat", "text", "cannot read .*text.mat"),
         ("a.json", "[[[1, 2]", "not valid JSON"),
         ("b.json", "3", 'list of {"joints"'),
-        ("c.json", '[{"joint": [[1, 2]]}]', "one a person"),
-        ("d.json", "[[[1, 2], [1]], [[1, 2]]]", "one a person"),
-        ("e.json", "{}", "one a person"),
-        ("f.json", '[["a", "b"]]', "one a person"),
-        ("j.json", '[{"people": [{"joints": {"pelvis": 3}}]}]', "one a person"),
+        ("c.json", '[{"joint": [[1, 2]]}]', "one for each person"),
+        ("d.json", "[[[1, 2], [1]], [[1, 2]]]", "one for each person"),
+        ("e.json", "{}", "one for each person"),
+        ("f.json", '[["a", "b"]]', "one for each person"),
+        ("j.json", '[{"people": [{"joints": {"pelvis": 3}}]}]', "one for each person"),
         (
             "g.json",
             "[[[1, 2]]]",

@@ -96,9 +96,9 @@ def test_a_reference_with_both_labels(tmp_path: Path) -> None:
         figures[labels] = (result.sides, result.scores["ours"].pck.pooled == 100)
     person = ("person-centric", True)
     assert figures == {None: person, "pc": person, "oc": ("observer-centric", False)}
-    assert "--labels oc takes it" in evaluate(EvalConfig(reference=path)).notes[0]
+    assert "--labels oc uses it" in evaluate(EvalConfig(reference=path)).notes[0]
     np.savez(path, gt_pc=gt, pred_ours=gt)
-    with pytest.raises(InputError, match="labels: got oc, but .* holds gt_pc; takes gt_oc in it"):
+    with pytest.raises(InputError, match="labels: got oc, which needs gt_oc, but .* holds gt_pc"):
         evaluate(EvalConfig(reference=path, labels="oc"))
 
 

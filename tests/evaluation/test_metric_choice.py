@@ -66,7 +66,7 @@ def test_a_torso_that_nobody_has_labelled_gives_way_to_the_box() -> None:
     )  # fmt: skip
     assert protocol_for(faces).metric == "PCK@0.2 (box)"
     with pytest.raises(
-        InputError, match=r"metric \(labelled are right_ankle, right_knee, left_hip"
+        InputError, match=r"metric \(the labelled joints are right_ankle, right_knee, left_hip"
     ):
         score(faces.joints, faces, protocol_for(faces, "torso"))
 
@@ -122,7 +122,7 @@ def test_sigmas_of_coco_of_the_file_and_of_the_user(tmp_path: Path, toys: PoseSe
     assert protocol_for(own, "oks", SIGMAS).sigmas == SIGMAS
     for odd in ([0.1], [0.1, 0.2, -1], [0.1, 0.2, "x"], 5):
         people = read_coco(dolls(tmp_path / "odd", sigmas=odd), "test")
-        assert not people.sigmas and "sigmas are not a number above 0" in " ".join(people.notes)
+        assert not people.sigmas and "sigmas are ignored" in " ".join(people.notes)
     part = replace(toys, skeleton=name_skeleton("part", ["nose", "left_eye", "right_eye"]))
     assert protocol_for(part, "oks").sigmas == (0.026, 0.025, 0.025)
 
@@ -130,7 +130,7 @@ def test_sigmas_of_coco_of_the_file_and_of_the_user(tmp_path: Path, toys: PoseSe
 @pytest.mark.parametrize(
     ("metric", "sigmas", "words"),
     [
-        ("torso", (), "metric: got torso, .* right_hip; takes .* and here are {}$"),
+        ("torso", (), r"metric: got torso, .* takes another metric \(the joints are {}\)$"),
         ("nose,tail", (), "metric: got nose,tail; takes auto, torso, box, oks, or two of .* {}$"),
         ("PCK", (), "metric: got PCK; takes .* {}$"),
         ("oks", (), "oks_sigmas: got none, and .* for left_hand, right_hand; takes one .*: {}$"),

@@ -19,30 +19,30 @@ LONG = "9" * 5000
         ({"keypoints": None}, "without joints"),
         ({"keypoints": [1, 2]}, "with another number of joints than 3"),
         ({"keypoints": [[1, 2]] * 4}, "with another number of joints than 3"),
-        ({"keypoints": "1,2"}, "whose joints are no list"),
-        ({"keypoints": {"nose": [1, 2]}}, "whose joints are no list"),
-        ({"keypoints": ["1", "2", "3"] * 3}, "with joints that are no finite numbers"),
-        ({"keypoints": [[1, "2"]] * 3}, "with joints that are no finite numbers"),
-        ({"keypoints": [[1, True]] * 3}, "with joints that are no finite numbers"),
-        ({"keypoints": [1, float("inf"), 1] * 3}, "with joints that are no finite numbers"),
-        ({"keypoints": [1, 10**400, 1] * 3}, "with joints that are no finite numbers"),
+        ({"keypoints": "1,2"}, "whose joints are not a list"),
+        ({"keypoints": {"nose": [1, 2]}}, "whose joints are not a list"),
+        ({"keypoints": ["1", "2", "3"] * 3}, "with joints that are not finite numbers"),
+        ({"keypoints": [[1, "2"]] * 3}, "with joints that are not finite numbers"),
+        ({"keypoints": [[1, True]] * 3}, "with joints that are not finite numbers"),
+        ({"keypoints": [1, float("inf"), 1] * 3}, "with joints that are not finite numbers"),
+        ({"keypoints": [1, 10**400, 1] * 3}, "with joints that are not finite numbers"),
         ({"keypoints": [[1], [2], [3]]}, "with joints that are not x, y or x, y, score"),
-        ({"image_id": True}, "whose image_id is no id"),
-        ({"image_id": 1.5}, "whose image_id is no id"),
-        ({"image_id": [10]}, "whose image_id is no id"),
-        ({"image_id": {"id": 10}}, "whose image_id is no id"),
-        ({"file_name": [1]}, "whose image_id is no id"),
-        ({"annotation_id": {}}, "whose annotation_id is no id"),
+        ({"image_id": True}, "whose image_id is not an id"),
+        ({"image_id": 1.5}, "whose image_id is not an id"),
+        ({"image_id": [10]}, "whose image_id is not an id"),
+        ({"image_id": {"id": 10}}, "whose image_id is not an id"),
+        ({"file_name": [1]}, "whose image_id is not an id"),
+        ({"annotation_id": {}}, "whose annotation_id is not an id"),
         ({"image_id": None}, "without a picture or an id, which others have,"),
-        ({"score": "high"}, "whose score is no number"),
+        ({"score": "high"}, "whose score is not a number"),
         ({"score": [0.1, 0.2]}, "whose scores are not 3 finite numbers"),
-        ({"score": 10**400}, "whose score is no number"),
+        ({"score": 10**400}, "whose score is not a number"),
         ({"bbox": [1, 2, "a", 4]}, "whose box is not 4 finite numbers"),
         ({"bbox": [1, 2, 10**400, 4]}, "whose box is not 4 finite numbers"),
         ({"scores": [1, 2]}, "whose scores are not 3 finite numbers"),
-        ({"category_id": 2}, "of another category than the data's"),
-        ({"category_id": True}, "of another category than the data's"),
-        ({"category_id": [1]}, "of another category than the data's"),
+        ({"category_id": 2}, "of a category that the data do not have"),
+        ({"category_id": True}, "of a category that the data do not have"),
+        ({"category_id": [1]}, "of a category that the data do not have"),
         ({"iscrowd": 1}, "of a crowd"),
         ({"iscrowd": "1"}, "of a crowd"),
     ],
@@ -70,12 +70,12 @@ def test_a_file_of_odd_entries_alone_is_refused(doll_set: PoseSet, tmp_path: Pat
     refused(
         save(tmp_path / "r.json", results(image_id=lambda i: True) + [None] * 7),
         doll_set,
-        "r.json holds no entry that can be read .5 entries whose image_id is no id are left out: "
+        "r.json holds no entry that can be read .5 entries whose image_id is not an id are left out: "
         "number 1, number 2, number 3, number 4, number 5; 7 entries that are .* and 2 more.; takes",
     )
     path = save(tmp_path / "r.json", results(category_id=lambda i: 2))
     refused(
-        path, doll_set, "5 entries of another category than the data's are left out: number 1, "
+        path, doll_set, "5 entries of a category that the data do not have are left out: number 1, "
     )
 
 
@@ -109,7 +109,7 @@ def test_an_odd_entry_keeps_its_place_where_order_counts(doll_set: PoseSet, tmp_
     given[1] = None
     notes = kept(save(tmp_path / "r.json", given), doll_set, 0, 2, 3, 4)
     assert notes[1:] == (
-        "the file names no pictures: it is taken to be in the dataset's order",
+        "the file names no pictures; its entries are taken to be in the order of the dataset",
         "1 entry that is neither a list nor an object is left out: number 2",
     )
 
@@ -118,16 +118,18 @@ def test_an_odd_id_of_an_array_costs_its_row(doll_set: PoseSet, tmp_path: Path) 
     given = {"preds": FOUND, "ids": [104.0, 0.5, 103.0, float("nan"), 101.0]}
     np.savez(tmp_path / "a.npz", **{name: np.asarray(value) for name, value in given.items()})
     assert kept(tmp_path / "a.npz", doll_set, 0, 2, 4)[1:3] == (
-        "1 entry whose id is no id is left out: number 2",
+        "1 entry whose id is not an id is left out: number 2",
         "1 entry without a picture or an id, which others have, is left out: number 4",
     )
     given.update(preds=FOUND.tolist(), ids=[104, True, 103, None, 101])
     assert kept(save(tmp_path / "a.json", given), doll_set, 0, 2, 4)[1:3] == (
-        "1 entry whose id is no id is left out: number 2",
+        "1 entry whose id is not an id is left out: number 2",
         "1 entry without a picture or an id, which others have, is left out: number 4",
     )
     given["ids"] = [104, 100]
-    refused(save(tmp_path / "a.json", given), doll_set, "has 5 entries and 2 ids, which must be as")
+    refused(
+        save(tmp_path / "a.json", given), doll_set, "has 5 entries and 2 ids; these numbers must be"
+    )
 
 
 def test_a_file_without_entries(doll_set: PoseSet, tmp_path: Path) -> None:

@@ -60,9 +60,9 @@ def test_odd_parts_of_a_whole_object_cost_themselves(doll_set: PoseSet, tmp_path
     whole["annotations"] += [None, {"id": 70, "image_id": 1000, "iscrowd": 1}]
     notes = kept(save(tmp_path / "a.json", whole), doll_set, *SHUFFLE[3:])
     assert notes[1:5] == (
-        "1 image without an id or a file_name is passed over: number 4",
+        "1 image without an id or a file_name is skipped: number 4",
         "1 entry of an image that is not listed is left out: 8",
-        "1 entry of another category than the data's is left out: 7",
+        "1 entry of a category that the data do not have is left out: 7",
         "1 entry that is neither a list nor an object is left out: number 6",
     )
     assert "1 entry of a crowd is left out: 70" in notes
@@ -98,7 +98,7 @@ def test_frames_of_mmpose(doll_set: PoseSet, tmp_path: Path) -> None:
         path = save(tmp_path / "walk.json", content)
         notes = kept(path, doll_set, *range(5))
         assert notes[1] == (
-            "frames go by the last numbers in the names of pictures: frame 0 is 000000000000.jpg"
+            "frames are matched by the last numbers in the names of pictures: frame 0 is 000000000000.jpg"
         )
         assert read_predictions(path, doll_set).scores.tolist() == [[0.5, 0.25, 1.0]] * 5
     unnumbered = [
@@ -109,11 +109,11 @@ def test_frames_of_mmpose(doll_set: PoseSet, tmp_path: Path) -> None:
         replace(doll_set, image_paths=unnumbered),
         *range(5),
     )
-    assert notes[1] == "frames go by the ids of pictures: frame 10 is a"
+    assert notes[1] == "frames are matched by the ids of pictures: frame 10 is a"
     odd = [*frames(0), {"frame_id": "x", "instances": [instance(0)]}, {"instances": 3}]
     assert kept(save(tmp_path / "walk.json", odd), doll_set, *range(5))[1:3] == (
-        "1 picture whose instances are no list is left out: number 5",
-        "1 entry whose frame is no number is left out: x person 1",
+        "1 picture whose instances are not a list is left out: number 5",
+        "1 entry whose frame is not a number is left out: x person 1",
     )
 
 
@@ -122,10 +122,13 @@ def test_mmpose_s_file_of_one_picture(doll_set: PoseSet, tmp_path: Path) -> None
     pair = [instance(1), instance(0)]
     for content in (pair, {"instance_info": pair}, [{"instances": pair}]):
         notes = kept(save(tmp_path / "000000000000.json", content), doll_set, 0, 1)
-        assert "the entries are taken to be of the picture 000000000000, as the file is" in notes[1]
+        assert (
+            "the entries are taken to be of the picture 000000000000, because the file has"
+            in notes[1]
+        )
         assert "3 people of 5 are not in the file" in notes[-1]
         refused(save(tmp_path / "r.json", content), doll_set,
-                "of one picture, which only the name .*, and dolls_val-test has no picture r; takes")  # fmt: skip
+                "of one picture, so the file must have the name .*, but dolls_val-test has no picture r; takes")  # fmt: skip
     everybody = [instance(i) for i in range(5)]  # as many as people: still no order
     refused(
         save(tmp_path / "r.json", everybody), doll_set, "has no picture r; takes one file of all"
@@ -228,7 +231,7 @@ def test_what_predict_writes_of_pictures(name: str, doll_set: PoseSet, tmp_path:
 
 
 def test_what_predict_writes_of_a_video(doll_set: PoseSet, tmp_path: Path) -> None:
-    said = "frames go by the last numbers in the names of pictures: frame 0 is 000000000000.jpg"
+    said = "frames are matched by the last numbers in the names of pictures: frame 0 is 000000000000.jpg"
     path = predicted(tmp_path / "out", True) / "predictions.csv"
     assert kept(path, doll_set, *range(5))[1] == said
     other = path.read_text().splitlines()[1].replace("walk.mp4", "run.mp4")
@@ -258,7 +261,7 @@ def test_odd_rows_of_a_table_cost_themselves(doll_set: PoseSet, tmp_path: Path) 
     notes = kept(path, doll_set, 0, 1, 2, 3)
     assert notes[1:3] == (
         "1 line that lacks columns is left out: line 17",
-        "1 entry with joints that are no finite numbers is left out: "
+        "1 entry with joints that are not finite numbers is left out: "
         "photos/000000000002.jpg person 0",
     )
     path.write_text("name,x\n1,2\n")
@@ -276,8 +279,8 @@ def test_one_odd_person_of_predict_s_json(doll_set: PoseSet, tmp_path: Path) -> 
     whole["images"] += [{"file": "b.jpg", "people": None}, None]
     notes = kept(save(path, whole), doll_set, 0, 1, 2, 3)
     assert notes[1:4] == (
-        "1 picture whose people are no list is left out: b.jpg",
-        "1 entry with joints that are no finite numbers is left out: "
+        "1 picture whose people are not a list is left out: b.jpg",
+        "1 entry with joints that are not finite numbers is left out: "
         "photos/000000000002.jpg person 1",
         "1 entry that is neither a list nor an object is left out: number 5",
     )

@@ -36,7 +36,7 @@ def test_case_and_separators_do_not_count(key: str, doll_set: PoseSet, tmp_path:
     kept(tmp_path / "a.npz", doll_set, *range(5))
     kept(save(path, {name: value.tolist() for name, value in lists.items()}), doll_set, *range(5))
     wrong = entries(**{key: lambda i: 900 + i})
-    refused(save(path, wrong), doll_set, "has people of 903, 900, 904 and nobody")
+    refused(save(path, wrong), doll_set, "has people of 903, 900, 904 and no person")
 
 
 def test_keys_of_a_whole_object_in_another_case(doll_set: PoseSet, tmp_path: Path) -> None:
@@ -51,7 +51,7 @@ def test_keys_of_a_whole_object_in_another_case(doll_set: PoseSet, tmp_path: Pat
 def test_names_of_files_are_read_by_whatever_key(
     key: str, doll_set: PoseSet, tmp_path: Path
 ) -> None:
-    said = f"pictures go by {key}, which has names of their files"
+    said = f"pictures are matched by {key}, whose values are names of their files"
     path = tmp_path / "a.json"
     given = entries(**{key: lambda i: f"x/{NAMES[i]}", "bbox": BOXES.__getitem__})
     assert said in kept(save(path, given), doll_set, *range(5))
@@ -79,7 +79,7 @@ def test_frames_of_a_list(key: str, doll_set: PoseSet, tmp_path: Path) -> None:
     """Of people, or beside the joints; a video may be named, and a picture that is named is meant."""
     path, lists = tmp_path / "a.json", {"bbox": BOXES.__getitem__}
     numbers = {key: lambda i: PICTURES[i] - 10}
-    said = "frames go by the last numbers in the names of pictures: frame 0 is 000000000000.jpg"
+    said = "frames are matched by the last numbers in the names of pictures: frame 0 is 000000000000.jpg"
     assert said in kept(save(path, entries(**numbers, **lists)), doll_set, *range(5))
     video = entries(file=lambda i: "walk.mp4", **numbers, **lists)
     assert said in kept(save(path, video), doll_set, *range(5))
@@ -90,7 +90,7 @@ def test_frames_of_a_list(key: str, doll_set: PoseSet, tmp_path: Path) -> None:
     save(path, {name: value.tolist() for name, value in columns.items()})
     assert said in kept(path, doll_set, *range(5))
     for other in ({"image_id": lambda i: 900 + i}, {"file": lambda i: f"{i}.jpg"}):
-        refused(save(path, entries(**other, **numbers, **lists)), doll_set, "and nobody of")
+        refused(save(path, entries(**other, **numbers, **lists)), doll_set, "and no person of")
     named = entries(file=NAMES.__getitem__, **{key: lambda i: "last"}, **lists)
     kept(save(path, named), doll_set, *range(5))
 
@@ -106,7 +106,9 @@ def test_objects_beside_the_joints(doll_set: PoseSet, tmp_path: Path) -> None:
     path, joints = tmp_path / "a.json", FOUND[SHUFFLE].tolist()
     images = [{"id": PICTURES[i], "file_name": NAMES[i]} for i in SHUFFLE]
     notes = kept(save(path, {"images": images, "predictions": joints}), doll_set, *range(5))
-    assert "pictures go by images.file_name, which has names of their files" in notes
+    assert (
+        "pictures are matched by images.file_name, whose values are names of their files" in notes
+    )
     numbers = [{"id": image["id"]} for image in images]
     words = "has 3 values called images.id, such as 11, which may tell whose"
     refused(save(path, {"images": numbers, "preds": joints}), doll_set, words)
@@ -118,7 +120,9 @@ def test_names_of_files_count_beside_running_numbers(doll_set: PoseSet, tmp_path
     for number, entry in enumerate(given):
         entry["id"] = 100 + number
     notes = kept(save(tmp_path / "a.json", given), doll_set, *range(5))
-    assert any("id counts the entries of the file and is not used" in note for note in notes)
+    assert any(
+        "id is not used: it seems to count the entries of the file" in note for note in notes
+    )
 
 
 def test_two_keys_with_names_of_files(doll_set: PoseSet, tmp_path: Path) -> None:
@@ -167,4 +171,7 @@ def test_unknown_keys_that_tell_nothing(doll_set: PoseSet, tmp_path: Path) -> No
         for row, joints in enumerate(FOUND.tolist())
     ]  # fmt: skip
     notes = kept(save(tmp_path / "a.json", given), doll_set, *range(5))
-    assert "the file names no pictures: it is taken to be in the dataset's order" in notes
+    assert (
+        "the file names no pictures; its entries are taken to be in the order of the dataset"
+        in notes
+    )

@@ -102,6 +102,6 @@ def test_people_without_a_labelled_torso_do_not_count(people: Path) -> None:
     assert result.pooled == 100 and result.counts.tolist() == [len(test) - 1] * 14
     labelled[:, 9] = False
     with pytest.raises(
-        InputError, match="no sample of .* another metric .labelled are right_ankle, "
+        InputError, match="no sample of .* another metric .the labelled joints are right_ankle, "
     ):
         score(joints, replace(test, labelled=labelled), LSP_PCK)

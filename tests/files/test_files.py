@@ -58,7 +58,7 @@ def test_looking_creates_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 def test_two_files_of_one_name(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(tmp_path)
-    with pytest.raises(InputError, match="png: got .*a, as json did; takes a file of its own"):
+    with pytest.raises(InputError, match="png: got .*a, which json names too; takes another file"):
         check_targets(json=tmp_path / "a", png=tmp_path / "link" / "a")
 
 

@@ -58,7 +58,7 @@ def test_names_in_predictions(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     np.savez(path, preds=joints, images=names)
     assert main(["evaluate", str(root), "--predictions", str(path)]) == 0
     said = capsys.readouterr().out
-    assert "such as x?[2J[/x].jpg, and not used" in " ".join(said.split())
+    assert "such as x?[2J[/x].jpg" in " ".join(said.split())
     np.savez(path, preds=joints[:1], images=names[2:])
     assert main(["evaluate", str(root), "--predictions", str(path)]) == 2
-    assert "[red]a.npz has people of x?[2J[/x].jpg and nobody" in capsys.readouterr().err
+    assert "[red]a.npz has people of x?[2J[/x].jpg and no person" in capsys.readouterr().err

@@ -248,7 +248,7 @@ def test_a_failure_is_one_line_of_the_log(
 
     monkeypatch.setattr(app, "answer", fail)
     page = app.Page(predictor, CONFIG)
-    assert ask(page, b"x") == (500, b"The page cannot answer this.")
+    assert ask(page, b"x") == (500, b"The page failed at this request; its log says why.")
     (record,) = caplog.records
     assert record.exc_info is None and record.getMessage().startswith("POST /pose: KeyError: ")
     assert record.getMessage().isprintable() and len(record.getMessage()) < 250
@@ -266,7 +266,7 @@ def test_a_strange_path_is_a_short_line_of_the_log(
         raise OSError(path)
 
     monkeypatch.setattr(page, "_router", fail)
-    assert ask(page, path=path) == (500, b"The page cannot answer this.")
+    assert ask(page, path=path) == (500, b"The page failed at this request; its log says why.")
     (record,) = caplog.records
     assert record.getMessage().isprintable() and len(record.getMessage()) < 250
 

@@ -65,5 +65,5 @@ def test_the_words_name_every_pair() -> None:
         "no left and right among the joints: a mirror image keeps every name"
     )
     assert mirror_words(name_skeleton("arm", ["LHand"])) == (
-        "no left and right in pairs; on one side only: lhand"
+        "no joints form a left and right pair; on one side only: lhand"
     )

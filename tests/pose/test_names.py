@@ -104,7 +104,7 @@ def test_a_side_without_the_other_is_kept_and_cannot_be_mirrored(
     assert [skeleton.joints[i] for i in skeleton.unpaired] == alone
     stored = get_skeleton(json.loads(json.dumps(skeleton.stored)))
     assert stored == skeleton
-    with pytest.raises(InputError, match=r"^flip: got .* of doll .*; takes .*--flip 0.*--swap a b"):
+    with pytest.raises(InputError, match=r"^flip: got .* of doll .*; turn .*--flip 0.*--swap"):
         _ = stored.flip_permutation
 
 

@@ -87,5 +87,7 @@ def test_json_has_every_figure_and_no_nan() -> None:
 def test_other_joints_are_measured_as_lsp_is() -> None:
     assert torso_pck(LSP) == LSP_PCK
     assert len(torso_pck(MPII).members) == 16
-    with pytest.raises(InputError, match="from left_shoulder to right_hip; .* and here are thumb$"):
+    with pytest.raises(
+        InputError, match="from left_shoulder to right_hip, .* \(the joints are thumb\)$"
+    ):
         torso_pck(Skeleton("hand", ("thumb",), (), ()))

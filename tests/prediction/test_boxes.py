@@ -122,10 +122,12 @@ def test_pictures_that_are_not_asked_about(tmp_path: Path) -> None:
     }
     path = tmp_path / "boxes.json"
     sentence = listed(tmp_path, stored).others([Path("a/0.jpg"), Path("8.jpg")])
-    words = "7 pictures that are none of the sources: 1.jpg, 2.jpg, 3.jpg, 4.jpg, 5.jpg and 2 more"
+    words = (
+        "7 pictures that are not among the sources: 1.jpg, 2.jpg, 3.jpg, 4.jpg, 5.jpg and 2 more"
+    )
     assert sentence == f"boxes: {path} has boxes of {words}"
     numbered = listed(tmp_path, [result(7, A), result(8, B)])
-    one = "1 picture that is none of the sources: 8"
+    one = "1 picture that is not among the sources: 8"
     assert numbered.others([Path("7.jpg")]) == f"boxes: {path} has boxes of {one}"
     assert numbered.others([Path("7.jpg"), Path("im_008.jpg")]) == ""
 
@@ -154,7 +156,7 @@ def test_an_odd_entry_costs_itself(tmp_path: Path, entry: Any) -> None:
     assert values(boxes, "a.jpg") == [B]
     (sentence,) = boxes.odd
     assert sentence.startswith("boxes: entry 2 of ") and "; takes {" in sentence
-    with pytest.raises(InputError, match="boxes: .* is not a list of"):
+    with pytest.raises(InputError, match="boxes: .* is neither a list of"):
         listed(tmp_path, [entry])
 
 

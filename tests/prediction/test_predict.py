@@ -91,7 +91,7 @@ def test_boxes_from_a_file(config: PredictConfig, tmp_path: Path) -> None:
     )
     said: list[str] = []
     assert predict(replace(config, boxes=boxes), said.append).failed == []
-    others = "2 pictures that are none of the sources: other/im0003.jpg, elsewhere.jpg"
+    others = "2 pictures that are not among the sources: other/im0003.jpg, elsewhere.jpg"
     assert said == [f"boxes: {boxes} has boxes of {others}"]
     entries = stored(config)["images"]
     found = [[person["box_xywh"] for person in entry["people"]] for entry in entries]
@@ -148,7 +148,7 @@ def test_a_misspelt_source_costs_itself(config: PredictConfig, pictures: Path) -
     words = (str(pictures / "absent.jpg"), str(pictures / "im0001.jpg"), str(pictures / "*.gif"))
     outcome = predict(replace(config, images=words), told.append)
     assert outcome.frames == 1 and outcome.failed == told
-    assert ["absent.jpg stands for no picture" in told[0], "*.gif stands for" in told[1]] == [1, 1]
+    assert ["absent.jpg matches no picture" in told[0], "*.gif matches" in told[1]] == [1, 1]
     assert [entry["file"] for entry in stored(config)["failed"]] == [words[0], words[2]]
 
 
@@ -204,7 +204,7 @@ def test_pictures_of_one_name_get_overlays_of_two(config: PredictConfig, picture
 )
 def test_a_boxes_file_of_another_kind(config: PredictConfig, tmp_path: Path, boxes: Any) -> None:
     write_json(tmp_path / "boxes.json", boxes)
-    with pytest.raises(InputError, match="boxes: .* is not a list of"):
+    with pytest.raises(InputError, match="boxes: .* is neither a list of"):
         predict(replace(config, boxes=tmp_path / "boxes.json"))
 
 
@@ -222,7 +222,10 @@ def test_nothing_is_written_when_an_option_is_wrong(
         ({"min_score": float("nan")}, "min_score: got nan; takes"),
         ({"detect_score": 0.7}, "detect_score: got 0.7 without detect or boxes"),
         ({"min_box": 7.0}, "min_box: got 7 without detect"),
-        ({"out": pictures}, "out: got .*, whose pictures are read; takes another folder"),
+        (
+            {"out": pictures},
+            "out: got .*, the folder whose pictures are read; takes another folder",
+        ),
     ):
         with pytest.raises(InputError, match=words):
             predict(replace(config, **wrong))

@@ -82,7 +82,7 @@ def test_further_pages_of_a_picture_cost_a_sentence(config: PredictConfig, tmp_p
     said: list[str] = []
     images = tuple(str(tmp_path / name) for name in ("a.tif", "b.tif"))
     outcome = predict(replace(config, images=images), said.append)
-    assert said == [f"{images[0]} has 3 pages, of which the first is used"]
+    assert said == [f"{images[0]} has 3 pages; only the first is used"]
     assert outcome.failed == [] and outcome.frames == 2
 
 
@@ -150,7 +150,7 @@ class Camera:
 def test_a_camera(config: PredictConfig, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cv2, "VideoCapture", Camera)
     outcome = predict(replace(config, images=("7", "8"), max_frames=2, outputs=("json",)))
-    assert outcome.failed == ["images: there is no camera 8 that can be opened"]
+    assert outcome.failed == ["images: camera 8 does not exist or cannot be opened"]
     assert outcome.frames == 2 and (config.out / "camera7.jsonl").is_file()
 
 

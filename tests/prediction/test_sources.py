@@ -64,7 +64,7 @@ def test_words_that_stand_for_nothing_cost_themselves(folder: Path) -> None:
     assert sources == [Source("picture", folder / "b.jpg")]
     assert list(lost) == [*nothing, "a" * 300]
     for word in nothing:
-        assert str(lost[word]).startswith(f"images: {word} stands for no picture; give")
+        assert str(lost[word]).startswith(f"images: {word} matches no picture or video; give")
     assert str(lost["a" * 300]).startswith("images: cannot look up 'aaa")
     with pytest.raises(InputError, match="images: got none"):
         find_sources([])

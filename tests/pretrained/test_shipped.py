@@ -101,7 +101,7 @@ def test_the_first_word_is_a_run_or_a_picture(
     assert "there is no folder absent; give one that `softgate train` wrote or tiny" in sentence(
         capsys, "predict", "absent", image
     )
-    assert "which is no run and stands for no picture" in sentence(capsys, "predict", "absent.jpg")
+    assert "which is neither a run nor a picture" in sentence(capsys, "predict", "absent.jpg")
     assert "images: got none" in sentence(capsys, "predict", run)
     assert "images: got none" in sentence(capsys, "predict")
 

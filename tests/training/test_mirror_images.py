@@ -26,7 +26,7 @@ from softgate_ext.training.trainer import train
 
 Make = Callable[..., TrainConfig]
 SPELLED = ("Left Shoulder", "Right Shoulder", "hip_L", "hip.R")
-REFUSED = r"^flip: got .*l paw.* of .* without the same joint on the other side; takes .*--flip 0.*--flip-test.*--swap a b"
+REFUSED = r"^flip: got .*l paw.* of .* without a counterpart on the other side; turn .*--flip 0.*--flip-test.*--swap"
 
 
 def dolls(folder: Path, *more: str, joints: Sequence[str] = SPELLED) -> Path:

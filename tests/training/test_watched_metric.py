@@ -65,7 +65,9 @@ def test_a_joint_that_nobody_has_labelled_is_masked_and_named(tiny: Make, hands:
     console = told()
     trainer = Trainer(tiny(data=hands), console)
     history = trainer.train()
-    assert "masked, since nobody to train on has them: little_finger\n" in words_of(console)
+    assert "masked, because no training sample has them labelled: little_finger\n" in words_of(
+        console
+    )
     assert history[-1]["watched"]["per_joint"]["little_finger"] is None
     assert np.isfinite(history[-1]["loss"])
     counts = trainer.baseline.pck.counts.tolist()
@@ -124,12 +126,12 @@ def test_a_metric_that_cannot_be_used_is_refused_before_anything_is_written(
     tiny: Make, hands: Path, tmp_path: Path, quiet: Console
 ) -> None:
     for metric, words in (
-        ("torso", f"metric: got torso, .* and here are {', '.join(HAND)}$"),
+        ("torso", rf"metric: got torso, .* \(the joints are {', '.join(HAND)}\)$"),
         ("oks", f"oks_sigmas: got none, .*: {', '.join(HAND)}$"),
         ("wrist,thumb,ring", f"metric: got wrist,thumb,ring; .* {', '.join(HAND)}$"),
         (
             "wrist,little_finger",
-            "no sample of .* distance from wrist to little finger, which is the unit",
+            "no sample of .* both the distance from wrist to little finger, which is the unit",
         ),
     ):
         with pytest.raises(InputError, match=words):

@@ -36,7 +36,7 @@ def test_cc_names_no_program(nothing, monkeypatch):
     """Triton tries no other, so gcc beside it does not help."""
     (nothing.parent / "gcc").touch(mode=0o755)
     monkeypatch.setenv("CC", "no-such-compiler")
-    assert triton_driver.obstacle().endswith("CC names no program, got 'no-such-compiler'")
+    assert triton_driver.obstacle().endswith("CC must name a program, got 'no-such-compiler'")
 
 
 def test_no_header(nothing, monkeypatch, tmp_path):
