@@ -14,8 +14,8 @@ class StudyConfig:
     """Train the variants of one design choice in the same way, several seeds each, and say which is better.
 
     `gates`: none, one for each block, one for each channel; `alpha`: the value at which gates start;
-    `fusion`: how skips are joined; `architecture`: hybrid or hourglass; `stacks`: how many; `recipe`: options of the training. Finished
-    runs are kept: the same command continues where it was stopped.
+    `fusion`: how skips are joined; `architecture`: hybrid or hourglass; `stacks`: how many; `recipe`:
+    options of the training. Finished runs are kept: the same command continues where it was stopped.
     """
 
     study: Positional[StudyName]
