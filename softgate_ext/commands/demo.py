@@ -54,7 +54,6 @@ def training_config(config: DemoConfig, data: Path) -> TrainConfig:
         image_size=128,
         minutes=config.minutes,
         batch_size=16,
-        lr=1e-3,
         channels_last=True,
         watch=200,
         plots=False,  # the demo draws its own

@@ -62,10 +62,10 @@ class TrainConfig:
     """Samples in a step, over all processes. No sample is left out, so some steps have one fewer."""
     accumulate: int = 1
     """Forward passes that a step is divided into, to save memory."""
-    optimizer: Literal["rmsprop", "adamw"] = "rmsprop"
+    optimizer: Literal["rmsprop", "adamw"] = "adamw"
     """Rule that turns gradients into steps."""
-    lr: float = 2.5e-4
-    """Learning rate after the warm-up."""
+    lr: float = 4e-3
+    """Learning rate after the warm-up. The paper has RMSprop with 0.00025."""
     schedule: Schedule = "cosine"
     """`cosine` falls to 0; `step` divides by 10 at 60 % and again at 85 % of the training; `paper`
     falls to 4 % by three equal factors, at epochs 75, 100 and 150 of 200 (its batch was 24)."""
