@@ -12,7 +12,7 @@ from typing import Any
 
 from torch import Tensor
 
-from softgate_ext.ops import checks
+from softgate_ext.ops.call_checks import check_call
 from softgate_ext.ops.schema import SCHEMAS, Call
 
 from . import autotune, batch_norm, launch, merge, reduction, replay, residual
@@ -43,7 +43,7 @@ def prepared(name: str, without_values: Callable) -> tuple[Callable, Callable]:
         if given[0].numel() == 0:
             replay.mark_unreplayable()
             return without_values(*args)
-        checks.call(Call(name, args))
+        check_call(Call(name, args))
         return op(*map(_flat, args))
 
     short = replay.Replayed(serve, launch.guard, launch.surroundings)

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from softgate_ext.ops import checks
+from softgate_ext.ops.call_checks import check_call
 from softgate_ext.ops.schema import (
     LIBRARIES,
     SCHEMAS,
@@ -30,7 +30,7 @@ def empty(like: Tensor, size: Sequence[int], layout: torch.memory_format) -> Ten
 
 def _serve(op: str, *args: Any) -> Any:
     c = Call(op, args)
-    channels = checks.call(c)
+    channels = check_call(c)
     return _gradients(c, channels) if c.needs is not None else _results(c, channels)
 
 

@@ -12,7 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from softgate_ext.ops import checks, reference
+from softgate_ext.ops import reference
+from softgate_ext.ops.call_checks import check_call
 from softgate_ext.ops.schema import (
     SCHEMAS,
     Call,
@@ -126,7 +127,7 @@ def _backward(c: Call, channels: int) -> list[Tensor]:
 def serve(op: str, *args: Any) -> Any:
     """The op of this name."""
     c = Call(op, args)
-    channels = checks.call(c)
+    channels = check_call(c)
     return _forward(c) if c.needs is None else _backward(c, channels)
 
 

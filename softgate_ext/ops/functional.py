@@ -7,19 +7,18 @@ raises :class:`softgate_ext.errors.InputError` (a ValueError), with the same sen
 backend.
 """
 
-from collections.abc import Sequence
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from softgate_ext.ops import batching, checks, conv3x3, fake, fallback, reference, triton  # noqa: F401  (they register)
-from softgate_ext.ops.backend import is_transformed, serving
-from softgate_ext.ops.eager import eager_ops
+from softgate_ext.ops.call_checks import check_call
+from softgate_ext.ops.dispatch import as_list, matched, ops_for
 from softgate_ext.ops.overrides import overridable
 from softgate_ext.ops.recipes import note
+from softgate_ext.ops.reference import Branches
 from softgate_ext.ops.running import by_reference, update_running
-from softgate_ext.ops.schema import NAMESPACE, TRITON_NAMESPACE, Call
+from softgate_ext.ops.schema import Call
 
 __all__ = [
     "bn_relu",
@@ -28,12 +27,6 @@ __all__ = [
     "skip_merge",
     "skip_merge_bn_relu",
 ]
-
-Branches = Tensor | Sequence[Tensor]
-
-_AUTOCAST_DEVICES = ("cpu", "cuda", "xpu", "mps")
-
-_compiled, _triton = getattr(torch.ops, NAMESPACE), getattr(torch.ops, TRITON_NAMESPACE)
 
 
 @overridable
@@ -52,11 +45,11 @@ def gated_residual(x: Tensor, branches: Branches, alpha: Tensor | None = None) -
     Raises:
         InputError: A shape, dtype or device does not fit.
     """
-    x, parts = _match(x, branches, alpha)
-    ops = _ops_for(x)
+    x, parts = matched(x, branches, alpha)
+    ops = ops_for(x)
     if ops is not None:
         return ops.gated_residual(x, parts, alpha)
-    checks.call(Call("gated_residual", (x, parts, alpha)))
+    check_call(Call("gated_residual", (x, parts, alpha)))
     return reference.gated_residual(x, parts, alpha)
 
 
@@ -102,15 +95,15 @@ def gated_residual_bn_relu(
         InputError: A shape, dtype or device does not fit.
     """
     checks.norm_options(training, momentum, num_batches_tracked, eps, relu)
-    x, parts = _match(x, branches, alpha, running_mean, running_var, weight, bias)
+    x, parts = matched(x, branches, alpha, running_mean, running_var, weight, bias)
     tensors = (x, parts, alpha, running_mean, running_var, weight, bias)
-    ops = _ops_for(x)
+    ops = ops_for(x)
     if ops is not None:
         y, z, mean, var = ops.gated_residual_bn_relu(*tensors, training, eps, relu)
         norm = (running_mean, running_var, weight, bias)
         _settle(ops, y, z, mean, var, norm, training, momentum, num_batches_tracked, eps, relu)
         return y, z
-    checks.call(Call("gated_residual_bn_relu", (*tensors, training, eps, relu)))
+    check_call(Call("gated_residual_bn_relu", (*tensors, training, eps, relu)))
     norm = (running_mean, running_var, weight, bias)
     return by_reference(
         reference.gated_residual_bn_relu, (x, parts, alpha), norm, training, momentum,
@@ -146,13 +139,13 @@ def bn_relu(
     checks.norm_options(training, momentum, num_batches_tracked, eps, relu)
     checks.tensors(x, (), None, running_mean, running_var, weight, bias)
     tensors = (x, running_mean, running_var, weight, bias)
-    ops = _ops_for(x)
+    ops = ops_for(x)
     if ops is not None:
         z, mean, var = ops.bn_relu(*tensors, training, eps, relu)
         norm = (running_mean, running_var, weight, bias)
         _settle(ops, x, z, mean, var, norm, training, momentum, num_batches_tracked, eps, relu)
         return z
-    checks.call(Call("bn_relu", (*tensors, training, eps, relu)))
+    check_call(Call("bn_relu", (*tensors, training, eps, relu)))
     return by_reference(
         reference.bn_relu, (x,), tensors[1:], training, momentum, num_batches_tracked,
         eps=eps, relu=relu,
@@ -185,11 +178,11 @@ def skip_merge(
         InputError: A shape, dtype, device or the mode does not fit.
     """
     checks.mode(mode)
-    skip, (low, *parts) = _match(skip, [low, *_sequence(branches)], alpha)
-    ops = _ops_for(skip)
+    skip, (low, *parts) = matched(skip, [low, *as_list(branches)], alpha)
+    ops = ops_for(skip)
     if ops is not None:
         return ops.skip_merge(skip, parts, low, alpha, mode)
-    checks.call(Call("skip_merge", (skip, parts, low, alpha, mode)))
+    check_call(Call("skip_merge", (skip, parts, low, alpha, mode)))
     return reference.skip_merge(skip, low, alpha, mode=mode, branches=parts)
 
 
@@ -225,8 +218,8 @@ def skip_merge_bn_relu(
     checks.norm_options(training, momentum, num_batches_tracked, eps, relu)
     checks.mode(mode)
     vectors = (alpha, running_mean, running_var, weight, bias)
-    skip, (low, *parts) = _match(skip, [low, *_sequence(branches)], *vectors)
-    ops = _ops_for(skip)
+    skip, (low, *parts) = matched(skip, [low, *as_list(branches)], *vectors)
+    ops = ops_for(skip)
     if ops is not None:
         merged, z, mean, var = ops.skip_merge_bn_relu(
             skip, parts, low, *vectors, training, eps, relu, mode
@@ -234,50 +227,11 @@ def skip_merge_bn_relu(
         norm = (running_mean, running_var, weight, bias)
         _settle(ops, merged, z, mean, var, norm, training, momentum, num_batches_tracked, eps, relu)
         return merged, z
-    checks.call(Call("skip_merge_bn_relu", (skip, parts, low, *vectors, training, eps, relu, mode)))
+    check_call(Call("skip_merge_bn_relu", (skip, parts, low, *vectors, training, eps, relu, mode)))
     return by_reference(
         reference.skip_merge_bn_relu, (skip, low, alpha), vectors[1:], training, momentum,
         num_batches_tracked, eps=eps, relu=relu, mode=mode, branches=parts,
     )  # fmt: skip
-
-
-def _ops_for(t: Tensor) -> Any:
-    """The ops of the backend that serves a tensor; None is the reference.
-
-    It serves the transforms of ``torch.func`` too, which differentiate and batch its plain code,
-    and forward-mode differentiation.
-    """
-    backend = serving(t.device.type)
-    if backend == "reference":
-        return None
-    if torch.compiler.is_compiling():
-        return _triton if backend == "triton" else _compiled
-    if is_transformed():
-        return None
-    return eager_ops if backend == "triton" else _compiled
-
-
-def _sequence(branches: Branches | None) -> list[Tensor]:
-    if branches is None:
-        return []
-    return list(branches) if isinstance(branches, Sequence) else [branches]
-
-
-def _match(first: Tensor, others: Branches, *vectors: Tensor | None) -> tuple[Tensor, list[Tensor]]:
-    """The branches as a list; under autocast all in one dtype, as PyTorch's own ops would have it.
-
-    Convolutions hand over half tensors there, while a skip that no autocast op has touched is still
-    float32: it takes the dtype of the others instead of widening the whole residual stream.
-    """
-    rest = _sequence(others)
-    checks.tensors(first, rest, *vectors)
-    device = first.device.type
-    if rest and device in _AUTOCAST_DEVICES and torch.is_autocast_enabled(device):
-        dtype = torch.get_autocast_dtype(device)
-        tensors = [first, *rest]
-        if any(t.dtype == dtype for t in tensors):
-            first, *rest = [t.to(dtype) if t.dtype == torch.float32 else t for t in tensors]
-    return first, rest
 
 
 def _settle(

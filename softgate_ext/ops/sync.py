@@ -12,7 +12,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from softgate_ext.ops import checks, fallback
-from softgate_ext.ops.functional import _ops_for
+from softgate_ext.ops.dispatch import ops_for
 from softgate_ext.ops.overrides import overridable
 from softgate_ext.ops.running import weight_of_batch
 from softgate_ext.ops.schema import accumulator, layout_of
@@ -123,7 +123,7 @@ class _SyncBNReLU(torch.autograd.Function):
 
 def _kernels(x: Tensor) -> Any:
     """The ops of the backend that serves x; the reference has its backward in plain tensor code."""
-    return _ops_for(x) or fallback.kernels
+    return ops_for(x) or fallback.kernels
 
 
 def _local(x: Tensor) -> Tensor:
