@@ -20,7 +20,14 @@ from softgate_ext.ops.schema import Call, differentiable
 
 
 def check_call(c: Call) -> int:
-    """All that an op accepts; returns the channels of ``x``, of a merge's sum in a forward."""
+    """Checks all arguments of a call.
+
+    Returns:
+        The channels of ``x``; for the forward of a merge, the channels of its result.
+
+    Raises:
+        InputError: a shape, dtype, device or value does not fit.
+    """
     return _backward(c) if c.needs is not None else _forward(c)
 
 
@@ -38,7 +45,7 @@ def _forward(c: Call) -> int:
 
 
 def _residual(c: Call, least: int) -> int:
-    """``alpha * x + cat(branches)``: up to 4 branches of x's size whose channels add up to x's."""
+    """Checks ``alpha * x + cat(branches)``: ``least`` to 4 branches whose channels add up to x's."""
     name = c.names["x"]
     activation(name, c.x)
     n, channels, h, w = c.x.shape
@@ -65,7 +72,7 @@ def _residual(c: Call, least: int) -> int:
 
 
 def _merge(c: Call) -> int:
-    """A skip and the half-size ``low``."""
+    """Checks a skip and ``low``, which is half as high and wide."""
     mode(c.mode)
     channels = _residual(c, 0)
     skip, low = c.x, c.low
@@ -86,7 +93,7 @@ def _merge(c: Call) -> int:
 
 
 def _norm(c: Call, channels: int) -> None:
-    """The arguments of ``torch.nn.functional.batch_norm``."""
+    """Checks the arguments that ``torch.nn.functional.batch_norm`` has too."""
     for name in ("running_mean", "running_var", "weight", "bias"):
         vector(name, getattr(c, name), channels, c.names["x"], c.x)
     for name in ("running_mean", "running_var"):

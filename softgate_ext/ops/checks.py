@@ -1,7 +1,8 @@
-"""What the ops accept, said in one sentence per refusal.
+"""Checks of single arguments of the ops. Each raises InputError with one sentence.
 
-``csrc/checks.h`` says the same in C++ for the compiled kernels; these serve the fake kernels, the
-fallback, Triton and the reference. ``tests/ops/test_bad_input.py`` holds the two to the same words.
+``csrc/checks.h`` has the same checks in C++ for the compiled kernels. The ones here serve the fake
+kernels, the fallback, Triton and the reference. ``tests/ops/test_bad_input.py`` compares the
+sentences of both.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,7 +18,10 @@ _NUMBERS = (int, float, torch.SymInt, torch.SymFloat)
 
 
 def require(condition: bool, message: Callable[[], str]) -> None:
-    """The message is made where it is needed only: a traced size has no text."""
+    """Raises InputError unless the condition holds.
+
+    The message is a function, because a symbolic size of a trace cannot be turned into text.
+    """
     if not condition:
         raise InputError(message())
 
@@ -27,11 +31,12 @@ def _name(value: torch.dtype | torch.layout) -> str:
 
 
 def shape_of(t: Tensor) -> str:
+    """The shape as a tuple is printed, such as ``(2, 3)``, in the spelling of ``csrc/checks.h``."""
     return "(" + ", ".join(str(s) for s in t.shape) + ("," if t.dim() == 1 else "") + ")"
 
 
 def of_3x3(weight: Tensor) -> None:
-    """What `conv3x3` takes; PyTorch's convolution takes kernels of any size."""
+    """Checks that a weight is one of 3x3 kernels; PyTorch's convolution would take any size."""
     require(
         weight.dim() == 4 and tuple(weight.shape[2:]) == (3, 3),
         lambda: f"weight must have shape (O, I / groups, 3, 3), got {shape_of(weight)}",
@@ -42,11 +47,17 @@ _VECTORS = ("alpha", "running_mean", "running_var", "weight", "bias")
 
 
 def tensors(first: object, rest: Sequence[object] = (), *vectors: object) -> None:
-    """What no schema has checked yet; the vectors are alpha and those of the norm, in order."""
+    """Checks the types before the dispatcher does, whose messages would not name the argument.
+
+    Args:
+        first: the first activation.
+        rest: the other activations.
+        vectors: alpha, running_mean, running_var, weight and bias, in this order; each may be None.
+    """
     for t in (first, *rest):
         if not isinstance(t, Tensor):
             raise InputError(f"activations must be tensors, got {type(t).__name__}")
-        if t.is_nested:  # no kernel is asked with one
+        if t.is_nested:  # the dispatcher would refuse it in its own words before any kernel runs
             raise InputError("activations must be dense tensors, got a nested one")
     for i, v in enumerate(vectors):
         if v is None:
@@ -62,7 +73,12 @@ def tensors(first: object, rest: Sequence[object] = (), *vectors: object) -> Non
 def norm_options(
     training: object, momentum: object, calls: object, eps: object, relu: object
 ) -> None:
-    """The numbers and flags of a norm, whose types each backend would refuse in words of its own."""
+    """Checks the numbers and flags of a norm, so that every backend raises the same error.
+
+    Args:
+        training, momentum, eps, relu: as in the public ops.
+        calls: the argument ``num_batches_tracked``.
+    """
     for name, flag in (("training", training), ("relu", relu)):
         if not isinstance(flag, bool):
             raise InputError(f"{name} must be True or False, got {flag!r}")
@@ -83,6 +99,7 @@ def norm_options(
 
 
 def dense(name: str, t: Tensor) -> None:
+    """Checks that a tensor is strided: neither sparse nor nested."""
     require(not t.is_nested, lambda: f"{name} must be a dense tensor, got a nested one")
     require(
         t.layout == torch.strided,
@@ -91,6 +108,7 @@ def dense(name: str, t: Tensor) -> None:
 
 
 def activation(name: str, t: Tensor) -> None:
+    """Checks a dense (N, C, H, W) tensor of one of the four dtypes, C at least 1."""
     dense(name, t)
     require(t.dim() == 4, lambda: f"{name} must be 4-D (N, C, H, W), got shape {shape_of(t)}")
     require(
@@ -102,6 +120,7 @@ def activation(name: str, t: Tensor) -> None:
 
 
 def like(name: str, t: Tensor, owner_name: str, owner: Tensor) -> None:
+    """Checks that a dense tensor has the dtype and device of ``owner``."""
     dense(name, t)
     require(
         t.dtype == owner.dtype,
@@ -127,7 +146,7 @@ def _parameter(name: str, t: Tensor, owner_name: str, owner: Tensor) -> None:
 
 
 def vector(name: str, t: Tensor | None, channels: int, owner_name: str, owner: Tensor) -> None:
-    """A per-channel parameter: floating point of any width, on the owner's device."""
+    """Checks a per-channel vector, or None: (C,), any of the four dtypes, on the owner's device."""
     if t is None:
         return
     _parameter(name, t, owner_name, owner)
@@ -138,6 +157,7 @@ def vector(name: str, t: Tensor | None, channels: int, owner_name: str, owner: T
 
 
 def gate(alpha: Tensor | None, channels: int, owner_name: str, owner: Tensor) -> None:
+    """Checks alpha: (C,), (1,) or None."""
     if alpha is None:
         return
     _parameter("alpha", alpha, owner_name, owner)
@@ -148,11 +168,12 @@ def gate(alpha: Tensor | None, channels: int, owner_name: str, owner: Tensor) ->
 
 
 def mode(value: object) -> None:
+    """Checks the mode of a merge."""
     require(value in _MODES, lambda: f"mode must be 'concat' or 'add', got '{value}'")
 
 
 def twin(name: str, t: Tensor, owner_name: str, owner: Tensor) -> None:
-    """A gradient matches its tensor in everything but the strides."""
+    """Checks that a gradient matches its tensor in everything but the strides."""
     like(name, t, owner_name, owner)
     require(
         t.shape == owner.shape,

@@ -1,4 +1,4 @@
-"""Which ops serve a call, and the one dtype that its activations get under autocast."""
+"""The first steps of every public op: it picks the ops of a backend and matches dtypes."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -18,10 +18,13 @@ _compiled, _triton = getattr(torch.ops, NAMESPACE), getattr(torch.ops, TRITON_NA
 
 
 def ops_for(t: Tensor) -> Any:
-    """The ops of the backend that serves a tensor; None is the reference.
+    """The ops of the backend that runs on this tensor, or None for the reference.
 
-    It serves the transforms of ``torch.func`` too, which differentiate and batch its plain code,
-    and forward-mode differentiation.
+    The reference also runs under forward-mode AD and the transforms of ``torch.func``, because
+    those can differentiate and batch its plain tensor code.
+
+    Raises:
+        InputError: a backend is forced that does not support the tensor's device.
     """
     backend = serving(t.device.type)
     if backend == "reference":
@@ -34,6 +37,7 @@ def ops_for(t: Tensor) -> Any:
 
 
 def as_list(branches: Branches | None) -> list[Tensor]:
+    """The branches as a list; None gives an empty one."""
     if branches is None:
         return []
     return list(branches) if isinstance(branches, Sequence) else [branches]
@@ -42,10 +46,14 @@ def as_list(branches: Branches | None) -> list[Tensor]:
 def matched(
     first: Tensor, others: Branches, *vectors: Tensor | None
 ) -> tuple[Tensor, list[Tensor]]:
-    """The branches as a list; under autocast all in one dtype, as PyTorch's own ops would have it.
+    """The first activation and the list of the others, under autocast all in one dtype.
 
-    Convolutions hand over half tensors there, while a skip that no autocast op has touched is still
-    float32: it takes the dtype of the others instead of widening the whole residual stream.
+    Under autocast the branches come from convolutions in half precision, while the skip may still
+    be float32. The skip is then cast to the dtype of the branches, so that the residual stream
+    stays in half precision.
+
+    Raises:
+        InputError: an argument is no tensor.
     """
     rest = as_list(others)
     checks.tensors(first, rest, *vectors)
