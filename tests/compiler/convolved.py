@@ -1,4 +1,4 @@
-"""What the tests of Winograd's convolutions convert, and how they look at the result."""
+"""Models for the tests of Winograd's convolutions, and a fixture that counts the converted ones."""
 
 from collections.abc import Callable
 from typing import Any

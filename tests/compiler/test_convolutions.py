@@ -1,4 +1,4 @@
-"""Winograd's convolutions in models of others: where they are, and that the numbers stay."""
+"""Which convolutions of a model are computed by Winograd's algorithm, with the same results."""
 
 import copy
 from pathlib import Path
