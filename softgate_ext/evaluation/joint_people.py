@@ -151,14 +151,10 @@ def _of_one_person(ids: npt.NDArray[np.object_]) -> dict[Hashable, int]:
 def _by_annotation(
     path: Path, who: Sequence[Identity], picture: Ints, own: Ints, joints: Floats, people: PoseSet
 ) -> tuple[Ints, tuple[str, ...]]:
-    """The sample of each entry by its annotation id or its position in `annorect`.
+    """The sample (M,) of each entry by its annotation id or its position in `annorect`, and notes.
 
-    Returns:
-        (M,) the index of the sample; -1 if the entry states no person, -2 if the person is not in the
-        dataset. And notes to print.
-
-    Raises:
-        InputError: an annotation id is of a sample in another image.
+    The sample is -1 if the entry states no person, and -2 if the person is not in the dataset. It raises
+    InputError where an annotation id is of a sample in another image.
     """
     nothing = np.full(len(who), -1, np.int64)
     if people.ids is None:
@@ -246,20 +242,11 @@ def _in_pictures(
     path: Path, who: Sequence[Identity], joints: Floats, scores: Floats, people: PoseSet,
     rows: Ints, loose: npt.NDArray[np.bool_], picture: Ints, own: Ints,
 ) -> tuple[str, ...]:  # fmt: skip
-    """Matches the entries in `loose` to samples of their images that have no entry yet.
+    """Matches the entries in `loose` (M,) to samples of their images that have no entry in `rows` (N,).
 
-    Args:
-        path, who, joints, scores, people: as in `rows_of`.
-        rows: (N,), the entry of each sample, changed in place.
-        loose: (M,) bool, the entries to match.
-        picture: (M,), the image of each entry.
-        own: (N,), the image of each sample.
-
-    Returns:
-        Notes on how entries were matched in images with several people.
-
-    Raises:
-        InputError: entries cannot be matched, because they have no boxes and the samples no labels.
+    It writes them into `rows`, and returns notes on images with several people. `picture` (M,) and `own`
+    (N,) are the images of the entries and of the samples. It raises InputError where entries without
+    boxes meet samples without labels.
     """
     entries: dict[int, list[int]] = {}
     for row in np.flatnonzero(loose).tolist():
