@@ -1,4 +1,4 @@
-"""Runs one leg or both (``python -m benchmarks.gpu --leg 1``), and writes leg1.json and leg1.md meanwhile."""
+"""Runs one leg or both (``python -m benchmarks.gpu --leg 1``). It writes leg1.json and leg1.md after each group of steps."""
 
 import argparse
 import sys

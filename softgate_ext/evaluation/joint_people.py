@@ -39,9 +39,8 @@ def rows_of(
         joints: (M, J, 2), the joints of the dataset in 0-based pixels.
         scores: (M,), which decide the order of entries.
         people: the samples.
-        several: whether entries are detections. A sample may then have several entries, of which the
-            one with the highest score is used; entries may belong to nobody; and there is no note on
-            entries that are not used.
+        several: whether entries are detections. A sample then gets its entry with the highest score, and
+            there is no note on entries that are not used.
 
     Returns:
         (N,) the index of the entry of each sample, -1 for none; and notes to print.
