@@ -122,7 +122,7 @@ class CropCache:
             # Mapping an empty file raises a ValueError.
             self.pixels = np.memmap(folder / PIXELS, np.uint8, "r")
         except Exception as error:  # NumPy, zipfile and zlib raise a dozen types
-            raise InputError(f"crops in {folder} are not readable ({reason(error)})") from None
+            raise InputError(f"crops in {folder} cannot be read ({reason(error)})") from None
         if len(self.pixels) != 3 * self.shapes.prod(1).sum():
             raise InputError(f"crops in {folder} are incomplete")
 

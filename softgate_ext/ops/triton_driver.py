@@ -25,7 +25,7 @@ def obstacle() -> str | None:
 def _compiler() -> str | None:
     named = os.environ.get("CC")
     if named is not None:  # Triton then tries no other compiler
-        return None if shutil.which(named) else f"CC names no program, got '{named}'"
+        return None if shutil.which(named) else f"CC must name a program, got '{named}'"
     found = any(map(shutil.which, _COMPILERS))
     return None if found else "no C compiler was found (CC, gcc or clang)"
 

@@ -165,5 +165,5 @@ def test_paths_in_yaml_stay_inside(
         contents["train"] = contents["val"] = str(people / "images")
     file.write_text(json.dumps(contents))
     line = refused("data", "check", file)
-    assert "leads out of the dataset" in line and "--allow-outside" in line
-    assert "nobody in the labels" in refused("data", "check", file, "--allow-outside")
+    assert "lies outside of the dataset" in line and "--allow-outside" in line
+    assert "no sample in the label files" in refused("data", "check", file, "--allow-outside")

@@ -42,4 +42,4 @@ def test_too_many_open_files_are_a_sentence(
         raise error
 
     monkeypatch.setattr(tools, "print_info", fail)
-    assert refused("info").endswith("take fewer --workers, or a higher `ulimit -n`")
+    assert refused("info").endswith("use fewer --workers, or a higher `ulimit -n`")
