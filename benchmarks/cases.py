@@ -1,4 +1,4 @@
-"""Which calls of the five ops are measured, their inputs, and the call itself."""
+"""The calls of the five ops that are measured: their list, their inputs and the functions."""
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ MAIN, SPLIT = (8, 144, 64, 64), (72, 36, 36)
 
 @dataclass(frozen=True)
 class OpCase:
-    """One op in one phase; the low input of a merge has the skip's channels."""
+    """One op in one phase. The low input of a merge has as many channels as the skip."""
 
     op: str
     phase: str
@@ -53,7 +53,7 @@ class OpCase:
 
 
 def op_cases(device: str, quick: bool) -> Iterator[OpCase]:
-    """All phases, layouts and types at the main size; a few other sizes and forms beside it."""
+    """All phases, layouts and dtypes at the main size, and a few cases of other sizes and modes."""
     kinds = list(product(LAYOUTS, ("float32", "bfloat16")))
     size, split = ((2, 16, 8, 8), (8, 4, 4)) if quick else (MAIN, SPLIT)
     for (layout, dtype), op, phase in product(kinds[::3] if quick else kinds, OPS, PHASES):
@@ -73,7 +73,7 @@ def op_cases(device: str, quick: bool) -> Iterator[OpCase]:
 
 
 def wide_cases(kinds: Iterable[tuple[str, str]]) -> Iterator[OpCase]:
-    """Tensors that no cache of a GPU holds: what the kernels' goals are held to."""
+    """Tensors larger than the cache of any GPU. The goals of the kernels are stated for these."""
     size, split = (32, 256, 64, 64), (128, 64, 64)
     for layout, dtype in kinds:
         for phase in ("forward", "inference", "backward"):
@@ -83,7 +83,10 @@ def wide_cases(kinds: Iterable[tuple[str, str]]) -> Iterator[OpCase]:
 
 @dataclass(frozen=True)
 class OpInputs:
-    """Arguments of the function that :func:`op_function` makes, and gradients of its results."""
+    """The arguments of the function from :func:`op_function`, and gradients of its results.
+
+    `leaves` are the tensors of which gradients are computed.
+    """
 
     arguments: tuple[Any, ...]
     leaves: tuple[Tensor, ...]
@@ -91,7 +94,7 @@ class OpInputs:
 
 
 def make_inputs(case: OpCase, seed: int = 0) -> OpInputs:
-    """Random inputs; the per-channel vectors are float32, as under autocast."""
+    """Random inputs. The per-channel vectors are float32, as they are under autocast."""
     gen = torch.Generator(case.device).manual_seed(seed)
     layout, dtype = LAYOUTS[case.layout], getattr(torch, case.dtype)
     n, c, h, w = case.size

@@ -1,4 +1,4 @@
-"""Options, cases and the race that every benchmark runs."""
+"""The command line options of the benchmarks, their cases, and the race that each of them runs."""
 
 import dataclasses
 import os
@@ -31,7 +31,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     config.stash[_MEMORY] = keep_memory()
     if config.getoption("quick"):
-        torch.set_num_threads(1)  # or a busy machine keeps threads waiting for each other
+        torch.set_num_threads(1)  # on a busy machine several threads would wait for each other
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -52,7 +52,7 @@ def pytest_benchmark_update_machine_info(
 
 @pytest.fixture
 def names(request: pytest.FixtureRequest) -> Callable[..., list[str]]:
-    """The competitors for a device, out of those that a case takes."""
+    """Returns a function that lists the names of the competitors for a device."""
     asked, quick = (request.config.getoption(o) for o in ("peers", "quick"))
 
     def choose(device: str, compiled: bool = True) -> list[str]:
@@ -71,7 +71,7 @@ def names(request: pytest.FixtureRequest) -> Callable[..., list[str]]:
 
 @pytest.fixture
 def compete(benchmark: Any, request: pytest.FixtureRequest) -> Callable[..., Race]:
-    """Runs a race to its end and leaves its results with pytest-benchmark."""
+    """Returns a function that runs a race and gives its results to pytest-benchmark."""
     quick, seconds = (request.config.getoption(o) for o in ("quick", "seconds"))
 
     def run(competitors: Sequence[Competitor], case: Any, sets: int = 1, **facts: Any) -> Race:

@@ -1,8 +1,8 @@
-"""Models that nobody here wrote, before and after `convert`: `python -m benchmarks.conversion`.
+"""Measures models of other libraries before and after `convert`: `python -m benchmarks.conversion`.
 
-Prints a JSON line a model: medians in turns of a training step (forward and backward) and of
-inference, float32, channels_last and contiguous, and what the first call costs. docs/compiler.md
-says what to install.
+It prints one JSON line for each model and memory layout (contiguous and channels_last), in float32.
+A line has the median times of a training step (forward and backward) and of inference, measured
+in turns, and the time of the first call. docs/compiler.md says what to install.
 """
 
 import contextlib
@@ -53,23 +53,23 @@ def main(
     conv: Conv = "direct",
     busy: bool = False,
 ) -> None:
-    """Measures.
+    """Measures the models and prints the results.
 
     Args:
-        models: names of timm, or unet_resnet18.
+        models: names of timm models, or unet_resnet18.
         batch: images in a batch.
-        size: side of an image, pixels.
-        rounds: times that each competitor is measured.
-        then: the backend that gets the rewritten graph, such as inductor; eager is compared with it.
-            Empty for none.
+        size: side of an image in pixels.
+        rounds: how often each competitor is measured.
+        then: the torch.compile backend that gets the rewritten graph, such as inductor. Eager
+            PyTorch is compared with it. Empty for none.
         conv: as in `convert`.
-        busy: the machine has other work, so that seconds of the processor are counted.
+        busy: count CPU time instead of wall time, for a machine that also does other work.
 
     Raises:
         InputError: `then` names no other backend, or `conv` is unknown.
     """
     if then:
-        further_backend(then)  # that there is one
+        further_backend(then)  # raises InputError where there is no such backend
     print(json.dumps(describe_machine()))
     for name in models:
         for layout in (torch.contiguous_format, torch.channels_last):

@@ -1,7 +1,7 @@
-"""Where the time of a network goes on the CPU: `python -m benchmarks.cost`.
+"""Shows which kinds of calls take a network's time on the CPU: `python -m benchmarks.cost`.
 
-A pass of the recorded plan and a step of training, by kinds of calls. The time of a call is that of
-its thread from its start to its end, without the calls within it, so that all kinds add up to the whole.
+It measures a pass of the recorded inference plan and a training step. The time of a call does not
+include the calls that it makes, so that the times of all kinds add up to the whole.
 """
 
 import statistics
@@ -31,14 +31,19 @@ REST = "the rest"
 
 
 def kind_of(name: str) -> str:
-    """By the first of `KINDS` that has a word of the name."""
+    """The first of `KINDS` one of whose words occurs in `name`, or `REST`."""
     return next((k for k, words in KINDS.items() if any(w in name for w in words)), REST)
 
 
 def of_plan(
     plan: ForwardPlan, images: Tensor, rounds: int
 ) -> tuple[float, list[tuple[str, float, int]]]:
-    """Seconds of a pass; name, seconds and bytes of the tensors of each of its calls (medians)."""
+    """Measures a pass of an inference plan, and each of its calls alone.
+
+    Returns:
+        The median seconds of a pass, and for each call its name, its median seconds, and the bytes
+        of the tensors among its arguments.
+    """
     times: list[list[float]] = [[] for _ in plan.steps]
     passes, calls = [], []
     for _ in range(rounds):
@@ -58,7 +63,7 @@ def of_plan(
 
 
 def of_step(step: Callable[[], None], rounds: int) -> Iterator[tuple[str, float, int]]:
-    """The same of a step of training: means of the rounds; bytes are not counted."""
+    """Yields the name and the mean seconds of each call of a training step. Its bytes are 0."""
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
         for _ in range(rounds):
             step()
@@ -68,7 +73,7 @@ def of_step(step: Callable[[], None], rounds: int) -> Iterator[tuple[str, float,
 
 
 def print_table(calls: Iterable[tuple[str, float, int]], whole: float) -> None:
-    """A line a kind, and what lies between the calls."""
+    """Prints one line for each kind of call, and one for the time between the calls."""
     found: Mapping[str, list[Any]] = defaultdict(lambda: [0, 0.0, 0])
     for name, seconds, size in calls:
         row = found[kind_of(name)]
@@ -85,7 +90,7 @@ def print_table(calls: Iterable[tuple[str, float, int]], whole: float) -> None:
 
 
 def timed(run: Callable[[], Any], rounds: int) -> float:
-    """Seconds, the median of the rounds, after one that is not counted."""
+    """The median seconds of a call of `run`. A first call is not counted."""
     times = []
     for _ in range(rounds + 1):
         start = time.perf_counter()
@@ -108,16 +113,17 @@ def main(
 
     Args:
         model: a name that `softgate info` lists.
-        batch: images of a pass; training takes two or more where maps have one pixel.
-        size: side of an image, pixels.
-        threads: of PyTorch.
-        rounds: passes that are measured.
-        what: the tables.
-        bf16: whether inference is in bfloat16, and training under autocast to it.
-        keep: whether training keeps its activations, or computes them again.
+        batch: images in a batch. Training needs two or more where a feature map has one pixel.
+        size: side of an image in pixels.
+        threads: threads of PyTorch.
+        rounds: how many passes are measured.
+        what: which tables are printed.
+        bf16: run inference in bfloat16, and training under autocast to bfloat16.
+        keep: training keeps its activations for the backward pass. Otherwise it computes some of
+            them again.
 
     Raises:
-        InputError: `batch` gives a norm one value a channel.
+        InputError: with this `batch` and `size` a batch norm gets only one value per channel.
     """
     if "training" in what and batch == 1 and size == create_model(model).step:
         raise InputError(

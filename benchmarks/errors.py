@@ -1,8 +1,8 @@
-"""Rounding errors of the ops against 80-bit floats, beside eager PyTorch's: `python -m benchmarks.errors`.
+"""Compares the rounding errors of the kernels with those of eager PyTorch: `python -m benchmarks.errors`.
 
-An error is the largest difference to the exact result, in units of the dtype's eps times the largest exact
-value of that result. The exact one is computed in `numpy.longdouble` from the same inputs, with y rounded to
-the dtype before it is normalised, as both ways store it.
+An error is the largest difference from the exact result, divided by the eps of the dtype and by the
+largest absolute value of the exact result. The exact result is computed in `numpy.longdouble` (80 bits)
+from the same inputs. In it, y is rounded to the dtype before the norm, since kernels and eager store it so.
 """
 
 import sys
@@ -29,12 +29,12 @@ SIZES = ((2, 8, 8, 8), (8, 12, 16, 16), (4, 24, 32, 32), (2, 4, 64, 64), (3, 5, 
 AXES = (0, 2, 3)
 EPS, MOMENTUM = 1e-5, 0.1
 KERNELS = ("cpu", "emulated")
-CLOSE = 1e-4  # a pre-activation this near to 0 may fall to either side of the ReLU
+CLOSE = 1e-4  # with a pre-activation this near to 0, rounding may decide whether ReLU passes it
 
 
 @dataclass(frozen=True)
 class Case:
-    """A gated residual, or a merge that adds or concatenates, with its norm in training."""
+    """A gated residual ("residual") or a merge ("add", "concat"), with its norm in training."""
 
     kind: str
     size: tuple[int, int, int, int]
@@ -50,7 +50,7 @@ def cases(means: tuple[float, ...], seeds: int) -> Iterator[Case]:
 
 
 def inputs_of(case: Case) -> dict[str, Tensor]:
-    """Float32 arguments by their names, and the gradients of y and z."""
+    """The float32 arguments of the op by name, with the gradients of y and z as "dy" and "dz"."""
     gen = torch.Generator().manual_seed(case.seed)
     n, c, h, w = case.size
     total = 2 * c if case.kind == "concat" else c
@@ -74,7 +74,7 @@ def inputs_of(case: Case) -> dict[str, Tensor]:
 
 
 def emulated(variant: str, case: Case, given: dict[str, Tensor]) -> dict[str, Tensor] | None:
-    """What the CUDA kernels make of it, run by the emulator; None where the variant cannot serve."""
+    """The results of the CUDA kernels, run by the emulator. None where the variant does not fit."""
     import emulator_build
     from emulator_calls import Machine
     from emulator_checks import served
@@ -90,7 +90,7 @@ def emulated(variant: str, case: Case, given: dict[str, Tensor]) -> dict[str, Te
     tensors.skip, tensors.low = given["x"], given.get("low")
     tensors.branches = [given["f"]] if case.kind == "residual" else []
     tensors.alpha, tensors.weight, tensors.bias = given["alpha"], given["weight"], given["bias"]
-    # Few processors, so that each thread sums as many values as in a large tensor.
+    # With few multiprocessors, each thread sums as many values as it would in a large tensor.
     machine = Machine(variant, Device(4, 50 << 20, 227 << 10, 8))
     forward = served(tensors.forward, machine)
     if forward is None:
@@ -110,7 +110,7 @@ def emulated(variant: str, case: Case, given: dict[str, Tensor]) -> dict[str, Te
 
 
 def rounded(case: Case, given: dict[str, Tensor]) -> dict[str, Tensor]:
-    """What the ops of the backend in use make of it."""
+    """The results of the ops of the backend in use, gradients included, by name."""
     own = {name: t.clone() for name, t in given.items()}
     running = own["running_mean"], own["running_var"]
     leaves = {
@@ -133,7 +133,7 @@ def rounded(case: Case, given: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def exact(case: Case, given: dict[str, Tensor], stored: Tensor) -> dict[str, np.ndarray]:
-    """The same in 80-bit floats; `stored` is y as it was rounded."""
+    """The results in 80-bit floats by name. `stored` is y, rounded to the dtype by the op."""
     wide = {name: t.numpy().astype(WIDE) for name, t in given.items()}
 
     def along(v: np.ndarray) -> np.ndarray:
@@ -179,6 +179,7 @@ def exact(case: Case, given: dict[str, Tensor], stored: Tensor) -> dict[str, np.
 
 
 def errors(got: dict[str, Tensor], want: dict[str, np.ndarray]) -> dict[str, float]:
+    """The error of each result, as the docstring of this module defines it."""
     eps = float(torch.finfo(torch.float32).eps)
     found = {}
     for name, value in want.items():
@@ -188,7 +189,7 @@ def errors(got: dict[str, Tensor], want: dict[str, np.ndarray]) -> dict[str, flo
 
 
 def with_clear_signs(case: Case, given: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The same without gradients where a pre-activation is too near to 0."""
+    """Returns `given` with a gradient of 0 where the pre-activation of z is too near to 0."""
     with use_backend("reference"), torch.no_grad():
         args = {n: t.double() for n, t in given.items()}
         if case.kind == "residual":
@@ -212,7 +213,7 @@ def by_backend(backend: str, case: Case, given: dict[str, Tensor]) -> dict[str, 
 
 
 def ways_of(kernels: str) -> list[Callable[[Case, dict[str, Tensor]], dict[str, Tensor] | None]]:
-    """Of computing a case with these kernels: the CUDA kernels have three variants."""
+    """The functions that compute a case with these kernels. The CUDA kernels have three variants."""
     if kernels == "emulated":
         return [partial(emulated, variant) for variant in ("two_pass", "sliced", "resident")]
     return [partial(by_backend, kernels)]
@@ -221,7 +222,10 @@ def ways_of(kernels: str) -> list[Callable[[Case, dict[str, Tensor]], dict[str, 
 def measure(
     means: tuple[float, ...], seeds: int, kernels: str = "cpu"
 ) -> dict[tuple[str, float], np.ndarray]:
-    """By result and mean: a row a case, the errors of the kernels and of eager."""
+    """The errors of all cases, by the name of the result and the mean of the inputs.
+
+    Each array has one row per case, with the error of the kernels and the error of eager PyTorch.
+    """
     found: dict[tuple[str, float], list[tuple[float, float]]] = defaultdict(list)
     for case in cases(means, seeds):
         given = with_clear_signs(case, inputs_of(case))
@@ -239,15 +243,17 @@ def measure(
 def main(
     means: tuple[float, ...] = (0.0, 1.0, 30.0, 1000.0), seeds: int = 5, kernels: str = "cpu"
 ) -> None:
-    """Prints a line a result and mean: errors of the kernels and of eager, and where ours is larger.
+    """Prints one line for each result and mean, with the errors of the kernels and of eager PyTorch.
+
+    The last column is the share of cases in which the error of the kernels is larger by a tenth.
 
     Args:
-        means: of the values, in units of their standard deviation.
-        seeds: inputs of each kind, size and layout.
-        kernels: "cpu", or "emulated": the CUDA kernels, all variants, in the emulator of the tests.
+        means: means of the input values, in units of their standard deviation.
+        seeds: how many random inputs each kind, size and layout gets.
+        kernels: "cpu", or "emulated" for all variants of the CUDA kernels in the tests' emulator.
 
     Raises:
-        InputError: seeds is no count, there are no such kernels, or nothing to emulate them with.
+        InputError: `seeds` is less than 1, `kernels` is unknown, or the emulator cannot be built.
     """
     if kernels not in KERNELS:
         raise InputError(f"kernels must be one of {', '.join(KERNELS)}, got {kernels!r}")
@@ -261,7 +267,7 @@ def main(
     print("|---|---|---:|---:|---:|---:|---:|")
     for (name, mean), pairs in sorted(measure(means, seeds, kernels).items()):
         mine, theirs = pairs.T
-        # Below half an eps both are as good as a rounded exact result.
+        # An error below half an eps is as good as rounding the exact result.
         larger = np.mean(mine > np.maximum(1.1 * theirs, 0.5))
         print(
             f"| {name} | {mean:g} | {mine.max():.2f} | {theirs.max():.2f} | {np.median(mine):.2f} "

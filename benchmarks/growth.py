@@ -1,7 +1,7 @@
-"""How the time of an op grows with its size on the CPU: `python -m benchmarks.growth`.
+"""Measures how the time of an op grows with its size on the CPU: `python -m benchmarks.growth`.
 
-One number of the shape is doubled at a time. Over all sizes, time is fitted as a call and the bytes that it moves,
-`time = call + bytes / rate`, by least squares of the relative errors.
+One number of the shape is varied at a time. Then `time = call + bytes / rate` is fitted over all sizes, by least
+squares of the relative errors. `call` is the fixed cost of a call, and `bytes` are those that it reads and writes.
 """
 
 import statistics
@@ -25,13 +25,13 @@ SIZES: dict[str, tuple[int, ...]] = {
     "branches": (1, 2, 3, 4),
 }
 BASE = {"images": 1, "channels": 144, "side": 32, "branches": 1}
-CACHED = 8 << 20  # bytes below which a call is fitted as one in the cache
+CACHED = 8 << 20  # calls that move up to this many bytes are fitted apart, as calls in the cache
 
 
 def call_of(
     images: int, channels: int, side: int, branches: int, phase: str, layout: torch.memory_format
 ) -> tuple[Callable[[], object], int]:
-    """`gated_residual_bn_relu`, and the bytes of activations that it reads and writes."""
+    """Returns a call of `gated_residual_bn_relu`, and the bytes of activations that it moves."""
     x = torch.randn(images, channels, side, side).to(memory_format=layout)
     parts = [part.to(memory_format=layout) for part in torch.randn_like(x).chunk(branches, 1)]
     alpha, mean, var = torch.rand(channels), torch.zeros(channels), torch.ones(channels)
@@ -45,12 +45,13 @@ def call_of(
         y, z = gated_residual_bn_relu(x, parts, alpha, mean, var, training=True)
         return torch.autograd.grad((y, z), leaves, (gradient, gradient))
 
-    # Forward: x and f are read, y and z written; y is read again. Backward: y, x, dy, dz; dx, df.
+    # Forward: it reads x and f, writes y and z, and reads y again.
+    # Backward: it reads y, x, dy and dz, and writes dx and df.
     return step, 11 * size
 
 
 def timed(run: Callable[[], object], seconds: float) -> float:
-    """Median time of a call, in seconds, of rounds of calls that last as long in all."""
+    """The median seconds of a call, over nine rounds that last about `seconds` in all."""
     start = time.perf_counter()
     run()
     run()
@@ -67,7 +68,11 @@ def timed(run: Callable[[], object], seconds: float) -> float:
 def fitted(
     times: npt.NDArray[np.float64], sizes: npt.NDArray[np.float64]
 ) -> tuple[float, float, float]:
-    """Seconds of a call, bytes a second, and the median relative error of the fit."""
+    """Fits `times` (seconds) by `sizes` (bytes).
+
+    Returns:
+        The seconds that a call costs, the bytes per second, and the median relative error.
+    """
     terms = np.stack([np.ones_like(sizes), sizes], 1) / times[:, None]
     (call, per_byte), _ = nnls(terms, np.ones_like(times))
     error = np.median(abs(terms @ [call, per_byte] - 1))
@@ -77,7 +82,7 @@ def fitted(
 def rows(
     phase: str, layout: torch.memory_format, seconds: float
 ) -> Iterator[tuple[str, int, float, int]]:
-    """What is doubled, its value, the time of a call and its bytes."""
+    """Yields what is varied, its value, the seconds of a call, and the bytes that it moves."""
     for name, values in SIZES.items():
         for value in values:
             run, size = call_of(**{**BASE, name: value}, phase=phase, layout=layout)
@@ -89,12 +94,12 @@ def main(
     seconds: float = 0.1,
     phases: tuple[Literal["inference", "training"], ...] = ("inference", "training"),
 ) -> None:
-    """Prints the times in microseconds, and the fit, in both layouts.
+    """Prints the times in microseconds, and the fit, for both memory layouts.
 
     Args:
-        threads: of PyTorch.
-        seconds: about how long a size is measured.
-        phases: forward alone, or forward and backward.
+        threads: threads of PyTorch.
+        seconds: about how long each size is measured.
+        phases: "inference" is the forward pass alone, "training" is forward and backward.
     """
     torch.set_num_threads(threads)
     torch.manual_seed(0)

@@ -1,8 +1,7 @@
-"""The fewest bytes that an op can move: what it needs is read once, what it returns written once.
+"""The fewest elements that an op can move: it reads each input once and writes each result once.
 
-The unit is the element of an activation; per-channel vectors are left out. These are the lower
-bounds ("one read") of the design's table; a kernel that makes two passes over a tensor that no
-cache holds moves more.
+Only activations are counted. The per-channel vectors are small beside them. A kernel that passes
+twice over a tensor larger than the cache moves more than this lower bound.
 """
 
 import math
@@ -24,12 +23,12 @@ def ideal_elements(
 
     Args:
         op: name of one of the five ops.
-        phase: "inference", "forward" (in training: as many), "backward" (all gradients wanted, that
-            of alpha included), or "both" (forward and backward).
-        size: (N, C, H, W) of the skip.
+        phase: "inference", "forward" (of a training step; it moves as many), "backward" (with all
+            gradients, that of alpha included), or "both" (forward and backward).
+        size: shape (N, C, H, W) of the skip, or of ``x`` where the op is no merge.
         low_channels: channels of ``low``, for the merges.
         mode: "concat" or "add", for the merges.
-        z_only: nothing but ``z`` is wanted of an op that also returns its sum.
+        z_only: only ``z`` is needed, of an op that also returns the sum before the norm.
     """
     if phase == "both":
         return sum(
@@ -49,8 +48,8 @@ def ideal_elements(
         outputs = 2 if op.endswith("bn_relu") and not z_only else 1
     if phase != "backward":
         return source + outputs * result
-    # One gradient arrives per output and one leaves per source. Kept from the forward: x for the
-    # gradient of alpha, and for the norm the sum, which costs no more to read than to compute again
-    # from the sources, and in a merge less the latter way.
+    # The backward pass reads one gradient per output and writes one per source. It also reads x for
+    # the gradient of alpha. The backward of the norm needs the sum, which is computed again from the
+    # sources: in a merge that reads fewer elements than the stored sum has.
     kept = source if op.endswith("bn_relu") else skip
     return outputs * result + kept + source

@@ -1,7 +1,7 @@
-"""Inference of whole networks beside its peers: `python -m benchmarks.inference`.
+"""Compares the inference of whole networks with other runtimes: `python -m benchmarks.inference`.
 
-Each case is appended to the result file as soon as it is measured, and takes the place of the same case there,
-so that a long measurement can be made in pieces.
+Each case is written to the result file as soon as it is measured, and replaces the same case there. A long
+measurement can therefore be made in several runs.
 """
 
 import importlib.metadata
@@ -30,14 +30,14 @@ PACKAGES = ("onnx", "onnxscript", "onnxruntime", "openvino")
 
 
 def describe() -> dict[str, Any]:
-    """The machine and the versions, without what belongs to a case or to this process alone."""
+    """The machine and the versions of the packages, without the facts that differ between runs."""
     own = ("threads", "inductor_isa")
     versions = {m: importlib.metadata.version(m) for m in PACKAGES if importlib.util.find_spec(m)}
     return {k: v for k, v in describe_machine().items() if k not in own} | {"packages": versions}
 
 
 def chosen(names: Sequence[str]) -> Iterator[str]:
-    """The rivals that are installed; says of the others what to install."""
+    """Yields the rivals that are installed, and prints for the others what to install."""
     for name in names:
         lacking = missing(name)
         if lacking:
@@ -52,9 +52,9 @@ def chosen(names: Sequence[str]) -> Iterator[str]:
 def measure(
     case: Case, names: Sequence[str], rounds: int, onnx: Path, busy: bool
 ) -> dict[str, Any]:
-    """The row of a case: medians and shortest of its rounds, in seconds."""
+    """Measures a case. Its row has the median and the shortest time of each rival, in seconds."""
     clock = "cpu" if busy else "wall"
-    load = os.getloadavg()[0]  # of the minute before: what else runs
+    load = os.getloadavg()[0]  # taken before the case: it shows whether other programs run
     with Turns(names, case, onnx, busy) as turns:
         for _ in range(rounds):
             turns.round()
@@ -100,23 +100,24 @@ def main(
     compare: str = "",
     table: str = "",
 ) -> None:
-    """Measures, or makes the table of docs/inference.md.
+    """Measures, or writes the table of docs/inference.md.
 
     Args:
         models: names that `softgate info` lists.
-        sizes: sides of an image, pixels.
+        sizes: sides of an image in pixels.
         batches: images in a batch.
-        threads: of each rival.
+        threads: numbers of threads that a rival uses.
         rivals: keys of benchmarks.rivals.RIVALS.
-        rounds: turns that each rival gets.
-        busy: CPU time instead of time that passes, of one thread, where other programs run.
-        out: result file; other cases that it holds are kept.
-        compare: a result file; where winograd takes over a tenth longer beside openvino than there,
-            that is said and the exit status is 1.
-        table: a result file, whose table is written into docs/inference.md; nothing is measured.
+        rounds: how often each rival is measured.
+        busy: count CPU time instead of wall time, for a machine on which other programs run. Takes
+            one thread only.
+        out: the result file. Other cases in it are kept.
+        compare: a result file to compare with. Where the ratio of winograd's time to openvino's is
+            more than a tenth higher than in it, the case is printed and the exit status is 1.
+        table: a result file whose table is written into docs/inference.md. Nothing is measured.
 
     Raises:
-        InputError: an argument of another kind, a file that does not fit, or a rival that fails.
+        InputError: an argument is invalid, a file does not fit, or a rival fails.
     """
     if table:
         write_table(Path(table), PAGE)

@@ -1,4 +1,4 @@
-"""The result file of `benchmarks.inference`: its rows, its table, and what got worse."""
+"""Reads the result file of `benchmarks.inference`, makes its table, and finds cases that got slower."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -13,13 +13,13 @@ SHORTEST = "shortest"
 BEGIN = "<!-- written by benchmarks.inference --table -->"
 END = "<!-- end of what benchmarks.inference wrote -->"
 CLOCKS = {"cpu": "CPU time", "wall": "time that passes"}
-MARGIN = 0.1  # by which the ratio to OpenVINO may grow unsaid: repeated runs differ by less
+MARGIN = 0.1  # the ratio to OpenVINO may grow by this share: repeated runs differ by less
 
 Rows = dict[tuple[Any, ...], dict[str, Any]]
 
 
 def key(row: Mapping[str, Any]) -> tuple[Any, ...]:
-    """What tells a row from the others."""
+    """The values that identify a row: model, size, batch and threads."""
     return tuple(row[k] for k in KEY)
 
 
@@ -42,10 +42,10 @@ def read_rows(path: Path, machine: Mapping[str, Any] | None = None) -> Rows:
 
     Args:
         path: the file.
-        machine: what `rows` will be added to it on; None allows any.
+        machine: the machine and the versions that the file must have. None accepts any.
 
     Raises:
-        InputError: the file cannot be read, or was measured elsewhere or with other versions.
+        InputError: the file cannot be read, or has another machine or other versions.
     """
     there, rows = _read(path)
     differing = [k for k, v in (machine or {}).items() if there.get(k) != v]
@@ -59,7 +59,10 @@ def read_rows(path: Path, machine: Mapping[str, Any] | None = None) -> Rows:
 
 
 def ratio(row: Mapping[str, Any]) -> float | None:
-    """Winograd's time beside OpenVINO's, of the shortest rounds: other programs only lengthen them."""
+    """Winograd's shortest time divided by OpenVINO's, or None where either is missing.
+
+    The shortest rounds are compared, since other programs can only make a round longer.
+    """
     sides = row["seconds"]
     if not {"winograd", "openvino"} <= sides.keys():
         return None
@@ -67,7 +70,7 @@ def ratio(row: Mapping[str, Any]) -> float | None:
 
 
 def worse(rows: Sequence[Mapping[str, Any]], committed: Rows) -> Iterator[str]:
-    """A sentence for each row whose ratio is over a tenth above the committed one."""
+    """Yields a sentence for each row whose ratio is more than a tenth above the committed one."""
     for row in rows:
         now, then = ratio(row), ratio(committed.get(key(row), {"seconds": {}}))
         if now is not None and then is not None and now > then * (1 + MARGIN):
@@ -111,7 +114,7 @@ def table(path: Path) -> str:
 
 
 def write_table(path: Path, page: Path) -> None:
-    """Puts the table of a result file between the two marks of a page.
+    """Writes the table of a result file between the two marks of a page.
 
     Raises:
         InputError: the file cannot be read, or the page lacks the marks.

@@ -1,7 +1,7 @@
-"""What a score means, and how many pixels a person needs: `python -m benchmarks.joint_scores RUN DATA`.
+"""Shows what a joint's score means and how many pixels a person needs: `python -m benchmarks.joint_scores RUN DATA`.
 
-The first table has the test people whom the training did not watch: by score, how often joints are right. The second
-has every fourth test person, whose crop is made smaller and large again: PCK by the side of the smaller one.
+The first table shows how often joints of a given score are right, for the test people that the training did not
+evaluate. The second shows PCK for every fourth test person, whose crop was resized to fewer pixels and back.
 """
 
 import argparse
@@ -26,7 +26,7 @@ SIDES = (128, 96, 64, 48, 40, 32, 24, 16)
 
 
 class Reduced(PoseDataset):
-    """Crops of which `side` x `side` pixels are known."""
+    """A dataset whose crops are resized to `side` x `side` pixels and back to their size."""
 
     side = 0
 

@@ -1,7 +1,7 @@
-"""Crops a second from pictures and from kept crops: ``python -m benchmarks.loader [--json FILE]``.
+"""Measures crops per second from images and from a crop cache: ``python -m benchmarks.loader [--json FILE]``.
 
-The pictures are JPEGs of 1280 x 720, the size of most of MPII's, with people of MPII's sizes.
-``softgate data cache PATH --cache DIR`` measures the same on a dataset of one's own.
+The images are JPEGs of 1280 x 720 pixels, the size of most images of MPII, with people of MPII's sizes.
+``softgate data cache PATH --cache DIR`` measures the same on your own dataset.
 """
 
 import argparse
@@ -25,7 +25,7 @@ WIDTH, HEIGHT, IMAGE_SIZE = 1280, 720, 256
 
 
 def frames(folder: Path, count: int) -> PoseSet:
-    """`count` noisy frames with a person each; crops of 300 to 900 pixels."""
+    """`count` images of noise with one person each. The crops have sides of 300 to 900 pixels."""
     random = np.random.default_rng(0)
     paths = [folder / f"{i}.jpg" for i in range(count)]
     for path in paths:
@@ -43,7 +43,7 @@ def frames(folder: Path, count: int) -> PoseSet:
 
 
 def processor_ms(dataset: PoseDataset) -> float:
-    """Milliseconds of one core that a crop takes, workers and batches aside."""
+    """CPU milliseconds of one crop, in this process and without batches."""
     cv2.setNumThreads(0)
     dataset[0]
     start = time.process_time()

@@ -1,4 +1,4 @@
-"""What the measurements ran on: the head of every result file."""
+"""Describes the machine and the versions of a measurement, for the head of every result file."""
 
 import os
 import platform
@@ -15,7 +15,7 @@ _CPU = Path("/sys/devices/system/cpu/cpu0/cache")
 
 
 def describe_machine() -> dict[str, Any]:
-    """Processor, caches, threads, versions, the kernels in use, and the GPU."""
+    """Processor, caches, threads, versions, kernels in use, and GPU, as JSON values."""
     info = backend.info()
     return {
         "cpu": cpu_name(),
@@ -44,7 +44,8 @@ def _caches() -> dict[str, str]:
 
 
 def _inductor_isa() -> str | None:
-    """The vectors of torch.compile, where it has compiled something; asking would start it."""
+    """The vector instructions that torch.compile uses. None where it was not used here."""
+    # Importing the module would start torch.compile.
     module = sys.modules.get("torch._inductor.cpu_vec_isa")
     return str(module.pick_vec_isa()) if module is not None else None
 

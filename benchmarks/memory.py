@@ -1,4 +1,4 @@
-"""Memory that is warm for every competitor alike, and input sets that a GPU's cache cannot hold."""
+"""Gives all competitors the same conditions: no page faults on a CPU, cold caches on a GPU."""
 
 import ctypes
 import math
@@ -11,11 +11,11 @@ MAX_SETS = 32
 
 
 def keep_memory() -> str:
-    """Tells glibc's malloc to keep what it has been given; returns what was done, for the report.
+    """Tells glibc's malloc not to return memory to the system, and describes the setting.
 
-    By default it maps large blocks afresh on some calls and not on others, and the page faults of
-    an output of 19 MB cost as much as the op. The same as MALLOC_MMAP_MAX_=0 with unlimited
-    MALLOC_TRIM_THRESHOLD_ in the environment, but for this process and from now on.
+    By default malloc maps large blocks anew in some calls and not in others. The page faults of an
+    output of 19 MB cost as much time as the op. The setting equals MALLOC_MMAP_MAX_=0 with an
+    unlimited MALLOC_TRIM_THRESHOLD_ in the environment, but holds for this process from now on.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     settings = ((_M_MMAP_MAX, 0), (_M_TRIM_THRESHOLD, 2**31 - 1), (_M_TOP_PAD, 64 << 20))
@@ -25,9 +25,9 @@ def keep_memory() -> str:
 
 
 def input_sets(set_bytes: int, device: str) -> int:
-    """How many input sets exceed the L2 cache of the GPU twice over; 1 on a CPU.
+    """How many input sets are needed to exceed twice the L2 cache of the GPU. 1 on a CPU.
 
-    No more than MAX_SETS: inputs so small that these still fit are bound by launches, not memory.
+    At most MAX_SETS. Where so many inputs still fit the cache, the launch takes most of the time.
     """
     if device != "cuda":
         return 1

@@ -1,4 +1,4 @@
-"""The block with its convolutions, and the training step of whole networks."""
+"""The benchmark cases of `SoftGatedBlock` with its convolutions and of whole training steps."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ JOINTS = 16
 
 @dataclass(frozen=True)
 class BlockCase:
-    """SoftGatedBlock in one phase; bfloat16 is autocast over float32 weights."""
+    """`SoftGatedBlock` in one phase. With bfloat16, the weights are float32 under autocast."""
 
     phase: str
     layout: str = "contiguous"
@@ -37,7 +37,7 @@ class BlockCase:
 
 @dataclass(frozen=True)
 class NetworkCase:
-    """A training step of a network: forward, loss, backward, update; `amp` as in training."""
+    """A training step of a network: forward, loss, backward, update. `amp` is as in TrainConfig."""
 
     model: str
     image_size: int
@@ -67,7 +67,10 @@ def network_cases(device: str, quick: bool) -> Iterator[NetworkCase]:
 
 
 def make_block(case: BlockCase, sets: int) -> tuple[Callable[..., Any], list[OpInputs]]:
-    """The block as a function of its input, and input sets; the parameters are leaves too."""
+    """Returns the block as a function of its input, and input sets.
+
+    The parameters of the block are among the leaves, since their gradients are computed too.
+    """
     torch.manual_seed(0)
     layout, channels = LAYOUTS[case.layout], case.size[1]
     block = SoftGatedBlock(channels, channels, alpha_init=0.5).to(case.device)
@@ -91,11 +94,12 @@ def make_block(case: BlockCase, sets: int) -> tuple[Callable[..., Any], list[OpI
 
 
 def training_steps(case: NetworkCase, names: Sequence[str]) -> Iterator[Competitor]:
-    """Whole steps of one learner; its random batch costs what a real one would.
+    """Yields the competitors of a training step. They share one learner and one random batch.
 
-    Where it convolves by Winograd's algorithm, "direct" is the fused step that does not.
+    Where the fused step convolves by Winograd's algorithm, a further competitor "direct" is the
+    fused step without it.
     """
-    # Here and not above: the ops are measured without the packages that training needs.
+    # Imported here, since the ops are also measured where the packages for training are missing.
     from softgate_ext.runs.train_config import TrainConfig
     from softgate_ext.training.learner import Learner
     from softgate_ext.training.processes import Group
@@ -108,7 +112,8 @@ def training_steps(case: NetworkCase, names: Sequence[str]) -> Iterator[Competit
         batch_size=case.batch_size,
         amp=case.amp,
         channels_last=case.layout == "channels_last",
-        conv="winograd" if case.layout == "channels_last" else "direct",  # as it serves no other
+        # Winograd serves channels_last only.
+        conv="winograd" if case.layout == "channels_last" else "direct",
         device=case.device,
     )
     torch.manual_seed(config.seed)
@@ -127,7 +132,7 @@ def training_steps(case: NetworkCase, names: Sequence[str]) -> Iterator[Competit
         return learner.step(batch, 1e-3)
 
     def convolving(conv: Conv) -> Callable[[int], int]:
-        """Sets, unmeasured, how the network's convolutions are computed in the next step."""
+        """Sets how the next step computes convolutions. The time of this is not measured."""
 
         def prepare(index: int) -> int:
             use_conv(learner.model, conv)
@@ -149,12 +154,12 @@ def training_steps(case: NetworkCase, names: Sequence[str]) -> Iterator[Competit
             backend=peer.backend,
             variant=peer.variant,
         )
-    if own == "winograd":  # what the convolutions alone gain
+    if own == "winograd":  # shows how much of the gain comes from the convolutions
         facts = {"backend": PEERS[FUSED].backend, "conv": "direct"}
         yield Competitor("direct", step, convolving("direct"), facts=facts)
 
 
 def network_cost(case: NetworkCase) -> dict[str, int]:
-    """Parameters, and multiply-accumulates of one image's forward pass."""
+    """The number of parameters, and of multiply-accumulates in the forward pass of one image."""
     total = profile(create_model(case.model, joints=JOINTS), case.image_size).total
     return {"parameters": total.parameters, "macs": total.macs}

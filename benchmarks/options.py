@@ -1,4 +1,4 @@
-"""A function's parameters as the options of a program."""
+"""Makes the command line options of a program from the parameters of its main function."""
 
 import argparse
 import inspect
@@ -8,10 +8,11 @@ from softgate_ext.errors import InputError
 
 
 def run(main: Callable[..., None]) -> None:
-    """Calls `main` with what the command line says; its defaults tell the types.
+    """Calls `main` with the options of the command line. The defaults of `main` give their types.
 
     Raises:
-        SystemExit: with 2, and one sentence on stderr, for options that `main` does not take.
+        SystemExit: with status 2 and one sentence on stderr, where `main` raises InputError or an
+            option is invalid.
     """
     parser = argparse.ArgumentParser(
         description=inspect.getdoc(main), formatter_class=argparse.RawDescriptionHelpFormatter

@@ -1,4 +1,4 @@
-"""The competitors: the fused op or module, the same in eager PyTorch and compiled, and a copy."""
+"""The competitors of a race: the fused op or module, eager and compiled PyTorch, and a copy."""
 
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
@@ -14,9 +14,9 @@ class Peer(NamedTuple):
     """How a competitor is called.
 
     Attributes:
-        backend: the one in force.
-        mode: of torch.compile, or None; it is the eager code that is compiled.
-        variant: of the CUDA kernels with batch statistics.
+        backend: backend of the ops during the call.
+        mode: mode of torch.compile, which compiles the eager code. None does not compile.
+        variant: variant of the CUDA kernels with batch statistics.
     """
 
     backend: str
@@ -36,7 +36,7 @@ PEERS = {
 
 
 def available_peers(device: str) -> list[str]:
-    """Those that can run, and that differ from each other on this device."""
+    """The names of the competitors that can run on this device and differ from each other."""
     if device == "cpu":
         return [FUSED, "eager", "compile"]
     distinct = backend.serving(device) != "triton" and backend.unavailable("triton") is None
@@ -53,15 +53,15 @@ def peers(
     phase: str,
     sets: Sequence[Any],
 ) -> Iterator[Competitor]:
-    """Competitors that call one function in one phase.
+    """Yields competitors that call one function in one phase.
 
     Args:
         names: keys of PEERS.
-        function: what is measured; it takes the arguments of an input set.
+        function: the measured function. It takes the arguments of an input set.
         phase: "inference", "forward", "backward" or "both".
         sets: input sets, each with `arguments`, `leaves` and `gradients`.
     """
-    torch._dynamo.reset()  # or an earlier case counts towards the limit of recompilations
+    torch._dynamo.reset()  # otherwise earlier cases count towards the limit of recompilations
     for name in names:
         peer = PEERS[name]
         call: Callable[..., Any] = function
@@ -75,7 +75,7 @@ def peers(
 
 
 def _serves(competitor: Competitor) -> bool:
-    """Whether a forced variant takes the call; each serves some shapes only."""
+    """Whether a forced variant can compute the call. Each variant serves only some shapes."""
     try:
         with competitor.in_force():
             competitor.run(competitor.prepare(0))
@@ -117,7 +117,7 @@ def _in_phase(
 
 
 def copy_of(total_bytes: int, device: str, sets: int) -> Competitor:
-    """A copy by PyTorch that reads half of the bytes and writes the other half."""
+    """A competitor that copies with PyTorch. It reads half of the bytes and writes the other half."""
     buffers = [
         [torch.full((total_bytes // 8,), float(i), device=device) for i in range(2)]
         for _ in range(sets)
@@ -133,7 +133,17 @@ def copy_of(total_bytes: int, device: str, sets: int) -> Competitor:
 
 
 def check_agreement(name: str, got: Any, want: Any, tolerance: float) -> None:
-    """Raises AssertionError where results differ by more than a share of their norm."""
+    """Checks that two results, or two sequences of results, are close.
+
+    Args:
+        name: the competitor, for the message.
+        got: a tensor or a sequence of tensors.
+        want: likewise.
+        tolerance: largest allowed norm of the difference, as a share of the norm of `want`.
+
+    Raises:
+        AssertionError: a difference is larger.
+    """
     got, want = ([t] if isinstance(t, Tensor) else t for t in (got, want))
     for i, (a, b) in enumerate(zip(got, want, strict=True)):
         a, b = a.detach().double(), b.detach().double()

@@ -1,4 +1,4 @@
-"""Where the competitors stand beside a copy of the fewest bytes, for all cases of the ops."""
+"""Plots the times of the competitors against the time of a copy, for all cases of the ops."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -19,11 +19,13 @@ MARKS = {
 
 
 def plot_races(records: Sequence[Mapping[str, Any]], path: Path) -> None:
-    """One panel per device, layout and type; a row per case; time in units of the copy's, as PNG.
+    """Draws a PNG with one panel per device, layout and dtype, and one row per case.
+
+    Times are divided by the time of the copy.
 
     Args:
-        records: of the ops, as the result file has them.
-        path: the picture.
+        records: the records of the ops in the result file.
+        path: the file to write.
     """
     panels: dict[tuple[str, ...], list[Mapping[str, Any]]] = {}
     for record in records:
@@ -70,7 +72,7 @@ def _panel(axes: Axes, cases: Sequence[Mapping[str, Any]]) -> None:
 
 
 def _label(case: Mapping[str, Any], cases: Sequence[Mapping[str, Any]]) -> str:
-    """The op and the phase, with whatever differs from the first case."""
+    """The op and the phase, and the size, split or mode where it differs from the first case."""
     words = [case["op"], case["phase"]]
     if case["size"] != cases[0]["size"]:
         words.append("x".join(map(str, case["size"])))

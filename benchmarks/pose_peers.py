@@ -1,9 +1,10 @@
-"""Pose networks of others beside ours, on the same pictures and crops: ``python -m benchmarks.pose_peers``.
+"""Compares pose networks of others with ours on the same crops: ``python -m benchmarks.pose_peers``.
 
-Measures PCK@0.2 on Leeds Sports Pose's 1000 test people (the whole picture is the crop), counts parameters and
-multiply-accumulates, and times one picture at a time, all networks in turns. EfficientPose comes as TFLite
-files from `peers/` beside the dataset and runs in OpenVINO (extra `peers`). What cannot be run is a
-published figure, with its source. ``--times`` keeps the accuracies of the result file and times again.
+It measures PCK@0.2 on the 1000 test people of Leeds Sports Pose, where the whole image is the crop. It counts
+parameters and multiply-accumulates, and times one image at a time, all networks in turns. EfficientPose runs in
+OpenVINO (extra `peers`) from TFLite files, which lie in `peers/` beside the dataset. For networks that cannot be
+run, the table has published figures with their sources. ``--times`` keeps the accuracies of the result file and
+measures only the times.
 """
 
 import argparse
@@ -43,7 +44,7 @@ from softgate_ext.training.timing import in_turns
 RESULTS = Path(__file__).resolve().parent / "results"
 OURS = ("softgate-small",)
 FILES = {"EfficientPose RT": "EfficientPoseRT.tflite", "EfficientPose II": "EfficientPoseII.tflite"}
-# The order of its heatmaps, from `extract_coordinates` of its repository.
+# The order of EfficientPose's heatmaps, from `extract_coordinates` of its repository.
 JOINTS = (
     "head_top", "upper_neck", "right_shoulder", "right_elbow", "right_wrist", "thorax", "left_shoulder",
     "left_elbow", "left_wrist", "pelvis", "right_hip", "right_knee", "right_ankle", "left_hip", "left_knee",
@@ -55,14 +56,15 @@ ROUNDS = 20
 
 @dataclass
 class PosePeer:
-    """A network that is measured here: what it costs, and how it finds joints.
+    """A network that is measured here.
 
     Attributes:
-        name: of the network.
-        side: of its input, pixels.
-        parameters, macs: counted here; MACs are those of convolutions.
-        forward: one pass over one picture.
-        accuracy: PCK of each of LSP's joints, percent; NaN for those that it does not have.
+        name: name of the network.
+        side: side of its input in pixels.
+        parameters, macs: counted here. MACs are those of the convolutions.
+        forward: runs the network on one image.
+        accuracy: returns the PCK of each joint of LSP in percent. NaN where the network has no such
+            joint.
     """
 
     name: str
@@ -74,7 +76,7 @@ class PosePeer:
 
 
 def our_peer(name: str, data: Path) -> PosePeer:
-    """A network that the package ships, run as `softgate evaluate` runs it."""
+    """A network that comes with the package, run in the same way as `softgate evaluate` runs it."""
     model, run, _ = load_run(name)
     cost = profile(model, run.image_size).total
     folded = fold(model, conv="winograd")
@@ -108,7 +110,7 @@ def efficient_pose(name: str, path: Path, threads: int) -> PosePeer:
     mean, std = np.float32(IMAGENET_MEAN), np.float32(IMAGENET_STD)
 
     def joints(crop: np.ndarray) -> np.ndarray:
-        """(16, 2), crop pixels, as its authors read them: the peak of the blurred full-size map."""
+        """The joints (16, 2) in crop pixels. As in its authors' code, the peaks of blurred heatmaps."""
         confidences = network([((crop / np.float32(255) - mean) / std)[None]])[port][0]
         maps = [gaussian_filter(confidences[..., j], 1.0) for j in range(len(JOINTS))]
         peaks = [np.unravel_index(np.argmax(one), one.shape) for one in maps]
@@ -134,7 +136,7 @@ def efficient_pose(name: str, path: Path, threads: int) -> PosePeer:
 
 
 def counted(graph: Any) -> tuple[int, int]:
-    """Learned values of an OpenVINO graph, norms folded into them, and MACs of its convolutions."""
+    """The parameters of an OpenVINO graph and the MACs of its convolutions. Norms are folded."""
     parameters = macs = 0
     for node in graph.get_ordered_ops():
         kind = node.get_type_name()
@@ -152,7 +154,7 @@ def counted(graph: Any) -> tuple[int, int]:
 
 
 def measure(options: argparse.Namespace) -> dict[str, Any]:
-    """Figures of all networks that can be run here."""
+    """Measures all networks that can be run here, and returns the content of the result file."""
     torch.set_num_threads(options.threads)
     people = open_dataset(options.data, "test", argument="data")
     kept = {row["name"]: row for row in read_json(options.json)["rows"]} if options.times else {}
@@ -178,7 +180,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
             limbs = [
                 i for i, joint in enumerate(people.skeleton.joints) if joint.split("_")[-1] in LIMBS
             ]
-            # Everybody of LSP's test part has every joint labelled: plain and weighted mean are one.
+            # All joints of LSP's test people are labelled, so the mean over joints needs no weights.
             row |= {"limbs": float(each[limbs].mean()), "joints": float(each.mean())}
         row["joints"] = None if np.isnan(row["joints"] or np.nan) else row["joints"]
         rows.append(row)

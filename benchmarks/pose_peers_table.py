@@ -1,4 +1,4 @@
-"""Pose networks side by side: a table in Markdown and a plot of accuracy against time."""
+"""Makes the Markdown table of the pose networks, and a plot of their accuracy against time."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,7 +12,7 @@ LIMBS = ("shoulder", "elbow", "wrist", "hip", "knee", "ankle")  # left and right
 _EFFICIENT = "EfficientPose's README (github.com/daniegr/EfficientPose)"
 _MOVENET = "tensorflow.org/lite/examples/pose_estimation"
 _BLAZE = "MediaPipe's pose.md (github.com/google-ai-edge/mediapipe)"
-# Network, side, parameters, GMAC or FLOPs as it is written there, figure, source.
+# Network, side of the input, parameters, cost as the source states it, accuracy, source.
 PUBLISHED = (
     ("EfficientPose RT", 224, "0.46 M", "0.87 GFLOPs", "PCKh@0.5 82.9, MPII validation", _EFFICIENT),
     ("EfficientPose I", 256, "0.72 M", "1.67 GFLOPs", "PCKh@0.5 85.2, MPII validation", _EFFICIENT),
@@ -27,7 +27,7 @@ PUBLISHED = (
 
 
 def table(results: Mapping[str, Any]) -> str:
-    """What was measured, then what others published, which is of other people."""
+    """A table of the measured networks, and one of published figures on other datasets."""
     clock = "processor time" if results["clock"] == "cpu" else "wall time"
     lines = [
         f"Measured on the {results['people']} test samples of {results['data']} and on "
@@ -53,7 +53,7 @@ def table(results: Mapping[str, Any]) -> str:
 
 
 def draw(results: Mapping[str, Any], path: Path) -> None:
-    """Accuracy against time of what was measured, an area by the multiply-accumulates, as PNG."""
+    """Plots accuracy against time as PNG. The area of a mark shows the multiply-accumulates."""
     figure = Figure(figsize=(7, 4.2), layout="constrained")
     axes = figure.subplots()
     for row in results["rows"]:

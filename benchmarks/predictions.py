@@ -1,7 +1,7 @@
-"""What the model of the CUDA kernels' time (csrc/cuda/model.cpp) says of four GPUs: ``python -m benchmarks.predictions``.
+"""Prints the times that csrc/cuda/model.cpp predicts for four GPUs: ``python -m benchmarks.predictions``.
 
-Prints a table in Markdown, a line a call: the first run on one of these GPUs confirms or refutes it line by
-line. Needs the compiled extension and no GPU. ``--write docs/cuda.md`` puts it where that page has its own.
+The Markdown table has one line per call, which a measurement on such a GPU can confirm or refute. The program needs
+the compiled extension, but no GPU. ``--write docs/cuda.md`` replaces the table of that page.
 """
 
 import argparse
@@ -38,7 +38,7 @@ BEGIN, END = "<!-- predictions -->\n", "<!-- end of predictions -->\n"
 
 @dataclass(frozen=True)
 class Row:
-    """A training call in bfloat16 whose gradients are all wanted; the low of a merge has the skip's channels."""
+    """A training call in bfloat16 with all gradients. The low of a merge has as many channels as the skip."""
 
     size: Size
     split: tuple[int, ...]
@@ -54,7 +54,7 @@ class Row:
 
 
 def rows() -> Iterator[Row]:
-    """The levels of hybrid_4x144 on 8 images of 256x256, and the sizes of the benchmark."""
+    """Yields the levels of hybrid_4x144 on 8 images of 256x256, and the sizes of the benchmark."""
     shapes: list[tuple[Size, tuple[int, ...]]] = [
         *[((8, 144, side, side), (72, 36, 36)) for side in (64, 32, 16, 8, 4)],
         ((32, 256, 64, 64), (128, 64, 64)),
@@ -69,7 +69,7 @@ def rows() -> Iterator[Row]:
 
 
 def predictions(row: Row, gpu: dict[str, float]) -> list[dict[str, Any]]:
-    """What each variant that serves a call takes, the fastest first."""
+    """The predictions for each variant that can compute the call, the fastest first."""
     low = row.size[1] if row.merge else 0
     found: list[dict[str, Any]] = extension().predictions(
         row.backward, row.size, 2, row.channels_last, row.split, low, row.merge, gpu
@@ -78,7 +78,7 @@ def predictions(row: Row, gpu: dict[str, float]) -> list[dict[str, Any]]:
 
 
 def table() -> str:
-    """Microseconds of each variant, the chosen one first."""
+    """A Markdown table of the microseconds of each variant. The chosen one comes first."""
     lines = [f"| call | {' | '.join(GPUS)} |", "|---" * (len(GPUS) + 1) + "|"]
     for row in rows():
         cells = []

@@ -1,12 +1,11 @@
-"""Competitors measured in turns within one run, so that the machine's moods fall on all alike.
+"""Measures competitors in turns, so that changes in the load of the machine affect all of them.
 
-A round runs every competitor once, in an order drawn anew; what is reported is the median of the
-rounds with their 20th and 80th percentile. On a GPU, CUDA events time a row of calls on inputs that
-together exceed its L2 cache; on a CPU a call is timed by itself, and what it needs may lie in
-a cache if it fits there.
+A round runs every competitor once, in random order. The median of the rounds is reported, with the
+20th and 80th percentile. On a GPU, CUDA events time a sequence of calls on inputs that together
+exceed its L2 cache. On a CPU each call is timed alone, and its inputs may lie in a cache.
 
-pytest-benchmark times the whole round, but reads :func:`fused_clock`, which advances by the fused
-competitor's share alone: its statistics are thus of the interleaved measurement.
+pytest-benchmark times whole rounds, but it reads :func:`fused_clock`, which advances only while the
+fused competitor runs. Its statistics are therefore those of the fused competitor.
 """
 
 import gc
@@ -39,13 +38,13 @@ class Competitor:
     """One way to do the work.
 
     Attributes:
-        name: how the report calls it.
-        prepare: makes, unmeasured, what `run` takes, from the number of an input set.
-        run: the measured call; what it returns is dropped.
-        grad: whether autograd records.
-        facts: what the report should know, such as the mode of a compiler.
-        backend: the backend in force meanwhile.
-        variant: the one of the CUDA kernels, likewise.
+        name: its name in the report.
+        prepare: makes the argument of `run` from the number of an input set. It is not measured.
+        run: the measured call. Its result is dropped.
+        grad: whether autograd records the call.
+        facts: facts for the report, such as the mode of a compiler.
+        backend: backend of the ops during the call.
+        variant: variant of the CUDA kernels during the call.
     """
 
     name: str
@@ -58,14 +57,14 @@ class Competitor:
 
     @contextmanager
     def in_force(self) -> Iterator[None]:
-        """What a call of `prepare` or `run` needs around it."""
+        """The context in which `prepare` and `run` are called."""
         with use_backend(self.backend), torch.set_grad_enabled(self.grad), forced(self.variant):
             yield
 
 
 @contextmanager
 def forced(variant: str) -> Iterator[None]:
-    """A variant of the CUDA kernels for the calls inside."""
+    """A context in which the CUDA kernels use one variant. "automatic" changes nothing."""
     if variant == "automatic":
         yield
         return
@@ -78,14 +77,14 @@ def forced(variant: str) -> Iterator[None]:
 
 
 class Race:
-    """Rounds of competitors.
+    """Measures competitors in rounds.
 
     Args:
-        competitors: of distinct names.
+        competitors: competitors with distinct names.
         device: "cpu" or "cuda".
-        sets: input sets, through which each measured row of calls goes once.
-        clock: of calls on the CPU, in seconds. `time.process_time` leaves out what other processes
-            take of a busy machine; it adds up the threads of this one.
+        sets: number of input sets. A measurement calls each competitor once on each set.
+        clock: returns seconds, for calls on the CPU. `time.process_time` does not count the time of
+            other processes on a busy machine, and adds up the threads of this one.
     """
 
     def __init__(
@@ -104,7 +103,7 @@ class Race:
         self._random = random.Random(0)
 
     def warm_up(self, rounds: int) -> float:
-        """Unrecorded rounds, in which compilers compile; returns the seconds of the last one."""
+        """Runs rounds that are not recorded, for compilers. Returns the seconds of the last one."""
         start = 0.0
         for _ in range(rounds):
             start = time.perf_counter()
@@ -115,7 +114,7 @@ class Race:
         return seconds
 
     def round(self) -> None:
-        """Every competitor once, recorded."""
+        """Measures every competitor once and records the times."""
         global _fused_seconds
         for competitor in self._random.sample(self.competitors, len(self.competitors)):
             seconds, faults = self._measure(competitor)
@@ -125,12 +124,12 @@ class Race:
                 _fused_seconds += seconds
 
     def result(self, competitor: Competitor) -> Any:
-        """What one call returns, on the first input set."""
+        """The result of a call on the first input set."""
         with competitor.in_force():
             return competitor.run(competitor.prepare(0))
 
     def summary(self) -> dict[str, dict[str, Any]]:
-        """By competitor: seconds (median, p20, p80), rounds, page faults (median) and facts."""
+        """The seconds (median, p20, p80), rounds, median page faults and facts of each competitor."""
         return {
             c.name: {
                 **quantiles(self.seconds[c.name]),
@@ -142,7 +141,7 @@ class Race:
         }
 
     def _measure(self, competitor: Competitor) -> tuple[float, int]:
-        """Seconds per call, and the page faults of all calls."""
+        """The seconds per call, and the page faults of all calls together."""
         with competitor.in_force():
             states = [competitor.prepare(i) for i in range(self.sets)]
             before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
@@ -150,7 +149,7 @@ class Race:
             return seconds, resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
 
 
-HEAD_START = 2_000_000  # cycles that a GPU idles before a measured row: about a millisecond
+HEAD_START = 2_000_000  # cycles that a GPU idles before the measured calls: about a millisecond
 
 
 def _time(
@@ -159,9 +158,8 @@ def _time(
     if device == "cuda":
         start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
         torch.cuda.synchronize()
-        torch.cuda._sleep(
-            HEAD_START
-        )  # meanwhile the host enqueues: its latency is not the kernels'
+        # The host enqueues the calls while the GPU idles, so that its latency is not measured.
+        torch.cuda._sleep(HEAD_START)
         start.record()
         for state in states:
             run(state)
@@ -175,7 +173,7 @@ def _time(
 
 
 def quantiles(values: Sequence[float]) -> dict[str, float]:
-    """Median, 20th and 80th percentile, interpolated."""
+    """The median and the interpolated 20th and 80th percentiles, as "median", "p20" and "p80"."""
     if len(values) == 1:
         return dict.fromkeys(("median", "p20", "p80"), values[0])
     fifths = statistics.quantiles(values, n=5, method="inclusive")

@@ -1,4 +1,4 @@
-"""The table and the plot of a result file: ``python -m benchmarks.report FILE.json``."""
+"""Writes the table and the plot of a result file: ``python -m benchmarks.report FILE.json``."""
 
 import argparse
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,7 +15,7 @@ HEADINGS = {
     "BlockCase": "Gated block with its convolutions",
     "NetworkCase": "Training steps",
 }
-# What tells the rows of a table apart: heading -> keys of the record.
+# The columns that identify a row of each table: heading -> keys of the record.
 COLUMNS: dict[str, dict[str, tuple[str, ...]]] = {
     "OpCase": {
         "op": ("op",),
@@ -47,10 +47,10 @@ COLUMNS: dict[str, dict[str, tuple[str, ...]]] = {
 
 
 def read_results(path: Path) -> tuple[dict[str, Any], dict[str, list[dict[str, Any]]]]:
-    """The machine, and the records of the cases by kind.
+    """The description of the machine, and the records of the cases by kind.
 
     Raises:
-        InputError: the file is missing or none of ``benchmarks.run``.
+        InputError: the file is missing, or ``benchmarks.run`` did not write it.
     """
     stored = read_json(path)
     try:
@@ -68,7 +68,7 @@ def read_results(path: Path) -> tuple[dict[str, Any], dict[str, list[dict[str, A
 
 
 def markdown(machine: Mapping[str, Any], kinds: Mapping[str, Sequence[dict[str, Any]]]) -> str:
-    """Tables of all cases below the description of the machine."""
+    """A Markdown page with the description of the machine and tables of all cases."""
     blocks = ["\n".join(_describe(machine, kinds)), NOTE]
     for kind, heading in HEADINGS.items():
         if kind in kinds:
@@ -149,7 +149,7 @@ def _text(record: Mapping[str, Any], keys: Sequence[str]) -> str:
 
 
 def write_report(path: Path) -> str:
-    """Writes the table (.md) and the plot (.png) beside a result file; returns the table."""
+    """Writes the table (.md) and the plot (.png) beside a result file, and returns the table."""
     machine, kinds = read_results(path)
     text = markdown(machine, kinds)
     write_text(path.with_suffix(".md"), text)

@@ -16,12 +16,12 @@ from softgate_ext.models import create_model
 from softgate_ext.ops.backend import use_backend
 from softgate_ext.prediction.detection_networks import openvino_core
 
-Run = Callable[[], Any]  # one pass; the last heatmaps, as a tensor or an array
+Run = Callable[[], Any]  # runs one pass and returns the last heatmaps, as a tensor or an array
 
 
 @dataclass(frozen=True)
 class Case:
-    """What all rivals compute: heatmaps of `batch` float32 images of `size` pixels a side."""
+    """The work of all rivals: heatmaps of `batch` float32 images of `size` x `size` pixels."""
 
     model: str
     size: int
@@ -32,12 +32,12 @@ class Case:
         return f"{self.model} at {self.size}, {self.batch} images, {self.threads} threads"
 
     def network(self) -> torch.nn.Module:
-        """The same weights in every process."""
+        """The model in eval mode, with the same weights in every process."""
         torch.manual_seed(0)
         return create_model(self.model).eval()
 
     def images(self) -> Tensor:
-        """The same images in every process, (batch, 3, size, size)."""
+        """Random images (batch, 3, size, size), the same in every process."""
         generator = torch.Generator().manual_seed(1)
         return torch.rand(self.batch, 3, self.size, self.size, generator=generator)
 
@@ -47,9 +47,9 @@ class Rival:
     """One way to compute a case.
 
     Attributes:
-        build: makes the pass from the case and the file of the network as ONNX.
-        needs: packages besides those of the project itself.
-        tolerance: how far the heatmaps may be from the model's, as a share of their norm.
+        build: makes the pass from the case and the ONNX file of the network.
+        needs: packages that it needs besides those of the project.
+        tolerance: largest difference from the heatmaps of the first rival, as a share of their norm.
     """
 
     build: Callable[[Case, Path], Run]
@@ -91,7 +91,7 @@ def _onnxruntime(case: Case, file: Path) -> Run:
     library: Any = importlib.import_module("onnxruntime")
     options = library.SessionOptions()
     options.intra_op_num_threads = case.threads
-    # Its threads would spin on in the turns of others.
+    # Otherwise its threads keep spinning while other rivals are measured.
     options.add_session_config_entry("session.force_spinning_stop", "1")
     session = library.InferenceSession(file, options, providers=["CPUExecutionProvider"])
     images = {session.get_inputs()[0].name: case.images().numpy()}
@@ -103,12 +103,12 @@ def _openvino(precision: str) -> Callable[[Case, Path], Run]:
         core = openvino_core()
         images = case.images().numpy()
         model = core.read_model(file)
-        model.reshape(list(images.shape))  # a fixed batch, as the others have it
+        model.reshape(list(images.shape))  # a fixed batch size, as for the other rivals
         settings = {
             "INFERENCE_PRECISION_HINT": precision,
             "INFERENCE_NUM_THREADS": case.threads,
             "NUM_STREAMS": 1,
-            # Nobody else is bound to a core, which a busy machine may have given to another program.
+            # No other rival is pinned to a core, on which another program may be running.
             "ENABLE_CPU_PINNING": False,
         }
         compiled = core.compile_model(model, "CPU", settings)
@@ -122,7 +122,7 @@ def _folded(**options: Any) -> Callable[[Case, Path], Run]:
 
 
 EXPORT = ("onnx", "onnxscript")
-HALF = 0.1  # tolerance of eight bits of mantissa through a whole network
+HALF = 0.1  # tolerance for bfloat16: eight bits of mantissa through a whole network
 RIVALS: dict[str, Rival] = {
     "eager": Rival(_torch(lambda case: case.network().to(memory_format=torch.channels_last))),  # type: ignore[call-overload]
     "direct": Rival(_folded()),
@@ -137,10 +137,10 @@ RIVALS: dict[str, Rival] = {
 
 
 def missing(name: str) -> list[str]:
-    """The packages that a rival needs and that are not installed."""
+    """The packages that a rival needs and that are not installed here."""
     return [m for m in RIVALS[name].needs if importlib.util.find_spec(m) is None]
 
 
 def write_onnx(case: Case, file: Path) -> None:
-    """The folded network of a case, for any batch, in PyTorch's own ops."""
+    """Writes the folded network of a case as ONNX, for any batch size, with PyTorch's own ops."""
     save_program(export_program(fold(case.network()), case.size), file)

@@ -1,7 +1,7 @@
 """Measures and writes a result file: ``python -m benchmarks.run [options] [pytest's options]``.
 
-Options of the benchmarks are in ``python -m pytest benchmarks --help``; a part of them is chosen
-by the names of the cases, as in ``-k "inference and float32"``.
+``python -m pytest benchmarks --help`` lists the options of the benchmarks. ``-k`` selects cases by
+their names, as in ``-k "inference and float32"``.
 """
 
 import argparse

@@ -1,8 +1,8 @@
-"""Memory and time of a training step: `python -m benchmarks.step_memory`.
+"""Measures the memory and time of a training step: `python -m benchmarks.step_memory`.
 
-Eager PyTorch (`use_backend("reference")`), the same compiled, the fused ops, these with Winograd's
-convolution, and both of these within `recompute`, a process each. Its memory is how far its peak grows in the
-steps beyond what it held before them; that of `compile` would be the compiler's, and is left out.
+It compares eager PyTorch (`use_backend("reference")`), eager compiled, the fused ops without and with
+Winograd's convolution, and both of these within `recompute`. Each runs in its own process. The memory is the growth
+of the peak of the process during the steps. It is left out for `compile`, where the compiler needs more memory.
 """
 
 import json
@@ -27,7 +27,7 @@ _PEAK_UNIT = 1 if sys.platform == "darwin" else 1024  # bytes of ru_maxrss
 def measure(
     way: str, model: str, batch: int, size: int, dtype: str, threads: int, steps: int
 ) -> dict[str, float]:
-    """Of this process: GB of growth, and the shortest step in milliseconds."""
+    """The growth of the peak memory of this process in GB ("gb"), and the shortest step ("ms")."""
     torch.set_num_threads(threads)
     torch.manual_seed(0)
     conv = "winograd" if way.startswith("winograd") else "direct"
@@ -62,17 +62,17 @@ def main(
     steps: int = 5,
     way: str = "",
 ) -> None:
-    """Prints a JSON line a dtype and way, with the share of eager's memory and time.
+    """Prints a JSON line for each dtype and way, with its share of eager's memory and time.
 
     Args:
         model: a name that `softgate info` lists.
-        batch: images in a step.
-        size: side of an image, pixels.
-        dtypes: of the convolutions, bfloat16 by autocast.
-        threads: of PyTorch.
-        steps: forward and backward passes.
-        way: one of eager, compile, fused, winograd, recompute and winograd-recompute, to measure in this process;
-            all, a process each.
+        batch: images in a batch.
+        size: side of an image in pixels.
+        dtypes: dtypes of the convolutions. bfloat16 is by autocast.
+        threads: threads of PyTorch.
+        steps: how many forward and backward passes are run.
+        way: one of eager, compile, fused, winograd, recompute and winograd-recompute, which is then
+            measured in this process. Empty measures all, each in a process of its own.
     """
     if way:
         (dtype,) = dtypes

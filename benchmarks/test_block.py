@@ -1,4 +1,4 @@
-"""The gated block, convolutions included, against eager and compiled PyTorch."""
+"""Measures `SoftGatedBlock` with its convolutions against eager and compiled PyTorch."""
 
 from collections.abc import Callable
 
@@ -21,7 +21,7 @@ def test_block(
     rivals = list(peers(names(block_case.device), function, block_case.phase, sets))
     race = compete(rivals, block_case, count)
 
-    # Rounding to bfloat16 in between is each competitor's own affair.
+    # The competitors round to bfloat16 at different places.
     tolerance = 1e-2 if block_case.dtype == "float32" else 1e-1
     fused, *others = rivals
     result = race.result(fused)

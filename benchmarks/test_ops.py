@@ -1,4 +1,4 @@
-"""The five ops against eager and compiled PyTorch, beside a copy of the bytes they must move."""
+"""Measures the five ops against eager and compiled PyTorch, and a copy of as many bytes."""
 
 from collections.abc import Callable
 
@@ -20,8 +20,8 @@ def test_op(op_case: OpCase, names: Callable[..., list[str]], compete: Callable[
     copy = copy_of(op_case.ideal_bytes, op_case.device, count)
     race = compete([*rivals, copy], op_case, count, ideal_bytes=op_case.ideal_bytes)
 
-    # A pre-activation within rounding of 0 falls to either side of the ReLU, and with it a whole
-    # term of the sums over pixels.
+    # Where rounding changes the sign of a pre-activation near 0, ReLU blocks or passes its gradient,
+    # and a whole term of the sums over pixels differs.
     tolerance = 1e-2 if op_case.dtype == "float32" else 3e-2
     fused, *others = rivals
     result = race.result(fused)

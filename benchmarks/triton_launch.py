@@ -1,10 +1,10 @@
-"""What a call of a Triton op costs on the CPU, beside a bare launch of the same kernels.
+"""Measures the CPU time of a call of a Triton op, and of a bare launch of the same kernels.
 
     python -m benchmarks.triton_launch
 
-Small tensors at deep levels are bound by this. On a GPU the launches are real (the tensors are so
-small that the GPU keeps up); elsewhere a stand-in for Triton's driver swallows them, which leaves
-out the driver's own share on both sides.
+This time limits the small tensors of deep levels. On a GPU the launches are real, with tensors so
+small that the GPU keeps up. Elsewhere a stand-in for Triton's driver does nothing, so that the time
+of the driver is missing on both sides.
 """
 
 import json
@@ -31,7 +31,7 @@ CHAIN = 8  # blocks of one network
 
 
 class NoDriver:
-    """Compiles for sm_90 and launches nothing."""
+    """A stand-in for Triton's driver. It lets Triton compile for sm_90 and launches nothing."""
 
     class utils:
         @staticmethod
@@ -56,7 +56,7 @@ class NoDriver:
 
 
 def launches_of(call: Callable[[], Any]) -> list[tuple[JITFunction, Any, tuple, dict]]:
-    """The launches inside the first call of its kind, with all they were given."""
+    """The kernel launches of a first call: kernel, grid, arguments and options of each."""
     for implementation in IMPLEMENTATIONS.values():
         implementation.prepared[0].tapes.clear()
     seen = []
@@ -75,7 +75,7 @@ def launches_of(call: Callable[[], Any]) -> list[tuple[JITFunction, Any, tuple, 
 
 
 def microseconds(*calls: Callable[[], Any]) -> list[float]:
-    """Of the CPU, whatever else it does: medians over rounds in which the calls take turns."""
+    """The CPU microseconds of each call: the medians over rounds in which the calls take turns."""
     times: list[list[float]] = [[] for _ in calls]
     for call in calls:
         call()
@@ -89,7 +89,7 @@ def microseconds(*calls: Callable[[], Any]) -> list[float]:
 
 
 def calls(device: str) -> dict[str, tuple[Callable[[], Any], bool, int]]:
-    """Calls of the ops by name, whether gradients are on, and how many ops they are in a row."""
+    """By name: a function to measure, whether gradients are on, and the number of ops in it."""
     c = 64
     sizes = ((c, 8), (c // 2, 8), (c // 2, 8), (c, 4))
     x, *branches, low = (torch.randn(2, k, s, s, device=device) for k, s in sizes)
@@ -155,7 +155,7 @@ def main() -> None:
         with torch.set_grad_enabled(gradients):
             launches = launches_of(call)
 
-            # Later ops of a row play what the first one launched.
+            # The launches of the first op stand for those of the later ops in the chain.
             def bare(launches: list = launches * ops_in_a_row) -> None:
                 for kernel, grid, args, options in launches:
                     kernel[grid](*args, **options)

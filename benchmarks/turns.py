@@ -1,9 +1,8 @@
-"""Rivals in processes of their own that take turns.
+"""Measures rivals in turns, each in a process of its own.
 
-Each process lives until its race is over, so that no rival's pool of threads, memory or compiler disturbs
-another's. The protocol on its pipe: it sends its first heatmaps once it is ready; then each RUN that
-it gets is answered with the seconds of a pass, until STOP. Instead of an answer it may send a
-`Failure`, after which it ends.
+With a process for each rival, the threads, the memory and the compiler of one do not disturb another. A process
+first sends its heatmaps through its pipe, when it is ready. Then it answers each RUN with the seconds of a pass,
+until it gets STOP. Instead of an answer it may send a `Failure`, after which it ends.
 """
 
 import multiprocessing
@@ -24,19 +23,19 @@ from benchmarks.rivals import RIVALS, Case
 from softgate_ext.errors import InputError, reason
 
 RUN, STOP = "run", "stop"
-WARM_UP = 2  # passes before a process is ready; a plan is recorded in the second
+WARM_UP = 2  # passes before a process is ready: the second one records the inference plan
 PATIENCE = 600.0  # seconds that a process may take for an answer, compilers included
 
 
 @dataclass(frozen=True)
 class Failure:
-    """Why a process could not answer."""
+    """The answer of a process that failed, with the reason."""
 
     says: str
 
 
 def serve(pipe: Connection, name: str, case: Case, onnx: Path, busy: bool = False) -> None:
-    """The life of a rival's process."""
+    """The main function of a rival's process."""
     clock = time.process_time if busy else time.perf_counter
     try:
         torch.set_num_threads(case.threads)
@@ -45,28 +44,28 @@ def serve(pipe: Connection, name: str, case: Case, onnx: Path, busy: bool = Fals
             heatmaps = run()
         pipe.send(torch.as_tensor(heatmaps).float().numpy())
         while pipe.recv() == RUN:
-            run()  # unmeasured: brings back into the caches what the others' turns took from them
+            run()  # not measured: it fills the caches again after the turns of the others
             start = clock()
             run()
             pipe.send(clock() - start)
-    except EOFError:  # the race was broken off
+    except EOFError:  # the race was stopped
         return
     except Exception as error:
         pipe.send(Failure(reason(error)))
 
 
 class Turns:
-    """A race of one case; a context, at whose end all processes have ended.
+    """A race of one case. It is a context, and all processes have ended when it is left.
 
     Args:
         names: keys of RIVALS.
-        case: what they compute.
-        onnx: the network as a file, for those that read one.
-        busy: CPU time of the process, which leaves out what other programs take of the machine and
-            adds up threads, in place of time that passes.
+        case: the case to compute.
+        onnx: the ONNX file of the network, for the rivals that read one.
+        busy: count the CPU time of the process instead of wall time. It does not count other
+            programs, and adds up the threads.
 
     Raises:
-        InputError: a rival fails, or its heatmaps are not the first one's.
+        InputError: a rival fails, or its heatmaps differ from those of the first rival.
     """
 
     def __init__(self, names: Sequence[str], case: Case, onnx: Path, busy: bool = False):
@@ -82,7 +81,7 @@ class Turns:
                 target=serve, args=(other, name, case, onnx, busy), daemon=True
             )
             process.start()
-            other.close()  # or the end of the process would not close the pipe
+            other.close()  # otherwise the end of the process would not close the pipe
             self._processes.append(process)
 
     def __enter__(self) -> "Turns":
@@ -117,9 +116,9 @@ class Turns:
                 process.join()
 
     def round(self) -> None:
-        """Every rival once, in an order drawn anew."""
+        """Measures every rival once, in random order."""
         for name in self._random.sample(list(self._pipes), len(self._pipes)):
-            with suppress(OSError):  # where the process has ended, the answer says so
+            with suppress(OSError):  # where the process has ended, `_answer` raises the error
                 self._pipes[name].send(RUN)
             self.seconds[name].append(self._answer(name))
 

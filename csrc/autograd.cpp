@@ -1,7 +1,7 @@
-// Autograd of the ops in C++, made from their schemas, for the compiled kernels and for Triton's alike:
-// softgate_ext/ops/autograd.py says the same where there is no extension, and explains what is saved.
-// Deep levels of a network are small, and there the Python version's time per call would outweigh what
-// the kernels save.
+// Autograd of the ops in C++, made from their schemas, for the compiled kernels and for the Triton kernels.
+// softgate_ext/ops/autograd.py does the same without the extension, and explains what is saved. The tensors
+// of a network's deep levels are small, and a Python version would take more time per call there than the
+// kernels save.
 #include <torch/csrc/autograd/custom_function.h>
 #include <torch/csrc/autograd/functions/utils.h>
 
@@ -19,7 +19,7 @@ using torch::autograd::Function;
 using torch::autograd::variable_list;
 using torch::jit::Stack;
 
-// By its name with its namespace: the backward ops are looked up in the same one.
+// The op of a name with its namespace. Backward ops are looked up in the same namespace.
 OperatorHandle op_of(const std::string& name) {
   return c10::Dispatcher::singleton().findSchemaOrThrow(name.c_str(), "");
 }
@@ -31,7 +31,7 @@ struct Op {
   explicit Op(const std::string& name) : handle(op_of(name)), signature(handle.schema()) {}
 };
 
-// A forward op and the backward op that serves it; another one does where z takes part in no loss.
+// A forward op and its backward op. If z takes part in no loss, `without_z` is called instead.
 struct Formula {
   Op forward, backward;
   std::unique_ptr<Op> without_z;
@@ -45,7 +45,7 @@ struct Formula {
 
 Tensor defined(const OptionalTensor& t) { return t ? *t : Tensor(); }
 
-// What a node remembers beside its tensors.
+// The values that a node stores beside its tensors.
 struct Memory {
   int64_t formula, layout, training, relu, add, channels;
   std::vector<int64_t> split;
@@ -76,8 +76,8 @@ struct Memory {
     ctx->saved_data["eps"] = eps;
   }
 
-  // The incoming gradient in the output's layout: expanded and transposed ones are copied. A batch of
-  // gradients does not know its layout; each of them is copied by the op.
+  // The incoming gradient in the layout of the output; expanded and transposed gradients are copied. The
+  // layout of a batch of gradients (vmap) is not known here; the op copies each of them.
   IValue dense(const Tensor& gradient) const {
     if (!gradient.defined()) return {};
     constexpr c10::DispatchKeySet kBatched{c10::DispatchKey::Batched, c10::DispatchKey::FuncTorchBatched};
@@ -86,13 +86,13 @@ struct Memory {
   }
 
  private:
-  // size() of a traced tensor would make constants of all its sizes; the channels are one anyway.
+  // size() would turn all sizes of a traced tensor into constants. The channels are one anyway.
   static int64_t channels_of(const Tensor& t) {
     return t.sym_size(1).guard_int(__FILE__, __LINE__);
   }
 };
 
-// The tensors that may have a gradient, in the order of the schema.
+// The tensors that may require a gradient, in the order of the schema.
 variable_list inputs_of(const Arguments& a) {
   variable_list inputs;
   inputs.reserve(kRoles);
@@ -108,7 +108,7 @@ variable_list inputs_of(const Arguments& a) {
 
 class Node : public Function<Node> {
  public:
-  // Calls the op below autograd on the stack; the outputs that a loss may depend on are returned too.
+  // Calls the op below autograd, on the stack, and returns the outputs that a loss may depend on.
   static variable_list forward(AutogradContext* ctx, at::TensorList, const Formula* f, Stack* stack) {
     at::AutoDispatchBelowADInplaceOrView below;
     const Signature& signature = f->forward.signature;
@@ -148,7 +148,7 @@ class Node : public Function<Node> {
     const Tensor dy = summed ? grads.front() : Tensor();
     const Tensor dz = signature.takes(Role::training) ? grads.back() : Tensor();
 
-    // How many inputs the call had of each kind, and whether one of them wants its gradient.
+    // For each kind of input: their number, and whether one of them requires a gradient.
     std::array<size_t, kRoles> entries{};
     std::array<bool, kRoles> wanted{};
     size_t edges = 0;
@@ -162,7 +162,7 @@ class Node : public Function<Node> {
 
     const Op& op = dz.defined() || !signature.takes(Role::training) ? f.backward : *f.without_z;
     const size_t kinds = op.signature.differentiable().size();
-    // Without a gate, x and a lone branch (the first two) have one gradient: it is written once.
+    // Without a gate, x and a single branch (the first two inputs) have the same gradient, stored once.
     const bool shared = summed && !saved[kAlpha].defined() && m.split.size() == 1 && wanted[0];
     c10::List<bool> needs;
     needs.reserve(kinds);
@@ -186,8 +186,8 @@ class Node : public Function<Node> {
   }
 
  private:
-  enum { kY, kX, kAlpha, kMean, kVar, kWeight, kBias, kSaved };  // from kMean on: of a norm
-  static constexpr size_t kConstants = 2;  // arguments of forward behind the tensors
+  enum { kY, kX, kAlpha, kMean, kVar, kWeight, kBias, kSaved };  // from kMean on: only with a norm
+  static constexpr size_t kConstants = 2;  // the arguments of forward after the tensors
 
   static bool has(Role role, const variable_list& saved) {
     switch (role) {
@@ -226,7 +226,7 @@ class Node : public Function<Node> {
 bool differentiates(const variable_list& inputs) {
   if (torch::autograd::compute_requires_grad(at::TensorList(inputs))) return true;
   for (const Tensor& t : inputs) {
-    if (t._fw_grad(0).defined()) return true;  // the node refuses forward mode
+    if (t._fw_grad(0).defined()) return true;  // the node then refuses forward-mode AD
   }
   return false;
 }
@@ -253,7 +253,7 @@ class Autograd final : public c10::OperatorKernel {
   std::shared_ptr<const Formula> formula_;
 };
 
-// A backward op: its own gradient is a clear refusal, when it is asked for.
+// The autograd of a backward op: its own gradient raises a clear error.
 class NoSecondDerivative : public Function<NoSecondDerivative> {
  public:
   static variable_list forward(AutogradContext* ctx, at::TensorList inputs, const OperatorHandle* op,

@@ -1,4 +1,4 @@
-// The backward ops: checks, the wanted gradients, and one Backward (args.h) for the kernels.
+// The backward ops: they check, allocate the required gradients, and fill one Backward (args.h).
 #include "call.h"
 #include "checks.h"
 #include "ops.h"
@@ -6,7 +6,7 @@
 namespace softgate {
 namespace {
 
-// The wanted gradients of a backward call, in the order of its `needs`.
+// The required gradients of a backward call, in the order of its `needs`.
 class Gradients {
  public:
   Gradients(const Call& call, const Arguments& a, Backward& args)
@@ -32,7 +32,7 @@ class Gradients {
     if (a_.wants(role)) place = sum(channels, a_.tensor(role));
   }
 
-  // Runs the kernels; then each sum in the shape and dtype of its parameter.
+  // Runs the kernels, and converts each sum to the shape and dtype of its parameter.
   std::vector<Tensor> collect(const Tensor& on) {
     if (on.numel() != 0) run(args_, on);
     for (auto& [index, shape, type] : sums_) {
@@ -97,7 +97,7 @@ std::vector<Tensor> backward(const Arguments& a) {
     grads.branches(a.wants(Role::branches), a.integers(Role::split));
     grads.low();
     grads.vector(Role::alpha, args.dalpha, channels);
-  } else {  // one tensor, which was normalised as it is
+  } else {  // bn_relu: the gradient of the one tensor that was normalised
     grads.branches(a.wants(Role::x), {channels});
   }
   grads.vector(Role::weight, args.dweight, args.dims.c);

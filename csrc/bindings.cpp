@@ -1,5 +1,5 @@
-// The pybind11 module: gives the dispatcher the kernels of the ops that Python declared, offers the
-// same kernels directly (no autograd), and tells how it was built.
+// The pybind11 module. It registers the kernels of the ops that Python declared with the dispatcher, offers
+// the same kernels as functions without autograd, and reports how it was built.
 #include <ATen/core/LegacyTypeDispatch.h>
 #include <torch/csrc/jit/python/pybind_utils.h>
 #include <torch/library.h>
@@ -22,7 +22,7 @@ namespace py = pybind11;
 namespace softgate {
 namespace {
 
-// An op of softgate_ext/ops/schema.py, by its name: for the dispatcher, and as a function here.
+// Registers an op of softgate_ext/ops/schema.py by its name, and adds it as a function of this module.
 void serve(py::module_& m, const std::string& name) {
   constexpr auto kImpl = torch::Library::IMPL;
   static torch::Library library(kImpl, "softgate", std::nullopt, __FILE__, __LINE__);
@@ -39,7 +39,7 @@ void serve(py::module_& m, const std::string& name) {
   with_key(c10::DispatchKey::CUDA, kernel());
 #endif
   with_key(c10::DispatchKey::Autograd, autograd_of("softgate::" + name));
-  // Python launches Triton's kernels; the node above them is the same.
+  // Python launches the Triton kernels; they have the same autograd node.
   triton.impl(name.c_str(),
               torch::dispatch(c10::DispatchKey::Autograd, autograd_of("softgate_triton::" + name)));
   const auto door = [op, direct = Kernel(op.schema())](const py::args& args, py::kwargs named) {
@@ -56,7 +56,7 @@ void serve(py::module_& m, const std::string& name) {
   m.def(name.c_str(), door);
 }
 
-// The variants that serve a call, as dictionaries; `device` has the fields of csrc/cuda/plan.h.
+// The kernel variants for a call, as dictionaries; `device` has the fields of Device in csrc/cuda/plan.h.
 py::list predict(bool backward, const std::array<int64_t, 4>& size, int itemsize, bool channels_last,
                  const std::vector<int64_t>& split, int64_t low_channels, bool concat,
                  const py::dict& device) {

@@ -1,4 +1,4 @@
-// The forward ops: checks, allocation, and one Forward (args.h) for the kernels.
+// The forward ops: they check, allocate the results, and fill one Forward (args.h) for the kernels.
 #include "call.h"
 #include "checks.h"
 #include "ops.h"
@@ -9,7 +9,7 @@ namespace {
 Source source_of(Call& call, const Arguments& a) {
   const Tensor& x = a.tensor(Role::x);
   Source s;
-  if (!a.takes(Role::branches)) {  // one tensor, which is normalised as it is
+  if (!a.takes(Role::branches)) {  // bn_relu: the one tensor that is normalised
     s.branches = 1;
     s.branch[0] = call.dense(x);
     s.width[0] = x.size(1);
@@ -29,7 +29,7 @@ Source source_of(Call& call, const Arguments& a) {
   return s;
 }
 
-// The statistics of a forward: fresh ones in training, the running ones (and empty results) else.
+// The statistics of a forward: new ones in training; else the running ones, with empty results.
 void add_statistics(Call& call, Forward& args, const Arguments& a, std::vector<Tensor>& results) {
   const bool training = args.norm.training;
   const int64_t channels = training ? args.dims.c : 0;

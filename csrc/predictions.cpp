@@ -5,7 +5,7 @@
 namespace softgate {
 namespace {
 
-// Plans look at addresses for their alignment alone.
+// A plan uses addresses only for their alignment.
 void* const kAligned = reinterpret_cast<void*>(256);
 const In kIn{kAligned, true};
 const Out kOut{kAligned, true};

@@ -1,5 +1,5 @@
-// The running statistics of a norm, which a training call updates: one pass over vectors of a value a
-// channel, and one launch on a GPU.
+// The update of a norm's running statistics in training: one pass over per-channel vectors, and one launch
+// on a GPU.
 #include <ATen/OpMathType.h>
 #include <c10/core/impl/TorchDispatchModeTLS.h>
 
@@ -44,7 +44,7 @@ void update_on_cpu(const Running& r) {
   }
 }
 
-// Whether a tensor is a row of values that a kernel may write, and nobody else wants to see it.
+// Whether a kernel may write to a tensor directly: it is dense, and no tracer or transform needs to see it.
 bool plain(const Tensor& t, const Tensor& like) {
   constexpr c10::DispatchKeySet kWatched({c10::DispatchKey::Python, c10::DispatchKey::Functionalize,
                                           c10::DispatchKey::FuncTorchBatched});
@@ -83,7 +83,7 @@ bool update_running(const Tensor& mean, const Tensor& var, const Tensor& running
 #else
   update_on_cpu(r);
 #endif
-  // What autograd saved of them notices, as it does behind PyTorch's own ops.
+  // The version counters let autograd detect that saved tensors were changed, as PyTorch's own ops do.
   for (const Tensor& t : {running_mean, running_var}) t.unsafeGetTensorImpl()->bump_version();
   if (calls) calls->unsafeGetTensorImpl()->bump_version();
   return true;

@@ -1,5 +1,5 @@
-// The ops of Winograd's convolution on the CPU: for inference, of transformed weights; and for training, of
-// weights as they are, with the op of its gradients.
+// The ops of Winograd's convolution on the CPU: one for inference, which takes transformed weights; and one
+// for training, which takes ordinary weights, with the op of its gradients.
 #include <ATen/ops/convolution.h>
 #include <ATen/ops/convolution_backward.h>
 #include <ATen/ops/empty.h>
@@ -25,8 +25,8 @@ const float* vector(std::string_view who, const OptionalTensor& t, int64_t chann
   return kept.emplace_back(aligned(t->contiguous())).const_data_ptr<float>();
 }
 
-// What the kernels store activations as. All else is float32, weights under autocast too: they would only
-// lose by bfloat16.
+// Whether a tensor has a dtype in which the kernels store activations. All other tensors are float32, also
+// the weights under autocast, because bfloat16 weights would only lose accuracy.
 bool is_activation(const Tensor& t) {
   return t.scalar_type() == at::kFloat || t.scalar_type() == at::kBFloat16;
 }
@@ -72,7 +72,7 @@ namespace {
 
 constexpr auto kChannelsLast = at::MemoryFormat::ChannelsLast;
 
-// What aten computes in the place of the kernels: any other dtype or alignment, and what it refuses in its own words.
+// Whether the kernels support a call. Otherwise aten computes it, or raises its own error.
 bool is_served(at::TensorList activations, at::TensorList parameters, int64_t groups) {
   const Tensor &x = activations[0], &weight = parameters[0];
   const auto has_place = [](const Tensor& t) {
@@ -88,14 +88,15 @@ bool is_served(at::TensorList activations, at::TensorList parameters, int64_t gr
          x.size(1) == weight.size(1) * groups && x.numel() != 0 && weight.numel() != 0;
 }
 
-// What aten would convolve too, to another size. softgate_ext/ops/checks.py says it in the same words.
+// Checks the size of the kernels, because aten would accept any. softgate_ext/ops/checks.py raises the same
+// sentence.
 void of_3x3(const Tensor& weight) {
   SOFTGATE_CHECK(weight.dim() == 4 && weight.size(2) == 3 && weight.size(3) == 3,
                  "weight must have shape (O, I / groups, 3, 3), got ", checks::shape(weight));
 }
 
-// The weights transformed: those of the convolution, or of its gradient by x, which is the convolution of dy
-// with every kernel turned by half a turn and the two kinds of channels exchanged.
+// The transformed weights of the convolution, or of its gradient by x. The latter is the convolution of dy
+// with every kernel rotated by 180 degrees, and with input and output channels exchanged.
 Tensor points(const Tensor& weight, int64_t groups, bool turned) {
   const Tensor w = weight.resolve_neg();
   const int64_t out = w.size(0) / groups, in = w.size(1);
@@ -110,7 +111,7 @@ Tensor points(const Tensor& weight, int64_t groups, bool turned) {
   args.out_stride = w.stride(turned ? 1 : 0);
   args.row_stride = w.stride(2);
   args.column_stride = w.stride(3);
-  if (turned) {  // from the last row and column on
+  if (turned) {  // reads rows and columns in reverse
     args.weight += 2 * (w.stride(2) + w.stride(3));
     args.row_stride *= -1;
     args.column_stride *= -1;
@@ -145,7 +146,7 @@ Tensor conv3x3(const Tensor& x, const Tensor& weight, const OptionalTensor& bias
   return convolved(x, weight, bias, weight.size(0), groups, false);
 }
 
-// Those of x, weight and bias that `needs` asks for.
+// The gradients of x, weight and bias that `needs` asks for.
 std::vector<Tensor> conv3x3_backward(const Tensor& dy, const Tensor& x, const Tensor& weight, int64_t groups,
                                      std::array<bool, 3> needs) {
   of_3x3(weight);
@@ -166,7 +167,7 @@ std::vector<Tensor> conv3x3_backward(const Tensor& dy, const Tensor& x, const Te
 
 }  // namespace
 
-// Their schemas are in softgate_ext/ops/conv3x3.py.
+// The schemas are in softgate_ext/ops/conv3x3.py.
 TORCH_LIBRARY_IMPL(softgate, CPU, m) {
   m.impl("conv3x3", &conv3x3);
   m.impl("conv3x3_backward", &conv3x3_backward);

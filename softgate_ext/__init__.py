@@ -1,8 +1,8 @@
 """Fused kernels for soft-gated residual networks, and the pose network they were made for.
 
-A name is imported when it is first asked for, so that nothing is loaded which is not needed. The
-ops are registered with PyTorch (`torch.ops.softgate`) when `softgate_ext.ops` is imported, or with
-this package where PyTorch is there already.
+Every public name is imported at its first use, so that `import softgate_ext` stays fast. Importing
+`softgate_ext.ops` registers the ops with PyTorch (`torch.ops.softgate`). If PyTorch is already
+imported, importing this package registers them too.
 """
 
 import sys

@@ -1,4 +1,4 @@
-"""Fixtures shared by all tests."""
+"""Fixtures that all tests share."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""Tiny datasets written as the official releases nest them."""
+"""Writes tiny datasets with the folders and files of the official releases."""
 
 import json
 from collections.abc import Sequence

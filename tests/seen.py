@@ -1,4 +1,4 @@
-"""Which ops a piece of code calls."""
+"""Lists the ops that a piece of code calls."""
 
 from torch.utils._python_dispatch import TorchDispatchMode
 

@@ -1,4 +1,4 @@
-"""The examples run as their first lines say, and are short."""
+"""The examples run as their first lines state, and are short."""
 
 import subprocess
 import sys

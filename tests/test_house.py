@@ -1,4 +1,4 @@
-"""The package as a house: who knows whom, what things are called, and what an import loads."""
+"""The structure of the package: which folder imports which, unique names, and what an import loads."""
 
 import ast
 import subprocess

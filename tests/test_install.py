@@ -1,4 +1,4 @@
-"""Installation: sdist, wheel, no compiler, no torch."""
+"""Installation: sdist, wheel, without a compiler and without torch."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""One table of ranges, which the command line, configurations and stored files go by."""
+"""The table of ranges, which the command line, configurations and stored files use."""
 
 import dataclasses
 import math

@@ -1,9 +1,9 @@
-"""The ops as Triton kernels: no compiler at install, any GPU that Triton serves.
+"""The ops as Triton kernels, which need no compiler at installation and run on any GPU of Triton.
 
-One file per op family, each in the order forward kernels, backward kernels, launchers. A launcher
+There is one file per op family, in the order forward kernels, backward kernels, launchers. A launcher
 has the name, arguments and results of its schema in ``softgate_ext.ops.schema``, and is called with
-arguments that were checked. ``tile`` holds what the kernels share, ``reduction`` the second stage of
-every sum, ``launch`` the choice of tiles.
+checked arguments. ``tile`` holds the parts that all kernels share, ``reduction`` the second stage of
+every sum, and ``launch`` the choice of tiles.
 """
 
 import os
@@ -12,7 +12,7 @@ from typing import Any
 
 from torch import Tensor
 
-from softgate_ext.ops import checks
+from softgate_ext.ops.call_checks import check_call
 from softgate_ext.ops.schema import SCHEMAS, Call
 
 from . import autotune, batch_norm, launch, merge, reduction, replay, residual
@@ -30,11 +30,11 @@ LAUNCHERS = {op: f for module in _MODULES for op, f in vars(module).items() if o
 
 
 def prepared(name: str, without_values: Callable) -> tuple[Callable, Callable]:
-    """The op of this name as the dispatcher calls it, and what finds a tape for its arguments.
+    """An op as the dispatcher calls it, and the function that finds a tape for its arguments.
 
     Args:
-        name: One of the schemas'.
-        without_values: Serves tensors that have no values.
+        name: the name of the op in the schemas.
+        without_values: the op for tensors without values, which no kernel takes.
     """
     op = LAUNCHERS[name]
 
@@ -43,7 +43,7 @@ def prepared(name: str, without_values: Callable) -> tuple[Callable, Callable]:
         if given[0].numel() == 0:
             replay.mark_unreplayable()
             return without_values(*args)
-        checks.call(Call(name, args))
+        check_call(Call(name, args))
         return op(*map(_flat, args))
 
     short = replay.Replayed(serve, launch.guard, launch.surroundings)
@@ -53,7 +53,7 @@ def prepared(name: str, without_values: Callable) -> tuple[Callable, Callable]:
 
 
 def _flat(arg: Any) -> Any:
-    """Vectors without gaps: the kernels read them so."""
+    """Makes a strided vector contiguous, because the kernels read contiguous vectors."""
     if isinstance(arg, Tensor) and arg.dim() == 1 and not arg.is_contiguous():
         replay.mark_unreplayable()
         return arg.contiguous()

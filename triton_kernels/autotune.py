@@ -1,9 +1,9 @@
-"""A search for better tiles than the table's, where SOFTGATE_AUTOTUNE=1 asks for it.
+"""The search for faster tiles than those of the table, which SOFTGATE_AUTOTUNE=1 switches on.
 
-The first call of an op with arguments of a new kind times it with each candidate, one pass at a
-time, and keeps the best; a file remembers it for later processes, by device, version of Triton and
-the kernels' sources. The tile decides in which order a sum is taken: results stay the same from run
-to run as long as the file does, and may differ in the last bit from those of the table's tiles.
+The first call of an op with arguments of a new kind is timed with each candidate, one pass at a time.
+The best tiles are stored in a file for later processes, by device, version of Triton and the sources
+of the kernels. The tile determines the order of summation. Results are therefore the same from run to
+run as long as the file stays, and may differ in the last bit from those with the table's tiles.
 """
 
 import hashlib
@@ -30,14 +30,14 @@ _PASSES = ("reduce", "stream")
 
 Tiles = dict[str, Tile]
 _lock = threading.Lock()
-_known: dict[str, dict[str, Tiles]] = {}  # by the name of the file
+_known: dict[str, dict[str, Tiles]] = {}  # the contents of each file, by its name
 
 
 def folder() -> Path:
-    """SOFTGATE_CACHE, else softgate in the user's cache folder.
+    """The folder of the files: SOFTGATE_CACHE, else `softgate` in the user's cache folder.
 
     Raises:
-        OSError: There is no such folder, as for a user of a container who has no home.
+        OSError: there is no such folder, for example because a container's user has no home.
     """
     if given := os.environ.get("SOFTGATE_CACHE"):
         return Path(given)
@@ -50,7 +50,7 @@ def folder() -> Path:
 
 
 def tuned(name: str, launcher: Callable) -> Callable:
-    """The launcher with the best tiles for each kind of arguments."""
+    """The launcher, run with the best tiles for each kind of arguments."""
 
     chosen: dict[tuple, Tiles] = {}
 
@@ -77,7 +77,17 @@ def best(
     args: Sequence[Any],
     measure: Callable[[Callable[[], Any], torch.device], float] | None = None,
 ) -> Tiles | None:
-    """The tiles by pass, remembered or searched; None where nothing may be timed just now."""
+    """The best tiles for each pass, from the file or from a search.
+
+    Args:
+        name: the name of the op.
+        launcher: the op.
+        args: its arguments.
+        measure: gives the seconds of a call on a device; None for the usual timing.
+
+    Returns:
+        The tiles, or None if the op cannot be timed now, because a CUDA graph is captured.
+    """
     device = next(a for a in args if isinstance(a, Tensor)).device
     file = _file(device)
     key = f"{name}({', '.join(map(describe, args))})"
@@ -100,7 +110,7 @@ def best(
 
 
 def describe(arg: Any) -> str:
-    """What of an argument decides about speed: all but the values of tensors."""
+    """The properties of an argument that affect the speed: everything except the values of tensors."""
     if isinstance(arg, Tensor):
         last = arg.dim() == 4 and not arg.is_contiguous()
         dtype = str(arg.dtype).removeprefix("torch.")
@@ -148,11 +158,11 @@ def _read(file: str) -> dict[str, Tiles]:
         known = {k: {kind: Tile(*v) for kind, v in tiles.items()} for k, tiles in stored.items()}
         return {k: tiles for k, tiles in known.items() if _is_whole(tiles)}
     except (OSError, ValueError, TypeError, AttributeError):
-        return {}  # absent, or written by something else: it is searched anew
+        return {}  # missing or damaged: the tiles are searched again
 
 
 def _is_whole(tiles: Tiles) -> bool:
-    """Whether they are what a search may have left: any other entry is searched anew."""
+    """Whether an entry can be the result of a search. Any other entry is searched again."""
     return set(tiles) == set(_PASSES) and all(tile in CANDIDATES for tile in tiles.values())
 
 

@@ -1,8 +1,8 @@
-"""``bn_relu``, and the passes of the batch norm that the other ops share.
+"""``bn_relu``, and the passes of the batch norm that the other ops use too.
 
-Training forward reads x for its moments and once more to normalise it; backward reads (dz, x) for
-the two sums and once more to write dx. Evaluation needs no statistics, and its backward no sums but
-for weight and bias.
+The forward in training reads x for its moments, and again to normalise it. The backward reads (dz, x)
+for the two sums, and again to write dx. Evaluation needs no statistics, and its backward needs sums
+only for the gradients of weight and bias.
 """
 
 from collections.abc import Sequence
@@ -40,7 +40,7 @@ def _statistics(
     DIV: tl.constexpr, LAST: tl.constexpr, WIDE: tl.constexpr,
     BLOCK_C: tl.constexpr, BLOCK_Q: tl.constexpr,
 ):  # fmt: skip
-    """Reads x; writes a row of moments per group."""
+    """Reads x and writes a row of moments per group."""
     ACC: tl.constexpr = tl.float64 if x.dtype.element_ty == tl.float64 else tl.float32
     channels, plane, count, c, group, groups = begin(
         channels, plane, count, DIV, LAST, WIDE, BLOCK_C
@@ -67,7 +67,7 @@ def _normalise(
     DIV: tl.constexpr, LAST: tl.constexpr, WIDE: tl.constexpr,
     BLOCK_C: tl.constexpr, BLOCK_Q: tl.constexpr,
 ):  # fmt: skip
-    """Reads y, writes z."""
+    """Reads y and writes z."""
     ACC: tl.constexpr = tl.float64 if y.dtype.element_ty == tl.float64 else tl.float32
     channels, plane, count, c, group, _ = begin(channels, plane, count, DIV, LAST, WIDE, BLOCK_C)
     m, scale, shift = norm_of(mean, var, weight, bias, c, c < channels, eps, ACC)
@@ -88,7 +88,7 @@ def _sums(
     DIV: tl.constexpr, LAST: tl.constexpr, WIDE: tl.constexpr,
     BLOCK_C: tl.constexpr, BLOCK_Q: tl.constexpr,
 ):  # fmt: skip
-    """Reads dz and y; writes per group a row of sum g and one of sum g*(y - mean)."""
+    """Reads dz and y, and writes for each group a row of sum g and a row of sum g*(y - mean)."""
     ACC: tl.constexpr = tl.float64 if y.dtype.element_ty == tl.float64 else tl.float32
     channels, plane, count, c, group, groups = begin(
         channels, plane, count, DIV, LAST, WIDE, BLOCK_C
@@ -120,7 +120,7 @@ def _backward(
     DIV: tl.constexpr, LAST: tl.constexpr, WIDE: tl.constexpr,
     BLOCK_C: tl.constexpr, BLOCK_Q: tl.constexpr,
 ):  # fmt: skip
-    """Reads dz and x, writes dx."""
+    """Reads dz and x, and writes dx."""
     ACC: tl.constexpr = tl.float64 if x.dtype.element_ty == tl.float64 else tl.float32
     channels, plane, count, c, group, _ = begin(channels, plane, count, DIV, LAST, WIDE, BLOCK_C)
     m, scale, shift = norm_of(mean, var, weight, bias, c, c < channels, eps, ACC)
@@ -140,7 +140,7 @@ Norm = tuple[Tensor, Tensor, Tensor | None, Tensor | None]  # mean, var, weight,
 
 
 def moments(x: Tensor, layout: torch.memory_format) -> tuple[Tensor, Tensor]:
-    """Mean and biased variance of a dense x."""
+    """The mean and the biased variance (C,) of a dense x (N, C, H, W)."""
     n, channels, h, w = x.shape
     plan = plan_of("reduce", x.shape, layout, x)
     partial = partial_rows(x, plan, channels, 2)
@@ -149,7 +149,7 @@ def moments(x: Tensor, layout: torch.memory_format) -> tuple[Tensor, Tensor]:
 
 
 def normalise(y: Tensor, norm: Norm, eps: float, relu: bool, layout: torch.memory_format) -> Tensor:
-    """z of a dense y."""
+    """z = relu(batch_norm(y)) of a dense y (N, C, H, W)."""
     z = empty(y, y.shape, layout)
     plan = plan_of("stream", y.shape, layout, y)
     walk(_normalise, plan, y, z, *norm, *plan.sizes, eps, relu)
@@ -166,7 +166,7 @@ def backward_sums(
     layout: torch.memory_format,
     needs: Sequence[bool],
 ) -> tuple[Tensor | None, Tensor | None, list[Tensor]]:
-    """mean_g and slope (None in evaluation); the gradients of weight and bias as wanted."""
+    """mean_g and slope, None in evaluation; and the required gradients of weight and bias."""
     if not (training or any(needs)):
         return None, None, []
     n, channels, h, w = y.shape

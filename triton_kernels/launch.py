@@ -1,8 +1,8 @@
-"""Plans and launches: which tile serves a shape, and the short way from Python to a kernel.
+"""Plans and launches: the tile for a shape, and the launch of a kernel.
 
-Everything a plan holds follows from shape, layout, dtype and the number of multiprocessors, so the
-same input gives the same bits on every device of a kind. Nothing here touches a device before the first launch, and nothing
-is kept but plans in a cache, so any thread may launch on any device.
+A plan depends on shape, layout, dtype and the number of multiprocessors alone, so that the same input
+gives the same bits on every device of a kind. No device is used before the first launch. The only state
+is a cache of plans, so that any thread may launch on any device.
 """
 
 import threading
@@ -19,40 +19,40 @@ from softgate_ext.ops.backend import interpreting
 
 from . import replay
 
-# Integers that must not be compiled into a kernel: one specialisation serves every size.
+# Integers that are not compiled into a kernel, so that one specialisation serves every size.
 SIZES = ("channels", "plane", "width", "low_plane", "count", "steps", "s1", "s2", "s3", "side")
 
 WAVE = 64 if torch.version.hip else 32  # threads of a warp
-# Values from which on offsets need 64 bits: a little early, as the last program counts positions past
-# the end, by fewer tiles than there are groups.
+# The number of values from which on offsets have 64 bits. It is a little less than 2**31, because the
+# last program counts positions past the end, by fewer tiles than there are groups.
 WIDE_FROM = (1 << 31) - (1 << 24)
 _MAX_DIV = 16
 
-# A reduction is cut into whole waves: the programs that all multiprocessors hold at once. The second
-# wave of 1024 programs on an H100, which holds 660 to 792 of them, would leave half of it idle.
-# Programs of four warps that a multiprocessor holds of every reducing kernel, by the registers that
-# ptxas gives it (tests/triton_kernels/test_assembly.py): by whether values have four bytes, whether
-# the tensor is channels_last, and whether a low resolution takes part.
+# A reduction is cut into whole waves; a wave is the programs that all multiprocessors hold at once. An
+# H100 holds 660 to 792 programs: the second wave of 1024 programs would leave half of it idle. The
+# table has the number of programs of four warps that a multiprocessor holds, given the registers that
+# ptxas allocates (tests/triton_kernels/test_assembly.py). Its keys say whether values have four bytes,
+# whether the tensor is channels_last, and whether the kernel reads or writes a `low`.
 HELD = {
     (False, False, False): 6, (False, False, True): 5, (False, True, False): 4, (False, True, True): 3,
     (True, False, False): 10, (True, False, True): 6, (True, True, False): 7, (True, True, True): 5,
 }  # fmt: skip
-_WAVES = 8  # at most
-PROCESSORS = 132  # multiprocessors of an H100: for devices that are not here to be asked
+_WAVES = 8  # the most waves
+PROCESSORS = 132  # the multiprocessors of an H100, assumed for a device that is not present
 
 
 @dataclass(frozen=True)
 class Tile:
-    """What a program holds of each activation: ``vectors`` times 16 bytes for every thread."""
+    """The part of each activation that a program holds: ``vectors`` times 16 bytes per thread."""
 
     vectors: int
     warps: int
 
 
-# By the pass (a "stream" writes what it reads, a "reduce" keeps two sums per value in registers and
-# loops) and the size of the tensor: a small one is cut finer, to occupy the GPU at all. A loop
-# hides its latency by the number of programs, not by a pipeline through shared memory, hence no
-# stages.
+# The tile for a pass and a size. A "stream" pass writes what it reads; a "reduce" pass loops and keeps
+# two sums per value in registers. A small tensor has smaller tiles, to occupy more of the GPU. A loop
+# hides latency by the number of programs and not by a pipeline through shared memory, so that there are
+# no stages.
 TILES = {
     ("stream", "large"): Tile(2, 4),
     ("stream", "small"): Tile(1, 4),
@@ -64,14 +64,14 @@ _LARGE = 1 << 22  # bytes
 
 @dataclass(frozen=True)
 class Plan:
-    """How one kernel walks over one activation."""
+    """The launch of one kernel over one activation."""
 
     grid: tuple[int]
     warps: int
-    steps: int | None  # tiles that a program visits; None: one, and no loop
+    steps: int | None  # tiles that a program visits in a loop; None for one tile without a loop
     groups: int  # programs along the positions
     group_size: int  # pixels of a group
-    sizes: tuple[int, int, int]  # channels, plane, positions; in units of DIV
+    sizes: tuple[int, int, int]  # channels, plane and positions, in units of DIV
     layout: tuple[int, bool, bool]  # DIV, channels_last, 64-bit offsets
     blocks: tuple[int, int]  # BLOCK_C, BLOCK_Q
 
@@ -83,13 +83,13 @@ class _Tracing(threading.local):
 
 _state = _Tracing()
 _nothing, _CPU = nullcontext(), torch.device("cpu")
-# Triton's interpreter keeps what it runs in globals, so it runs one kernel at a time.
+# Triton's interpreter uses global variables, so that it can run only one kernel at a time.
 _interpreter = threading.Lock() if interpreting() else _nothing
 
 
 @contextmanager
 def tracing() -> Iterator[None]:
-    """Launches inside are captured into the graph that is being traced."""
+    """A block whose launches become part of the graph that is being traced."""
     _state.tracing = True
     try:
         yield
@@ -103,7 +103,7 @@ def is_tracing() -> bool:
 
 @contextmanager
 def use_tiles(tiles: dict[str, Tile]) -> Iterator[None]:
-    """Launches of this thread take these tiles, by pass, in place of the table's."""
+    """A block in which launches of this thread use these tiles, by pass, instead of the table's."""
     before, _state.tiles = _state.tiles, tiles
     try:
         yield
@@ -116,7 +116,7 @@ def cdiv(a: int, b: int) -> int:
 
 
 def divisor(*values: int) -> int:
-    """The greatest power of two, 16 at most, that divides all values."""
+    """The greatest power of two, at most 16, that divides all values."""
     div = _MAX_DIV
     while any(v % div for v in values):
         div //= 2
@@ -124,7 +124,7 @@ def divisor(*values: int) -> int:
 
 
 def _cover(value: int, limit: int) -> int:
-    """The smallest power of two that is at least ``value``, or the limit."""
+    """The smallest power of two that is at least ``value``, but at most ``limit``."""
     block = 1
     while block < limit and block < value:
         block *= 2
@@ -132,7 +132,7 @@ def _cover(value: int, limit: int) -> int:
 
 
 def _channel_block(channels: int) -> int:
-    """A power of two that leaves at most an eighth of the lanes idle, and 64 at most."""
+    """A power of two, at most 64, that leaves at most an eighth of the lanes idle."""
     for block in (64, 32, 16):
         if cdiv(channels, block) * block * 8 <= channels * 9:
             return block
@@ -141,7 +141,7 @@ def _channel_block(channels: int) -> int:
 
 @cache
 def processors(device: torch.device) -> int:
-    """Multiprocessors of a device."""
+    """The number of multiprocessors of a device."""
     if device.type == "cpu" or not getattr(torch, device.type).is_available():
         return PROCESSORS
     properties = getattr(torch, device.type).get_device_properties(device)
@@ -151,15 +151,18 @@ def processors(device: torch.device) -> int:
 def plan_of(
     kind: str, shape: tuple[int, ...], layout: torch.memory_format, like: Tensor, children: int = 1
 ) -> Plan:
-    """The plan for a pass over an activation of this shape, of a dtype and on a device as another.
+    """The plan for a pass over an activation.
 
     Args:
         kind: "stream" or "reduce".
-        children: Pixels that a position stands for, as ``tile`` has it.
+        shape: the shape (N, C, H, W) of the activation.
+        layout: its layout.
+        like: a tensor with its dtype and device.
+        children: the number of pixels of a position, see ``tile``.
     """
     last = layout == torch.channels_last
     args = (kind, *shape, last, like.dtype.itemsize, children, processors(like.device))
-    if _state.tracing:  # sizes may be symbols, which have no hash
+    if _state.tracing:  # sizes may be symbolic, which cannot be hashed
         return _plan(None, *args)
     tiles = _state.tiles
     return _cached_plan(None if tiles is None else tiles[kind], *args)
@@ -204,12 +207,14 @@ _cached_plan = lru_cache(maxsize=4096)(_plan)
 
 
 def _groups(tiles_c: int, wave: int) -> int:
-    """Groups that fill whole waves, as few waves as leave a sixteenth idle at most: each program adds
-    to the rows that are merged.
+    """The number of groups that fill whole waves.
+
+    It takes the fewest waves that leave at most a sixteenth idle, because every further program adds
+    rows to be merged.
 
     Args:
-        tiles_c: Programs of a group, one for each tile of channels.
-        wave: Programs that run at once.
+        tiles_c: programs of a group, one for each tile of channels.
+        wave: programs that run at once.
     """
 
     def filled(waves: int) -> float:
@@ -220,7 +225,7 @@ def _groups(tiles_c: int, wave: int) -> int:
 
 
 def dense(t: Tensor | None, layout: torch.memory_format) -> Tensor | None:
-    """The tensor in the layout, copied only where it is not."""
+    """The tensor in this layout, copied only if it has another one."""
     if t is None:
         return None
     made = t.contiguous(memory_format=layout)
@@ -230,7 +235,7 @@ def dense(t: Tensor | None, layout: torch.memory_format) -> Tensor | None:
 
 
 def guard(device: torch.device) -> AbstractContextManager:
-    """A context in which the device is current: Triton launches on the current one."""
+    """A context in which the device is the current one, on which Triton launches."""
     if device == _CPU:
         return _nothing
     module = getattr(torch, device.type)
@@ -238,25 +243,29 @@ def guard(device: torch.device) -> AbstractContextManager:
 
 
 def surroundings() -> tuple | None:
-    """What a launch depends on besides its arguments; None while a graph is traced."""
+    """The state that a launch depends on besides its arguments; None while a graph is traced."""
     if _state.tracing:
         return None
     return () if _state.tiles is None else tuple(_state.tiles.values())
 
 
 def walk(kernel: Any, plan: Plan, *args: Any, registers: int | None = None) -> None:
-    """Launches a kernel as the plan has it; the plan's constants are its last arguments."""
+    """Launches a kernel with a plan. The plan's constants are the last arguments of the kernel."""
     launch(kernel, plan.grid, (*args, *plan.layout, *plan.blocks), plan.warps, registers)
 
 
 def launch(
     kernel: Any, grid: tuple[int], args: tuple, warps: int, registers: int | None = None
 ) -> None:
-    """Launches on the device of the first tensor, on its current stream.
+    """Launches a kernel on the device of the first tensor, on its current stream.
 
     Args:
-        registers: what a thread may have, for kernels that the assembler of some versions cuts
-            shorter and then spills; NVIDIA's alone asks, and not through a traced graph.
+        kernel: the kernel.
+        grid: the number of programs.
+        args: its arguments.
+        warps: warps of a program.
+        registers: the registers of a thread. It is given for kernels for which some versions of ptxas
+            allocate fewer and then spill. It is used on NVIDIA GPUs only, and not in a traced graph.
     """
     if _state.tracing:
         torch.library.wrap_triton(kernel)[grid](*args, num_warps=warps)

@@ -1,9 +1,9 @@
-"""``skip_merge`` and ``skip_merge_bn_relu``: a half-size ``low`` joins the gated skip.
+"""``skip_merge`` and ``skip_merge_bn_relu``: the gated skip merged with a ``low`` of half the size.
 
-The nearest 2x upsampling is read by index: a program visits all pixels over its low values, which
-it therefore reads once, and whose gradient it sums without another program's help. ``side`` is the
-number of channels on the skip's side: all of them in mode "add", the first ones in mode "concat",
-where low's own follow.
+The nearest 2x upsampling is done by index. A program visits all pixels above its values of ``low``. It
+therefore reads each value once, and sums its gradient without other programs. ``side`` is the number
+of channels of the skip: all channels in mode "add", and the first ones in mode "concat", before those
+of ``low``.
 """
 
 import torch
@@ -48,7 +48,7 @@ def _forward(
     CHILDREN: tl.constexpr, DIV: tl.constexpr, LAST: tl.constexpr, WIDE: tl.constexpr,
     BLOCK_C: tl.constexpr, BLOCK_Q: tl.constexpr,
 ):  # fmt: skip
-    """Reads x, the branches and low, writes y; a row of moments per group, or z, where given."""
+    """Reads x, the branches and low, and writes y; also a row of moments per group, or z, if given."""
     ACC: tl.constexpr = tl.float64 if x.dtype.element_ty == tl.float64 else tl.float32
     channels, plane, count, c, group, groups = begin(
         channels, plane, count, DIV, LAST, WIDE, BLOCK_C
@@ -113,7 +113,8 @@ def _backward(
     CHILDREN: tl.constexpr, DIV: tl.constexpr, LAST: tl.constexpr, WIDE: tl.constexpr,
     BLOCK_C: tl.constexpr, BLOCK_Q: tl.constexpr,
 ):  # fmt: skip
-    """Reads dy, (dz, y), x as given; writes dx, the branches' and low's gradients, rows of x*d."""
+    """Reads dy, (dz, y) and x, if given; writes the gradients of x, the branches and low, and rows of
+    sum x*d."""
     element: tl.constexpr = (dy if dz is None else dz).dtype.element_ty
     ACC: tl.constexpr = tl.float64 if element == tl.float64 else tl.float32
     channels, plane, count, c, group, groups = begin(
@@ -136,7 +137,7 @@ def _backward(
         inside = (q < count) & (c < channels)
         image = q // plane
         sum_d = tl.zeros(sum_xd.shape, ACC)
-        for pair in range(CHILDREN // 2):  # unrolled by two only: the values of four would spill
+        for pair in range(CHILDREN // 2):  # unrolled by two, because four would spill registers
             for second in tl.static_range(2):
                 child = 2 * pair + second
                 p = pixel_of(q, child, width, CHILDREN)
@@ -170,11 +171,11 @@ def _backward(
 
 # launchers
 
-_REGISTERS = 168  # of a thread: three blocks of 128 threads a multiprocessor, if all are needed
+_REGISTERS = 168  # of a thread, so that a multiprocessor holds three blocks of 128 threads
 
 
 def _sizes(plan, split, side, shape, last, concat):
-    """The sizes both kernels take, and the constants that go with them."""
+    """The sizes that both kernels take, followed by their constants."""
     _, _, h, w = shape
     s1, s2, s3, part = starts(split, side, last)
     channels, plane, count = plan.sizes
@@ -186,7 +187,7 @@ def _sizes(plan, split, side, shape, last, concat):
 
 
 def _complete(skip, branches, low, alpha, training, norm, eps, relu, mode):
-    """merged; its batch statistics in training; z in evaluation, where a norm is given."""
+    """merged; z in evaluation, if a norm is given; the batch statistics in training; the layout."""
     total = skip.shape[1] + (low.shape[1] if mode == "concat" else 0)
     layout = layout_of(skip)
     last = layout == torch.channels_last
@@ -228,7 +229,7 @@ def skip_merge_bn_relu(
 
 
 def _hand_out(dy, norm, x, alpha, side, mode, split, needs, eps, relu, like, layout):
-    """Gradients of skip, the branches, low and alpha; ``norm`` as in residual.py."""
+    """The gradients of skip, the branches, low and alpha; ``norm`` is as in residual.py."""
     n, total, h, w = like.shape
     last = layout == torch.channels_last
     sums, concat = needs[3], mode == "concat"

@@ -1,8 +1,8 @@
-"""Second stage of the reductions: the partial results of the groups, merged in a fixed order.
+"""The second stage of all reductions: the partial results of the groups are merged in a fixed order.
 
-First-stage programs write one row of partial results each, (2, groups, channels) or (groups,
-channels); how many groups there are follows from the shape alone. No atomics: the same input gives
-the same bits.
+In the first stage each program writes one row of partial results, to (2, groups, channels) or (groups,
+channels). The number of groups depends on the shape and the kind of device alone. There are no atomics,
+so that the same input gives the same bits.
 """
 
 from collections.abc import Sequence
@@ -25,7 +25,7 @@ def store_moments(
     partial, mean, m2, c, q, group, groups, channels, count, steps,
     CHILDREN: tl.constexpr, BLOCK_Q: tl.constexpr, LAST: tl.constexpr,
 ):  # fmt: skip
-    """Merges the positions of a tile and writes the group's row; ``q`` are its first positions."""
+    """Merges the positions of a group and writes its row; ``q`` are the positions of its first tile."""
     visits = tl.minimum(tl.maximum(tl.cdiv(count - q, BLOCK_Q), 0), steps) * CHILDREN
     _, mean, m2 = merged(visits.to(mean.dtype), mean, m2, 0 if LAST else 1)
     row = partial + group * channels + c
@@ -38,7 +38,7 @@ def _merge_moments(
     partial, mean, var, channels, groups, size, total,
     BLOCK_G: tl.constexpr, BLOCK_C: tl.constexpr,
 ):  # fmt: skip
-    """Mean and biased variance of ``total`` values in groups of ``size``, the last one shorter."""
+    """Mean and biased variance of ``total`` values in groups of ``size``; the last may be smaller."""
     ACC: tl.constexpr = tl.float64 if partial.dtype.element_ty == tl.float64 else tl.float32
     c = channels_of(tl.program_id(0), BLOCK_C, True)
     m = tl.zeros((1, BLOCK_C), ACC)
@@ -80,7 +80,8 @@ def _norm_sums(
     partial, var, mean_g, slope, dweight, dbias, channels, groups, count,
     eps: tl.constexpr, BLOCK_G: tl.constexpr, BLOCK_C: tl.constexpr,
 ):  # fmt: skip
-    """From sum g and sum g*(y - mean): what norm_grad takes, the gradients of weight and bias."""
+    """From sum g and sum g*(y - mean): mean_g and slope for norm_grad, and the gradients of weight and
+    bias."""
     ACC: tl.constexpr = tl.float64 if partial.dtype.element_ty == tl.float64 else tl.float32
     c = channels_of(tl.program_id(0), BLOCK_C, True)
     inside = c < channels
@@ -110,18 +111,18 @@ def _grid(channels: int) -> tuple[int]:
 
 
 def partial_rows(like: Tensor, plan: Plan, channels: int, rows: int) -> Tensor:
-    """Room for the first stage: (rows, groups, channels) in the accumulator's dtype."""
+    """An empty tensor for the first stage: (rows, groups, channels) in the accumulation dtype."""
     return like.new_empty((rows, plan.groups, channels), dtype=accumulator_dtype(like.dtype))
 
 
 def no_moments(like: Tensor) -> tuple[Tensor, Tensor]:
-    """What evaluation returns in place of batch statistics."""
+    """The empty batch statistics that evaluation returns."""
     dtype = accumulator_dtype(like.dtype)
     return like.new_empty(0, dtype=dtype), like.new_empty(0, dtype=dtype)
 
 
 def merge_moments(partial: Tensor, plan: Plan, total: int) -> tuple[Tensor, Tensor]:
-    """Mean and biased variance, (channels,), of ``total`` values from (2, groups, channels)."""
+    """Mean and biased variance (channels,) of ``total`` values, from partial (2, groups, channels)."""
     _, groups, channels = partial.shape
     mean, var = partial.new_empty(channels), partial.new_empty(channels)
     args = (partial, mean, var, channels, groups, plan.group_size, total, _BLOCK_G, _BLOCK_C)
@@ -137,7 +138,7 @@ def norm_sums(
     total: int,
     needs: Sequence[bool],
 ) -> tuple[Tensor | None, Tensor | None, list[Tensor]]:
-    """(mean_g, slope) of norm_grad, None in evaluation, and the wanted of (dweight, dbias)."""
+    """mean_g and slope for norm_grad, None in evaluation; and the required of (dweight, dbias)."""
     _, var, weight, bias = norm
     _, groups, channels = partial.shape
     mean_g = partial.new_empty(channels) if training else None
@@ -151,7 +152,7 @@ def norm_sums(
 
 
 def gate_sum(partial: Tensor, alpha: Tensor) -> Tensor:
-    """The gradient of alpha from (1, groups, channels); a shared alpha takes the sum over all."""
+    """The gradient of alpha from partial (1, groups, channels); for a shared alpha, the sum of all."""
     _, groups, channels = partial.shape
     if alpha.numel() != channels:
         groups, channels = groups * channels, 1

@@ -1,8 +1,8 @@
-"""The short way for arguments of a kind seen before: allocate, launch, return.
+"""Tapes: a faster path for calls whose arguments are of a kind that was seen before.
 
-Checks, choice of tiles and Triton's own look at each argument depend on sizes, strides, dtypes and
-alignment alone. The first call of a kind does all that and is noted; later calls repeat what it
-allocated and launched, with the compiled kernels themselves, on the tensors of the day.
+The checks, the choice of tiles and Triton's inspection of each argument depend only on sizes, strides,
+dtypes and alignment. The first call with a kind of arguments does all of this and is recorded on a
+tape. Later calls only repeat its allocations and launches of compiled kernels, with new tensors.
 """
 
 import threading
@@ -13,17 +13,25 @@ import torch
 from torch import Tensor
 
 _STRIDED = torch.strided
-_LIMIT = 4096  # kinds that are remembered per op
+_LIMIT = 4096  # the most kinds per op that are recorded
 
 Allocation = tuple[tuple[int, ...], tuple[int, ...], torch.dtype]
 
 
 class NotNoted(Exception):
-    """Arguments that the op itself must look at: it will refuse them."""
+    """The arguments cannot be recorded: the op itself must check and refuse them."""
 
 
 def kind_of(args: Any, tensors: list[Tensor]) -> tuple:
-    """All that the launches of a call depend on; the tensors among the arguments are listed."""
+    """The properties of arguments that the launches of a call depend on.
+
+    Args:
+        args: the arguments.
+        tensors: the tensors among them are appended to this list.
+
+    Raises:
+        NotNoted: a tensor is not strided.
+    """
     kind: list[Any] = []
     _extend(kind, args, tensors)
     return tuple(kind)
@@ -44,16 +52,21 @@ def _extend(kind: list[Any], args: Any, tensors: list[Tensor]) -> None:
 
 
 def _allocator(device: torch.device) -> Callable[..., Tensor]:
-    """``empty_strided(size, stride, dtype)`` on the device, which is current; Inductor's short one."""
+    """``empty_strided(size, stride, dtype)`` on the current device; Inductor's faster one if present."""
     own = getattr(torch._C._dynamo.guards, f"_empty_strided_{device.type}", None)
     return own or (lambda *args: torch.empty_strided(*args[:2], dtype=args[2], device=device))
 
 
 class Tape:
-    """Notes one call; its tensors are numbered, those of the caller first."""
+    """Records one call, and plays it with other tensors. Tensors are numbered, inputs first.
+
+    Args:
+        inputs: the tensors among the arguments.
+        guard: gives a context in which a device is the current one.
+    """
 
     def __init__(self, inputs: list[Tensor], guard: Callable):
-        self.tensors = inputs  # kept while it notes, so that each keeps its identity
+        self.tensors = inputs  # kept alive during the recording, so that their ids stay unique
         self.numbers = {id(t): i for i, t in enumerate(inputs)}
         self.device, self.guard = inputs[0].device, guard
         self.empty = _allocator(self.device)
@@ -61,10 +74,10 @@ class Tape:
         self.allocations: list[Allocation] = []
         self.launches: list[tuple[Any, tuple, list[tuple[int, int]]]] = []
         self.result: list[int] = []
-        self.holds = True  # no launch depends on what the tape does not see
+        self.holds = True  # False if the call did something that the tape does not record
 
     def number(self, t: Tensor) -> int:
-        """Its number; a tensor not seen before was allocated by the call."""
+        """The number of a tensor. A tensor that is not known yet was allocated by the call."""
         if id(t) not in self.numbers:
             self.numbers[id(t)] = len(self.tensors)
             self.tensors.append(t)
@@ -72,6 +85,7 @@ class Tape:
         return self.numbers[id(t)]
 
     def note(self, compiled: Any, grid: tuple[int], args: tuple) -> None:
+        """Records a launch."""
         if compiled is None:  # the interpreter compiles nothing
             self.holds = False
             return
@@ -80,13 +94,22 @@ class Tape:
         self.launches.append((compiled[(*grid, 1, 1)], rest, places))
 
     def finish(self, result: Any) -> None:
+        """Records the result of the call, and releases its tensors."""
         self.result = [self.number(t) for t in ([result] if isinstance(result, Tensor) else result)]
         self.as_list = isinstance(result, list)
         self.alone = isinstance(result, Tensor)
         self.tensors = []
 
     def play(self, inputs: list[Tensor], moments: bool = True) -> Any:
-        """Without ``moments`` None stands for vectors without values."""
+        """Repeats the recorded call.
+
+        Args:
+            inputs: the tensors among the arguments; allocated tensors are appended.
+            moments: False gives None in place of vectors without values.
+
+        Returns:
+            The result of the op for these tensors.
+        """
         tensors: list[Any] = inputs
         with self.guard(self.device):
             for size, stride, dtype in self.allocations:
@@ -111,23 +134,24 @@ _state = _Recording()
 
 
 def tape() -> Tape | None:
-    """The one that notes this thread's launches."""
+    """The tape that records the launches of this thread, or None."""
     return _state.tape
 
 
 def mark_unreplayable() -> None:
-    """The call does what a tape does not see, such as a copy or a fill: it is not to be played."""
+    """Marks the current call as one that a tape cannot repeat, because it copies or fills a tensor."""
     if _state.tape is not None:
         _state.tape.holds = False
 
 
 class Replayed:
-    """An op, played from a tape where there is one.
+    """An op that is played from a tape if there is one for its arguments.
 
     Args:
-        op: Allocates, launches and returns new tensors, and does nothing else.
-        guard: Takes a device; a context in which it is current.
-        context: What launches depend on besides arguments; None where nothing may be noted.
+        op: a function that only allocates tensors, launches kernels and returns new tensors.
+        guard: gives a context in which a device is the current one.
+        context: gives the state that launches depend on besides the arguments; None if nothing may be
+            recorded.
     """
 
     def __init__(self, op: Callable, guard: Callable, context: Callable[[], Any]):
@@ -146,7 +170,7 @@ class Replayed:
         known = self.tapes.get(key)
         if known is not None:
             return known.play(tensors)
-        # A tensor that is given twice has one number: such a tape would not fit other tensors.
+        # A tensor that is given twice would get one number, and the tape would not fit two tensors.
         if key in self.tapes or len({id(t) for t in tensors}) < len(tensors):
             return self.op(*args)
         made = Tape(tensors, self.guard)
@@ -163,7 +187,7 @@ class Replayed:
         return result
 
     def find(self, args: Any) -> tuple[Tape, list[Tensor]] | None:
-        """The tape for these arguments and the tensors among them; None for the first of a kind."""
+        """The tape for these arguments, and the tensors among them; None if there is no tape."""
         extra = self.context()
         if extra is None:
             return None

@@ -1,9 +1,9 @@
-"""``gated_residual`` and ``gated_residual_bn_relu``: y = alpha * x + cat(branches), completed in
-place.
+"""``gated_residual`` and ``gated_residual_bn_relu``: y = alpha * x + cat(branches).
 
-Forward reads x and the branches by index and writes y, with its moments in training (z then comes
-from y in one more pass) or with z in evaluation. Backward forms d = dy + BN'(relu'(dz)) once and
-hands it out: alpha * d to x, its channel ranges to the branches, x * d to alpha.
+The forward reads x and the branches by index and writes y. In training it also computes the moments of
+y, and one more pass makes z from y; in evaluation it writes z too. The backward computes
+d = dy + BN'(relu'(dz)) once. The gradient of x is alpha * d, those of the branches are channel ranges
+of d, and that of alpha is the sum of x * d.
 """
 
 import torch
@@ -47,7 +47,7 @@ def load_branches(
     b0, b1, b2, b3, p, image, c, inside, s1, s2, s3, channels, plane,
     BRANCHES: tl.constexpr, LAST: tl.constexpr, ACC: tl.constexpr,
 ):  # fmt: skip
-    """cat(branches) at pixels p; branch i holds the channels from s_i on."""
+    """cat(branches) at the pixels p; branch i has the channels from s_i on."""
     e1 = s1 if BRANCHES > 1 else channels
     e2 = s2 if BRANCHES > 2 else channels
     e3 = s3 if BRANCHES > 3 else channels
@@ -72,7 +72,7 @@ def store_branches(
     d, b0, b1, b2, b3, p, image, c, inside, s1, s2, s3, channels, plane,
     BRANCHES: tl.constexpr, LAST: tl.constexpr,
 ):  # fmt: skip
-    """The other way: each branch's range of d."""
+    """Stores the channel range of d of each branch; the inverse of `load_branches`."""
     e1 = s1 if BRANCHES > 1 else channels
     e2 = s2 if BRANCHES > 2 else channels
     e3 = s3 if BRANCHES > 3 else channels
@@ -98,7 +98,7 @@ def _forward(
     DIV: tl.constexpr, LAST: tl.constexpr, WIDE: tl.constexpr,
     BLOCK_C: tl.constexpr, BLOCK_Q: tl.constexpr,
 ):  # fmt: skip
-    """Reads x and the branches, writes y; and a row of moments per group, or z, where given."""
+    """Reads x and the branches, and writes y; also a row of moments per group, or z, if given."""
     ACC: tl.constexpr = tl.float64 if x.dtype.element_ty == tl.float64 else tl.float32
     channels, plane, count, c, group, groups = begin(
         channels, plane, count, DIV, LAST, WIDE, BLOCK_C
@@ -147,7 +147,8 @@ def _backward(
     DIV: tl.constexpr, LAST: tl.constexpr, WIDE: tl.constexpr,
     BLOCK_C: tl.constexpr, BLOCK_Q: tl.constexpr,
 ):  # fmt: skip
-    """Reads dy, (dz, y) and x as given; writes dx, the branches' gradients, rows of sum x*d."""
+    """Reads dy, (dz, y) and x, if given; writes the gradients of x and the branches, and rows of sum
+    x*d."""
     element: tl.constexpr = (dy if dz is None else dz).dtype.element_ty
     ACC: tl.constexpr = tl.float64 if element == tl.float64 else tl.float32
     channels, plane, count, c, group, groups = begin(
@@ -189,11 +190,12 @@ def _backward(
 
 
 def four(tensors: list[Tensor]) -> tuple[Tensor | None, ...]:
+    """The tensors, filled up to four with None."""
     return *tensors, *[None] * (4 - len(tensors))
 
 
 def starts(widths: list[int], channels: int, last: bool) -> tuple[int, int, int, int]:
-    """Where branches 1 to 3 start, in units of the fourth number."""
+    """The first channels of branches 1 to 3, in units of the fourth number."""
     ends = [sum(widths[: i + 1]) for i in range(len(widths) - 1)]
     part = divisor(*ends, channels) if last else 1
     s1, s2, s3 = [e // part for e in ends] + [0] * (3 - len(ends))
@@ -201,7 +203,7 @@ def starts(widths: list[int], channels: int, last: bool) -> tuple[int, int, int,
 
 
 def _complete(x, branches, alpha, training, norm, eps, relu):
-    """y; its batch statistics in training; z in evaluation, where a norm is given."""
+    """y; z in evaluation, if a norm is given; the batch statistics in training; the layout."""
     layout = layout_of(x)
     x, parts = dense(x, layout), [dense(b, layout) for b in branches]
     n, channels, h, w = x.shape
@@ -235,7 +237,7 @@ def gated_residual_bn_relu(
 
 
 def _hand_out(dy, norm, x, alpha, split, needs, eps, relu, like, layout):
-    """Gradients of x, the branches, alpha; ``norm`` is (dz, y, ..., slope) or eight times None."""
+    """The gradients of x, the branches and alpha; ``norm`` is (dz, y, ..., slope) or eight Nones."""
     n, channels, h, w = like.shape
     sums = needs[2]
     plan = plan_of("reduce" if sums else "stream", like.shape, layout, like)

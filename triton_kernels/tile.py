@@ -1,18 +1,19 @@
-"""What the kernels share: the tile of an activation that a program works on, and the formulas.
+"""The parts that all kernels share: the tile of an activation that a program handles, and the formulas.
 
-An activation is channels x pixels, the pixels of the whole batch counted through: ``p`` in [0,
-N*H*W). A tile is BLOCK_C channels x BLOCK_Q positions, with the axis that is contiguous in memory
-last: (channels, positions) for contiguous tensors, (positions, channels) for channels_last; one
-body serves both. A position is a pixel, or where a half-size tensor takes part the CHILDREN pixels
-that are visited in turn, so that each of its values is read, or summed, in one program:
+An activation has channels and pixels; the pixels ``p`` are numbered through the whole batch, from 0 to
+N*H*W - 1. A tile has BLOCK_C channels and BLOCK_Q positions. Its last axis is the one that is
+contiguous in memory: (channels, positions) for contiguous tensors, (positions, channels) for
+channels_last. The same code serves both. A position is a pixel. If the op has a ``low`` of half the
+size, a position is CHILDREN pixels that are visited one after the other, so that one program reads, or
+sums, each value of ``low``:
 
     CHILDREN 1   the pixel itself
     CHILDREN 2   contiguous: one column in a pair of rows; neighbouring positions share a low pixel
     CHILDREN 4   channels_last: the 2x2 pixels over one low pixel
 
-Sizes come as ``units * DIV`` with DIV a power of two known at compile time: the compiler then sees
-the alignment and emits 128-bit accesses, without a specialisation per size. For the same reason the
-image of a pixel is found from its position, whose numbers are consecutive.
+Sizes are given as ``units * DIV``. DIV is a power of two that is known at compile time. The compiler
+then knows the alignment and emits 128-bit accesses, without a specialisation per size. For the same
+reason the image of a pixel is computed from its position, because positions are consecutive numbers.
 """
 
 import triton
@@ -33,12 +34,11 @@ def begin(
     channels, plane, count,
     DIV: tl.constexpr, LAST: tl.constexpr, WIDE: tl.constexpr, BLOCK_C: tl.constexpr,
 ):  # fmt: skip
-    """Sizes from their units; the program's channels, its group of position tiles, and how many
-    groups there are.
+    """The sizes from their units; the channels of the program, its group, and the number of groups.
 
-    DIV belongs to the axis that is contiguous in memory. Channel tiles of one group run next to
-    each other: in channels_last they read the same pixels. WIDE counts in 64 bits, for activations
-    of about 2**31 values and more: units that fit into 32 bits may stand for sizes that do not.
+    DIV belongs to the axis that is contiguous in memory. The channel tiles of one group run next to
+    each other, because in channels_last they read the same pixels. WIDE uses 64 bits for activations
+    of about 2**31 values and more, because units that fit into 32 bits may stand for larger sizes.
     """
     if WIDE:
         channels, plane, count = channels.to(tl.int64), plane.to(tl.int64), count.to(tl.int64)
@@ -67,7 +67,7 @@ def positions_of(start, BLOCK_Q: tl.constexpr, LAST: tl.constexpr):
 
 @triton.jit
 def offset_of(p, image, c, channels, plane, LAST: tl.constexpr):
-    """Where channel c of pixel p of an image lies; images have ``plane`` = H*W pixels."""
+    """The offset of channel c of pixel p of an image; images have ``plane`` = H*W pixels."""
     if LAST:
         return p * channels + c
     else:
@@ -76,7 +76,7 @@ def offset_of(p, image, c, channels, plane, LAST: tl.constexpr):
 
 @triton.jit
 def pixel_of(q, child, width, CHILDREN: tl.constexpr):
-    """The pixel that position q visits as its given child; ``width`` = W."""
+    """The pixel that is the given child of position q; ``width`` = W."""
     if CHILDREN == 1:
         return q
     elif CHILDREN == 2:
@@ -90,9 +90,10 @@ def low_tile(
     index, c, count, side, channels, low_plane,
     CONCAT: tl.constexpr, LAST: tl.constexpr, BLOCK_Q: tl.constexpr,
 ):  # fmt: skip
-    """Where the low values under the index-th tile of positions lie, and which exist.
+    """The offsets of the low values under the index-th tile of positions, and which of them exist.
 
-    One per position in channels_last; one per two positions in a contiguous tensor.
+    There is one low value per position in channels_last, and one per two positions in a contiguous
+    tensor.
     """
     if LAST:
         p = positions_of(index * BLOCK_Q, BLOCK_Q, LAST)
@@ -109,7 +110,7 @@ def low_tile(
 
 @triton.jit
 def spread(low, LAST: tl.constexpr, BLOCK_C: tl.constexpr, BLOCK_Q: tl.constexpr):
-    """Low values as one per position."""
+    """The low values, repeated to one per position."""
     if LAST:
         return low
     else:
@@ -119,7 +120,7 @@ def spread(low, LAST: tl.constexpr, BLOCK_C: tl.constexpr, BLOCK_Q: tl.constexpr
 
 @triton.jit
 def gather(d, LAST: tl.constexpr, BLOCK_C: tl.constexpr, BLOCK_Q: tl.constexpr):
-    """The other way: what the positions over one low value have, summed."""
+    """The sums over the positions of each low value; the adjoint of `spread`."""
     if LAST:
         return d
     else:
@@ -128,13 +129,13 @@ def gather(d, LAST: tl.constexpr, BLOCK_C: tl.constexpr, BLOCK_Q: tl.constexpr):
 
 @triton.jit
 def row_sum(tile, LAST: tl.constexpr):
-    """Sum over the positions of a tile, one value per channel, in a fixed order."""
+    """The sum over the positions of a tile, one value per channel, in a fixed order."""
     return tl.sum(tile, 0 if LAST else 1, keep_dims=True)
 
 
 @triton.jit
 def per_channel(pointer, c, inside, default, ACC: tl.constexpr):
-    """A vector's values at c, or the default where there is no vector."""
+    """The values of a vector at c, or the default if there is no vector."""
     if pointer is None:
         return tl.full(c.shape, default, ACC)
     else:
@@ -146,13 +147,16 @@ def gate_of(alpha, c, inside, SHARED: tl.constexpr, ACC: tl.constexpr):
     return per_channel(alpha, c * 0 if SHARED else c, inside, 1.0, ACC)
 
 
-# The formulas of csrc/math.h. The pre-activation is one explicit fma, so that backward's ReLU mask
-# is computed bit for bit as forward's.
+# The formulas of csrc/math.h. The pre-activation is one explicit fma, so that the ReLU mask has the same
+# bits in the backward as in the forward.
 
 
 @triton.jit
 def open_of(gate, inside, LAST: tl.constexpr):
-    """Where x is read: not where its gate is closed, unless that would break packs of channels."""
+    """The mask of x: values with a closed gate are not read in the contiguous layout.
+
+    In channels_last they are read, because skipping single channels would break the wide accesses.
+    """
     return inside if LAST else inside & (gate != 0)
 
 
@@ -162,7 +166,7 @@ def reciprocal_std(var, eps: tl.constexpr):
     if wide.dtype == tl.float64:
         return 1.0 / tl.sqrt(wide)
     else:
-        return tl.rsqrt(wide)  # within 2 units in the last place, and no subroutine, hence no stack
+        return tl.rsqrt(wide)  # an error of up to 2 ulp, but no subroutine and so no stack
 
 
 @triton.jit
@@ -183,28 +187,28 @@ def relu_grad(dz, pre):
 
 @triton.jit
 def norm_grad(dz, y, mean, scale, shift, mean_g, slope, RELU: tl.constexpr):
-    """Gradient of relu(batch_norm(y)) to y; mean_g and slope are zero in evaluation."""
+    """The gradient of relu(batch_norm(y)) by y; mean_g and slope are zero in evaluation."""
     g = relu_grad(dz, pre_activation(y, mean, scale, shift)) if RELU else dz
     return scale * (g - mean_g - (y - mean) * slope)
 
 
 @triton.jit
 def norm_of(mean, var, weight, bias, c, inside, eps: tl.constexpr, ACC: tl.constexpr):
-    """mean, scale and shift of the channels c."""
+    """The mean, scale and shift of the channels c."""
     m = per_channel(mean, c, inside, 0.0, ACC)
     rstd = reciprocal_std(per_channel(var, c, inside, 1.0, ACC), eps)
     scale = rstd * per_channel(weight, c, inside, 1.0, ACC)
     return m, scale, per_channel(bias, c, inside, 0.0, ACC)
 
 
-# The moments of a tile, exact whatever the mean: each position keeps a running mean and sum of
-# squared deviations of what it visits (Welford), and the positions are merged at the end (Chan et
-# al. 1979).
+# The moments of a tile, which are accurate for any mean: each position keeps a running mean and sum of
+# squared deviations of the values that it visits (Welford), and the positions are merged at the end
+# (Chan et al. 1979).
 
 
 @triton.jit
 def visit(value, valid, mean, m2, visits):
-    """Adds a value to each valid position; ``visits`` counts this one, and is the same for all."""
+    """Adds a value to each valid position; ``visits`` is the number of values with this one."""
     share = tl.full((1, 1), 1.0, mean.dtype) / visits
     delta = tl.where(valid, value - mean, 0.0)
     mean += delta * share
@@ -214,9 +218,7 @@ def visit(value, valid, mean, m2, visits):
 
 @triton.jit
 def merged(count, mean, m2, AXIS: tl.constexpr):
-    """Count, mean and m2 of sets merged along an axis; the second sum takes out the first's
-    rounding.
-    """
+    """Merges count, mean and m2 of sets along an axis; the second sum corrects rounding of the first."""
     total = tl.sum(count, AXIS, keep_dims=True)
     centre = tl.sum(count * mean, AXIS, keep_dims=True) / total
     deviation = tl.where(count > 0, mean - centre, 0.0)

@@ -1,5 +1,5 @@
-"""All that only a GPU can tell, in two legs of nine minutes: ``make gpu``, ``python -m benchmarks.gpu``.
+"""Checks and measurements that need a GPU, in two legs of nine minutes: ``make gpu``, ``python -m benchmarks.gpu``.
 
-``legs`` lists the steps; each is a module of this folder, a process of its own, and writes what it
-finds line by line, so that a step that is stopped at its limit leaves what it had.
+``legs`` lists the steps. Each step is a module of this folder and runs in its own process. It prints each result
+at once, so that a step that is stopped at its limit leaves the results that it had.
 """

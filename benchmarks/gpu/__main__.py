@@ -1,4 +1,4 @@
-"""``python -m benchmarks.gpu --leg 1``: runs a leg, or both; writes leg1.json and leg1.md as it goes."""
+"""Runs one leg or both (``python -m benchmarks.gpu --leg 1``). It writes leg1.json and leg1.md after each group of steps."""
 
 import argparse
 import sys

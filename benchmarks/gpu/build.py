@@ -1,7 +1,7 @@
-"""Builds the extension and the tests' calls for the GPU that is here; what was brought along serves.
+"""Builds the extension, and the library of the tests that calls the kernels, for the GPU of this machine.
 
-Brought along is an extension in place whose `softgate info` tells of CUDA kernels, and the library
-of tests/emulator under build/emulator, whose folder names its sources and flags.
+Neither is built where it is already there: the extension in place with CUDA kernels, and the library in
+build/emulator, whose folder is named by a digest of its sources and flags.
 """
 
 import os

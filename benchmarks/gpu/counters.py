@@ -1,6 +1,6 @@
-"""What Nsight Compute counts of eight kernels: bytes of DRAM beside those the emulator counts, L2, issue.
+"""Measures eight kernels with Nsight Compute: the bytes of DRAM, hits in L2, and the share of cycles that issue.
 
-The emulator's count is that of docs/cuda.md, in activations: tests/emulator holds the kernels to it.
+The bytes are compared with those that docs/cuda.md states, which tests/emulator checks in the emulator.
 """
 
 import csv
@@ -14,7 +14,7 @@ from benchmarks.gpu.runner import ROOT
 sys.path.insert(0, str(ROOT / "csrc" / "cuda"))
 import toolkit  # noqa: E402
 
-# By kernel: activations that a gated_residual_bn_relu with all gradients moves in it.
+# How many activation tensors each kernel moves in a gated_residual_bn_relu with all gradients.
 ACTIVATIONS = {
     "forward_reduce": 3, "forward_normalise": 2, "forward_sliced": 4, "forward_resident": 4,
     "backward_reduce": 2, "backward_map": 6, "backward_sliced": 6, "backward_resident": 6,
@@ -58,7 +58,7 @@ def main() -> None:
 
 
 def calls() -> None:
-    """Each variant once, forward and backward, in the layout that all of them serve."""
+    """Runs each variant once, forward and backward, in the layout that all of them serve."""
     from benchmarks.cases import OpCase
     from benchmarks.gpu.stress import step
     from benchmarks.peers import VARIANTS
@@ -74,7 +74,7 @@ def calls() -> None:
 
 
 def read(output: str):
-    """Of ncu's table the first launch of each kernel."""
+    """Yields the figures of the first launch of each kernel in ncu's table."""
     lines = output.splitlines()
     start = next((i for i, line in enumerate(lines) if line.startswith('"ID"')), len(lines))
     rows = csv.DictReader(io.StringIO("\n".join(lines[start:])))

@@ -1,4 +1,4 @@
-"""What every step begins with: the device, or one sentence that there is none."""
+"""What all steps share: the check that there is a CUDA device, and the output of a result."""
 
 import importlib.util
 import json
@@ -20,7 +20,7 @@ def obstacle() -> str | None:
 
 
 def require() -> None:
-    """Ends the step where there is no device."""
+    """Ends the process with status `NO_DEVICE` and one sentence where there is no device."""
     reason = obstacle()
     if reason is not None:
         print(f"no CUDA device: {reason}")
@@ -28,5 +28,5 @@ def require() -> None:
 
 
 def emit(**result: Any) -> None:
-    """A result, at once: the step may be stopped before its end."""
+    """Prints a result at once, since the step may be stopped before its end."""
     print(json.dumps(result), flush=True)

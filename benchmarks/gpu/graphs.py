@@ -1,7 +1,7 @@
-"""Times of calls by replays of CUDA graphs: what the host costs is left out.
+"""Times calls by replaying them as a CUDA graph, so that the time of the host is not measured.
 
-On a CPU, where there are no graphs, the calls themselves are timed: so that the steps can be
-rehearsed at small sizes, not to measure anything.
+On a CPU there are no graphs, and the calls are timed directly. This serves only to try the steps
+out at small sizes.
 """
 
 import statistics
@@ -12,15 +12,16 @@ from typing import Any
 import torch
 
 REPLAYS = 20
-WARM_UP = 3  # in which compilers compile
+WARM_UP = 3  # calls before the capture, in which compilers compile
 
 
 class Replay:
-    """Calls in a row, captured in one graph after a warm-up.
+    """A sequence of calls, captured in one graph after a warm-up.
 
     Args:
-        make: makes what is captured. It runs on the stream of the capture, for autograd's engine
-            stays on that of the forward pass. What the calls return is kept for the replays.
+        make: makes the calls to capture. It runs on the stream of the capture, since autograd runs
+            a backward on the stream of its forward. The results of the calls are kept for the replays.
+        device: "cpu" or "cuda".
     """
 
     def __init__(self, make: Callable[[], list[Callable[[], Any]]], device: str):
@@ -47,7 +48,7 @@ class Replay:
             self.graph.replay()
 
     def seconds(self, replays: int = REPLAYS) -> float:
-        """Of one call: the median over replays."""
+        """The seconds of one call: the median over replays."""
         return statistics.median(self._timed() for _ in range(replays)) / len(self.calls)
 
     def _timed(self) -> float:
@@ -63,7 +64,7 @@ class Replay:
         return begin.elapsed_time(end) / 1e3
 
     def kernels(self) -> dict[str, float]:
-        """Microseconds of each kernel in one call, by its name."""
+        """The microseconds of each kernel in one call, by the name of the kernel."""
         if self.device == "cpu":
             return {}
         activities = [torch.profiler.ProfilerActivity.CUDA]

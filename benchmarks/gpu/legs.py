@@ -1,4 +1,4 @@
-"""The two legs: which steps, in which order, side by side or not, and how long each may take."""
+"""The two legs: their steps, in which order and which in parallel, and the time limit of each."""
 
 from dataclasses import dataclass
 
@@ -11,7 +11,7 @@ class Step:
     """A module of this folder with its arguments.
 
     Attributes:
-        limit: seconds after which it is stopped.
+        limit: seconds after which the step is stopped.
     """
 
     name: str
@@ -24,7 +24,7 @@ def _sanitizer(tool: str) -> Step:
     return Step(tool, "sanitize", (tool,))
 
 
-# Steps of one group run side by side: they compile or check. Those that measure are alone.
+# The steps of a group run in parallel: they compile or check. A step that measures runs alone.
 LEGS: dict[int, tuple[tuple[Step, ...], ...]] = {
     1: (
         (Step("build", "build"), Step("Triton's tests", "tests", ("triton",))),

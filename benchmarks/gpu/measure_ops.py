@@ -1,8 +1,8 @@
-"""Two shapes in both layouts: every variant of the kernels, Triton's, eager and compiled PyTorch.
+"""Measures every variant of the kernels, Triton's kernels, and eager and compiled PyTorch.
 
-Each call runs from a CUDA graph on inputs rotated past L2, with the time of its kernels one by one,
-beside a copy of the fewest bytes that it must move. The lines of compiled code come last: compiling
-takes longest.
+Each case has one of two shapes and one of two layouts. Each call runs in a CUDA graph, on more input
+sets than L2 can hold, and is compared with a copy of the fewest bytes that it must move. The time of
+each kernel is also measured. Compiled code comes last, since compiling takes longest.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -21,7 +21,7 @@ from benchmarks.peers import VARIANTS, copy_of, peers
 from benchmarks.race import FUSED, Competitor
 from softgate_ext.errors import InputError
 
-# What no L2 holds, and a level of the network at its own widths.
+# The first is larger than any L2. The second is a level of the network with its channels.
 SHAPES: tuple[tuple[Size, tuple[int, ...]], ...] = (
     ((32, 256, 64, 64), (128, 64, 64)),
     ((8, 144, 64, 64), (72, 36, 36)),
@@ -29,7 +29,7 @@ SHAPES: tuple[tuple[Size, tuple[int, ...]], ...] = (
 OPS = ("gated_residual_bn_relu", "skip_merge_bn_relu")
 PHASES = ("forward", "backward", "inference")
 ALWAYS = (FUSED, *VARIANTS, "triton", "eager")
-# Share of the copy rate, on the fewest bytes, that gated_residual_bn_relu is held to.
+# Goals of gated_residual_bn_relu: the time of a copy of the fewest bytes divided by its time.
 GOALS = {"forward": 0.90, "backward": 0.85}
 
 
@@ -45,7 +45,7 @@ def main(on: str = "cuda", shapes: Iterable[tuple[Size, tuple[int, ...]]] = SHAP
 
 
 def measure(case: OpCase, names: Iterable[str]) -> Iterator[dict[str, Any]]:
-    """A result a competitor that serves the case."""
+    """Yields one result for each competitor that serves the case."""
     sets = input_sets(case.ideal_bytes, case.device)
     inputs = [make_inputs(case, seed) for seed in range(sets)]
     copy = captured(copy_of(case.ideal_bytes, case.device, sets), case, sets).seconds()
@@ -73,7 +73,7 @@ def measure(case: OpCase, names: Iterable[str]) -> Iterator[dict[str, Any]]:
 
 
 def captured(competitor: Competitor, case: OpCase, sets: int) -> Replay:
-    """One call on each input set; a backward keeps what it reads, for the replays."""
+    """Captures one call on each input set. A backward keeps its graph, since it is replayed."""
 
     def run(state: Any) -> Any:
         if case.phase == "backward" and competitor.name != "copy":

@@ -1,7 +1,7 @@
-"""A whole network on a GPU: ``network training``, ``network inference``, ``network memory``.
+"""Measures a whole network on a GPU: ``network training``, ``network inference``, ``network memory``.
 
-The fused ops with CUDA graphs against eager PyTorch, also with graphs, and what torch.compile makes
-of it, by default and with max-autotune, which takes longest and comes last.
+It compares the fused ops and eager PyTorch, each without and with CUDA graphs, and torch.compile in its default
+mode and with max-autotune, which takes longest and comes last.
 """
 
 import sys
@@ -18,7 +18,7 @@ from softgate_ext.models import create_model
 
 MODEL, SIDE, BATCH = "hybrid_1x144", 256, 8
 MEMORY_MODEL = "hybrid_4x144"
-# By name: backend, mode of torch.compile, whether a graph is captured by hand.
+# By name: backend, mode of torch.compile, and whether the call is captured in a CUDA graph.
 WAYS = {
     "fused, graph": ("auto", None, True),
     "fused": ("auto", None, False),
@@ -68,11 +68,11 @@ def images(batch: int, side: int, on: str) -> torch.Tensor:
 def step(
     network: torch.nn.Module, forward: Callable[..., Any], x: torch.Tensor, training: bool
 ) -> Callable[[], Any]:
-    """A forward pass in bfloat16 autocast; in training with the gradients of all parameters."""
+    """A forward pass under autocast to bfloat16. In training, it also computes all gradients."""
     parameters = list(network.parameters())
 
     def run() -> Any:
-        # A cache of casts would be filled outside of a graph and read inside.
+        # Otherwise a graph could read casts that were cached outside of it.
         half = torch.autocast(x.device.type, torch.bfloat16, cache_enabled=False)
         with half, torch.set_grad_enabled(training):
             heatmaps = forward(x)
@@ -85,7 +85,7 @@ def step(
 
 
 def timed(call: Callable[[], Any], on: str, calls: int = 20) -> float:
-    """Seconds of a call as a program sees it, its launches included."""
+    """The seconds of a call as a program sees them, with its launches."""
     start = time.perf_counter()
     for _ in range(calls):
         call()
@@ -94,7 +94,7 @@ def timed(call: Callable[[], Any], on: str, calls: int = 20) -> float:
 
 
 def ready_after(call: Callable[[], Any], on: str, calls: int = 3) -> float:
-    """Seconds until a call takes no longer than later ones: compilers compile meanwhile."""
+    """The seconds of the first calls, in which compilers compile."""
     return timed(call, on, calls) * calls
 
 
@@ -104,7 +104,7 @@ def wait(on: str) -> None:
 
 
 def peak(name: str, model: str, on: str, side: int, batch: int) -> int:
-    """Bytes that a training step adds to what the network and its images hold."""
+    """The peak bytes of a training step beyond the memory of the network and its images."""
     with use_backend("reference" if name == "eager" else "auto"), recompute(name == "recompute"):
         network = make(model, True, on)
         call = step(network, network, images(batch, side, on), True)

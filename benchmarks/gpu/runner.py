@@ -1,4 +1,4 @@
-"""Runs the steps of a leg: each in a process, stopped at its limit; what they found is kept at once."""
+"""Runs the steps of a leg, each in a process that is stopped at its limit, and collects their results."""
 
 import json
 import os
@@ -15,8 +15,8 @@ from typing import Any
 from benchmarks.gpu.legs import LEG_SECONDS, Step
 
 ROOT = Path(__file__).resolve().parents[2]
-NO_DEVICE = 3  # exit status of a step that found none
-STATES = {0: "passed", NO_DEVICE: "no device"}  # other statuses: it failed
+NO_DEVICE = 3  # exit status of a step that found no device
+STATES = {0: "passed", NO_DEVICE: "no device"}  # any other status: the step failed
 
 
 @dataclass
@@ -25,9 +25,9 @@ class Done:
 
     Attributes:
         state: "passed", "failed", "stopped" (at its limit), "no device" or "not run".
-        says: its last line, or why it did not end.
-        output: the end of what it printed, where it did not pass.
-        found: its lines of JSON.
+        says: its last line, or the reason why it did not end.
+        output: the end of its output, where it did not pass.
+        found: the results that it printed, from lines of JSON.
     """
 
     step: str
@@ -44,11 +44,13 @@ def run_leg(
     keep: Callable[[list[Done]], None],
     seconds: float = LEG_SECONDS,
 ) -> list[Done]:
-    """All steps in their order; `keep` is called with what is done after every group.
+    """Runs all steps in order.
 
     Args:
-        out: folder of the steps' output, a file each.
-        seconds: that the leg may take: steps are stopped with it, or not begun.
+        groups: groups of steps. The steps of a group run in parallel.
+        out: folder for the output of the steps, one file each.
+        keep: called after every group with all steps that have ended.
+        seconds: time limit of the leg. At the limit a step is stopped, and later ones are not run.
     """
     end = time.monotonic() + seconds
     done: list[Done] = []
@@ -60,7 +62,7 @@ def run_leg(
 
 
 def run_step(step: Step, out: Path, left: float) -> Done:
-    """One step, with `left` seconds of its leg; it and all it started end at the limit."""
+    """Runs one step, `left` seconds before its leg ends. At the limit its processes are killed."""
     if left <= 0:
         return Done(step.name, "not run", says="the leg's time is up")
     limit, start = min(step.limit, left), time.monotonic()
@@ -90,7 +92,7 @@ def run_step(step: Step, out: Path, left: float) -> Done:
 
 
 def _parsed(line: str) -> dict[str, Any] | None:
-    """A result that a step has printed, or None."""
+    """The result on a line of output, or None."""
     try:
         return json.loads(line) if line.startswith("{") else None
     except ValueError:
@@ -98,7 +100,7 @@ def _parsed(line: str) -> dict[str, Any] | None:
 
 
 def stored(done: Sequence[Done]) -> dict[str, Any]:
-    """What a leg's file holds."""
+    """The content of a leg's JSON file."""
     return {
         "python": sys.version.split()[0],
         "ok": all(d.state == "passed" for d in done),

@@ -1,4 +1,4 @@
-"""One of compute-sanitizer's tools over one small case of each kernel: ``sanitize memcheck``."""
+"""Runs a tool of compute-sanitizer over one small case of each kernel: ``sanitize memcheck``."""
 
 import os
 import re
@@ -31,7 +31,7 @@ def main(check: str) -> None:
 
 
 def verdict(code: int, output: str) -> tuple[bool, str]:
-    """Clean only where the tool counted no error and kernels did run below it."""
+    """Whether the check passed, and a sentence. It passes with no errors and at least one call."""
     error = re.search(r"(?:ERROR|RACECHECK) SUMMARY: (\d+) (?:error|hazard)", output)
     calls = re.search(r"^(\d+) calls$", output, re.MULTILINE)
     if error is None:

@@ -1,7 +1,7 @@
-"""Full grids, many times: every variant and layout gives the same bits, beside a copy on another stream.
+"""Repeats calls with full grids and checks that each gives the same bits, while another stream copies.
 
-What only a GPU's own order of blocks can show: a barrier that lets a block through too early, a slice
-read before it is whole, scratch memory that two calls share.
+This can show faults that depend on the order in which a GPU runs its blocks: a barrier that lets a block pass too
+early, a slice that is read before it is complete, and scratch memory that two calls share.
 """
 
 from collections.abc import Callable, Iterable
@@ -19,7 +19,7 @@ from benchmarks.race import Competitor
 from softgate_ext.errors import InputError
 
 REPEATS = 500
-# The last are small enough that every variant serves them in both layouts, forward and backward.
+# The last shape is so small that every variant serves it in both layouts, forward and backward.
 SHAPES: tuple[tuple[Size, tuple[int, ...]], ...] = (
     ((32, 256, 64, 64), (128, 64, 64)),
     ((8, 144, 64, 64), (72, 36, 36)),
@@ -56,7 +56,7 @@ def main(
 
 
 def step(case: OpCase) -> Callable[[], tuple[Tensor, ...]]:
-    """Forward and backward; all results."""
+    """Returns a function that runs forward and backward and returns all results."""
     inputs, function = make_inputs(case), op_function(case)
 
     def run() -> tuple[Tensor, ...]:
@@ -67,7 +67,7 @@ def step(case: OpCase) -> Callable[[], tuple[Tensor, ...]]:
 
 
 def repeat(run: Callable[[], tuple[Tensor, ...]], repeats: int, copy: Callable[[], Any]) -> int:
-    """How many repeats gave other bits than the first; counted on the device, without waiting."""
+    """How many repeats gave other bits than the first. The device counts, so the host never waits."""
     first = [bits(t) for t in run()]
     different = torch.zeros((), dtype=torch.int64, device=first[0].device)
     for _ in range(repeats):
@@ -79,12 +79,12 @@ def repeat(run: Callable[[], tuple[Tensor, ...]], repeats: int, copy: Callable[[
 
 
 def bits(t: Tensor) -> Tensor:
-    """The values as integers: NaN is then equal to itself."""
+    """The values as integers of the same bits, so that NaN equals itself."""
     return t.detach().view({2: torch.int16, 4: torch.int32, 8: torch.int64}[t.element_size()])
 
 
 class CopyBeside:
-    """A copy on a stream of its own, which takes bandwidth and multiprocessors from the kernels."""
+    """A context whose copy runs on another stream, where it takes resources from the kernels."""
 
     def __init__(self, on: str):
         self.on = on

@@ -1,7 +1,7 @@
-"""The plan's constants, swept without a rebuild: the launchers take the numbers of the device as an argument.
+"""Varies the numbers of the device that the plan of the kernels uses, one at a time and without a rebuild.
 
-How many blocks a pass has follows from `processors`, how many slices a tensor is cut into from
-`l2_bytes`, how many blocks wait for each other from `cooperative` and `cluster`. Each is varied alone.
+The launchers take these numbers as an argument. `processors` determines the number of blocks of a pass, `l2_bytes`
+the number of slices of a tensor, and `cooperative` and `cluster` the number of blocks that wait for each other.
 """
 
 import sys
@@ -13,13 +13,13 @@ from benchmarks.gpu.runner import ROOT
 
 sys.path.insert(0, str(ROOT / "tests" / "emulator"))
 
-# Every variant serves it in both layouts, forward and backward.
+# Every variant serves this shape in both layouts, forward and backward.
 CHANNELS, SIZE = (72, 36, 36), (8, 32, 32)
 REPEATS = 30
 
 
 def sweeps(here) -> Iterator[tuple[str, str, int]]:
-    """Variant, field and value; `here` has the device's own numbers."""
+    """Yields a variant, a field and its value. `here` has the numbers of this device."""
     for share in (0.25, 0.5, 1, 2, 4):
         yield "sliced", "l2_bytes", int(here.l2_bytes * share)
     for share in (0.25, 0.5, 0.75, 1):
@@ -37,12 +37,13 @@ def main(
     size: tuple[int, int, int] = SIZE,
     repeats: int = REPEATS,
 ) -> None:
-    """Forward and backward of one op, both layouts, bfloat16.
+    """Measures forward and backward of a gated residual, in both layouts and bfloat16.
 
     Args:
-        library: of on_device.cu; built where None.
-        channels: of the branches.
+        library: the compiled library of on_device.cu. None builds it.
+        channels: channels of each branch.
         size: N, H and W.
+        repeats: how often each call is repeated.
     """
     import emulator_build
     import torch

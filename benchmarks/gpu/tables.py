@@ -1,4 +1,4 @@
-"""A leg's results as Markdown: how each step ended, and what the steps found."""
+"""Writes the results of a leg as Markdown: how each step ended, and a table of its results."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -19,7 +19,7 @@ def _row(d: Done) -> dict[str, Any]:
 
 
 def _flat(line: Mapping[str, Any]) -> dict[str, Any]:
-    """Kernels in a cell of their own."""
+    """A result with its kernels in one cell."""
     cells = dict(line)
     if kernels := cells.get("kernels"):
         cells["kernels"] = ", ".join(f"{name[:40]} {us}" for name, us in kernels.items())
@@ -27,7 +27,7 @@ def _flat(line: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def table(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """A column for every key that a row has."""
+    """The lines of a Markdown table with one column for every key of the rows."""
     names = list(dict.fromkeys(name for row in rows for name in row))
     lines = [f"| {' | '.join(names)} |", "|---" * len(names) + "|"]
     for row in rows:

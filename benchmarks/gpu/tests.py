@@ -1,4 +1,4 @@
-"""The tests that a GPU is for: ``tests triton`` those of the Triton kernels, ``tests device`` the others."""
+"""Runs the tests that need a GPU: ``tests triton`` those of the Triton kernels, ``tests device`` the others."""
 
 import importlib.util
 import os
@@ -14,7 +14,7 @@ SELECTED = {
 
 
 def command(kind: str) -> list[str]:
-    """pytest with whatever plugins there are; a few processes, as they share the device."""
+    """The pytest command. It uses a few processes where xdist is installed: they share the device."""
     count = min(8, os.cpu_count() or 1)
     parallel = ["-n", str(count)] if importlib.util.find_spec("xdist") and count > 1 else []
     return [

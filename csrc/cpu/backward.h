@@ -1,9 +1,9 @@
-// Backward: sums over each channel, then the gradients. Included like vec.h.
+// The backward: sums over each channel, then the gradients. Included like vec.h.
 //
-// Bytes through memory: 6e where the units of a channel stay in the second-level cache between the
-// passes (contiguous layout: dz, y, dy, x read, dx, df written), else 8e.
+// Memory traffic, with e the bytes of one activation: 6e if the units of a channel stay in the second-level
+// cache between the two passes (contiguous layout: dz, y, dy, x are read, dx and df written), else 8e.
 
-// Sum of g and of g * (y - mean) for each unit, kept and merged in double, in unit order.
+// The sums of g and of g * (y - mean) for each unit. They are stored and merged in double, in unit order.
 template <class T>
 class BatchSums {
   using A = Acc<T>;
@@ -131,7 +131,7 @@ class BackwardPass {
     slope_[c] = static_cast<A>(sums.second / (d_.count() * variance));
   }
 
-  // d = dy + batch_norm'(relu'(dz)) of one unit.
+  // Computes d = dy + batch_norm'(relu'(dz)) of one unit.
   void gradient(const Unit& u, A* d) {
     const T* dy = a_.dy.given ? data(a_.dy) + u.offset : nullptr;
     if (!a_.dz.given) {
@@ -153,7 +153,7 @@ class BackwardPass {
           if constexpr (decltype(rectify)::value) {
             g = relu_grad(g, pre_activation(value, centre, scale, get(p.bias, i, m)));
           }
-          V sum = scale * g;  // in evaluation, also where y is infinite
+          V sum = scale * g;  // in evaluation, which must not depend on y: y may be infinite
           if (training) sum = norm_grad(g, value, centre, scale, get(mean_g, i, m), get(slope, i, m));
           if constexpr (decltype(further)::value) sum += load(dy + r + i, m);
           store(d + r + i, sum, m);

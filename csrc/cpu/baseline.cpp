@@ -1,4 +1,4 @@
-// The kernels for any processor that the compiler's default target admits.
+// The kernels for every processor of the compiler's default target.
 #include "isa.h"
 
 namespace softgate::cpu::baseline {

@@ -1,6 +1,6 @@
-// One call on the CPU: the parts that forward and backward share. Included like vec.h.
+// The parts of a call on the CPU that forward and backward share. Included like vec.h.
 
-// y of one unit from its source, written to dst (the unit's own offset already applied).
+// Computes y of one unit from its source, and writes it to dst, which is the address of the unit.
 template <class T>
 class SourceRows {
   using A = Acc<T>;
@@ -14,13 +14,13 @@ class SourceRows {
     }
   }
 
-  // The source is one tensor, which is y itself.
+  // Whether the source is one tensor, which is y itself.
   bool plain() const { return !s_.skip.given && !s_.low.given; }
   const T* plain_data() const { return static_cast<const T*>(s_.branch[0].data); }
   const A* alpha() const { return alpha_.data(); }
 
-  // Where y of a row is alpha * x + f of one branch, the way to compute it without a buffer: x, f and
-  // alpha at the unit's start.
+  // The addresses of x, f and alpha at the start of a unit whose y is alpha * x + f with a single branch.
+  // Such a unit is computed without a buffer.
   struct Direct {
     const T* x;
     const T* f;
@@ -88,14 +88,14 @@ class SourceRows {
     }
   }
 
-  // Contiguous layout: the skip at the unit; zeros, and nothing read, where its gate is closed.
+  // Contiguous layout: the skip at the unit. If the gate is closed, a buffer of zeros, and x is not read.
   const T* skip_at(const Unit& u) const {
     if (alpha_[u.channel] != A(0)) return at(s_.skip.data, s_.skip_channels, u.channel, u);
     const size_t bytes = u.len * sizeof(T);
     return static_cast<const T*>(std::memset(scratch(kClosedSlot, bytes), 0, bytes));
   }
 
-  // Contiguous layout: the branch that holds the unit's channel, at the unit; null without branches.
+  // Contiguous layout: the address in the branch that has the unit's channel; null without branches.
   const T* branch_at(const Unit& u) const {
     int64_t first = 0;
     for (int k = 0; k < s_.branches; first += s_.width[k++]) {
@@ -110,7 +110,7 @@ class SourceRows {
     return static_cast<const T*>(base) + (u.image * channels + channel) * d_.plane() + u.pixel;
   }
 
-  // A unit is whole pairs of image rows: pixel / 4 is where its low-resolution rows start.
+  // A unit consists of whole pairs of image rows, so its rows of `low` start at pixel / 4.
   int64_t low_offset(const Unit& u, int64_t channel) const {
     return (u.image * s_.low_channels + channel) * (d_.plane() / 4) + u.pixel / 4;
   }
@@ -121,7 +121,7 @@ class SourceRows {
   std::vector<A> alpha_;
 };
 
-// Per-channel values of the norm, ready for the inner loops.
+// The per-channel values of the norm in the form of the inner loops.
 template <class A>
 struct NormVectors {
   NormVectors(const Norm& norm, int64_t channels)
@@ -150,9 +150,9 @@ struct NormVectors {
   double eps_;
 };
 
-// Runs two passes over the units with one merge per channel between them. The units of one channel are
-// taken together, so that the second pass finds them in the cache, where the layout has such units and
-// the channels keep every core busy.
+// Runs two passes over the units, with one merge per channel between them. With `by_channel`, both passes
+// over the units of one channel run together, so that the second pass finds them in the cache. This needs
+// the contiguous layout, and enough channels for all cores.
 template <class First, class Merge, class Second>
 SG_INLINE void two_passes(const Dims& dims, const Units& units, bool by_channel, const First& first,
                           const Merge& merge, const Second& second) {

@@ -1,4 +1,4 @@
-// Picks the instruction set once, when the first call comes, and holds what needs no vectors.
+// Picks the instruction set at the first call, and holds the code that needs no vectors.
 #include <cstdlib>
 #include <fstream>
 #include <new>
@@ -40,7 +40,7 @@ struct InstructionSet {
 #define SOFTGATE_SET(set) \
   {#set, &set::forward, &set::backward, &set::winograd, &set::winograd_points, &set::winograd_gradient}
 
-// SOFTGATE_ISA=avx2 or baseline asks for narrower vectors than the processor has (for tests).
+// SOFTGATE_ISA=avx2 or baseline selects narrower vectors than the processor has, for tests.
 InstructionSet choose() {
 #if SOFTGATE_X86
   const char* asked = std::getenv("SOFTGATE_ISA");
@@ -101,8 +101,8 @@ void* scratch(int slot, size_t bytes) {
   return buffer.data;
 }
 
-// The size of one cache of a level, or `otherwise` where it cannot be read. The kernel's own record, since
-// sysconf may add up those of a whole host where a virtual machine sees one.
+// The size of one cache of a level, or `otherwise` if it cannot be read. It is read from /sys, because in a
+// virtual machine sysconf may return the sum of the caches of the whole host.
 static int64_t cache_size(int level, int64_t otherwise) {
   int64_t kibibytes = 0;
   std::ifstream("/sys/devices/system/cpu/cpu0/cache/index" + std::to_string(level) + "/size") >>

@@ -1,4 +1,4 @@
-// The entries of one instruction set. Included like vec.h.
+// The functions of one instruction set that dispatch.cpp calls. Included like vec.h.
 
 template <class F>
 SG_INLINE void by_dtype(DType dtype, const F& f) {
@@ -18,7 +18,7 @@ void backward(const Backward& args) {
   by_dtype(args.dtype, [&](auto type) { BackwardPass<decltype(type)>(args).run(); });
 }
 
-// The convolution's activations are of these two.
+// The two dtypes of the convolution's activations.
 template <class F>
 SG_INLINE void by_activation(DType dtype, const F& f) {
   dtype == DType::bf16 ? f(c10::BFloat16{}) : f(float{});

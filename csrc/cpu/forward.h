@@ -1,12 +1,12 @@
-// Forward: one pass where nothing is normalised by this batch, else statistics, then normalisation.
+// The forward: in training two passes, the statistics and then the normalisation; else one pass.
 // Included like vec.h.
 //
-// Bytes through memory, e = one activation: evaluation 4e (x, f, y, z). Training 4e where the units of a
-// channel stay in the second-level cache between the passes (contiguous layout), else 5e.
+// Memory traffic, with e the bytes of one activation: 4e in evaluation (x, f, y, z). In training 4e if the
+// units of a channel stay in the second-level cache between the passes (contiguous layout), else 5e.
 
-// Mean and sum of squared deviations of each unit, exact within it: the mean first, then deviations
-// from it, whose own sum corrects what rounding left. Kept and merged over units in double, in unit order:
-// a mean rounded to float would cost the variance its digits where |mean| >> std.
+// The mean and the sum of squared deviations of each unit. The mean is computed first, then the deviations
+// from it; their sum corrects the rounding of the mean. They are stored and merged in double, in unit
+// order, because a mean rounded to float would make the variance inaccurate if |mean| >> std.
 template <class T>
 class BatchStatistics {
   using A = Acc<T>;
@@ -30,7 +30,7 @@ class BatchStatistics {
       });
       return;
     }
-    // One channel: whole vectors as rows of lanes, the rest as one more set of values.
+    // One channel: whole vectors are rows of lanes, and the remaining values are merged one by one.
     const int64_t whole = u.len / kLanes<T>, rest = u.len % kLanes<T>;
     Moments<double> all{0, 0, 0};
     if (whole > 0) {
@@ -60,7 +60,7 @@ class BatchStatistics {
       m2 += m2_[at] + double(units_.values(i)) * delta * delta;
     }
     mean = static_cast<A>(centre);
-    var = static_cast<A>(m2 < 0 ? 0 : m2 / dims_.count());  // rounding may leave less than nothing
+    var = static_cast<A>(m2 < 0 ? 0 : m2 / dims_.count());  // rounding may make m2 negative
   }
 
  private:
@@ -78,7 +78,7 @@ class BatchStatistics {
       s[1] += d * d;
     });
     const W left = reduce(deviation[0]) * inverse_count;
-    // Of values far apart the squares are infinite, and so must the variance be, not infinity less itself.
+    // If squares overflow, the variance must be infinite, and not NaN from infinity minus infinity.
     const W most = splat<W>(std::numeric_limits<double>::max());
     const W square = left * (left / inverse_count);
     return {__builtin_convertvector(mean, W) + left,
@@ -136,7 +136,7 @@ class ForwardPass {
     A* var = static_cast<A*>(a_.var.data);
     BatchStatistics<T> statistics(d_, units_);
     const bool together = by_channel(d_);
-    // Streamed results leave the caches, so y of a whole channel waits for its second pass in a buffer.
+    // Streamed stores bypass the caches, so y of a whole channel is kept in a buffer for the second pass.
     const int64_t channel_bytes = d_.count() * sizeof(T);
     const bool held = stream_ && together && a_.y.given && channel_bytes <= kHeldBytes;
     const auto held_y = [&](const Unit& u) {
@@ -187,7 +187,7 @@ class ForwardPass {
     d_.channels_last ? rows(std::true_type{}) : rows(std::false_type{});
   }
 
-  // y of the unit: where it lies, or computed into its place, or into a buffer on its way there.
+  // The address of y of the unit: the source itself, its place in the result, or a buffer (`through`).
   const T* source_y(const Unit& u, bool through) {
     if (source_.plain()) return source_.plain_data() + u.offset;
     T* place = through ? unit_scratch() : y_ + u.offset;
@@ -197,7 +197,7 @@ class ForwardPass {
 
   T* unit_scratch() { return static_cast<T*>(scratch(kUnitSlot, units_.capacity() * sizeof(T))); }
 
-  // f(along, streamed) with what is constant in all rows of the call.
+  // Calls f(along, streamed) with the two properties that all rows of the call share.
   template <class F>
   void by_row_kind(const F& f) const {
     using Yes = std::true_type;
@@ -240,7 +240,7 @@ class ForwardPass {
   }
 
   static constexpr int kUnitSlot = 0, kChannelSlot = 1;
-  static constexpr int64_t kHeldBytes = 512 * 1024;  // half of a usual second-level cache
+  static constexpr int64_t kHeldBytes = 512 * 1024;  // half of a common second-level cache
 
   const Forward& a_;
   const Dims& d_;

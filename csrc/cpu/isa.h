@@ -1,6 +1,6 @@
-// Everything that the kernels need from outside. Each <set>.cpp includes this first, then switches its
-// instruction set on and includes the kernels inside a namespace of its own: inline functions of these
-// headers are thus never compiled for a set that another processor lacks.
+// All headers that the kernels need. Each <set>.cpp includes this file first, then switches its instruction
+// set on, and then includes the kernels inside a namespace of its own. Inline functions of these headers
+// are therefore never compiled for an instruction set that the processor may lack.
 #pragma once
 
 #include <ATen/Parallel.h>
@@ -15,7 +15,7 @@
 #include <optional>
 #include <vector>
 
-// Switching the instruction set inside a file is GCC's; other compilers build the baseline alone.
+// Only GCC can switch the instruction set inside a file; other compilers build the baseline alone.
 #if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
 #define SOFTGATE_X86 1
 #endif
@@ -29,16 +29,16 @@
 
 namespace softgate::cpu {
 
-// A buffer of this thread, on a cache line, valid until the thread's next request for the slot.
+// A buffer of this thread, aligned to a cache line, valid until the thread's next request for the slot.
 void* scratch(int slot, size_t bytes);
 
-// Whether `bytes` of results are better written past the caches.
+// Whether `bytes` of results are written faster with stores that bypass the caches.
 bool exceeds_caches(int64_t bytes);
 
-// Bytes that a core has to itself beside the first level.
+// The size of the second-level cache of a core, in bytes.
 int64_t second_level_cache();
 
-// Runs f(begin, end) over [0, count) on all cores, serially where `values` per index make too little work.
+// Runs f(begin, end) over [0, count) on all cores. With few `values` per index it runs on fewer cores.
 template <class F>
 void parallel(int64_t count, int64_t values, const F& f) {
   constexpr int64_t kGrain = 32768;

@@ -1,5 +1,5 @@
-// The CPU kernels: one entry a direction, and those of the convolution. The widest vectors of the processor
-// are chosen at run time.
+// The CPU kernels: one function per direction, and those of the convolution. The instruction set with the
+// widest vectors of the processor is chosen at run time.
 #pragma once
 
 #include "../args.h"

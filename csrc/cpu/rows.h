@@ -1,7 +1,7 @@
 // The inner loops, over one row of values at a time. Included like vec.h.
 //
-// A row is a piece of one channel (contiguous layout: a parameter is one value) or the channels of one
-// pixel (channels_last: a parameter is a vector along the row). kAlong tells which.
+// In the contiguous layout a row is a piece of one channel, and a parameter is one value. In channels_last a
+// row is the channels of one pixel, and a parameter is a vector along the row: kAlong is true.
 
 #define SG_LAMBDA __attribute__((always_inline))
 
@@ -27,7 +27,7 @@ SG_INLINE void store(T* p, V v, Part m) {
   store(p, v, m.n);
 }
 
-// f(i, Full) for each whole vector of the row, f(i, Part) for the rest.
+// Calls f(i, Full) for each whole vector of the row, and f(i, Part) for the rest.
 template <class T, class F>
 SG_INLINE void sweep(int64_t len, const F& f) {
   int64_t i = 0;
@@ -35,7 +35,7 @@ SG_INLINE void sweep(int64_t len, const F& f) {
   if (i < len) f(i, Part{len - i});
 }
 
-// A per-channel parameter: along the row, or one value for all of it.
+// A per-channel parameter: a vector along the row, or one value for the whole row.
 template <class A, bool kAlong>
 struct Parameter {
   explicit Parameter(const A* values) : p(values), one(kAlong ? Vec<A>{} : splat<Vec<A>>(*values)) {}
@@ -101,7 +101,7 @@ SG_INLINE void put(T* p, Vec<T> v, M mask) {
   }
 }
 
-// z = relu(norm(y)) for y = value(i, mask), which is also written to y_out where that is given.
+// z = relu(norm(y)) for y = value(i, mask). y is also written to y_out if that is given.
 template <bool kAlong, bool kStream, class T, class F>
 SG_INLINE void normalise_row(T* z, T* y_out, const NormParameters<Acc<T>, kAlong>& norm,
                              bool with_relu, int64_t len, const F& value) {
@@ -134,9 +134,9 @@ SG_INLINE void stream_copy(T* dst, const T* src, int64_t len) {
   });
 }
 
-// Sums over `rows` rows of one vector each, `stride` apart: term(sums, offset, mask) per row. Four rows are in
-// flight, so that no addition waits for the one before. What 32 rows make is added up in double: a longer
-// chain of additions in float would lose digits.
+// Sums over `rows` rows of one vector each, `stride` apart; term(sums, offset, mask) adds a row. Four rows
+// are summed independently, so that an addition need not wait for the previous one. The sums of 32 rows are
+// added in double, because a longer chain of additions in float would lose digits.
 template <class V, int kSums, class M, class F>
 SG_INLINE void sum_rows(Wide<V> (&sums)[kSums], int64_t rows, int64_t stride, M mask, const F& term) {
   constexpr int64_t kShort = 32;

@@ -1,6 +1,7 @@
-// Where a gradient goes: to the skip, the branches, the half-size map and the gate. Included like vec.h.
+// The backward of the source: the gradients of the skip, the branches, `low` and the gate. Included like
+// vec.h.
 
-// Hands d, the whole gradient of y for one unit, back through the source.
+// Writes these gradients from d, the complete gradient of y, unit by unit.
 template <class T>
 class SinkRows {
   using A = Acc<T>;
@@ -19,7 +20,7 @@ class SinkRows {
     d_.channels_last ? write_pixels(u, d) : write_plane(u, d);
   }
 
-  // After all units.
+  // Sums the gradient of alpha, after all units are written.
   void merge_dalpha() const {
     if (!a_.dalpha.given) return;
     A* out = static_cast<A*>(a_.dalpha.data);
@@ -96,8 +97,9 @@ class SinkRows {
     });
   }
 
-  // Channels [first, first + width) of all pixels of the unit, times alpha where given. Streamed
-  // through a buffer, since one pixel's share seldom ends on a cache line but the unit's does.
+  // Writes the channels [first, first + width) of all pixels of the unit, times alpha if given. Streamed
+  // stores go through a buffer, because the channels of one pixel seldom end on a cache line, but those of
+  // the unit do.
   void block(void* base, int64_t width, int64_t first, const Unit& u, const A* d, const A* alpha) {
     T* out = static_cast<T*>(base) + u.pixel * width;
     const bool through = stream_ && aligned(out);

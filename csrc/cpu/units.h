@@ -1,9 +1,10 @@
-// How a call is cut into units of work, for every instruction set: by shape alone, so that the sums, and
-// with them the bits of the result, do not depend on the number of threads.
+// The division of a call into units of work, for every instruction set. It depends on the shape alone, so
+// that sums, and the bits of the result, do not depend on the number of threads.
 //
-// A unit is a contiguous piece of y. Contiguous layout: a piece of one plane, one channel, one row of
-// `len` values. channels_last: `rows` whole pixels of `len` = C channels. Where a merge reads a low-
-// resolution tensor, a unit is whole pairs of image rows, so that four children stay together.
+// A unit is a contiguous piece of y. In the contiguous layout it is a piece of one plane: one channel, one
+// row of `len` values. In channels_last it is `rows` whole pixels of `len` = C channels. If the op has a
+// `low`, a unit consists of whole pairs of image rows, so that the four pixels above a value of `low` are in
+// one unit.
 #pragma once
 
 #include <algorithm>
@@ -14,8 +15,8 @@
 namespace softgate::cpu {
 
 struct Unit {
-  int64_t index;    // where its partial sums belong
-  int64_t offset;   // of its first value in y
+  int64_t index;    // the place of its partial sums
+  int64_t offset;   // offset of its first value in y
   int64_t channel;  // contiguous layout: its channel, else 0
   int64_t image;    // contiguous layout: its image, else 0
   int64_t pixel;    // first pixel, within the plane (contiguous layout) or within the batch
@@ -38,15 +39,15 @@ class Units {
   int64_t count() const { return dims_.channels_last ? pieces_ : per_channel_ * dims_.c; }
   // Contiguous layout: the units of channel c are [c * per_channel(), (c + 1) * per_channel()).
   int64_t per_channel() const { return per_channel_; }
-  // Values per channel in the i-th unit of a channel.
+  // The number of values in the i-th unit of a channel.
   int64_t values(int64_t i) const {
     const int64_t piece = pieces_ == 1 ? 0 : i % pieces_;
     return std::min(pixels_, extent_ - piece * pixels_);
   }
-  // Values in the largest unit.
+  // The number of values in the largest unit.
   int64_t capacity() const { return pixels_ * (dims_.channels_last ? dims_.c : 1); }
 
-  // The units of one channel follow each other, as the sums want it.
+  // The order of the sums: the units of one channel follow each other.
   Unit operator[](int64_t index) const {
     if (dims_.channels_last) {
       const int64_t pixel = index * pixels_;
@@ -59,7 +60,7 @@ class Units {
     return {index, offset, channel, image, pixel, 1, std::min(pixels_, extent_ - pixel)};
   }
 
-  // The units follow each other in memory, as a single pass wants it: hardware prefetches along, and
+  // The order of a single pass: the units follow each other in memory, so that hardware prefetching works and
   // neighbours share pages.
   Unit in_memory_order(int64_t position) const {
     if (dims_.channels_last) return (*this)[position];
@@ -69,12 +70,12 @@ class Units {
   }
 
  private:
-  // Contiguous: 8 KiB of float stay in the first-level cache beside the streams they come from.
+  // Contiguous: 8 KiB of float stay in the first-level cache beside the data they are computed from.
   static constexpr int64_t kTileContiguous = 2048;
-  // channels_last: 64 KiB of float stay in the second level, few enough tiles that their sums are
-  // small beside the data.
+  // channels_last: 64 KiB of float stay in the second-level cache, and there are so few units that their
+  // sums are small compared with the data.
   static constexpr int64_t kTileChannelsLast = 16384;
-  // Every unit starts on a cache line where the tensor does, also in half types.
+  // Every unit starts on a cache line if the tensor does, also in half precision.
   static constexpr int64_t kPixelGranule = 32;
 
   Dims dims_;

@@ -1,9 +1,10 @@
-// Vectors of one register, for one instruction set: included inside the namespace of each set.
+// Vectors of one register for one instruction set. This file is included inside the namespace of each set.
 //
-// GCC's vector types give the arithmetic; only conversions from half types, partial and non-temporal
-// accesses need intrinsics. No include guard and no #include here: isa.h brings the headers before the
-// instruction set is switched on. SG_BYTES, the register's width, stands for the set: the compiler's own
-// macros (__AVX512F__ and the like) do not follow a set that is switched on inside a file.
+// GCC's vector types do the arithmetic; only conversions of half precision, partial accesses and
+// non-temporal accesses need intrinsics. There is no include guard and no #include here, because isa.h
+// includes all headers before the instruction set is switched on. SG_BYTES, the width of a register,
+// identifies the set, because the compiler's own macros (such as __AVX512F__) do not change when a set is
+// switched on inside a file.
 
 #define SG_FORCE inline __attribute__((always_inline))
 #define SG_INLINE static SG_FORCE
@@ -33,10 +34,10 @@ constexpr int64_t kLanes = sizeof(Vec<T>) / sizeof(Acc<T>);
 
 template <class V, class A>
 SG_INLINE V splat(A value) {
-  return value - V{};  // which is value, zeros of either sign too: nothing is left to compute
+  return value - V{};  // equal to value, also for zeros of both signs; the compiler removes the subtraction
 }
 
-// As many doubles as V has lanes: what sums over many values are kept in.
+// A vector of as many doubles as V has lanes, for sums over many values.
 template <class V>
 struct WideOf {
   typedef double type __attribute__((vector_size(sizeof(V) / sizeof(V{}[0]) * sizeof(double))));
@@ -58,7 +59,7 @@ SG_INLINE F32 from_bfloat16(U16 bits) {
   return (F32)(__builtin_convertvector(bits, U32) << 16);
 }
 
-// Round to nearest even; a NaN keeps its sign and becomes quiet, as in torch.
+// Rounds to nearest even. A NaN becomes the quiet NaN 0x7fc0, as in torch.
 SG_INLINE U16 to_bfloat16(F32 v) {
   const U32 bits = (U32)v;
   const U32 rounded = (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16;
@@ -117,7 +118,7 @@ SG_INLINE F64 narrow(F64 v, const double*) { return v; }
 SG_INLINE U16 narrow(F32 v, const c10::BFloat16*) { return to_bfloat16(v); }
 SG_INLINE U16 narrow(F32 v, const c10::Half*) { return to_half(v); }
 
-// The value that a T keeps of v: what a later load of it gives.
+// v rounded to T, which is the value that a later load gives.
 SG_INLINE F32 rounded(F32 v, const float*) { return v; }
 SG_INLINE F64 rounded(F64 v, const double*) { return v; }
 SG_INLINE F32 rounded(F32 v, const c10::BFloat16*) { return from_bfloat16(to_bfloat16(v)); }
@@ -129,8 +130,8 @@ SG_INLINE void store(T* p, V v) {
   __builtin_memcpy(p, &bits, sizeof bits);
 }
 
-// Past the caches: for results larger than they are, which would otherwise be read before each write.
-// The address must be aligned to the access.
+// A store that bypasses the caches, for results larger than the caches: an ordinary store would read each
+// cache line first. The address must be aligned to the access.
 template <class T, class V>
 SG_INLINE void stream(T* p, V v) {
   const auto bits = narrow(v, p);
@@ -146,14 +147,14 @@ SG_INLINE void stream(T* p, V v) {
   __builtin_memcpy(p, &bits, sizeof bits);
 }
 
-// Makes streamed stores visible before other threads are told of them.
+// Makes streamed stores visible to other threads before the end of the work is signalled to them.
 SG_INLINE void stream_fence() {
 #if defined(__SSE2__)
   _mm_sfence();
 #endif
 }
 
-// The first n lanes, 0 < n < kLanes: the others are read as zero and not written.
+// Accesses of the first n lanes, 0 < n < kLanes. The other lanes are read as zero and not written.
 
 #if SG_BYTES == 32
 SG_INLINE __m256i first_words(int64_t n) {
@@ -161,7 +162,7 @@ SG_INLINE __m256i first_words(int64_t n) {
   return _mm256_loadu_si256((const __m256i*)(words + 8 - n));
 }
 
-// By halves: a masked store of AVX2 takes an AMD processor longer than all of these.
+// Stores 4, 2 and 1 words, because AVX2's masked store is slower than all of these on AMD processors.
 template <class T>
 SG_INLINE void store_words(T* p, __m256i v, int64_t words) {
   int32_t* const out = (int32_t*)p;

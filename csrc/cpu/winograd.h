@@ -1,13 +1,14 @@
-// 3x3 convolution by Winograd's F(4x4, 3x3) (Lavin and Gray, CVPR 2016): 36 multiplications for 16
-// results where the direct sum takes 144. channels_last. Activations are stored as T, float or BFloat16, and
-// everything between is float32. Included like vec.h.
+// The 3x3 convolution by Winograd's F(4x4, 3x3) (Lavin and Gray, CVPR 2016), in channels_last. It takes 36
+// multiplications for 16 results; the direct sum takes 144. Activations are stored as T, float or BFloat16,
+// and everything else is float32. Included like vec.h.
 //
-// Three steps over a block of tiles that stays in the second-level cache: the transform of 6 x 6 inputs
-// a tile, with scale, shift and ReLU on load; a product of matrices for each of the 36 points; the
-// transform back to 4 x 4 results. Every result is one sum in the order of the input channels, however
-// the tiles are cut into blocks and the blocks given to threads: the bits do not depend on it.
+// There are three steps over a block of tiles that stays in the second-level cache: the transform of the
+// 6 x 6 inputs of each tile, with scale, shift and ReLU on load; a matrix product for each of the 36 points;
+// and the transform back to 4 x 4 results. Every result is one sum in the order of the input channels. Its
+// bits do not depend on how tiles are divided into blocks and blocks among threads.
 
-// Weights of a point lie in panels of kWinogradPanel results: [panel][input channel][kWinogradPanel].
+// The weights of a point are stored in panels of kWinogradPanel output channels:
+// [panel][input channel][kWinogradPanel].
 #if SG_BYTES == 64
 constexpr int kWinogradVectors = 5, kRegisters = 32;
 #else
@@ -15,8 +16,8 @@ constexpr int kWinogradVectors = 2, kRegisters = 16;
 #endif
 constexpr int64_t kVectorsOfPanel = kWinogradPanel / kLanes<float>;
 
-// The two products. Of a convolution c[r][n] = sum over k of a[r][k] * b[k][n], with b in panels; of its
-// gradient c[r][n] += sum over k of a[k][r] * b[k][n], with b in rows of `ldb` values.
+// The two matrix products. Convolution: c[r][n] = sum over k of a[r][k] * b[k][n], with b in panels.
+// Gradient: c[r][n] += sum over k of a[k][r] * b[k][n], with b in rows of `ldb` values.
 struct Convolved {
   static constexpr bool kAdds = false;
   int64_t lda, ldc, depth;
@@ -36,13 +37,13 @@ struct Correlated {
   int64_t next() const { return kLanes<float>; }
 };
 
-// R rows of N vectors in registers, as many as leave some for a row of b and a value of a. N vectors are of
-// one panel, or of a panel each. Of the last one V lanes are computed: half of them where no more are
-// wanted, which costs half where 512 bits take two turns.
+// Computes R rows of N vectors in registers; R and N leave registers for a row of b and a value of a. The N
+// vectors are of one panel, or of one panel each. The last vector has the type V, which is half a register
+// if no more lanes are needed. This halves its cost on processors that split 512-bit operations in two.
 template <int R, int N, class V, class Product>
 SG_INLINE void winograd_product(const Product& of, const float* a, const float* b, float* c) {
   const int64_t next = of.next(), ldc = of.ldc;
-  F32 sum[R][N] = {};  // the last column is in tail
+  F32 sum[R][N] = {};  // the last vector of each row is in tail
   V tail[R] = {};
   if constexpr (Product::kAdds) {
     for (int r = 0; r < R; ++r) {
@@ -80,7 +81,7 @@ void winograd_rows(const Product& of, const float* a, const float* b, float* c, 
 
 typedef float HalfF32 __attribute__((vector_size(SG_BYTES / 2)));
 
-// The products that fill `width` lanes of c, of at most N vectors.
+// Computes the products for `width` lanes of c, at most N vectors.
 template <int N = kWinogradVectors, class Product>
 void winograd_columns(int64_t width, const Product& of, const float* a, const float* b, float* c,
                       int64_t rows) {
@@ -108,7 +109,7 @@ class WinogradPass {
         v_row_(round_up(together_ * depth_, kLanes<float>)),
         m_row_(round_up((together_ - 1) * width_ + round_up(width_, kLanes<float>), kLanes<float>)),
         tiles_{args.n, args.h, args.w} {
-    // A block's transformed inputs and results share the cache with the weights of one point.
+    // The cache holds the transformed inputs and results of a block, and the weights of one point.
     const int64_t bytes = kWinogradPoints * sizeof(float) * (v_row_ + m_row_);
     const int64_t most = std::max<int64_t>(1, second_level_cache() / bytes);
     const int64_t shares = std::max<int64_t>(1, at::get_num_threads() * together_ / args.groups);
@@ -130,7 +131,7 @@ class WinogradPass {
   }
 
  private:
-  // The transforms know no groups: as few are taken together as fill whole vectors of x.
+  // The transforms do not depend on groups. They handle the fewest groups that fill whole vectors of x.
   int64_t groups_together() const {
     int64_t count = 1;
     while (count < a_.groups && (a_.groups % count || count * depth_ % kLanes<float>)) ++count;
@@ -145,7 +146,7 @@ class WinogradPass {
       input.read(tiles_.place(first + t), group * depth_, together_ * depth_, v + t * v_row_);
     }
     for (int64_t p = 0; p < kWinogradPoints; ++p) {
-      // In ascending order: the last vector of a group reaches into the results of the next.
+      // In ascending order, because the last vector of a group overwrites results of the next group.
       for (int64_t g = 0; g < together_; ++g) {
         products(a_.weight + ((group + g) * kWinogradPoints + p) * weights_,
                  v + p * block_ * v_row_ + g * depth_, m + p * block_ * m_row_ + g * width_, count);

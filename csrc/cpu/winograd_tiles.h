@@ -1,7 +1,7 @@
-// What the passes of Winograd's convolution share: the transforms of a row, the tiles of an image, and the
-// transform of a tile's inputs. Included like vec.h.
+// The parts that the passes of Winograd's convolution share: the transforms of a row, the tiles of an image,
+// and the transform of a tile's inputs. Included like vec.h.
 
-// Rows of the transforms of inputs and of results for the points 0, 1, -1, 2, -2 and infinity.
+// The transforms of one row of inputs and of results, for the points 0, 1, -1, 2, -2 and infinity.
 SG_INLINE void winograd_input(const F32 (&d)[6], F32 (&o)[6]) {
   const F32 a = d[4] - 4.f * d[2], b = d[3] - 4.f * d[1];
   const F32 c = d[4] - d[2], e = 2.f * (d[3] - d[1]);
@@ -21,7 +21,7 @@ SG_INLINE void winograd_output(const F32 (&m)[6], F32 (&o)[4]) {
   o[3] = m[5] + (b + 8.f * d);
 }
 
-// The transform of weights, and the adjoints of this and of that of the results.
+// The transform of one row of weights, its adjoint, and the adjoint of the transform of results.
 SG_INLINE void winograd_weight(const F32 (&g)[3], F32 (&o)[6]) {
   const F32 a = (g[0] + g[2]) * (-1.f / 6), b = g[1] * (1.f / 6);
   const F32 c = g[0] * (1.f / 24) + g[2] * (1.f / 6), d = g[1] * (1.f / 12);
@@ -59,7 +59,7 @@ SG_INLINE F32 some_lanes(const T* p, int64_t lanes) {
   return lanes == kLanes<float> ? load(p) : load(p, lanes);
 }
 
-// The 4 x 4 tiles of n maps of h x w values, of which the last in a row or column may reach over the border.
+// The 4 x 4 tiles of n maps of h x w values. The last tile of a row or column may extend over the border.
 struct WinogradTiles {
   int64_t n, h, w;
   int64_t down = (h + 3) / 4, across = (w + 3) / 4, count = n * down * across;
@@ -73,7 +73,7 @@ struct WinogradTiles {
   }
 };
 
-// The transform of the 6 x 6 inputs of a tile, with scale, shift and ReLU on load where they are given.
+// The transform of the 6 x 6 inputs of a tile, with scale, shift and ReLU on load if they are given.
 template <class T>
 struct WinogradInput {
   const WinogradTiles& tiles;
@@ -81,9 +81,9 @@ struct WinogradInput {
   int64_t in_channels;
   const float* scale;
   const float* shift;
-  int64_t stride;  // of v from a point to the next
+  int64_t stride;  // in v, from one point to the next
 
-  // Of `channels` channels from `first` on.
+  // Transforms `channels` channels from `first` on, and stores them to v.
   void read(const WinogradTiles::Place& at, int64_t first, int64_t channels, float* v) const {
     const bool inside = at.y > 0 && at.x > 0 && at.y + 5 <= tiles.h && at.x + 5 <= tiles.w;
     const T* corner = x + ((at.image * tiles.h + at.y - 1) * tiles.w + at.x - 1) * in_channels;
@@ -111,7 +111,7 @@ struct WinogradInput {
       F32 d[6];
       for (int x = 0; x < 6; ++x) {
         d[x] = F32{};
-        if constexpr (!kInside) {  // the border is 0 behind the ReLU, not before
+        if constexpr (!kInside) {  // the padding is 0 after scale, shift and ReLU, not before
           const int64_t row = at.y + y - 1, column = at.x + x - 1;
           if (row < 0 || row >= tiles.h || column < 0 || column >= tiles.w) continue;
         }

@@ -1,7 +1,7 @@
-// The two passes of Winograd's convolution over weights: their transform, and their gradient. Included like
-// vec.h.
+// The two passes of Winograd's convolution over weights: the transform of the weights, and their gradient.
+// Included like vec.h.
 
-// U = G g G^T. A vector holds results of one panel.
+// U = G g G^T. A vector holds output channels of one panel.
 void winograd_points(const WinogradPoints& a) {
   const int64_t panels = round_up(a.out_channels, kWinogradPanel) / kWinogradPanel;
   const int64_t point = panels * a.in_channels * kWinogradPanel;
@@ -36,11 +36,12 @@ void winograd_points(const WinogradPoints& a) {
   });
 }
 
-// dW = G^T [sum over tiles of (B^T d B) (A dY A^T)] G, the adjoint of the convolution by its weights.
+// dW = G^T [sum over tiles of (B^T d B) (A dY A^T)] G, the adjoint of the convolution in its weights.
 //
-// Two steps over a block of tiles: the transforms, shared by tiles, and a product of matrices for each of
-// the points, shared by points. Each sum is thus one thread's, in the order of the tiles, and the block
-// depends on the shape alone: the bits do not depend on the threads.
+// There are two steps over a block of tiles: the transforms, in which threads share the tiles; and a matrix
+// product for each point, in which threads share the points. Each sum is therefore computed by one thread in
+// the order of the tiles, and the blocks depend on the shape alone, so that the bits do not depend on the
+// number of threads.
 template <class T>
 class WinogradGradientPass {
  public:
@@ -50,7 +51,7 @@ class WinogradGradientPass {
         depth_(args.in_channels / args.groups),
         width_(args.out_channels / args.groups),
         sums_row_(round_up(depth_, kLanes<float>)),
-        // The last vector of a group reaches into the next, or beyond all.
+        // The last vector of a group extends into the next group, or past the last one.
         v_row_(round_up(args.in_channels - depth_ + sums_row_, kLanes<float>)),
         m_row_(round_up(args.out_channels, kLanes<float>)) {
     const int64_t bytes = kWinogradPoints * sizeof(float) * (args.in_channels + args.out_channels);
@@ -88,7 +89,7 @@ class WinogradGradientPass {
   }
 
  private:
-  static constexpr int64_t kTiles = 64;  // of which a product's operands lie in the first two levels
+  static constexpr int64_t kTiles = 64;  // the operands of so many tiles stay in the first two caches
   static constexpr int64_t kBlockBytes = int64_t(4) << 20;
 
   void products(const float* v, const float* m, float* sums, int64_t count) const {
@@ -101,7 +102,7 @@ class WinogradGradientPass {
     }
   }
 
-  // A dY A^T of a tile's 4 x 4 gradients, of which those over the border are 0.
+  // Computes A dY A^T of a tile's 4 x 4 gradients; those outside of the map are 0.
   void read(const WinogradTiles::Place& at, float* m) const {
     const T* corner = static_cast<const T*>(a_.dy) +
                       ((at.image * a_.h + at.y) * a_.w + at.x) * a_.out_channels;

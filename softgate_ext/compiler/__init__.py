@@ -1,4 +1,4 @@
-"""Fused ops for models that nobody here wrote: the backend `softgate` of `torch.compile`."""
+"""The backend `softgate` of `torch.compile`, which brings the fused ops to any model."""
 
 from softgate_ext.compiler.conversion import convert, explain
 from softgate_ext.compiler.dynamo import softgate

@@ -1,4 +1,4 @@
-"""`convert` and `explain`: the backend for one model."""
+"""`convert` and `explain`: compile one model with the backend, or report what it would do."""
 
 import copy
 import inspect
@@ -18,7 +18,7 @@ from softgate_ext.compiler.report import Report
 from softgate_ext.errors import InputError
 from softgate_ext.nn.convolution import Conv, check_conv
 
-# Each model has its own count of recompilations, whatever else is of its class.
+# Each model gets its own limit of recompilations, even if other models are of the same class.
 _parameters = inspect.signature(torch.compile).parameters
 _ISOLATED: dict[str, Any] = (
     {"isolate_recompiles": True} if "isolate_recompiles" in _parameters else {}
@@ -35,36 +35,36 @@ def convert(
 ) -> nn.Module:
     """Compiles a model, in place, with the backend `softgate` of `torch.compile`.
 
-    Chains of addition, batch norm and ReLU become fused ops, wherever they are found. Before the
-    addition there may be a scale per channel, a concatenation of up to four branches or nearest 2x
-    upsampling; each part but one may be missing. The first call traces, and so does each later one
-    that differs in what was traced: the mode, dtypes, whether gradients are wanted.
+    Chains of addition, batch norm and ReLU become fused ops. Before the addition there may be a scale
+    per channel, a concatenation of up to four branches, or nearest 2x upsampling. Parts may be missing,
+    but at least two must be there. The first call traces the model. A later call traces again if
+    something that was traced has changed: training mode, dtypes, or whether gradients are required.
 
     Args:
         model: any module.
-        then: the backend of `torch.compile` that compiles what is left, such as "inductor".
+        then: the backend of `torch.compile` that compiles the rewritten graph, such as "inductor".
         dynamic, fullgraph: as in `torch.compile`.
-        conv: "direct", the model's convolutions as they are, or "winograd", which computes those of
-            3x3 with stride 1 and a border of 1 on the CPU with a quarter of the multiplications, in
-            float32, and in bfloat16 where that is faster, under autocast too, in calls that want no
-            gradient and in which no batch norm trains. A
-            batch norm with ReLU before such a convolution and a batch norm after it become part of
-            it. Weights are transformed in the first call, into four times their memory, and again
-            when PyTorch has counted a change of them, which it does not of writes into `.data`.
+        conv: "direct" keeps the model's convolutions. "winograd" runs Winograd's algorithm, with a
+            quarter of the multiplications, in 3x3 convolutions of stride 1 and padding 1 on the CPU.
+            It does so in float32, and in bfloat16 (also under autocast) if that is faster, in calls
+            that record no gradient and in which no batch norm is in training. A batch norm with ReLU
+            before such a convolution, and a batch norm after it, become part of it. The weights are
+            transformed in the first call, to four times their memory. They are transformed again
+            when PyTorch has counted a change of them; it does not count writes to `.data`.
 
     Returns:
-        `model` itself, compiled: the same parameters, the same state_dict. A copy of it, or what is
-        unpickled, is not compiled.
+        `model` itself, compiled, with the same parameters and the same state_dict. A copy of it, or a
+        pickled and loaded one, is not compiled.
 
     Raises:
-        InputError: `model` is no module, or one that `torch.compile` or `torch.jit` has made;
-            `then` names no other backend, or `conv` is neither.
+        InputError: `model` is not a module, or one that `torch.compile` or `torch.jit` has made;
+            `then` is not the name of another backend; or `conv` has another value.
     """
     _check(model)
     check_conv(conv)
     options: dict[str, Any] = {"conv": conv}
     if then is not None:
-        further_backend(then)  # that there is one
+        further_backend(then)  # raises here if there is no such backend
         options["then"] = then
     model.compile(
         backend=softgate, dynamic=dynamic, fullgraph=fullgraph, options=options, **_ISOLATED
@@ -73,21 +73,21 @@ def convert(
 
 
 def explain(model: nn.Module, *inputs: Any, conv: Conv = "direct", **keywords: Any) -> Report:
-    """Prints what `convert` would fuse in a call of the model, what it would leave, and why.
+    """Prints what `convert` would fuse in a call of the model, what it would not fuse, and why.
 
     A copy of the model is called once, with copies of the inputs.
 
     Args:
         model: any module.
-        inputs, keywords: of the call.
+        inputs, keywords: the arguments of the call.
         conv: as in `convert`.
 
     Returns:
-        What is printed.
+        The printed report.
 
     Raises:
-        InputError: `model` is no module, or one that `torch.compile` or `torch.jit` has made; it or
-            an input cannot be copied; `conv` is neither.
+        InputError: `model` is not a module, or one that `torch.compile` or `torch.jit` has made; the
+            model or an input cannot be copied; or `conv` has another value.
     """
     _check(model)
     check_conv(conv)
@@ -101,7 +101,7 @@ def explain(model: nn.Module, *inputs: Any, conv: Conv = "direct", **keywords: A
     try:
         twin = copy.deepcopy(model)
         inputs, keywords = pytree.tree_map_only(Tensor, _copied, (inputs, keywords))
-    except Exception as error:  # of anything that a module may hold
+    except Exception as error:  # a module may hold any object, whose copy may raise anything
         reason = next(iter(str(error).splitlines()), type(error).__name__)
         raise InputError(
             f"model and inputs must be such as copy.deepcopy can copy, got {type(model).__name__} "

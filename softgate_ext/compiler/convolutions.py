@@ -1,8 +1,8 @@
-"""Winograd's F(4x4, 3x3) in the place of 3x3 convolutions, where no gradient is wanted.
+"""Replaces 3x3 convolutions of a graph by Winograd's F(4x4, 3x3) if no gradient is recorded.
 
-The kernel computes a batch norm and ReLU of its input as it loads, so that their result is never
-written. A batch norm that alone reads a convolution moves into its weights. What the kernel reads
-of weights and norms comes into the graph as further inputs, whoever compiles it.
+The kernel computes a batch norm and ReLU of its input as it loads the input, so that their result is
+never stored. A batch norm that is the only reader of a convolution is folded into the weights. The
+transformed weights and the folded norms become further inputs of the graph.
 """
 
 import operator
@@ -36,12 +36,12 @@ Compiled = Callable[..., Any]
 
 
 def with_operands(run: Compiled, packings: list[Packing], otherwise: Compiled) -> Compiled:
-    """The graph that `use_winograd` rewrote, as a function of the inputs that it had before.
+    """A graph that `use_winograd` rewrote, as a function of the original inputs.
 
     Args:
-        run: the rewritten graph, compiled.
-        packings: what its further inputs are made of.
-        otherwise: the graph as it was, for calls that the kernel does not serve.
+        run: the compiled rewritten graph.
+        packings: how its further inputs are made of the original ones.
+        otherwise: the original graph, for calls that the kernel does not support.
     """
 
     def call(*inputs: Any) -> Any:
@@ -56,10 +56,10 @@ def with_operands(run: Compiled, packings: list[Packing], otherwise: Compiled) -
 
 
 def use_winograd(module: GraphModule, report: Report) -> tuple[list[Packing], list[Tensor]]:
-    """Rewrites a graph that `rewrite` has seen, in place.
+    """Rewrites a graph in place, after `rewrite`.
 
     Returns:
-        What its further inputs are made of, and fake tensors like them.
+        How its further inputs are made of the original ones, and a fake tensor for each further input.
     """
     convolutions = Convolutions(module, owned(module), report)
     convolutions.run()
@@ -72,8 +72,8 @@ class Convolutions:
 
     Args:
         module: the graph.
-        own: storages of parameters and buffers.
-        report: takes what is found.
+        own: the storages of parameters and buffers.
+        report: where the results are entered.
     """
 
     def __init__(self, module: GraphModule, own: set[Hashable], report: Report):
@@ -89,7 +89,7 @@ class Convolutions:
         self._copies: list[tuple[Node, Node]] = []
 
     def run(self) -> None:
-        """Replaces what can be replaced."""
+        """Replaces all convolutions that can be replaced."""
         refused = unavailable("cpu") and "the compiled kernels are not there"
         if any(map(_trains, self.graph.nodes)):
             refused = "a batch norm or dropout is in training"
@@ -105,7 +105,7 @@ class Convolutions:
                 self.report.winograd.append(path)
         self._leave_out_norms()
         for y, copy in self._copies:
-            # The kernel takes any layout.
+            # Winograd kernels take any layout: a copy that only they read is not needed.
             if all(nodes.calls(user, {_KERNEL}) for user in copy.users):
                 copy.replace_all_uses_with(y)
                 self.graph.erase_node(copy)
@@ -118,7 +118,7 @@ class Convolutions:
             return "a tensor is of a class of its own, or seen by a transform of torch.func"
         if not (x.ndim == 4 and weight.shape[2:] == (3, 3) and _is_same_size(given)):
             return "not 3x3 with stride 1 and a border of 1"
-        # Under autocast the result alone is of the dtype that is computed in.
+        # Under autocast only the result has the dtype of the computation.
         stored = nodes.value(node).dtype
         known = {t.dtype for t in tensors} <= {stored, torch.float32} and stored in _STORED
         if not known or any(t.device.type != "cpu" for t in tensors):
@@ -134,7 +134,7 @@ class Convolutions:
         return None
 
     def _is_constant(self, source: Any) -> bool:
-        """Whether what a step reads is of a module, and no step of the pass writes it; or is None."""
+        """Whether a source is None, or a parameter or buffer that no step of the graph writes."""
         if source is None:
             return True
         if source not in self._place or not is_own(source):
@@ -142,9 +142,9 @@ class Convolutions:
         return self.memory.unwritten([source], self._inputs[0], self._output)
 
     def _norm(self, norm: dict[str, Any]) -> NormAt | None:
-        """A norm with constants; None of another."""
+        """A norm whose scale and shift are constant, or None."""
         parts = [norm.get(name) for name in _OF_NORM]
-        eps = norm.get("eps")  # a step or an input where Dynamo was told that numbers differ
+        eps = norm.get("eps")  # may be a node, if Dynamo treats numbers as inputs
         if norm.get("training") or None in parts[:2] or not isinstance(eps, float | int):
             return None
         if not all(self._is_constant(part) for part in parts):
@@ -195,7 +195,11 @@ class Convolutions:
         return None
 
     def _after(self, node: Node) -> tuple[Node, NormAt | None]:
-        """The norm that alone reads a convolution, where there is one; else the convolution."""
+        """The norm that is the only reader of a convolution, with its constants.
+
+        Returns:
+            The node of the norm and its constants; without such a norm, the convolution and None.
+        """
         last = next(iter(node.users)) if len(node.users) == 1 else node
         norm = nodes.norm_arguments(last)
         if norm is None or norm["input"] is not node or not self.memory.in_one_state([node, last]):
@@ -204,7 +208,7 @@ class Convolutions:
         return (node if after is None else last), after
 
     def _before(self, z: Any, reader: Node) -> tuple[Node, NormAt] | None:
-        """What is normalised, with a ReLU, for this reader alone, and by which norm."""
+        """The input y and the norm, if z is relu(norm(y)) and this convolution is its only reader."""
         if len(z.users) != 1:
             return None
         op, y = z, None
@@ -221,7 +225,7 @@ class Convolutions:
         return None if norm is None else (y, norm)
 
     def _input(self, fake: Tensor) -> Node:
-        """A further input of the graph."""
+        """Adds a further input to the graph."""
         with self.graph.inserting_after(self._last):
             self._last = self.graph.placeholder(f"winograd_{len(self.further)}")
         self._last.meta["example_value"] = fake
@@ -229,7 +233,7 @@ class Convolutions:
         return self._last
 
     def _leave_out_norms(self) -> None:
-        """Sums whose norm nobody reads any more are computed without it."""
+        """Replaces a fused sum and norm by the sum alone, if the result of the norm is not read."""
         for both in [node for node in self.graph.nodes if nodes.calls(node, _ALONE)]:
             if any(user.args[1] for user in both.users):
                 continue
@@ -244,7 +248,7 @@ class Convolutions:
 
 
 def _trains(node: Node) -> bool:
-    """Whether a step is told that it is one of training."""
+    """Whether a step has the argument `training=True`."""
     given = nodes.norm_arguments(node) or node.kwargs
     schema = getattr(getattr(node.target, "default", node.target), "_schema", None)
     if schema is not None:
@@ -253,7 +257,7 @@ def _trains(node: Node) -> bool:
 
 
 def _is_same_size(given: dict[str, Any]) -> bool:
-    """Whether a 3x3 convolution looks at every pixel and its neighbours."""
+    """Whether a 3x3 convolution has stride 1, dilation 1 and a padding that keeps the size."""
 
     def pair(name: str) -> Any:
         of = given[name]

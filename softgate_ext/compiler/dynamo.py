@@ -1,4 +1,4 @@
-"""The backend `softgate` of `torch.compile`."""
+"""The function that `torch.compile(backend="softgate")` calls with each graph."""
 
 import copy
 from collections.abc import Callable
@@ -24,18 +24,21 @@ def softgate(
     options: dict[str, Any] | None = None,
     mode: str | None = None,
 ) -> Compiled:
-    """Puts the fused ops in the place of the chains of a graph.
+    """Replaces the chains of a graph by fused ops, and compiles the graph.
 
     Args:
-        graph: from Dynamo; it is changed.
+        graph: a graph from Dynamo; it is changed.
         example_inputs: its inputs.
-        options: `conv` is as in `convert`. `then` names the backend of `torch.compile` that gets the
-            rewritten graph, such as "inductor", with the other options; without it the graph runs
-            as it is.
-        mode: must not be given: it is Inductor's.
+        options: "conv" is as in `convert`. "then" names the backend of `torch.compile` that gets the
+            rewritten graph and the other options, such as "inductor". Without "then" the rewritten
+            graph runs op by op.
+        mode: must be None, because modes belong to Inductor.
+
+    Returns:
+        A function of the inputs.
 
     Raises:
-        InputError: `options` or `mode` say what nobody takes.
+        InputError: an option is unknown, or `mode` is given.
     """
     if not isinstance(options, dict | None):
         raise InputError(f"options must be a dict, got {type(options).__name__}")
@@ -73,19 +76,19 @@ def fused(
     conv: Conv,
     compiled: Callable[[GraphModule, list[Any]], Compiled],
 ) -> Compiled:
-    """The graph with what can be fused in it, compiled.
+    """Rewrites a graph and compiles it.
 
     Args:
-        graph: from Dynamo; it is changed.
+        graph: a graph from Dynamo; it is changed.
         example_inputs: its inputs.
-        report: takes what is found.
+        report: where the results are entered.
         conv: as in `convert`.
-        compiled: makes a function of a graph and inputs like those that it will get.
+        compiled: compiles a graph, given example inputs.
     """
     rewrite(graph, report)
     if conv == "direct":
         return compiled(graph, example_inputs)
-    # Of the one that it traced Dynamo asks later where each input comes from.
+    # A copy is rewritten, because Dynamo later looks up the source of each input in the original.
     further = GraphModule(graph, copy.deepcopy(graph.graph))
     packings, operands = use_winograd(further, report)
     run = compiled(further, [*example_inputs, *operands])
@@ -93,10 +96,10 @@ def fused(
 
 
 def further_backend(then: object) -> Callable[..., Any]:
-    """The backend of `torch.compile` of this name, which is another one.
+    """The backend of `torch.compile` with this name, other than `softgate`.
 
     Raises:
-        InputError: there is none.
+        InputError: there is no such backend.
     """
     try:
         if isinstance(then, str) and then != "softgate":
@@ -110,13 +113,14 @@ def further_backend(then: object) -> Callable[..., Any]:
 
 
 def run_by_itself(graph: GraphModule) -> Compiled:
-    """The graph as it is, step by step."""
+    """The graph as a function that runs it op by op."""
     _checkpoint_for_real(graph)
     return graph.forward
 
 
 def _checkpoint_for_real(graph: GraphModule) -> None:
-    """Dynamo's step for activation checkpointing is one for compilers; here it has to be done."""
+    """Replaces Dynamo's marker for activation checkpointing, which only compilers act on, by a call
+    that does it."""
     for body in checkpointed_bodies(graph):
         _checkpoint_for_real(body)
     for node in graph.graph.nodes:
@@ -129,8 +133,9 @@ def _checkpointed(body: GraphModule, *args: Any, **options: Any) -> Any:
     options["use_reentrant"] = False
     if (contexts := body.meta.get("_checkpoint_context_fn")) is not None:
         options["context_fn"] = contexts
-    # What is handed over is saved, which nothing that is written may be, as buffers are; and it says
-    # of which devices the random numbers are to be drawn again.
+    # `checkpoint` saves its arguments. Only tensors that require a gradient are given to it, since a
+    # saved tensor must not be written to, as buffers are. The arguments also tell it on which devices
+    # to restore the random state.
     saved = [i for i, a in enumerate(args) if isinstance(a, Tensor) and a.requires_grad]
     kept = [None if i in saved else a for i, a in enumerate(args)]
 

@@ -1,9 +1,8 @@
-"""Which values of a graph share memory, and which steps read it, write it or change the state.
+"""Alias analysis of a graph: which values share memory, and which steps read or write it.
 
-Dynamo ran every step on fake tensors, so the storages of their results say who shares with whom.
-What a step writes is known by its name, or by its schema where it is an op of a library. Code that
-is neither PyTorch's nor this package's may write into all that it is given: a doubt costs a
-rewriting, never a number.
+Dynamo ran every step on fake tensors. The storages of their results show which values share memory.
+The name of a step, or the schema of an op, shows what it writes. Code of other packages is assumed to
+write to all its arguments: in doubt a chain is not rewritten, so that results stay correct.
 """
 
 import inspect
@@ -29,17 +28,17 @@ _IN_PLACE = {
     )
 }  # fmt: skip
 _IN_PLACE_METHODS = {f"__{function.__name__}__" for function in _IN_PLACE}
-_NORMS = ("batch_norm", "instance_norm")  # parts of names: they write into their running statistics
+_NORMS = ("batch_norm", "instance_norm")  # parts of the names of ops that write running statistics
 _TRUSTED = ("torch", "_operator", "math", "builtins", "softgate_ext")
 
 
 class Memory:
-    """Memory of a graph as Dynamo traced it.
+    """The memory of a graph as Dynamo traced it.
 
     Args:
-        graph: what is looked at.
-        own: storages of parameters and buffers. What else of one dtype comes into the graph may
-            share memory in a later call, though it does not in this one.
+        graph: the graph.
+        own: the storages of parameters and buffers. Other inputs of one dtype may share memory in a
+            later call even if they do not in this one.
     """
 
     def __init__(self, graph: Graph, own: set[Hashable]):
@@ -60,25 +59,25 @@ class Memory:
                     shared = [s for n in (node, *node.all_input_nodes) for s in storages(n)]
                     for storage in shared:
                         self._join(shared[0], storage)
-                # A step without a result is there for what it does to those that follow: it
-                # changes gradient mode, autocast, a stream.
+                # A step without a result changes the state of the steps that follow: gradient mode,
+                # autocast, or a stream.
                 region += node.op == "call_function" and value(node) is None
 
     def stands_for(self, new: Node, old: Node) -> None:
-        """A new node takes the place of one that was traced, for what is asked later."""
+        """Gives a new node the position, state and metadata of the traced node that it replaces."""
         self._place[new], self._region[new] = self._place[old], self._region[old]
         new.meta = old.meta.copy()
 
     def is_before(self, values: Iterable[Any], node: Node) -> bool:
-        """Whether all that is a node among the values is computed before this one."""
+        """Whether all nodes among the values are computed before this one."""
         return all(self._place[v] < self._place[node] for v in values if isinstance(v, Node))
 
     def in_one_state(self, nodes: Iterable[Node]) -> bool:
-        """Whether the steps run in one gradient mode, one state of autocast and so on."""
+        """Whether the steps run under the same gradient mode, autocast and stream."""
         return len({self._region[node] for node in nodes}) == 1
 
     def unwritten(self, values: Iterable[Any], first: Node, last: Node) -> bool:
-        """Whether no step between the two writes into memory that any of the values may share."""
+        """Whether no step between the two writes to memory that any of the values may share."""
         roots = self._roots(values)
         return not any(
             self._roots(written) & roots for _, written in self._between(first, last) if written
@@ -91,7 +90,7 @@ class Memory:
         return not any(self._roots(node.all_input_nodes) & roots for node, _ in steps)
 
     def is_lost(self, value_: Node, writer: Node) -> bool:
-        """Whether nobody sees what `writer` does to the value but through the result of `writer`."""
+        """Whether the effect of `writer` on the value is visible only through the result of `writer`."""
         roots, when = self._roots([value_]), self._place[writer]
         for node, place in self._place.items():
             if not self._roots([node]) & roots:
@@ -119,19 +118,19 @@ class Memory:
 
 
 def storages(node: Node) -> set[Hashable]:
-    """Names of the memory of a node's tensors; tensors of other classes may share one."""
+    """Identifiers of the storages of a node's tensors; all tensor subclasses count as one storage."""
     tensors = (t for t in pytree.tree_leaves(value(node)) if isinstance(t, Tensor))
     return {t.untyped_storage()._cdata if type_is_plain(t) else "of other classes" for t in tensors}
 
 
 def type_is_plain(t: Any) -> bool:
-    """Whether a value stands for a dense tensor of PyTorch's own class, seen by no transform."""
+    """Whether a fake value is a dense tensor of PyTorch's own class, outside of `torch.func`."""
     plain = isinstance(t, FakeTensor) and t.layout == torch.strided
     return plain and not torch._C._functorch.is_functorch_wrapped_tensor(t)
 
 
 def _written(node: Node) -> Iterable[Node]:
-    """What a step writes into."""
+    """The nodes whose memory a step writes to."""
     inputs = node.all_input_nodes
     if node.op not in ("call_function", "call_method") or _is_opaque(node):
         return inputs if node.op.startswith("call_") else []
@@ -140,19 +139,19 @@ def _written(node: Node) -> Iterable[Node]:
     written = [n for n in pytree.tree_leaves(node.kwargs.get("out")) if isinstance(n, Node)]
     named = name.endswith("_") and not name.endswith("__") or name in _IN_PLACE_METHODS
     if named or target in _IN_PLACE or argument(node, "inplace"):
-        # One of several lists of tensors: any of them may be written.
+        # An op on lists of tensors (foreach) may write to any of them.
         lists = any(isinstance(a, list | tuple) for a in node.args[:1])
         written += inputs if lists else inputs[:1]
     elif any(norm in name for norm in _NORMS) and argument(node, "training") is not False:
         source = node.args[0] if node.args else node.kwargs.get("input")
         written += [n for n in inputs if n is not source]
-    elif argument(node, "max_norm") is not None:  # an embedding shortens its weights
+    elif argument(node, "max_norm") is not None:  # an embedding that renormalises its weights
         written += inputs
     return written
 
 
 def _is_opaque(node: Node) -> bool:
-    """Whether a step may write into, and return parts of, all that it is given."""
+    """Whether a step may write to all its arguments and return views of them."""
     target: Any = node.target
     if node.op != "call_function":
         return node.op == "call_module"
@@ -167,7 +166,7 @@ def _is_opaque(node: Node) -> bool:
 
 
 def argument(node: Node, name: str) -> Any:
-    """An argument of a step by its name, as far as that can be known; None where it has none."""
+    """The argument of a step with this name, or None if there is none or it is unknown."""
     if name in node.kwargs:
         return node.kwargs[name]
     function: Any = getattr(F, getattr(node.target, "__name__", ""), None)

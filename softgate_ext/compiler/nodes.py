@@ -1,4 +1,4 @@
-"""What a node of a graph that Dynamo traced computes, in the forms in which people write it."""
+"""Recognises what a node of a traced graph computes, in all usual spellings (operators, functions)."""
 
 import operator
 from typing import Any
@@ -30,12 +30,12 @@ _INTERPOLATE = ("input", "size", "scale_factor", "mode")
 
 
 def value(node: Any) -> Any:
-    """What a node returned while Dynamo traced: a fake tensor, for what is one."""
+    """The value that a node had while Dynamo traced, such as a fake tensor; other values unchanged."""
     return node.meta.get("example_value") if isinstance(node, Node) else node
 
 
 def module_path(node: Node) -> str:
-    """Path of the module whose forward the node is a step of; the node's name where there is none."""
+    """The path of the module whose forward contains the node, or the node's name without one."""
     stack = list(node.meta.get("nn_module_stack", {}).values())
     path = stack[-1][0].partition(".")[2] if stack else ""
     return path.removeprefix("__self__").lstrip(".") or node.name
@@ -53,12 +53,12 @@ def is_add(node: Any) -> bool:
 
 
 def is_in_place_add(node: Node) -> bool:
-    """Whether an addition writes its result into its first summand."""
+    """Whether an addition stores its result in its first summand."""
     return node.target in (operator.iadd, "add_")
 
 
 def add_operands(node: Node) -> tuple[Node, Node] | str:
-    """The two summands of an addition, or why it is not a plain sum of two tensors."""
+    """The two summands of an addition, or the reason why it is not a plain sum of two tensors."""
     if node.kwargs.get("alpha", 1) != 1 or set(node.kwargs) - {"alpha", "input", "other"}:
         return "torch.add with an alpha other than 1, or with out"
     args = (*node.args, *(node.kwargs[k] for k in ("input", "other") if k in node.kwargs))
@@ -76,7 +76,7 @@ def is_relu(node: Any) -> bool:
 
 
 def norm_arguments(node: Any) -> dict[str, Any] | None:
-    """The arguments of a batch norm, by the names of `torch.nn.functional.batch_norm`."""
+    """The arguments of a batch norm under the names of `torch.nn.functional.batch_norm`, or None."""
     if not calls(node, _NORM):
         return None
     given = dict(zip(_NORM[node.target], node.args, strict=False)) | node.kwargs
@@ -85,7 +85,7 @@ def norm_arguments(node: Any) -> dict[str, Any] | None:
 
 
 def convolution_arguments(node: Any) -> dict[str, Any] | None:
-    """The arguments of a convolution of images, by the names of `torch.nn.functional.conv2d`."""
+    """The arguments of a 2D convolution under the names of `torch.nn.functional.conv2d`, or None."""
     if not calls(node, {F.conv2d}):
         return None
     given = dict(zip(_CONVOLUTION, node.args, strict=False)) | node.kwargs
@@ -93,7 +93,10 @@ def convolution_arguments(node: Any) -> dict[str, Any] | None:
 
 
 def cat_parts(node: Any) -> list[Node] | None:
-    """The tensors that a node concatenates over channels, which nobody else reads."""
+    """The tensors that a node concatenates over channels, or None.
+
+    The result must have a single reader.
+    """
     if not calls(node, _CAT) or len(node.users) != 1:
         return None
     dim = node.args[1] if len(node.args) > 1 else node.kwargs.get("dim", node.kwargs.get("axis", 0))
@@ -105,7 +108,7 @@ def cat_parts(node: Any) -> list[Node] | None:
 
 
 def upsampled(node: Any) -> Node | None:
-    """What a node enlarges by nearest 2x upsampling for a single reader."""
+    """The input of a nearest 2x upsampling whose result has a single reader, or None."""
     if not calls(node, {F.interpolate}) or len(node.users) != 1:
         return None
     given = dict(zip(_INTERPOLATE, node.args, strict=False)) | node.kwargs
@@ -120,7 +123,7 @@ def upsampled(node: Any) -> Node | None:
 
 
 def scaled(node: Any) -> tuple[Node, Node] | None:
-    """`(x, alpha)` of a product that nobody else reads, where alpha is one factor or C of them."""
+    """`(x, alpha)` of a product with a single reader, alpha having 1 or C values; else None."""
     if not calls(node, _MUL) or len(node.users) != 1 or len(node.args) != 2 or node.kwargs:
         return None
     a, b = node.args
@@ -140,11 +143,11 @@ def _is_gate(alpha: Tensor, x: Tensor) -> bool:
 
 
 def is_same_shape(a: Any, b: Any) -> bool:
-    """Whether two nodes are tensors of one shape."""
+    """Whether the tensors of two nodes have the same shape."""
     first, second = value(a).shape, value(b).shape
     return len(first) == len(second) and all(map(same, first, second))
 
 
 def same(a: Any, b: Any) -> bool:
-    """Whether two sizes are known to be equal; they may be symbols."""
+    """Whether two sizes, which may be symbolic, are known to be equal."""
     return bool(guard_or_false(a == b))

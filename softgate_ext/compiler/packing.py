@@ -1,4 +1,4 @@
-"""What Winograd's convolutions of a graph read in the place of weights and batch norms."""
+"""The operands of Winograd convolutions in a graph: transformed weights with batch norms folded in."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,20 +13,19 @@ from softgate_ext.ops.conv3x3 import transformed
 
 Packed = tuple[Tensor, Tensor | None, Tensor | None, Tensor | None]
 
-# Of each weight what was made of it, for all graphs: a model has one for each mode and shape.
+# The operands made of each weight, shared by all graphs: a model has a graph per mode and shape.
 _made: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
 
 
 @dataclass(frozen=True)
 class Packing:
-    """Of which inputs of a graph the operands of one convolution are made.
+    """The inputs of a graph from which the operands of one convolution are made.
 
     Attributes:
-        weight, bias: places of the convolution's own; None where it has no bias.
-        before: places of running mean, running variance, weight and bias of the norm that the
-            convolution computes of its input, with a ReLU, and its epsilon; None where it does not.
-        after: the same of the norm of its result.
-        groups: of the convolution.
+        weight, bias: positions of the convolution's parameters among the inputs; None without bias.
+        before: the norm that, with a ReLU, is applied to the convolution's input; None without one.
+        after: the norm that is applied to its result; None without one.
+        groups: groups of the convolution.
     """
 
     weight: int
@@ -36,17 +35,20 @@ class Packing:
     groups: int
 
     def operands(self, inputs: Sequence[Any]) -> list[Tensor] | None:
-        """What `made` of these inputs returns, without None: as it was, while they are the same.
+        """The result of `made` without its Nones, cached while the inputs do not change.
 
-        A change is seen by the version that PyTorch counts, or the address. None where nothing is
-        counted, as of tensors that were made in inference mode.
+        A change shows in the version counter of a tensor or in its address.
+
+        Returns:
+            The operands, or None if a tensor has no version counter, because it was made in inference
+            mode.
         """
         own = [None if place is None else inputs[place] for place in self._places()]
         tensors = [t for t in own if t is not None]
         if any(t.is_inference() for t in tensors):
             return None
         known = _made.setdefault(inputs[self.weight], {})
-        # The same for each graph, though the places are not.
+        # The key must not depend on the positions, which differ between graphs.
         key = (
             self.groups,
             *(norm and norm.eps for norm in (self.before, self.after)),
@@ -56,12 +58,12 @@ class Packing:
         if key not in known or known[key][0] != stamps:
             with torch.inference_mode(False), torch.no_grad():
                 found = [t for t in self.made(inputs) if t is not None]
-            known[key] = stamps, found, tensors[1:]  # held, so that their ids are nobody else's
+            known[key] = stamps, found, tensors[1:]  # kept alive, so that their ids are not reused
         operands: list[Tensor] = known[key][1]
         return operands
 
     def made(self, inputs: Sequence[Any]) -> Packed:
-        """Transformed weight, scale and shift of the input, bias; float32."""
+        """Transformed weight, scale and shift of the input, and bias, all float32."""
 
         def at(*places: int | None) -> list[Any]:
             return [None if place is None else inputs[place].detach().double() for place in places]
@@ -89,7 +91,12 @@ class Packing:
 
 @dataclass(frozen=True)
 class NormAt:
-    """Places of running mean, running variance, weight and bias among the inputs, and epsilon."""
+    """The constants of a norm: positions of its tensors among the inputs of a graph, and its eps.
+
+    Attributes:
+        places: positions of running mean, running variance, weight and bias; None for a missing one.
+        eps: the number that is added to the variance.
+    """
 
     places: tuple[int | None, ...]
     eps: float

@@ -1,4 +1,4 @@
-"""What a rewriting did, what it left, and why."""
+"""The report of a rewriting: what was fused, what was not, and why."""
 
 from collections import Counter
 from dataclasses import dataclass, field
@@ -9,8 +9,8 @@ class Fused:
     """One fused call.
 
     Attributes:
-        where: path of the module that the batch norm is, or that adds where there is none.
-        chain: what became one op, such as "add, BatchNorm, ReLU".
+        where: path of the batch norm, or of the module that adds if there is no batch norm.
+        chain: the ops that became one, such as "add, BatchNorm, ReLU".
     """
 
     where: str
@@ -19,11 +19,11 @@ class Fused:
 
 @dataclass(frozen=True)
 class Left:
-    """Something that stays as it was.
+    """A candidate that was not rewritten.
 
     Attributes:
-        where: path of a module.
-        reason: why.
+        where: path of the module.
+        reason: why it was not rewritten.
     """
 
     where: str
@@ -32,15 +32,15 @@ class Left:
 
 @dataclass
 class Report:
-    """What was done to the graphs that Dynamo traced; `str()` is for reading.
+    """The report on all graphs that Dynamo traced; `str()` makes a text of it.
 
     Attributes:
         fused: the fused calls.
-        left: candidates that stay as they were.
-        graphs: how many graphs were traced: more than one where the forward does what none holds.
-        breaks: why a graph ended before its forward did.
-        winograd: paths of the convolutions that are Winograd's, where those were asked for.
-        direct: those that stay direct.
+        left: candidates that were not fused.
+        graphs: the number of traced graphs; more than one if the forward has graph breaks.
+        breaks: the reasons of the graph breaks.
+        winograd: paths of the convolutions that use Winograd's algorithm, if `conv` asked for it.
+        direct: convolutions that do not use it.
     """
 
     fused: list[Fused] = field(default_factory=list)

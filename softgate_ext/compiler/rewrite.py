@@ -1,4 +1,4 @@
-"""Chains of a graph that Dynamo traced, put together into calls of the fused ops."""
+"""Replaces chains of a traced graph (addition, batch norm, ReLU) by calls of the fused ops."""
 
 import operator
 from collections.abc import Callable, Hashable
@@ -22,17 +22,17 @@ AFFINE = ("weight", "bias")
 
 
 def rewrite(module: GraphModule, report: Report) -> None:
-    """Rewrites what can be rewritten, in place, in a graph and in those that it checkpoints."""
+    """Rewrites a graph in place, with the graphs that it runs under activation checkpointing."""
     _rewrite(module, owned(module), report)
 
 
 def owned(module: GraphModule) -> set[Hashable]:
-    """Storages of parameters and buffers."""
+    """The storages of a graph's parameters and buffers."""
     return {storage for node in module.graph.nodes if is_own(node) for storage in storages(node)}
 
 
 def is_own(node: Node) -> bool:
-    """Whether an input of a graph belongs to a module: it is the same tensor in every call."""
+    """Whether an input of a graph is a parameter or buffer: the same tensor in every call."""
     return "_dynamo_static_input_type" in node.meta.get("tensor_dict", {})
 
 
@@ -58,9 +58,9 @@ class Rewriter:
     """Rewrites one graph in place.
 
     Args:
-        graph: as Dynamo traced it.
-        own: storages of parameters and buffers.
-        report: takes what is found.
+        graph: the graph as Dynamo traced it.
+        own: the storages of parameters and buffers.
+        report: where the results are entered.
     """
 
     def __init__(self, graph: Graph, own: set[Hashable], report: Report):
@@ -69,7 +69,7 @@ class Rewriter:
         self.memory = Memory(graph, own)
 
     def run(self) -> None:
-        """Rewrites what can be rewritten: norms first, then the sums that no norm took."""
+        """Rewrites the graph: norms with the sums before them first, then the other sums."""
         for node in list(self.graph.nodes):
             if norm := nodes.norm_arguments(node):
                 self._norm(node, norm)
@@ -103,7 +103,7 @@ class Rewriter:
             with self.graph.inserting_before(node):
                 z = self._call(ops.bn_relu, [source], norm, last)
         else:
-            # The op takes the place of the sum: whoever reads the sum finds it done.
+            # The op is put at the place of the sum, so that other readers of the sum come after it.
             with self.graph.inserting_before(source):
                 both = self._call(found.with_norm, found, options, source)
                 y = self._call(operator.getitem, [both, 0], {}, source)
@@ -119,7 +119,11 @@ class Rewriter:
             self._erase([source, *found.absorbed])
 
     def _sum_before(self, node: Node, source: Node, norm: dict[str, Any]) -> Sum | str | None:
-        """What one op can compute together with the norm, at the place of the sum."""
+        """The sum before a norm that one op can compute together with it.
+
+        Returns:
+            The sum; a reason why it cannot be fused; or None if there is no sum.
+        """
         found = self._sum(source)
         if not isinstance(found, Sum):
             return found
@@ -137,7 +141,7 @@ class Rewriter:
 
     def _without_norm(self, node: Node) -> None:
         found = self._sum(node)
-        # A plain sum of two tensors is one pass already.
+        # A plain sum of two tensors needs one pass over memory already.
         if not isinstance(found, Sum) or not found.absorbed:
             return
         if reason := self._refusal(found.alone, found, found.options, [node]):
@@ -149,7 +153,7 @@ class Rewriter:
         self._erase([node, *found.absorbed])
 
     def _sum(self, node: Any) -> Sum | str | None:
-        """The sum or merge that a node ends; a sentence where it only looks like one."""
+        """The sum or merge whose last node this is; a reason if it cannot be fused; else None."""
         found = sums.find(node) if isinstance(node, Node) else None
         if not isinstance(found, Sum):
             return found
@@ -157,7 +161,7 @@ class Rewriter:
             first: Any = node.args[0]
             if not self.memory.is_lost(first, node):
                 return "the in-place addition writes into a tensor that is used elsewhere"
-        # The op reads at the sum what the parts that it takes the place of read before.
+        # The op reads the operands at the place of the sum, later than the nodes that it replaces.
         if not all(self.memory.unwritten(found.operands, part, node) for part in found.absorbed):
             return "what is summed is changed in place before the sum"
         if not self.memory.in_one_state([*found.absorbed, node]):
@@ -167,7 +171,7 @@ class Rewriter:
     def _refusal(
         self, op: Callable[..., Any], inputs: Any, options: dict[str, Any], replaced: list[Node]
     ) -> str | None:
-        """Why the op cannot take the place of these nodes: it is asked with their fake tensors."""
+        """The reason why the op cannot replace these nodes, or None. It is run on fake tensors."""
         originals = [nodes.value(node) for node in replaced]
         given = inputs.operands if isinstance(inputs, Sum) else inputs
         read = [nodes.value(v) for v in (*given, *options.values()) if isinstance(v, Node)]
@@ -180,7 +184,7 @@ class Rewriter:
         try:
             with fake_mode(originals[0]), torch.enable_grad():
                 results = op(*args, **options)
-        except (InputError, RuntimeError) as error:  # as where a size depends on values
+        except (InputError, RuntimeError) as error:  # for example if a size depends on values
             return str(error).splitlines()[0]
         results = results if isinstance(results, tuple) else (results,)
         if all(map(is_alike, results, originals)):
@@ -190,7 +194,7 @@ class Rewriter:
     def _call(
         self, op: Callable[..., Any], inputs: Any, options: dict[str, Any], old: Node
     ) -> Node:
-        """A new node with the memory, place and metadata of an old one."""
+        """A new node with the memory, position and metadata of an old one."""
         args, options = _arguments(inputs, options, lambda alpha: self._flat_node(alpha, old))
         node = self.graph.call_function(op, tuple(args), options)
         self.memory.stands_for(node, old)
@@ -233,7 +237,7 @@ def fake_mode(fake: Tensor) -> Any:
 
 
 def is_alike(a: Tensor, b: Tensor) -> bool:
-    """Whether nothing but the values could tell the two tensors apart."""
+    """Whether two tensors have the same dtype, device, shape and strides."""
     if a.dtype != b.dtype or a.device != b.device or a.ndim != b.ndim:
         return False
     if not all(map(nodes.same, a.shape, b.shape)):

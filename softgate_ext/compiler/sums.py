@@ -1,4 +1,4 @@
-"""What may stand before a batch norm: a gated addition, or a merge with upsampled features."""
+"""Finds the sums that an op can compute: a gated addition, or a merge with upsampled features."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -17,13 +17,13 @@ class Sum:
     """A sum that one op can compute.
 
     Attributes:
-        with_norm: the op that normalises it too.
-        alone: the op that does not.
-        inputs: their tensors.
-        options: further arguments, without `alpha`.
-        chain: what it is made of, for the report.
+        with_norm: the op that computes the sum and a norm of it.
+        alone: the op that computes the sum alone.
+        inputs: the tensors that both take.
+        options: their further arguments, without `alpha`.
+        chain: the names of the fused steps, for the report.
         alpha: the gate on the first of the inputs.
-        absorbed: the nodes before the sum that become superfluous.
+        absorbed: the nodes before the sum that are no longer needed.
     """
 
     with_norm: Callable[..., Any]
@@ -36,13 +36,13 @@ class Sum:
 
     @property
     def operands(self) -> list[Node | None]:
-        """What the sum reads."""
+        """The nodes that the sum reads."""
         first, second = self.inputs
         return [first, *(second if isinstance(second, list) else [second]), self.alpha]
 
 
 def find(node: Node) -> Sum | str | None:
-    """The sum or merge that a node ends; a sentence where it only looks like one."""
+    """The sum or merge whose last node this is; a reason if it cannot be fused; else None."""
     if not nodes.is_add(node):
         parts = nodes.cat_parts(node)
         return None if parts is None else _concatenation(parts)
@@ -53,7 +53,7 @@ def find(node: Node) -> Sum | str | None:
         low = nodes.upsampled(high)
         if low is not None:
             return _merge(skip, high, low, "add")
-    # The gate goes to the operand that is scaled, the branches to the one concatenated.
+    # The skip is the operand that is scaled, and the branches are the one that is concatenated.
     skip, branch = operands
     if nodes.scaled(skip) is None and (
         nodes.scaled(branch) is not None or nodes.cat_parts(skip) is not None
@@ -90,6 +90,6 @@ def _merge(skip: Node, high: Node, low: Node, mode: str) -> Sum:
 
 
 def _gate(node: Node) -> tuple[Node, Node | None, list[Node]]:
-    """What is scaled, by what, and the product that this makes superfluous."""
+    """The input of a product, its factor, and the product, which is no longer needed."""
     found = nodes.scaled(node)
     return (node, None, []) if found is None else (*found, [node])

@@ -1,1 +1,1 @@
-"""Pose datasets: Leeds Sports Pose, drawn people, augmentation, crops for the network."""
+"""Pose datasets: readers of LSP, MPII, FLIC, COCO's and YOLO's form, augmentation, network crops."""

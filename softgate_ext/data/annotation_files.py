@@ -1,4 +1,4 @@
-"""Annotation files as JSON: what one is, and which of several in a folder are which part."""
+"""JSON annotation files: their format, and which of several in a folder is which part."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -22,7 +22,11 @@ from softgate_ext.files.reading import chunks
 
 
 def json_dataset(path: Path, argument: str = "path") -> DatasetSource:
-    """The dataset in an annotation file. Raises InputError where it is none that is known."""
+    """The dataset in an annotation file.
+
+    Raises:
+        InputError: the format is not known.
+    """
     start = peek(path)
     splits: tuple[Split, ...] = ("test",) if is_test_part(path) else ("train",)
     if start.startswith("{") and any(f'"{word}"' in start for word in _COCO_WORDS):
@@ -42,9 +46,12 @@ _MPII_WORDS = ("joint_self", "joints")
 
 
 def annotations_in(path: Path) -> DatasetSource | None:
-    """Annotation files beside one another, or else in folders that are called as the parts.
+    """The dataset of annotation files in a folder, or in its subfolders named after the parts.
 
-    Of several beside one another, those without key points are passed over with a note.
+    If a folder has several files, those without key points are not read, and a note says so.
+
+    Returns:
+        The dataset, or None if there is no annotation file.
     """
     places = annotation_folders(path)
     named: dict[Part | None, list[Path]] = {}
@@ -71,7 +78,7 @@ def annotations_in(path: Path) -> DatasetSource | None:
 
 
 def _json_files(folder: Path) -> list[Path]:
-    """The annotation files in a folder."""
+    """The annotation files of known formats in a folder."""
     named = (file for file in folder.iterdir() if file.name.lower().endswith(_ENDS))
     return [file for file in sorted(named) if _is_known(file)]
 
@@ -93,20 +100,20 @@ def _by_part(
     notes: Sequence[str] = (),
     several: bool = False,
 ) -> DatasetSource:
-    """Annotation files by the part that they are called as; those of no part are passed over.
+    """The dataset of annotation files that are named after its parts; other files are not read.
 
-    Of three parts "test" is `val`, since the labels of the other are often kept back. `trainval` is
-    for training where there is no `train`, and is then measured by `test`.
+    If there are three parts, "test" is `val`, because the labels of `test` are often not published.
+    `trainval` is used for training if there is no `train`; "test" is `test` then.
 
     Args:
-        path: The folder.
-        named: The files.
-        notes: What is to be said of its people.
-        several: Whether a part may have several files, which are read one after another.
+        path: the folder.
+        named: the files by the part in their names, None for no part.
+        notes: notes for the samples.
+        several: whether a part may consist of several files, which are read one after another.
 
     Raises:
-        InputError: A part has several, or nothing is called as for training although files are
-            called as no part.
+        InputError: a part has several files; or no file is named as training, but some file has no
+            part in its name.
     """
     train: Part = "train" if "train" in named else "trainval"
     whole = train in named and train == "trainval"
@@ -128,9 +135,9 @@ def _by_part(
 
 
 def not_read(path: Path, files: Sequence[Path]) -> list[str]:
-    """A sentence where annotation files of a dataset are not read.
+    """A note that names annotation files of a dataset which are not read; empty without such files.
 
-    They are called by the folders below that are parts.
+    A file in a subfolder is named by the subfolder.
     """
     here = annotation_folders(path)
     names = [file.name if file.parent in here else file.parent.name for file in files]
@@ -139,7 +146,7 @@ def not_read(path: Path, files: Sequence[Path]) -> list[str]:
 
 
 def _holds_keypoints(path: Path) -> bool:
-    """Whether a file has key points or joints anywhere, without taking it apart."""
+    """Whether a file has key points or joints anywhere, found without parsing it."""
     before = b""
     try:
         for chunk in chunks(path):
@@ -147,7 +154,7 @@ def _holds_keypoints(path: Path) -> bool:
                 return True
             before = chunk[-16:]
     except InputError:
-        return True  # its reader says what is wrong
+        return True  # reading it will give the error
     return False
 
 

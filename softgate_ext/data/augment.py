@@ -1,4 +1,4 @@
-"""Random scale, rotation, mirror image and colours, as one affine of space and one of colour."""
+"""Augmentation: random scale, rotation, mirroring and colours, as an affine map of each."""
 
 import dataclasses
 import math
@@ -15,14 +15,17 @@ _GREY = np.array([0.299, 0.587, 0.114])  # luma of ITU-R BT.601
 
 @dataclasses.dataclass(frozen=True)
 class Augmentation:
-    """Ranges of the random changes to a training crop.
+    """The ranges of the random changes of a training crop.
 
     Attributes:
-        scale: The person is magnified by a factor from [1 - scale, 1 + scale].
-        rotation: Turned by an angle from [-rotation, rotation], degrees.
-        flip: Probability of the mirror image.
-        colour: Strength of brightness, contrast, saturation and white balance: factors from
-            [1 - colour, 1 + colour]; white balance gets a quarter of it.
+        scale: the person is magnified by a factor from [1 - scale, 1 + scale].
+        rotation: the crop is rotated by an angle from [-rotation, rotation], in degrees.
+        flip: probability of mirroring.
+        colour: brightness, contrast and saturation are multiplied by factors from
+            [1 - colour, 1 + colour]. The range of the white balance is a quarter of that.
+
+    Raises:
+        InputError: a value is out of range.
     """
 
     scale: float = 0.25
@@ -37,7 +40,11 @@ class Augmentation:
                 raise InputError(f"{name} must be between 0 and {highest}, got {value}")
 
     def sample(self, rng: np.random.Generator) -> "Change":
-        """Draw one change; always the same number of draws, so ranges do not shift each other."""
+        """Draws one change.
+
+        The number of random draws is always the same, so that one range does not affect the draws of
+        the others.
+        """
         scale, rotation, *strengths = rng.uniform(-1, 1, 5)
         brightness, contrast, saturation = (1 + self.colour * strength for strength in strengths)
         balance = 1 + self.colour / 4 * rng.uniform(-1, 1, 3)
@@ -54,13 +61,13 @@ class Augmentation:
 
 @dataclasses.dataclass(frozen=True)
 class Change:
-    """One draw of an `Augmentation`.
+    """One random draw of an `Augmentation`.
 
     Attributes:
-        magnification: Factor on the size of the person in the crop.
-        rotation: Degrees, counter-clockwise.
-        flip: Mirror image; the joints then change names as well.
-        colour: (3, 4) affine of RGB, or None.
+        magnification: factor on the size of the person in the crop.
+        rotation: degrees, counter-clockwise.
+        flip: whether the crop is mirrored; the joints then change names too.
+        colour: (3, 4), an affine map of RGB; None for no change.
     """
 
     magnification: float = 1.0
@@ -71,11 +78,17 @@ class Change:
     def matrix(
         self, center: npt.NDArray[np.floating], size: float, output: int
     ) -> npt.NDArray[np.float64]:
-        """The (2, 3) affine from source to crop pixels, changes included."""
+        """The (2, 3) matrix from source pixels to crop pixels, with the change.
+
+        Args:
+            center: (2,), centre of the unchanged crop, in source pixels.
+            size: side of the unchanged crop, in source pixels.
+            output: side of the crop, in pixels.
+        """
         return crop_affine(center, size / self.magnification, output, self.rotation, self.flip)
 
     def recolour(self, image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-        """The (H, W, 3) uint8 RGB image with its colours changed, saturating at 0 and 255."""
+        """The image (H, W, 3) uint8 RGB with changed colours, clipped to 0 and 255."""
         if self.colour is None:
             return image
         return cv2.transform(image, self.colour)  # type: ignore[return-value]

@@ -1,4 +1,4 @@
-"""What a category in COCO's form says of left and right, in the words of several tools."""
+"""The flip pairs that a category in COCO's form may carry, in the notations of several tools."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -20,21 +20,21 @@ _TAKES = {
 def told_pairs(
     skeleton: Skeleton, categories: Sequence[Mapping[str, Any]], notes: ReadingNotes
 ) -> Skeleton:
-    """The skeleton with the flip pairs that its categories carry: those of the first that has any.
+    """The skeleton with the flip pairs of the first category that carries any.
 
-    They are `flip_pairs` and `keypoint_flip_map` (Detectron2's), both pairs of names or 0-based
-    indices, `flip_idx` (the order of the joints in the mirror image), `swap` (pairs too, or a name
-    for each joint, or by name) and `keypoint_info` (MMPose's, with a `swap` each). A joint that
-    they pair with itself goes by its name.
+    These entries are read: `flip_pairs` and `keypoint_flip_map` (Detectron2), pairs of names or 0-based
+    indices; `flip_idx`, the order of the joints in the mirror image; `swap`, pairs, a name for each
+    joint, or an object from name to name; and `keypoint_info` (MMPose), with a `swap` for each joint.
+    A joint that is paired with itself is paired by its name instead.
 
-    The names alone count where the pairs cannot be right: they are not joints, or by their indices
-    a left joint changes places with one that is not right or not its own, as happens where they
-    count from 1, or are of another set.
+    The pairs are ignored if they cannot be right: they name no joints, or their indices exchange a left
+    joint with one that is not right, or that is not its partner by name. This happens if indices count
+    from 1 or belong to other joints. The names alone decide then.
 
     Args:
-        skeleton: The joints, paired by their names.
-        categories: As in the file.
-        notes: Takes a sentence where the names count.
+        skeleton: the joints, paired by their names.
+        categories: the categories of the file.
+        notes: gets a note if the pairs are ignored.
     """
     given = ((key, one[key]) for one in categories for key in _TAKES if one.get(key))
     key, value = next(given, ("", None))
@@ -64,17 +64,17 @@ def told_pairs(
 
 
 def _kept(pair: Any, skeleton: Skeleton) -> int | None:
-    """The joint that a pair leaves in its place; None where it is of two, or of none."""
+    """The joint that a pair exchanges with itself; None for a pair of two joints, or of none."""
     places = pair if isinstance(pair, list | tuple) and len(pair) == 2 else (None, -1)
     a, b = (skeleton.find(one) if isinstance(one, str) else one for one in places)
     return a if a == b and a in range(len(skeleton)) else None
 
 
 def _pairs(key: str, value: Any, skeleton: Skeleton) -> list[Any]:
-    """Pairs of names or indices; there may be identities and either order.
+    """The pairs of names or indices in an entry, in any order; a joint may be paired with itself.
 
     Raises:
-        InputError: The value has none of the forms of its key.
+        InputError: the value has none of the forms of its key.
     """
     try:
         if key == "flip_idx":

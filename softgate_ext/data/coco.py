@@ -1,4 +1,4 @@
-"""Key points in COCO's JSON form: COCO itself, and anybody's own data in that form."""
+"""The reader of key points in COCO's JSON form: COCO itself, and users' own data."""
 
 from pathlib import Path
 
@@ -20,31 +20,32 @@ from softgate_ext.errors import InputError
 from softgate_ext.files.reading import read_json
 
 MARGIN = 1.25
-"""Side of the crop over the longer side of the annotated box."""
+"""The side of a crop over the longer side of the annotated box."""
 
 
 def read_coco(path: Path | str, split: Split = "train", check_images: bool = True) -> PoseSet:
-    """Read a JSON file with `images`, `annotations` and, as a rule, `categories`.
+    """Reads a JSON file with `images`, `annotations` and usually `categories`.
 
-    The joints' names, lower case, and limbs are those of the category that has annotations with
-    key points, or of several whose joints are equal; left and right are paired by the
-    names in any usual spelling, or as a category says (`told_pairs`). Coordinates are 0-based. Flag
-    0 is not labelled, 1 labelled and hidden, 2 visible. Crowds and people without a labelled joint are left out, and so is every
-    annotation that cannot be read; `PoseSet.notes` names them, and all else that a rule decided.
+    The joints' names, in lower case, and the limbs are those of the category whose annotations have key
+    points. Several categories are read as one if their joints are equal. Left and right are paired by
+    the names in any usual spelling, or by entries of a category (`told_pairs`). Coordinates are
+    0-based. Flag 0 means not labelled, 1 labelled and hidden, 2 visible. Crowds, people without a
+    labelled joint and annotations that cannot be read are left out. `PoseSet.notes` lists them, and
+    whatever else was decided by a rule.
 
-    The crop is a square of 1.25 times the longer side of `bbox`, about its middle; a `bbox` that is
-    missing is made from the labelled joints.
+    The crop is a square with a side of 1.25 times the longer side of `bbox`, and with its centre. A
+    missing `bbox` is made from the labelled joints.
 
     Args:
-        path: The file; may be gzipped. Its images are where `find_pictures` looks.
-        split: The file is one part: "test" where its name, or else its folder's, says val or test;
-            else "train".
-        check_images: Whether a missing image is an error, and people of one whose size is not the
-            stated one are left out.
+        path: the file, which may be gzipped. Its images are searched by `find_pictures`.
+        split: the whole file is one part: "test" if its name, or else its folder's name, contains val
+            or test; else "train".
+        check_images: whether a missing image is an error, and whether the people of an image with
+            another size than stated are left out.
 
     Raises:
-        InputError: The file or an image is missing, its contents are not of this form, or nobody
-            of them can be read.
+        InputError: the file or an image is missing, the file has another form, or none of its
+            annotations can be read.
     """
     path = Path(path)
     check_split(split)
@@ -98,14 +99,17 @@ def read_coco(path: Path | str, split: Split = "train", check_images: bool = Tru
 def read_annotations(
     path: Path, notes: ReadingNotes
 ) -> tuple[dict[str, ListedImage], PoseCategories, list[CocoPerson]]:
-    """The images by their ids as text, the categories that are read, and all of their annotations.
+    """The contents of a file in COCO's form.
 
     Args:
-        path: The file; may be gzipped.
-        notes: Takes what cannot be read, and what a rule decided.
+        path: the file, which may be gzipped.
+        notes: gets a note on everything that cannot be read, or that was decided by a rule.
+
+    Returns:
+        The images by their ids as text, the categories that are read, and all their annotations.
 
     Raises:
-        InputError: The file cannot be read, or its contents are not of this form.
+        InputError: the file cannot be read, or has another form.
     """
     contents = read_json(path)
     parts = ("images", "annotations")

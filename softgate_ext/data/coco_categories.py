@@ -1,4 +1,4 @@
-"""Which categories of a file in COCO's form are read, and the joints and limbs that they name."""
+"""The choice of the categories that are read from a file in COCO's form, with their joints and limbs."""
 
 from collections import Counter
 from collections.abc import Collection, Iterable
@@ -18,10 +18,10 @@ class PoseCategories:
     """The categories of a file.
 
     Attributes:
-        listed: Ids of all of them, as text.
-        read: Names in lower case, by their ids, of those whose annotations are read.
-        skeleton: What these name.
-        sigmas: Their `sigmas` by joint, for OKS; empty where there are none.
+        listed: the ids of all categories, as text.
+        read: the names, in lower case, of the categories whose annotations are read, by their ids.
+        skeleton: the skeleton of these categories.
+        sigmas: their `sigmas` for OKS by joint; empty without them.
     """
 
     listed: frozenset[str]
@@ -31,9 +31,9 @@ class PoseCategories:
 
 
 def category_key(annotation: dict[str, Any], listed: Collection[str]) -> str:
-    """Id of an annotation's category as text: of the only one that is listed where it names none.
+    """The id of an annotation's category as text; empty if it has none.
 
-    Empty where it is of no category.
+    An annotation without `category_id` belongs to the only category, if there is only one.
     """
     given = annotation.get("category_id")
     if given is None and len(listed) == 1:
@@ -44,20 +44,20 @@ def category_key(annotation: dict[str, Any], listed: Collection[str]) -> str:
 def choose_categories(
     categories: Any, annotations: Iterable[Any], path: Path, notes: ReadingNotes
 ) -> PoseCategories:
-    """Those with annotated key points, which must be equal: one set has one skeleton.
+    """Chooses the categories with annotated key points. Their joints must be equal.
 
-    Where no category names its joints, they are numbered. A file without categories has those that
-    its annotations tell.
+    If no category names its joints, the joints are numbered. In a file without categories, they are
+    taken from the annotations.
 
     Args:
-        categories: As in the file.
-        annotations: As in the file.
-        path: The file, for messages.
-        notes: Takes what is passed over or read by a rule.
+        categories: the categories of the file.
+        annotations: the annotations of the file.
+        path: the file, for messages.
+        notes: gets a note on everything that is left out or decided by a rule.
 
     Raises:
-        InputError: No category has key points, several have different ones, or all annotations have
-            another count of numbers than the joints need.
+        InputError: no category has key points, categories with annotations have different joints, or
+            the annotations have other numbers of values than the joints need.
     """
     listed: dict[str, dict[str, Any]] = {}
     entries = [annotation for annotation in annotations if isinstance(annotation, dict)]
@@ -129,10 +129,15 @@ def _sigmas(
 
 
 def read_limbs(given: Any, joints: tuple[str, ...], notes: ReadingNotes) -> list[tuple[int, int]]:
-    """Limbs as 0-based pairs; those that do not lead from one joint to another are dropped.
+    """The limbs as 0-based pairs. A limb that does not connect two joints is left out.
 
-    A `skeleton` counts joints from 1. One that has a 0 in it and fits so counts from 0. Some tools
-    write the joints' names, whose case means nothing.
+    In COCO's form, limbs count joints from 1. If an index is 0 and all fit, they are read as counting
+    from 0. Some tools write names of joints, which are compared without regard to case.
+
+    Args:
+        given: the entry `skeleton` of a category.
+        joints: the names of the joints, in lower case.
+        notes: gets a note on limbs that are left out or count from 0.
     """
     if given and not isinstance(given, list):
         notes.say("the skeleton is ignored, because it is not a list of limbs")
@@ -154,14 +159,14 @@ def read_limbs(given: Any, joints: tuple[str, ...], notes: ReadingNotes) -> list
 
 
 def _named(entry: Any, joints: tuple[str, ...]) -> list[int]:
-    """Places of two joints that are given by name; of what is no joint, none."""
+    """The indices of the joints that an entry names; names of no joint are left out."""
     names = entry if isinstance(entry, list) and len(entry) == 2 else []
     lower = [name.lower() for name in names if isinstance(name, str)]
     return [joints.index(name) for name in lower if name in joints]
 
 
 def _joints(category: dict[str, Any]) -> tuple[str, ...]:
-    """Names in lower case."""
+    """The names of a category's joints, in lower case."""
     return tuple(name.lower() for name in written_names(category.get("keypoints")))
 
 
@@ -172,7 +177,11 @@ def _annotated(
     path: Path,
     notes: ReadingNotes,
 ) -> tuple[str, ...]:
-    """The joints that have annotations, of categories grouped by their joints."""
+    """The joints with annotations, out of the categories grouped by their joints.
+
+    Raises:
+        InputError: categories with different joints have annotations.
+    """
 
     def titles(group: tuple[str, ...]) -> list[str]:
         return [_title(key, listed[key]) for key in groups[group]]
@@ -198,7 +207,11 @@ def _title(key: str, category: dict[str, Any]) -> str:
 
 
 def _numbered(lengths: Counter[int], path: Path, notes: ReadingNotes) -> tuple[str, ...]:
-    """Names of as many joints as most annotations have."""
+    """Numbered names for the number of joints that most annotations have.
+
+    Raises:
+        InputError: no annotation has three numbers per joint.
+    """
     most = max(
         (length for length in lengths if length % 3 == 0), key=lengths.__getitem__, default=0
     )
@@ -212,7 +225,7 @@ def _numbered(lengths: Counter[int], path: Path, notes: ReadingNotes) -> tuple[s
 
 
 def _name(categories: list[dict[str, Any]]) -> str:
-    """The name, or else the supercategory, that all of them share."""
+    """The name, or else the supercategory, that all categories share; else "pose"."""
     for field in ("name", "supercategory"):
         names = {str(category.get(field) or "").lower() for category in categories}
         if len(names) == 1 and names != {""}:

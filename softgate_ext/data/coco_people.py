@@ -1,4 +1,4 @@
-"""People of a file in COCO's form: those of its images and annotations that can be read."""
+"""The images and annotations of a file in COCO's form, checked one by one."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -24,11 +24,11 @@ class ListedImage:
     """An entry of `images`.
 
     Attributes:
-        place: Its place in the list, from 0.
-        id: As in the file.
+        place: its position in the list, from 0.
+        id: the id as in the file.
         name: `file_name`.
-        size: `width` and `height`, NaN where the file does not state them.
-        doubtful: Whether another picture has the same id.
+        size: (2,), `width` and `height` in pixels; NaN if the file does not state them.
+        doubtful: whether another image has the same id.
     """
 
     place: int
@@ -40,20 +40,21 @@ class ListedImage:
 
 @dataclass(frozen=True)
 class CocoPerson:
-    """An annotation of somebody, or of a crowd.
+    """An annotation of a person or of a crowd.
 
     Attributes:
-        image: The picture.
-        id: As in the file; None where it has none.
-        which: What messages call it.
-        category: Id of the category, as text.
-        keypoints: (J, 3) x, y, flag; flags of 0 where it has none.
-        box: x, y, width, height; without a size where there is none.
-        area: In pixels, NaN where the file does not state it.
-        apart: Why it is nobody to crop, to follow "annotation[s]" as `counted` takes it; empty where it is somebody.
-        crowd: Whether it is a crowd (`iscrowd`).
-        ignored: Whether COCO's AP looks for nobody there: a crowd, or no key points by its own count
-            (`num_keypoints`), or by their flags where it has none.
+        image: its image.
+        id: the id as in the file; None without one.
+        which: the name of the annotation in messages.
+        category: id of the category, as text.
+        keypoints: (J, 3) x, y, flag; the flags are 0 if it has no key points.
+        box: (4,) x, y, width, height; width and height are 0 if there is no box.
+        area: area in square pixels; NaN if the file does not state it.
+        apart: the reason why it gives no crop, as words after "annotation[s]" in the form that `counted`
+            takes; empty for a person who is cropped.
+        crowd: whether it is a crowd (`iscrowd`).
+        ignored: whether COCO's AP ignores it: a crowd, or an annotation without key points by its
+            `num_keypoints`, or by the flags if it has no `num_keypoints`.
     """
 
     image: ListedImage
@@ -69,7 +70,7 @@ class CocoPerson:
 
 
 def listed_images(entries: Iterable[Any], notes: ReadingNotes) -> dict[str, ListedImage]:
-    """Images by their ids as text. Two entries of one id and file_name are one image."""
+    """The images by their ids as text. Two entries with the same id and file_name are one image."""
     listed: dict[str, ListedImage] = {}
     files: dict[str, str] = {}
     for place, entry in enumerate(entries):
@@ -106,8 +107,14 @@ def annotated_people(
     images: dict[str, ListedImage],
     notes: ReadingNotes,
 ) -> Iterator[CocoPerson]:
-    """The annotations that can be read, of those with a joint or a box; `notes` takes the others and
-    those that are `apart` with their ids."""
+    """The annotations that can be read and have a joint or a box.
+
+    Args:
+        entries: the annotations of the file.
+        categories: the categories that are read.
+        images: the result of `listed_images`.
+        notes: gets the ids of annotations that cannot be read, and of those with `apart`.
+    """
     met: Counter[str | None] = Counter()
     drawn: dict[tuple[str, bytes], str] = {}
     for place, entry in enumerate(entries, 1):
@@ -176,7 +183,7 @@ def annotated_people(
 
 
 def _apart(entry: dict[str, Any], labelled: bool) -> str:
-    """Why an annotation is nobody to crop whatever its box; empty where it may be somebody."""
+    """The reason why an annotation gives no crop, whatever its box; empty if it may give one."""
     if is_crowd(entry):
         return "of [a crowd|crowds]"
     if entry.get("keypoints") in (None, []):
@@ -185,7 +192,7 @@ def _apart(entry: dict[str, Any], labelled: bool) -> str:
 
 
 def _keypoints(given: Any, joints: int, crowd: bool) -> npt.NDArray[np.float64]:
-    """Key points (J, 3), zeros where there are none; a crowd needs none."""
+    """The key points (J, 3), zeros if there are none; those of a crowd may have any form."""
     values = np.zeros(3 * joints) if given in (None, []) else numbers(given, 3 * joints)
     if values is None and not crowd:
         raise OddEntry(f"whose keypoints are not {3 * joints} finite numbers")
@@ -193,7 +200,7 @@ def _keypoints(given: Any, joints: int, crowd: bool) -> npt.NDArray[np.float64]:
 
 
 def _labelled(keypoints: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Key points (J, 3), zeros for joints that are not labelled, which lie anywhere."""
+    """The key points (J, 3) with zeros for joints that are not labelled, whose values are arbitrary."""
     return np.where(keypoints[:, 2:] > 0, keypoints, 0)
 
 
@@ -207,7 +214,7 @@ def _image(entry: dict[str, Any], images: dict[str, ListedImage]) -> ListedImage
 
 
 def _box(entry: dict[str, Any]) -> npt.NDArray[np.float64] | None:
-    """`bbox`, or None where there is none or it has no size."""
+    """The `bbox`, or None if it is missing or has no size."""
     given = entry.get("bbox")
     if given is None or given == []:
         return None
@@ -218,7 +225,7 @@ def _box(entry: dict[str, Any]) -> npt.NDArray[np.float64] | None:
 
 
 def _box_around(keypoints: npt.NDArray[np.float64]) -> npt.NDArray[np.float64] | None:
-    """The pixels from the first to the last labelled joint; None where all are in one place."""
+    """The box of pixels around the labelled joints, or None if all are at one place."""
     labelled = keypoints[keypoints[:, 2] > 0, :2]
     low, high = labelled.min(0), labelled.max(0)
     return np.concatenate([low, high - low + 1]) if (high > low).any() else None

@@ -1,4 +1,4 @@
-"""All of a file in COCO's form that COCO's average precision goes by, ignored annotations included."""
+"""The ground truth of COCO's average precision: all annotations of a file, also the ignored ones."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,24 +14,24 @@ from softgate_ext.data.poseset import PoseSet
 
 @dataclass(frozen=True)
 class CocoTruth:
-    """Pictures, with or without people, and what is annotated in them, in the order of the file.
+    """The images, with or without people, and their annotations, in the order of the file.
 
     Attributes:
-        name: Of the people who were read from the file.
-        image_paths: P files.
-        ids: (P, 1) object, what the file calls the pictures.
-        ranks: (P,) int64, places of the pictures in the order of their ids, in which COCO's
-            evaluation goes through them.
-        categories: Numbers of the categories by their ids as text.
-        images: (N,) int64, whose the annotations are: places among the P.
-        kinds: (N,) int64, numbers of their categories.
-        joints: (N, J, 2) 0-based pixels.
+        name: name of the pose set that was read from the file.
+        image_paths: the files of the P images.
+        ids: (P, 1) object, the ids of the images in the file.
+        ranks: (P,) int64, the positions of the images in the order of their ids, which is the order of
+            COCO's evaluation.
+        categories: numbers of the categories by their ids as text.
+        images: (N,) int64, the image of each annotation, as an index below P.
+        kinds: (N,) int64, the number of each annotation's category.
+        joints: (N, J, 2), in 0-based pixels.
         labelled: (N, J) bool.
-        boxes: (N, 4) x, y, width, height.
-        areas: (N,) pixels, NaN where the file does not state them.
-        ignored: (N,) bool, annotations at which nobody is looked for: crowds, no key points.
+        boxes: (N, 4) x, y, width, height, in pixels.
+        areas: (N,), in square pixels; NaN if the file does not state them.
+        ignored: (N,) bool, annotations that need not be found: crowds, and those without key points.
         crowds: (N,) bool.
-        odd_ids: Whether an annotation's id is 0 or another's too.
+        odd_ids: whether the id of an annotation is 0, or occurs twice.
     """
 
     name: str
@@ -51,14 +51,17 @@ class CocoTruth:
 
 
 def read_truth(people: PoseSet) -> CocoTruth | None:
-    """What the file of `people` has in all; None where they are not of one file in COCO's form.
+    """All annotations of the file that `people` was read from.
+
+    Returns:
+        The ground truth, or None if `people` does not come from one file in COCO's form.
 
     Raises:
-        InputError: The file cannot be read any more.
+        InputError: the file can no longer be read.
     """
     if people.annotation_file is None:
         return None
-    # What cannot be read was told when the people were.
+    # The notes are dropped: they were given when `people` was read.
     listed, categories, annotated = read_annotations(people.annotation_file, ReadingNotes())
     if categories.skeleton != people.skeleton:
         return None
@@ -87,7 +90,7 @@ def read_truth(people: PoseSet) -> CocoTruth | None:
 
 
 def _ranks(ids: list[object]) -> npt.NDArray[np.int64]:
-    """Place of each id in their order: of numbers, else of texts."""
+    """The position of each id in sorted order, as numbers if all are numbers, else as texts."""
     numeric = all(isinstance(one, int | float) for one in ids)
     ordered = sorted(range(len(ids)), key=lambda place: ids[place] if numeric else str(ids[place]))  # type: ignore[arg-type,return-value]
     ranks = np.empty(len(ids), np.int64)

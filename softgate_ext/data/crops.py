@@ -1,4 +1,4 @@
-"""Crops made once and kept, somewhat larger and finer than the network's, for quick loading."""
+"""Cached crops: larger and finer than the network's crops, made once so that loading is fast."""
 
 import hashlib
 import json
@@ -24,20 +24,20 @@ from softgate_ext.pose.geometry import crop_affine, invert_affine, reduce_region
 Image = npt.NDArray[np.uint8]
 Matrix = npt.NDArray[np.float64]
 
-VERSION = 1  # raised whenever the same request keeps other pixels
+VERSION = 1  # increased whenever the same request would give other pixels
 DENSITY = 1.25
-"""Kept pixels per pixel of the network's crop: a person magnified by a quarter stays sharp, and
-from 1 / 0.8 on `warp` need not average."""
+"""Cached pixels per pixel of the network's crop. A person who is magnified by a quarter stays sharp,
+and `warp` does not need to average, which it does below a scale of 0.8."""
 INDEX, PIXELS = "index.npz", "pixels.bin"
 
 
 @dataclass(frozen=True)
 class CropGeometry:
-    """What is kept of each person.
+    """The part of an image that is cached for each sample.
 
     Attributes:
-        image_size: Side of the network's crop in pixels.
-        room: Side of the square that is kept over the side of the plain crop.
+        image_size: side of the network's crop in pixels.
+        room: side of the cached square over the side of the crop without augmentation.
     """
 
     image_size: int
@@ -45,16 +45,24 @@ class CropGeometry:
 
     @classmethod
     def of(cls, image_size: int, augment: Augmentation | None = None) -> "CropGeometry":
-        """Room for the smallest and most rotated person that `augment` can ask for."""
+        """The geometry that covers every crop that `augment` can ask for."""
         if augment is None:
             return cls(image_size)
         turn = math.radians(min(augment.rotation, 45.0))
         return cls(image_size, (math.cos(turn) + math.sin(turn)) / (1 - augment.scale))
 
     def cut(self, image: Image, center: npt.ArrayLike, size: float) -> tuple[Image, Matrix]:
-        """The part of a picture that is kept, (h, w, 3), and its (2, 3) affine from the source.
+        """Cuts the cached part out of an image.
 
-        Nothing beyond the picture is kept, and nothing is enlarged.
+        Nothing outside of the image is cached, and nothing is enlarged.
+
+        Args:
+            image: (H, W, 3) uint8.
+            center: (2,), centre of the crop, in source pixels.
+            size: side of the crop, in source pixels.
+
+        Returns:
+            The part, (h, w, 3) uint8, and the (2, 3) matrix from source pixels to its pixels.
         """
         side = math.ceil(self.image_size * self.room)
         whole = crop_affine(np.asarray(center, np.float64), size * side / self.image_size, side)
@@ -64,15 +72,20 @@ class CropGeometry:
 
 
 def compose(second: Matrix, first: Matrix) -> Matrix:
-    """The (2, 3) affine that is `first`, then `second`."""
+    """The (2, 3) matrix of the map `first` followed by `second`."""
     linear = second[:, :2] @ first[:, :2]
     return np.column_stack([linear, second[:, :2] @ first[:, 2] + second[:, 2]])
 
 
 def fingerprints(people: PoseSet, geometry: CropGeometry) -> tuple[str, str]:
-    """Which crops are asked for (pictures by name, and geometry), and of which contents.
+    """Hashes of the requested crops, and of the contents that they are made from.
 
-    Contents are the pictures' sizes and times of change, and the places of the people.
+    Returns:
+        A hash of the image paths and the geometry; and a hash that also covers the sizes and
+        modification times of the files, and the positions of the crops.
+
+    Raises:
+        InputError: an image does not exist.
     """
     asked, contents = hashlib.sha256(), hashlib.sha256()
     asked.update(json.dumps([VERSION, DENSITY, geometry.image_size, geometry.room]).encode())
@@ -90,13 +103,13 @@ def fingerprints(people: PoseSet, geometry: CropGeometry) -> tuple[str, str]:
 
 
 class CropCache:
-    """The kept crops of a pose set, read as memory that the processes of a machine share.
+    """The cached crops of a pose set, memory-mapped so that processes share the memory.
 
     Args:
-        folder: Holds `pixels.bin`, all crops one after another, and `index.npz`.
+        folder: a folder with `pixels.bin`, which holds all crops one after another, and `index.npz`.
 
     Raises:
-        InputError: The folder does not hold such files, whole.
+        InputError: a file is missing or not complete.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -106,9 +119,9 @@ class CropCache:
             self.shapes: npt.NDArray[np.int64] = index["shapes"]
             self.matrices: Matrix = index["matrices"]
             self.starts: npt.NDArray[np.int64] = index["starts"]
-            # An empty file cannot be mapped, which is a ValueError.
+            # Mapping an empty file raises a ValueError.
             self.pixels = np.memmap(folder / PIXELS, np.uint8, "r")
-        except Exception as error:  # of numpy, zipfile and zlib, a dozen types
+        except Exception as error:  # NumPy, zipfile and zlib raise a dozen types
             raise InputError(f"crops in {folder} cannot be read ({reason(error)})") from None
         if len(self.pixels) != 3 * self.shapes.prod(1).sum():
             raise InputError(f"crops in {folder} are incomplete")
@@ -117,14 +130,14 @@ class CropCache:
         return len(self.shapes)
 
     def __getitem__(self, index: int) -> tuple[Image, Matrix]:
-        """Pixels (h, w, 3) of a person and the (2, 3) affine from the source to them."""
+        """The pixels (h, w, 3) of a sample, and the (2, 3) matrix from source pixels to them."""
         height, width = self.shapes[index].tolist()
         start = self.starts[index]
         return np.asarray(self.pixels[start : start + 3 * height * width]).reshape(
             height, width, 3
         ), self.matrices[index]
 
-    # A worker process that is spawned opens the files itself: pickling would copy all of them.
+    # A spawned worker process opens the files itself, because pickling would copy all pixels.
     def __reduce__(self) -> tuple[type["CropCache"], tuple[Path]]:
         return CropCache, (self.folder,)
 
@@ -136,18 +149,18 @@ def write_crops(
     threads: int = 4,
     progress: Callable[[int], None] | None = None,
 ) -> None:
-    """Write the crops of `people` into an empty folder; each picture is decoded once.
+    """Writes the crops of `people` into an empty folder. Each image is decoded once.
 
     Args:
-        folder: Exists.
-        people: Whom to crop.
-        geometry: What to keep of each.
-        threads: Pictures decoded at the same time.
-        progress: Called with the number of people done so far.
+        folder: an existing folder.
+        people: the samples.
+        geometry: the part of the image to cache for each sample.
+        threads: number of images that are decoded at the same time.
+        progress: called with the number of samples that are done.
 
     Raises:
-        InputError: A picture is missing or damaged.
-        OSError: The files cannot be written.
+        InputError: an image is missing or damaged.
+        OSError: the files cannot be written.
     """
     together: defaultdict[Path, list[int]] = defaultdict(list)
     for index, path in enumerate(people.image_paths):
@@ -163,10 +176,10 @@ def write_crops(
 
     shapes = np.zeros((len(people), 2), np.int64)
     matrices = np.zeros((len(people), 2, 3))
-    starts = np.zeros(len(people), np.int64)  # people of one picture need not be neighbours
+    starts = np.zeros(len(people), np.int64)  # samples of one image may not be neighbours
     done = 0
     with open(folder / PIXELS, "wb") as file, ThreadPoolExecutor(threads) as pool:
-        for start in range(0, len(pictures), 32 * threads):  # bounds what is held
+        for start in range(0, len(pictures), 32 * threads):  # limits the crops in memory
             for found in pool.map(cut, pictures[start : start + 32 * threads]):
                 for index, pixels, matrix in found:
                     starts[index] = file.tell()

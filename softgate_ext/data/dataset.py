@@ -1,4 +1,4 @@
-"""Network crops of a pose set, for `torch.utils.data.DataLoader`."""
+"""The PyTorch dataset of network crops, for `torch.utils.data.DataLoader`."""
 
 import cv2
 import numpy as np
@@ -16,28 +16,28 @@ from softgate_ext.pose.geometry import apply_affine, invert_affine, warp
 
 
 class PoseDataset(Dataset[dict[str, torch.Tensor]]):
-    """Crops with their joints.
+    """The crops of a pose set with their joints.
 
     Each item is a dict:
         image: (3, S, S) uint8 RGB.
-        joints: (J, 2) float32, crop pixels.
-        weights: (J,) float32, 1 where the joint is labelled and inside the crop, else 0.
-        matrix: (2, 3) float64, source pixels -> crop pixels.
-        index: int64 scalar, the person's place in the pose set.
+        joints: (J, 2) float32, in crop pixels.
+        weights: (J,) float32, 1 if the joint is labelled and inside the crop, else 0.
+        matrix: (2, 3) float64, from source pixels to crop pixels.
+        index: int64 scalar, the index of the sample in the pose set.
 
-    The random change of an item follows from (seed, epoch, index) alone, so a run repeats
-    whatever the number of workers. The epoch lives in shared memory: `set_epoch`, called between
-    two passes, reaches persistent workers too.
+    The augmentation of an item depends on (seed, epoch, index) alone, so that a run can be repeated
+    with any number of workers. The epoch is stored in shared memory, so that `set_epoch`, called
+    between two epochs, also reaches persistent workers.
 
     Args:
-        pose_set: Whom to crop.
-        image_size: Side of the crop in pixels.
-        augment: Random changes, or None for the plain crop.
-        seed: First of the three numbers the randomness comes from.
-        crops: Kept crops of `pose_set` to read in place of its pictures.
+        pose_set: the samples.
+        image_size: side S of the crop in pixels.
+        augment: the augmentation, or None.
+        seed: the seed.
+        crops: cached crops of `pose_set` to read in place of its images.
 
     Raises:
-        InputError: A value is out of range, or joints that are `unpaired` would be mirrored.
+        InputError: a value is out of range, or mirroring is on and there are `unpaired` joints.
     """
 
     def __init__(
@@ -66,7 +66,11 @@ class PoseDataset(Dataset[dict[str, torch.Tensor]]):
         self._flipped = list(pose_set.skeleton.flip_permutation) if mirrored else []
 
     def set_epoch(self, epoch: int) -> None:
-        """Choose the random changes of the next pass."""
+        """Sets the epoch, which selects the augmentation.
+
+        Raises:
+            InputError: `epoch` is negative.
+        """
         if epoch < 0:
             raise InputError(f"epoch must not be negative, got {epoch}")
         self._epoch[0] = epoch
@@ -78,7 +82,7 @@ class PoseDataset(Dataset[dict[str, torch.Tensor]]):
         if not 0 <= index < len(self):
             raise IndexError(f"index must be from 0 to {len(self) - 1}, got {index}")
         if get_worker_info() is not None:
-            # The workers are the parallelism, and OpenCV's thread pool does not survive a fork.
+            # The workers run in parallel already, and OpenCV's thread pool does not survive a fork.
             cv2.setNumThreads(0)
         people, size = self.pose_set, self.image_size
         change = Change()
@@ -103,7 +107,7 @@ class PoseDataset(Dataset[dict[str, torch.Tensor]]):
     def _source(
         self, index: int, matrix: npt.NDArray[np.float64]
     ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.float64]]:
-        """What to warp, and by which affine."""
+        """The pixels to warp, and the matrix from them to the crop."""
         if self.crops is None:
             return read_image(self.pose_set.image_paths[index]), matrix
         pixels, from_source = self.crops[index]

@@ -1,4 +1,4 @@
-"""A dataset that was recognised, and datasets whose parts are others."""
+"""A recognised dataset, `DatasetSource`, and datasets whose parts are parts of other datasets."""
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
@@ -13,23 +13,24 @@ from softgate_ext.files.paths import real_path
 Reader = Callable[[Path, Split, bool], PoseSet]
 
 MOST_NOTES = 5
-"""Notes of files that are read as one which are kept; of the others the count is."""
+"""If several files are read as one dataset, the number of their notes that are kept; further notes
+are only counted."""
 
 
 @dataclasses.dataclass(frozen=True)
 class DatasetSource:
-    """A dataset that was recognised.
+    """A recognised dataset.
 
     Attributes:
-        format: Short name of its format: lsp, lspet, mpii, flic, mpii-json, coco or yolo.
-        title: What it is, for people to read.
-        path: The folder or file that is read.
-        reader: Reads one split of it.
-        splits: The parts that it has.
-        notes: What is to be said of it, whichever part is read; in the notes of its people too.
-        unread: Annotation files of other parts that lie beside those that are read.
-        parts: The datasets that its parts are made of, and which split of them; empty where it is
-            read by itself.
+        format: short name of its format: lsp, lspet, mpii, flic, mpii-json, coco or yolo.
+        title: a description of it.
+        path: the folder or file that is read.
+        reader: reads one split of it.
+        splits: the parts that it has.
+        notes: notes on the whole dataset, which are also in the notes of each pose set.
+        unread: annotation files of other parts, in the same folder, that are not read.
+        parts: for each part, the datasets and their splits that it consists of; empty if it does not
+            consist of other datasets.
     """
 
     format: str
@@ -45,12 +46,12 @@ class DatasetSource:
 
     @property
     def name(self) -> str:
-        """The folder that it lies in, to tell it from others beside it."""
+        """The name of its folder, without a folder of annotations, to distinguish datasets."""
         folder = self.path if self.path.is_dir() else self.path.parent
         return (folder.parent if is_annotations(folder) else folder).name
 
     def read_from(self, split: Split) -> set[tuple[Path, Split]]:
-        """What a part is read from: files or folders, and "train" or "test" of each."""
+        """The files or folders that a part is read from, each with "train" or "test"."""
         found: set[tuple[Path, Split]] = set()
         for part in self.splits if split == "all" else (split,):
             if not self.parts:
@@ -60,7 +61,15 @@ class DatasetSource:
         return found
 
     def read(self, split: Split = "train", check_images: bool = True) -> PoseSet:
-        """One split; "all" is every part together. Raises InputError as the readers do."""
+        """Reads one split; "all" is all parts together.
+
+        Args:
+            split: the part.
+            check_images: whether a missing image is an error.
+
+        Raises:
+            InputError: the part cannot be read, or is empty.
+        """
         return self.reader(self.path, split, check_images)
 
 
@@ -69,12 +78,12 @@ def source_of_parts(
     parts: Mapping[Split, Sequence[tuple[DatasetSource, Split]]],
     notes: Sequence[str] = (),
 ) -> DatasetSource:
-    """A dataset at `path` whose parts are parts of other datasets, read one after another.
+    """A dataset whose parts are parts of other datasets, read one after another.
 
     Args:
-        path: What it is known by.
-        parts: The datasets, and which split of them, that "train" and "test" are; at least one.
-        notes: What is to be said of its people.
+        path: the path that stands for the whole dataset.
+        parts: for "train" and "test", the datasets and their splits; at least one.
+        notes: notes on the whole dataset.
     """
 
     def read(_: Path, split: Split, check_images: bool) -> PoseSet:
@@ -84,7 +93,7 @@ def source_of_parts(
             for source, own in sources if split in ("all", part) else ():
                 try:
                     sets.append(source.read(own, check_images))
-                except EmptySplit as error:  # as a video in which nobody is labelled
+                except EmptySplit as error:  # for example a file of a video without labelled people
                     fault = error
         if not sets:
             raise fault

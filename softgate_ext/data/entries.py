@@ -1,4 +1,4 @@
-"""Entries of JSON annotation files: what one holds, and those that are passed over."""
+"""Entries of JSON annotation files: checks of numbers and ids, and notes on entries left out."""
 
 import re
 from collections.abc import Mapping
@@ -11,34 +11,39 @@ from softgate_ext.files.counted import counted
 from softgate_ext.files.printable import brief
 
 LARGEST = 1e6
-"""Coordinates are below it: pixels of no picture lie further out, and float32 still tells them."""
+"""The limit of coordinates in pixels. No image is larger, and float32 is exact enough up to it."""
 
-_TOLD = 5  # ids of one line
+_TOLD = 5  # the most ids in one note
 _WHOLE = re.compile(r"^(-?[0-9]+)\.0+$")
 
 
 class OddEntry(Exception):
-    """An entry that cannot be read; says of which kind it is, to follow "annotation[s]" as `counted`
-    takes it."""
+    """An entry cannot be read. Its text follows the word "annotation[s]", in the form that `counted`
+    takes."""
 
 
 class ReadingNotes:
-    """What a reader passed over or mended: one line a kind, however many entries are of it."""
+    """Notes on what a reader left out or corrected: one note per kind, with a count of its entries."""
 
     def __init__(self) -> None:
         self._found: dict[str, list[str]] = {}
 
     def say(self, sentence: str) -> None:
-        """Something about the whole file."""
+        """Adds a note on the whole file."""
         self._found[sentence] = []
 
     def count(self, kind: str, which: object) -> None:
-        """One more entry of a kind, as `counted` takes it, such as "[person|people] without a head
-        [is|are] left out"."""
+        """Adds an entry to a kind of note.
+
+        Args:
+            kind: words in the form that `counted` takes, such as "[person|people] without a head
+                [is|are] left out".
+            which: the name of the entry.
+        """
         self._found.setdefault(kind, []).append(brief(which))
 
     def lines(self) -> tuple[str, ...]:
-        """A line for each sentence and each kind, in the order that they came up."""
+        """All notes, in the order of their first entries."""
         return tuple(_line(kind, entries) for kind, entries in self._found.items())
 
 
@@ -53,14 +58,14 @@ def tell_flags(
     flags: npt.NDArray[np.float64], things: str, which: object, notes: ReadingNotes,
     meaning: str = "labelled",
 ) -> None:  # fmt: skip
-    """Notes an entry whose flags are of another scheme than COCO's.
+    """Adds a note if an entry has flags other than COCO's 0, 1 and 2.
 
     Args:
-        flags: Of its joints.
-        things: What entries are called, as `counted` takes it, such as "line[s]".
-        which: The entry.
-        notes: Takes it.
-        meaning: What flags above 0 are read as.
+        flags: the flags of its joints.
+        things: the word for entries in the form that `counted` takes, such as "line[s]".
+        which: the name of the entry.
+        notes: gets the note.
+        meaning: how flags above 0 are read.
     """
     if not np.isin(flags, (0, 1, 2)).all():
         notes.count(
@@ -70,9 +75,9 @@ def tell_flags(
 
 
 def numbers(value: Any, *shape: int) -> npt.NDArray[np.float64] | None:
-    """A list of that shape of finite numbers below `LARGEST`, as float64; None for all else.
+    """A list of finite numbers below `LARGEST`, of this shape, as float64; None for any other value.
 
-    Strings of digits are no numbers, nor are `null` and `true`.
+    Strings of digits, `null` and `true` do not count as numbers.
     """
     if isinstance(value, list) and bool in map(type, value):
         return None
@@ -80,7 +85,7 @@ def numbers(value: Any, *shape: int) -> npt.NDArray[np.float64] | None:
         array = np.array(value)
     except (ValueError, OverflowError):
         return None
-    # An integer beyond 64 bits makes the array one of objects.
+    # An integer of more than 64 bits gives an array of objects.
     if array.dtype.kind not in "iuf" or array.shape != shape:
         return None
     values = array.astype(np.float64)
@@ -88,15 +93,16 @@ def numbers(value: Any, *shape: int) -> npt.NDArray[np.float64] | None:
 
 
 def is_crowd(entry: Mapping[str, Any]) -> bool:
-    """Whether an entry has COCO's flag of a crowd; some tools write it as text, or as a truth value."""
+    """Whether an entry has COCO's flag `iscrowd`, which some tools write as text or as a boolean."""
     given = entry.get("iscrowd")
     return bool(given) and identity(given) not in ("0", "", "false", "False")
 
 
 def identity(value: Any) -> str | None:
-    """An id as text, by which ids are compared, since tools write 10, 10.0, "10" and "10.0" for one.
+    """An id as text for comparisons, because tools write one id as 10, 10.0, "10" or "10.0".
 
-    None where it is neither a string nor a whole number.
+    Returns:
+        The text, or None if the value is neither a string nor a whole number.
     """
     if isinstance(value, str):
         return _WHOLE.sub(r"\1", value)

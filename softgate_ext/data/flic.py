@@ -1,4 +1,4 @@
-"""Frames Labelled In Cinema (FLIC) in its official MATLAB file."""
+"""The reader of Frames Labelled In Cinema (FLIC) in its official MATLAB file."""
 
 from pathlib import Path
 
@@ -11,30 +11,30 @@ from softgate_ext.errors import InputError
 from softgate_ext.pose.skeleton import FLIC
 
 COLUMNS = (0, 1, 2, 3, 4, 5, 6, 9, 12, 13, 16)
-"""Columns of `coords` (2, 29) that are annotated, in the order of the skeleton."""
+"""The annotated columns of `coords` (2, 29), in the order of the skeleton."""
 
 CROP = 3.0
-"""Side of the crop over the height of the torso box: 99 in 100 people of the training examples
-have all their joints in it."""
+"""The side of a crop over the height of the torso box. It contains all joints of 99 in 100 people of
+the training examples."""
 
 
 def read_flic(root: Path | str, split: Split = "train", check_images: bool = True) -> PoseSet:
-    """Read `examples.mat` and `images/`.
+    """Reads `examples.mat` and `images/`.
 
-    "Left" and "right" are the person's own in the file: of those who turn their back, the left
-    shoulder is on the left of the picture. (It is published evaluations that are called
-    observer-centric.) Coordinates are 1-based; a joint without (NaN) is not labelled.
+    "Left" and "right" in the file are those of the person: the left shoulder of a person seen from
+    behind is on the left of the image. (Only the published evaluations are observer-centric.)
+    Coordinates in the file are 1-based. A joint with NaN coordinates is not labelled.
 
-    The crop is a square about the torso box, which is given at test time too.
+    The crop is a square around the torso box, which is also given at test time.
 
     Args:
-        root: Folder of the dataset.
-        split: "train" and "test" by `istrain` and `istest`; examples with neither (FLIC-full has
-            `isbad` and unchecked ones) are in no split.
-        check_images: Whether a missing image is an error.
+        root: folder of the dataset.
+        split: "train" and "test" by `istrain` and `istest`. Examples with neither are in no split;
+            FLIC-full has `isbad` and unchecked examples.
+        check_images: whether a missing image is an error.
 
     Raises:
-        InputError: A file or an image is missing or unreadable, or the split is empty.
+        InputError: a file or an image is missing or cannot be read, or the split is empty.
     """
     root = Path(root)
     check_split(split)

@@ -1,4 +1,4 @@
-"""Which dataset a folder or file is, told by what it holds."""
+"""Recognition of datasets: the format of a folder or file is found from its contents."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -22,18 +22,18 @@ def recognise(
     train_folder: Path | None = None,
     test_folder: Path | None = None,
 ) -> DatasetSource:
-    """The dataset at `path`: the folder that a release unpacked into, or an annotation file.
+    """The dataset at `path`: the folder of an unpacked release, or an annotation file.
 
     Args:
-        path: The folder or file.
-        argument: What the caller's own argument is called, for the message.
-        train_folder: Folder or annotation file, from `path` or from here, all of whose people are
-            the part "train", where names do not tell or tell otherwise.
-        test_folder: The same for "test".
+        path: the folder or file.
+        argument: name of the argument that gave `path`, for the message.
+        train_folder: a folder or annotation file that is the part "train" as a whole, if the names of
+            the dataset do not tell the parts. It is relative to `path` or to the working folder.
+        test_folder: the same for "test".
 
     Raises:
-        InputError: There is nothing at a path, nothing that is known, or more than one dataset; or
-            both parts are the same.
+        InputError: a path does not exist, holds no known dataset or more than one; or both parts are
+            the same.
     """
     sources, _ = datasets_at(path, argument, train_folder, test_folder)
     if len(sources) > 1:
@@ -51,16 +51,16 @@ def datasets_at(
     train_folder: Path | None = None,
     test_folder: Path | None = None,
 ) -> tuple[list[DatasetSource], list[str]]:
-    """Every dataset at `path`: the one that it is, or those in the folders directly below it.
+    """All datasets at `path`: the dataset that it is, or those in its direct subfolders.
 
     Args:
-        path: As in `recognise`, and so are all others.
+        path, argument, train_folder, test_folder: as in `recognise`.
 
     Returns:
-        At least one dataset, and a sentence for each folder below whose dataset is damaged.
+        The datasets, at least one, and a message for each subfolder whose dataset is damaged.
 
     Raises:
-        InputError: There is nothing at `path`, or nothing that is known.
+        InputError: `path` does not exist, or holds no known dataset.
     """
     path = as_path(
         path, argument, "the folder that a dataset unpacked into, or its annotation file"
@@ -102,7 +102,7 @@ def _datasets_at(path: Path, argument: str) -> tuple[list[DatasetSource], list[s
             continue
         if found is not None:
             below.append(found)
-    # MPII's archives unpack beside one another: its own folder, and the images.
+    # MPII's archives unpack into two folders beside each other: the annotations, and the images.
     if below and (len(below) > 1 or below[0].format == "mpii"):
         return below, damaged
     hint = f" (did you mean {below[0].path}?)" if below else ""
@@ -120,19 +120,19 @@ def open_dataset(
     argument: str = "path",
     allow_outside: bool = False,
 ) -> PoseSet:
-    """One split of whatever dataset is at `path`.
+    """Reads one split of the dataset at `path`.
 
-    "train" and "test" are the official parts, and all labelled: of MPII "test" is the published
-    validation people. Parts that a dataset does not have are an error.
+    "train" and "test" are the official parts with labels. For MPII, "test" is the published validation
+    set.
 
     Args:
-        path: As in `recognise`, and so is `argument`.
-        split: The part.
-        check_images: Whether a missing image is an error.
-        allow_outside: Whether its annotation files may name pictures outside of it.
+        path, argument: as in `recognise`.
+        split: the part.
+        check_images: whether a missing image is an error.
+        allow_outside: whether annotation files may name images outside of the dataset.
 
     Raises:
-        InputError: The dataset is not known or cannot be read, or it has no such part.
+        InputError: the dataset is not known or cannot be read, or it has no such part.
     """
     check_split(split)
     with outside(allow_outside):
@@ -140,7 +140,7 @@ def open_dataset(
 
 
 def _folder(path: Path) -> DatasetSource | None:
-    """What the folder itself holds, whatever is below it."""
+    """The dataset in the folder itself, without its subfolders, or None."""
     if (path / "joints.mat").is_file():
         if is_extended(path / "joints.mat"):
             return DatasetSource("lspet", "Leeds Sports Pose, extended", path, read_lsp, ("train",))
@@ -174,7 +174,11 @@ def _yolo(path: Path) -> DatasetSource:
 
 
 def _with_parts(path: Path, named: Mapping[Split, Path], argument: str) -> DatasetSource:
-    """The dataset at `path` with other parts, each all of what is at a path from there or here."""
+    """The dataset at `path` with parts that are whole datasets at other paths.
+
+    Raises:
+        InputError: as in `recognise`.
+    """
     base = path if path.is_dir() else path.parent
     parts: dict[Split, Sequence[tuple[DatasetSource, Split]]] = {}
     for part, place in named.items():

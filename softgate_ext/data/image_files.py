@@ -1,4 +1,4 @@
-"""Where the pictures that a dataset names lie."""
+"""The search for the image files that a dataset names."""
 
 import os
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from softgate_ext.errors import InputError
 from softgate_ext.files.counted import counted
 
 SAMPLE = 50
-"""Names that are looked for in every place; the whole set only in the one that is chosen."""
+"""The number of names that are searched in every place. All names are searched in the best place."""
 
 
 def find_images(
@@ -21,33 +21,32 @@ def find_images(
     home: Path | None = None,
     dataset: Path | None = None,
 ) -> tuple[list[Path], tuple[str, ...]]:
-    """The files of pictures, in that of several folders which holds most of them.
+    """Finds image files in the one of several places that holds most of them.
 
-    Names may lead through folders; where no place has these, their first folders are dropped, as
-    long as the names stay different. Of a name that is not there, the one that differs from it in
-    the case of its letters is taken.
+    Names may contain folders. If no place has these folders, leading folders are dropped as long as
+    the names stay different. If a name does not exist, a name that differs only in case is taken.
 
     Args:
-        names: N names as the dataset has them.
-        bases: Folders to look in ...
-        subfolders: ... by way of each of these; earlier ones are preferred, those of the first base
-            before those of the next.
-        must_exist: Whether a missing picture is an error.
-        home: Where they would be if none is anywhere; by default in the first place.
-        dataset: The folder that names do not lead out of unless that is allowed (see `outside`); by
-            default the first base.
+        names: the N names in the dataset.
+        bases: folders to search.
+        subfolders: subfolders of each base to search. Earlier bases, and then earlier subfolders, are
+            preferred.
+        must_exist: whether a missing image is an error.
+        home: the folder that is assumed if no image is found; None for the first place.
+        dataset: the folder that names must not lead out of, unless that is allowed (see `outside`);
+            None for the first base.
 
     Returns:
-        N files, and a sentence where none of them is there.
+        The N files; and a note if none of them exists.
 
     Raises:
-        InputError: A picture is missing, and then says how many are, the first, and where it looked;
-            or a name leads out of the dataset.
+        InputError: an image is missing, with the number of missing images, the first of them, and the
+            searched places; or a name leads out of the dataset.
     """
     wanted = {name: name.replace("\\", "/") for name in names}
     dataset = dataset or bases[0]
     listings = _Listings()
-    # Folders above the dataset are not searched as a whole, since anything may lie there.
+    # Folders above the dataset are not searched themselves, because they may hold anything.
     places = [
         listings.folder(base, subfolder)
         for base in bases
@@ -78,10 +77,13 @@ def find_images(
 
 
 def image_extent(path: Path, must_exist: bool = True) -> tuple[int, int]:
-    """(width, height) as `image_size` has it; (1, 1) of one that cannot be read and need not exist.
+    """The (width, height) of an image in pixels.
+
+    Returns:
+        The result of `image_size`; (1, 1) if the image cannot be read and `must_exist` is False.
 
     Raises:
-        InputError: As `image_size`.
+        InputError: as in `image_size`, if `must_exist`.
     """
     try:
         return image_size(path)
@@ -94,14 +96,14 @@ def image_extent(path: Path, must_exist: bool = True) -> tuple[int, int]:
 def _place(
     names: Sequence[str], places: Sequence[Path], listings: "_Listings"
 ) -> tuple[Path | None, int]:
-    """The folder that holds most of the names, and how many of their own folders to drop there.
+    """The place that holds most of the names, and the number of leading folders to drop from them.
 
-    Where there is none, one that holds the first folder of the names.
+    If no place holds a name, a place that has the first folder of the names is taken.
     """
     for drop in range(1 + max(name.count("/") for name in names)):
         short = [_without_folders(name, drop) for name in names]
         if len(set(short)) < len(set(names)):
-            break  # two pictures would become one
+            break  # two images would get the same name
         sample = short[:: 1 + len(short) // SAMPLE]
         counts = [
             sum(listings.find(place, name) is not None for name in sample) for place in places
@@ -117,18 +119,18 @@ def _without_folders(name: str, count: int) -> str:
 
 
 class _Listings:
-    """What folders hold, each listed once: quicker than a stat for each of thousands of files."""
+    """Listings of folders, each read once, which is faster than a stat for each of many files."""
 
     def __init__(self) -> None:
         self._held: dict[Path, dict[str, str]] = {}
         self._folders: dict[tuple[Path, str], Path] = {}
 
     def held(self, folder: Path) -> dict[str, str]:
-        """The names in a folder by themselves and by their lower case; empty where it is none."""
+        """The names in a folder, by the names and by their case-folded forms; empty if it is none."""
         if folder not in self._held:
             try:
                 names = sorted(os.listdir(folder))
-            except (OSError, ValueError):  # the latter of a name with a zero byte
+            except (OSError, ValueError):  # a null character in the name gives a ValueError
                 names = []
             self._held[folder] = {name.casefold(): name for name in names} | {
                 name: name for name in names
@@ -136,7 +138,7 @@ class _Listings:
         return self._held[folder]
 
     def find(self, folder: Path, name: str) -> Path | None:
-        """The file of this name, which may lead through folders, from `folder`."""
+        """The file with this name, which may contain folders, below `folder`; None without one."""
         head, _, tail = name.rpartition("/")
         folder = self.folder(folder, head + "/" if name.startswith("/") else head)
         held = self.held(folder)
@@ -144,7 +146,7 @@ class _Listings:
         return folder / own if own else None
 
     def folder(self, start: Path, name: str) -> Path:
-        """The folder of this name from `start`; as it is called where it is not there."""
+        """The folder with this name below `start`; the name is kept if it does not exist."""
         if (start, name) not in self._folders:
             folder = Path("/") if name.startswith("/") else start
             for part in name.split("/"):

@@ -1,4 +1,4 @@
-"""Reading picture files, with one clear error where a file is not a whole picture."""
+"""Reading of image files, with one clear error if a file is not a complete image."""
 
 import os
 import re
@@ -16,28 +16,28 @@ from softgate_ext.errors import InputError, reason
 from softgate_ext.files.paths import unusual
 
 _ORIENTATION = (
-    0x0112  # EXIF tag; 5 to 8 exchange width and height, and what is beyond means nothing
+    0x0112  # EXIF tag; the values 5 to 8 exchange width and height, larger ones have no meaning
 )
 FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "AVIF", "JPEG2000", "PPM", "HEIF")
-"""What is opened as a picture, by Pillow's names, whatever a file is called. Not all that Pillow
-opens: some of it runs other programs (PostScript), some has no beginning to be known by (TGA)."""
+"""The formats that are opened as images, by Pillow's names. Other formats of Pillow are left out: some
+run other programs (PostScript), and some cannot be recognised by their first bytes (TGA)."""
 
 
 def picture_formats() -> tuple[str, ...]:
-    """Those of `FORMATS` that Pillow reads here: it knows HEIF once a package has registered it."""
+    """The `FORMATS` that Pillow can read here. It reads HEIF if a package has registered it."""
     Image.init()
     return tuple(name for name in FORMATS if name in Image.OPEN)
 
 
 def read_image(path: Path | str) -> npt.NDArray[np.uint8]:
-    """Picture as (H, W, 3) uint8 RGB, turned upright by its EXIF orientation.
+    """Reads an image as (H, W, 3) uint8 RGB, turned upright by its EXIF orientation.
 
-    Pillow, not `cv2.imread`: the latter fills the missing part of a truncated JPEG with grey and
-    says nothing. Grey of 16 bits is scaled by 1/257, which takes 65535 to 255.
+    Pillow is used and not `cv2.imread`, which fills the missing part of a truncated JPEG with grey
+    without an error. 16-bit grey is scaled by 1/257, so that 65535 becomes 255.
 
     Raises:
-        InputError: The file is missing, not a picture, cut short, a camera's raw file, of more
-            pixels than Pillow decodes or memory holds, or of numbers without a known range (32-bit
+        InputError: the file is missing, is not an image, is truncated, is a camera's raw file, has more
+            pixels than Pillow decodes or memory holds, or has values without a known range (32-bit
             integers or floats).
     """
     with _opened(path) as image:
@@ -47,7 +47,7 @@ def read_image(path: Path | str) -> npt.NDArray[np.uint8]:
 
 @contextmanager
 def _opened(path: Path | str) -> Iterator[Image.Image]:
-    """A picture's file; raises InputError in place of all that Pillow raises while it is open."""
+    """Opens an image file. All exceptions of Pillow while it is open become InputErrors."""
     if what := unusual(path):
         raise InputError(
             f"image {path} is {what}, which could keep the program waiting for ever; it must be a file"
@@ -63,8 +63,8 @@ def _opened(path: Path | str) -> Iterator[Image.Image]:
         raise InputError(
             f"image {path} needs more memory than there is; it must be smaller"
         ) from None
-    except Exception as error:  # what Pillow raises for a damaged file has a dozen types
-        if not os.path.lexists(path):  # also of a name that no file can have
+    except Exception as error:  # Pillow raises a dozen types for damaged files
+        if not os.path.lexists(path):  # also true for a name that no file can have
             raise InputError(f"image {path!s:.500} does not exist; it must be a picture") from None
         raise InputError(
             f"image {path} is damaged or cut short ({reason(error)}); it must be whole"
@@ -89,14 +89,14 @@ def _identified(file: BinaryIO, path: Path | str) -> Image.Image:
 
 
 def upright_rgb(image: Image.Image, source: Path | str) -> npt.NDArray[np.uint8]:
-    """A loaded Pillow image as `read_image` gives it; `source` names it in the message.
+    """A loaded Pillow image in the form of `read_image`; `source` is its name in messages.
 
     Raises:
-        InputError: It holds numbers without a known range.
+        InputError: its values have no known range.
     """
     upright = ImageOps.exif_transpose(image)
     mode = upright.mode
-    # Pillow before 11.3 opens 16-bit PNG as mode I.
+    # Pillow before 11.3 opens a 16-bit PNG with the mode I.
     if mode.startswith("I;16") or (mode == "I" and upright.format == "PNG"):
         # Pillow's own conversion clips everything above 255.
         values = np.asarray(upright).astype(np.uint32)
@@ -110,10 +110,10 @@ def upright_rgb(image: Image.Image, source: Path | str) -> npt.NDArray[np.uint8]
 
 
 def image_size(path: Path | str) -> tuple[int, int]:
-    """(width, height) that `read_image` will give, from the picture's header alone.
+    """The (width, height) that `read_image` would give, read from the header of the image.
 
     Raises:
-        InputError: The file is missing, not a picture, a camera's raw file, or of more pixels than
+        InputError: the file is missing, is not an image, is a camera's raw file, or has more pixels than
             Pillow decodes.
     """
     with _opened(path) as image:
@@ -122,21 +122,21 @@ def image_size(path: Path | str) -> tuple[int, int]:
 
 
 def page_count(path: Path) -> int:
-    """Pages of a TIFF, of which `read_image` reads the first; 1 of other files and damaged ones."""
+    """The number of pages of a TIFF, of which `read_image` reads the first; 1 for other files."""
     try:
         if unusual(path):
             return 1
         with Image.open(path, formats=("TIFF",)) as image:
             return int(getattr(image, "n_frames", 1))
-    except Exception:  # what Pillow raises for a damaged file has a dozen types
+    except Exception:  # Pillow raises a dozen types for damaged files
         return 1
 
 
 def is_sideways(path: Path) -> bool:
-    """Whether the EXIF orientation of a picture exchanges width and height.
+    """Whether the EXIF orientation of an image exchanges width and height.
 
     Raises:
-        InputError: As `image_size`.
+        InputError: as in `image_size`.
     """
     with _opened(path) as image:
         return _exchanged(image)
@@ -147,6 +147,6 @@ def _exchanged(image: Image.Image) -> bool:
 
 
 def _too_large(path: Path | str, error: Image.DecompressionBombError) -> InputError:
-    """Pillow opens no such file, so that the count of its pixels is in the message alone."""
+    """The error for an image with too many pixels; their number is only in Pillow's message."""
     pixels, most = (int(number) / 1e6 for number in re.findall(r"\d+", str(error))[:2])
     return InputError(f"image {path} has {pixels:.0f} megapixels; takes up to {int(most)}")

@@ -1,4 +1,4 @@
-"""Several datasets as one, by the names of their joints."""
+"""Joining of pose sets, and conversion to other skeletons, by the names of the joints."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ from softgate_ext.pose.skeleton import Skeleton, join_skeletons
 def select_joints(
     values: npt.NDArray[Any], source: Skeleton, target: Skeleton
 ) -> npt.NDArray[np.float64]:
-    """Joints (N, J, 2) of `source` in the order of `target`, (N, K, 2); NaN for those it lacks."""
+    """Values of joints, (N, J, ...) of `source`, as (N, K, ...) of `target`; NaN for missing joints."""
     result = np.full((len(values), len(target), *values.shape[2:]), np.nan)
     for j, place in enumerate(target.places_in(source)):
         if place is not None:
@@ -25,15 +25,15 @@ def select_joints(
 
 
 def absent_joints(people: Skeleton, skeleton: Skeleton) -> npt.NDArray[np.bool_]:
-    """(J,), which of the J joints of `people` are not in `skeleton`."""
+    """(J,) bool, whether each of the J joints of `people` is missing in `skeleton`."""
     return np.array([place is None for place in people.places_in(skeleton)])
 
 
 def with_joints_of(people: PoseSet, skeleton: Skeleton) -> PoseSet:
-    """The same people and joints; joints that `skeleton` lacks are not labelled.
+    """The same samples with the same joints; joints that `skeleton` lacks are not labelled.
 
     Raises:
-        InputError: They have no joint in common.
+        InputError: they have no joint in common.
     """
     shared = ~absent_joints(people.skeleton, skeleton)
     if not shared.any():
@@ -47,10 +47,10 @@ def with_joints_of(people: PoseSet, skeleton: Skeleton) -> PoseSet:
 
 
 def to_skeleton(people: PoseSet, skeleton: Skeleton) -> PoseSet:
-    """The same people with the joints of `skeleton`; those they lack are not labelled.
+    """The same samples with the joints of `skeleton`; joints that they lack are not labelled.
 
     Raises:
-        InputError: They have no joint in common.
+        InputError: they have no joint in common.
     """
     if people.skeleton == skeleton:
         return people
@@ -76,13 +76,13 @@ def to_skeleton(people: PoseSet, skeleton: Skeleton) -> PoseSet:
 
 
 def join(sets: Sequence[PoseSet]) -> PoseSet:
-    """All people one after another, with the union of the joints.
+    """All samples one after another, with the union of the joints.
 
-    Joints are the same where their names are, in any spelling: LSP's "neck", which lies lower, and MPII's
-    "upper_neck" stay two joints, each trained by the set that has it.
+    Joints with the same name, in any spelling, are one joint. LSP's "neck", which is lower, and MPII's
+    "upper_neck" stay two joints, and each is trained on the samples that have it.
 
     Raises:
-        InputError: There are no sets.
+        InputError: there are no sets.
     """
     if not sets:
         raise InputError("sets must hold at least one pose set, got none")
@@ -130,9 +130,9 @@ def join(sets: Sequence[PoseSet]) -> PoseSet:
 
 
 def _ids(parts: Sequence[PoseSet]) -> npt.NDArray[np.object_] | None:
-    """Ids of images and annotations; of a kind that stands for two in different sets, none.
+    """The ids of images and annotations. A kind of id is dropped if two sets use an id differently.
 
-    Files that count their annotations from 1 each would else be taken for one another.
+    This happens if each file counts its annotations from 1.
     """
     if any(part.ids is None for part in parts):
         return None
@@ -151,7 +151,7 @@ def _ids(parts: Sequence[PoseSet]) -> npt.NDArray[np.object_] | None:
 
 
 def _persons(parts: Sequence[PoseSet]) -> npt.NDArray[np.int64] | None:
-    """Places of images, counted on from set to set, and of the people in them."""
+    """The positions of images, counted across the sets, and of the people in them."""
     places = []
     start = 0
     for part in parts:

@@ -1,4 +1,4 @@
-"""Leeds Sports Pose and LSP-extended in their official files."""
+"""The reader of Leeds Sports Pose (LSP) and LSP-extended in their official files."""
 
 import re
 from pathlib import Path
@@ -15,32 +15,33 @@ from softgate_ext.files.paths import as_path
 from softgate_ext.pose.skeleton import LSP
 
 MARGIN = 1.5
-"""Side of LSP-extended's crops over that of the box about the labelled joints. LSP's images have
-1.32 in the median; there every joint is labelled."""
+"""The side of LSP-extended's crops over the longer side of the box around the labelled joints. For the
+images of LSP, in which every joint is labelled, the median of this ratio is 1.32."""
 
 
 def read_lsp(root: Path | str, split: Split = "train", check_images: bool = True) -> PoseSet:
-    """Read a folder with `joints.mat` and `images/im0001.jpg`, `im0002.jpg`, ..., or as PNG.
+    """Reads a folder with `joints.mat` and `images/im0001.jpg`, `im0002.jpg`, ..., or the same as PNG.
 
-    The layouts of the two releases are told apart by shape, since their flags mean opposite
-    things: LSP is (3, 14, N) with third row 1 = occluded (the position is given all the same and
-    counts), LSP-extended is (14, 3, N) with third column 1 = labelled (elsewhere the position
-    means nothing). Coordinates are 1-based in the files and 0-based in the result.
+    The two releases are distinguished by the shape of `joints.mat`, because their flags have opposite
+    meanings. LSP is (3, 14, N); 1 in the third row means occluded, and the position is valid and counts
+    all the same. LSP-extended is (14, 3, N); 1 in the third column means labelled, and other positions
+    have no meaning. Coordinates are 1-based in the files and 0-based in the result.
 
-    LSP's crop is the smallest square about the whole image: centre and size come from the image
-    alone, because a box taken from the joints would leak the truth into a test. LSP-extended,
-    whose images show much besides the person, has no test: its crop is the square about the
-    joints that are labelled, unless the whole image is smaller.
+    The crop of LSP is the smallest square around the whole image. Centre and size come from the image
+    alone, because a box around the joints would leak the ground truth into a test. The images of
+    LSP-extended show much more than the person, and it has no test part. Its crop is a square around
+    the labelled joints, unless the whole image is smaller.
 
     Args:
-        root: Folder of the dataset.
-        split: Of LSP "train" is the first half and "test" the last half of the people, for the
-            official 2000 therefore the official 1000 and 1000. All of LSP-extended is "train".
-        check_images: Whether a missing image is an error; else crops may be placeholders.
+        root: folder of the dataset.
+        split: for LSP, "train" is the first half and "test" the last half of the samples; for the
+            official 2000 these are the official parts of 1000 each. LSP-extended is all "train".
+        check_images: whether a missing image is an error. If not, the crop of a missing image is a
+            placeholder.
 
     Raises:
-        InputError: The folder, a file or an image is missing, `joints.mat` has another shape or
-            holds values that are not finite, or the split is empty.
+        InputError: the folder, a file or an image is missing; `joints.mat` has another shape or values
+            that are not finite; or the split is empty.
     """
     root = as_path(root, "root", "the folder that LSP unpacked into")
     check_split(split)
@@ -91,7 +92,7 @@ def _close_in(
     centers: npt.NDArray[np.float32],
     sizes: npt.NDArray[np.float32],
 ) -> None:
-    """Moves crops about whole images to the labelled joints, where that makes them smaller."""
+    """Replaces crops of whole images by crops around the labelled joints where these are smaller."""
     seen = labelled[..., None]
     low = np.where(seen, positions, np.inf).min(1)
     high = np.where(seen, positions, -np.inf).max(1)
@@ -109,7 +110,7 @@ def is_extended(path: Path) -> bool:
 def _read_joints(
     path: Path,
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_], npt.NDArray[np.bool_], bool]:
-    """Positions (N, 14, 2) 0-based, labelled (N, 14), visible (N, 14), whether LSP-extended."""
+    """Positions (N, 14, 2), 0-based; labelled (N, 14); visible (N, 14); whether LSP-extended."""
     joints = load_variable(path, "joints")
     extended = joints.ndim == 3 and joints.shape[:2] == (14, 3)
     if not (extended or (joints.ndim == 3 and joints.shape[:2] == (3, 14))):
@@ -123,7 +124,7 @@ def _read_joints(
         raise InputError(f"joints in {path} must be real numbers, got {joints.dtype}")
     if not np.isfinite(joints).all():
         raise InputError(f"joints in {path} must be finite, got NaN or infinity")
-    joints = joints.astype(np.float64)  # unsigned zeros would wrap round below
+    joints = joints.astype(np.float64)  # subtracting 1 from an unsigned 0 would wrap around
     people = joints.transpose(2, 0, 1) if extended else joints.transpose(2, 1, 0)
     flag = people[..., 2]
     if not np.isin(flag, (0, 1)).all():
@@ -137,9 +138,9 @@ def _read_joints(
 def _image_paths(
     root: Path, count: int, extended: bool, must_exist: bool
 ) -> tuple[list[Path], tuple[str, ...]]:
-    """The N pictures, numbered from 1 with four digits (LSP) or five (LSP-extended), and notes.
+    """The N images, numbered from 1 with four digits (LSP) or five (LSP-extended), and notes.
 
-    They lie in `images/` or, as those of HR-LSPET, beside `joints.mat`.
+    They are in `images/`, or beside `joints.mat` as those of HR-LSPET.
     """
     places = (root / "images", root)
     held = {folder: _pictures(folder) for folder in places}
@@ -169,7 +170,7 @@ def _image_paths(
 
 
 def _pictures(folder: Path) -> list[str]:
-    """Names of the pictures in a folder, those ending in .jpg, as they were released, last."""
+    """The names of the images in a folder. Those ending in .jpg, as in the release, come last."""
     names = [path.name for path in folder.glob("*") if path.suffix.lower() in _SUFFIXES]
     return sorted(names, key=lambda name: (name.lower().endswith(".jpg"), name))
 

@@ -1,8 +1,8 @@
-"""What MATLAB files unfold to, and how deep; scipy takes memory for whatever they say.
+"""Protection against MATLAB files that unpack to too much memory or are nested too deeply for scipy.
 
-The format: MathWorks, "MAT-File Format", version 5. A file is a header of 128 bytes and elements:
-a tag (type, bytes), and as many bytes up to a multiple of 8. A matrix is an element of elements,
-and cells and structs hold matrices.
+The format is described in MathWorks, "MAT-File Format", version 5. A file consists of a header of 128
+bytes and of elements. An element is a tag (type, number of bytes) and that many bytes, padded to a
+multiple of 8. A matrix is an element that contains elements; cells and structs contain matrices.
 """
 
 import math
@@ -16,11 +16,9 @@ from typing import BinaryIO
 from softgate_ext.files.unfolding import check_unfolding
 
 HEADER = 128  # bytes
-DEEPEST = (
-    100  # matrices in each other; scipy, which reads them by recursion, crashes at some 50,000
-)
+DEEPEST = 100  # nested matrices; scipy reads them by recursion and crashes at about 50,000
 CHUNK = 1 << 20  # bytes
-POINTER = 8  # bytes of an element of a cell or struct in memory
+POINTER = 8  # bytes in memory of an element of a cell or struct
 
 _MATRIX, _COMPRESSED = 14, 15
 _CELL, _STRUCT, _OBJECT, _CHAR, _SPARSE, _FUNCTION, _OPAQUE = 1, 2, 3, 4, 5, 16, 17
@@ -29,18 +27,18 @@ _COMPLEX = 0x800
 
 
 def check_mat(path: Path) -> None:
-    """Looks whether a MATLAB file unfolds to what it is likely to hold.
+    """Checks the unpacked size and the depth of a MATLAB file.
 
-    What is no file of version 5 to 7.2, or damaged, passes: whoever reads it says so.
+    A file that is damaged, or not of version 5 to 7.2, passes, because reading it will give the error.
 
     Raises:
-        ValueError: it is a bomb, or nested too deeply.
-        OSError: it cannot be read.
+        ValueError: the file is a bomb, or is nested too deeply.
+        OSError: the file cannot be read.
     """
     size = path.stat().st_size
     with open(path, "rb") as file:
         header = file.read(HEADER)
-        if len(header) < HEADER or 0 in header[:4]:  # empty, or of version 4, which is plain
+        if len(header) < HEADER or 0 in header[:4]:  # too short, or version 4, which is not packed
             return
         order = "<" if header[-2:] == b"IM" else ">"
         unfolded = 0
@@ -54,7 +52,7 @@ def check_mat(path: Path) -> None:
 def _matrices(
     file: BinaryIO, whole: mmap.mmap, order: str
 ) -> Iterator[tuple[bytes | mmap.mmap, int]]:
-    """The variables of a file, unpacked, and where they begin; ends where the file is damaged."""
+    """The unpacked variables of a file, with their starts; stops where the file is damaged."""
     while len(tag := file.read(8)) == 8:
         kind, size = struct.unpack(f"{order}II", tag)
         start = file.tell()
@@ -69,7 +67,7 @@ def _matrices(
 
 
 def _unpacks(file: BinaryIO, size: int) -> bool:
-    """Whether zlib unpacks it; counts without keeping, so that a bomb is told early."""
+    """Whether zlib can unpack an element. The bytes are only counted, so that a bomb is found early."""
     unfolded, start = 0, file.tell()
     try:
         for chunk in _unpacked(file, size):
@@ -93,10 +91,10 @@ class _Walk:
     """Goes through the matrices of an element in the order in which scipy reads them.
 
     Attributes:
-        declared: elements of the cells, structs and texts, as they say.
+        declared: the stated number of elements in all cells, structs and texts.
 
     Raises:
-        ValueError: it is nested too deeply.
+        ValueError: the matrices are nested too deeply.
     """
 
     def __init__(self, data: bytes | mmap.mmap, start: int, order: str) -> None:
@@ -105,7 +103,7 @@ class _Walk:
         self._two = struct.Struct(f"{order}II").unpack_from
         self._usual = struct.Struct(f"{order}5I4x2I8x4I").unpack_from
         self._int = f"{order}%di"
-        children = [1]  # that are still to come, of the matrices around this place
+        children = [1]  # for each enclosing matrix, the matrices that are still to come
         try:
             while children:
                 if not children[-1]:
@@ -118,13 +116,13 @@ class _Walk:
                     children.append(inside)
                     if len(children) > DEEPEST:
                         raise ValueError("it is nested too deeply")
-        except struct.error:  # it ends too early, or is damaged, as scipy finds too
+        except struct.error:  # truncated or damaged: scipy will give the error
             pass
 
     def _number(self) -> bool:
-        """Passes over a nameless matrix of two dimensions, if one is here.
+        """Skips a matrix of numbers without a name and with two dimensions, if one is here.
 
-        Files are full of them; `_matrix` would do, in twice the time that scipy takes.
+        Files have very many of these. `_matrix` alone would take twice the time of scipy.
         """
         try:
             kind, size, _, _, flags, *rest = self._usual(self._data, self._place)
@@ -139,7 +137,7 @@ class _Walk:
         return True
 
     def _matrix(self, outermost: bool) -> int:
-        """Passes over a matrix up to the matrices inside it; returns how many these are."""
+        """Skips a matrix up to the matrices inside it, and returns their number."""
         kind, size = self._two(self._data, self._place)
         if kind != _MATRIX:
             raise struct.error
@@ -175,9 +173,9 @@ class _Walk:
         return 0
 
     def _skip(self) -> tuple[int, int]:
-        """Passes over an element that is no matrix; returns where its bytes begin, and how many."""
+        """Skips an element that is not a matrix; returns the start and the number of its bytes."""
         kind, size = self._two(self._data, self._place)
-        if kind >> 16:  # up to four bytes, inside the tag
+        if kind >> 16:  # a small element: up to four bytes inside the tag
             start, size = self._place + 4, kind >> 16
             self._place += 8
         else:

@@ -1,4 +1,4 @@
-"""MATLAB files as NumPy reads them, without their many ways of leaving something out."""
+"""Reading of MATLAB files, whose fields may be missing, empty or wrapped in cells."""
 
 from pathlib import Path
 from typing import Any
@@ -12,11 +12,11 @@ from softgate_ext.errors import InputError, reason
 
 
 def read_mat(path: Path, *names: str) -> dict[str, Any]:
-    """The variables of a MATLAB file (versions 4 to 7.2), or those of these names.
+    """Reads the variables of a MATLAB file (versions 4 to 7.2), or only those with the given names.
 
     Raises:
-        NotImplementedError: It is of version 7.3, which is HDF5.
-        Exception: It is damaged, a bomb or another: scipy raises a dozen unrelated types.
+        NotImplementedError: the file is of version 7.3, which is HDF5.
+        Exception: the file is damaged, is a bomb, or is of another kind. scipy raises a dozen types.
     """
     check_mat(path)
     contents = scipy.io.loadmat(path, variable_names=names or None)
@@ -24,10 +24,10 @@ def read_mat(path: Path, *names: str) -> dict[str, Any]:
 
 
 def load_variable(path: Path, name: str) -> npt.NDArray[Any]:
-    """The variable `name` of a MATLAB file (versions 4 to 7.2).
+    """Reads the variable `name` of a MATLAB file (versions 4 to 7.2).
 
     Raises:
-        InputError: The file does not exist, cannot be read, or holds no such variable.
+        InputError: the file does not exist, cannot be read, or has no such variable.
     """
     if not path.is_file():
         raise InputError(f"dataset file {path} does not exist; it must hold {name}")
@@ -45,7 +45,7 @@ def load_variable(path: Path, name: str) -> npt.NDArray[Any]:
 
 
 def structs(value: Any) -> npt.NDArray[Any]:
-    """The elements of a struct array, or of a cell array of structs, (N,); none of `[]`."""
+    """The elements (N,) of a struct array or of a cell array of structs; none for `[]`."""
     array = np.asarray(value)
     if array.dtype.names:
         return array.ravel()
@@ -55,12 +55,12 @@ def structs(value: Any) -> npt.NDArray[Any]:
 
 
 def field(struct: Any, name: str) -> npt.NDArray[Any]:
-    """A field of one struct; an empty array where the struct has no such field."""
+    """A field of a struct; an empty array if the struct has no such field."""
     return np.asarray(struct[name]) if name in (struct.dtype.names or ()) else np.empty(0)
 
 
 def number(struct: Any, name: str) -> float:
-    """A field with one number; NaN where it is absent, empty or neither number nor digits."""
+    """The number in a field; NaN if the field is missing or empty, or is not a number."""
     try:
         return float(_uncelled(struct, name)[0])
     except (IndexError, TypeError, ValueError):
@@ -68,13 +68,13 @@ def number(struct: Any, name: str) -> float:
 
 
 def text(struct: Any, name: str) -> str:
-    """A field with a text; an empty one where it is absent."""
+    """The text in a field; an empty text if the field is missing or is not a text."""
     value = _uncelled(struct, name)
     return str(value[0]) if value.size and value.dtype.kind in "US" else ""
 
 
 def _uncelled(struct: Any, name: str) -> npt.NDArray[Any]:
     value = field(struct, name)
-    while value.dtype == object and value.size == 1:  # a cell around it
+    while value.dtype == object and value.size == 1:  # wrapped in a cell
         value = np.asarray(value.item())
     return value.ravel()

@@ -1,4 +1,4 @@
-"""People whose joints lie where nobody's are: a file of other coordinates, or boxes of another form."""
+"""Notes on samples with implausible joints, a sign of other coordinates or boxes of another form."""
 
 from collections.abc import Sequence
 
@@ -8,7 +8,7 @@ import numpy.typing as npt
 from softgate_ext.data.entries import ReadingNotes
 
 SLACK = 1.0
-"""Pixels by which a joint may lie beside a box or picture, which rounding and 1-based numbers make."""
+"""Pixels that a joint may be outside of a box or image, because of rounding or 1-based numbers."""
 
 Array = npt.NDArray[np.float64]
 
@@ -22,19 +22,19 @@ def tell_misplaced(
     boxes: Array | None = None,
     sizes: Array | None = None,
 ) -> None:
-    """Notes the people all of whose joints are in one pixel, outside of the picture or of the box.
+    """Adds notes on samples whose joints are all in one pixel, outside of the image, or outside of the box.
 
-    Each is told of the first of these alone. They are people like others: what is wrong of joints,
-    box and picture cannot be known.
+    A sample gets only the first note that applies. It is not left out, because it is unknown whether
+    the joints, the box or the image are wrong.
 
     Args:
-        notes: Takes them.
-        things: What they are called, as `counted` takes it, such as "annotation[s]".
-        which: What each of the N is called.
-        joints: (N, J, 2) 0-based pixels.
-        labelled: (N, J); of nobody without such a joint there is anything to tell.
-        boxes: (N, 4) x, y, width, height.
-        sizes: (N, 2) width and height of the pictures, NaN where they are not known.
+        notes: gets the notes.
+        things: the word for samples in the form that `counted` takes, such as "annotation[s]".
+        which: the names of the N samples.
+        joints: (N, J, 2), in 0-based pixels.
+        labelled: (N, J) bool. Samples without a labelled joint get no note.
+        boxes: (N, 4) x, y, width, height; None without boxes.
+        sizes: (N, 2), width and height of the images, NaN if not known; None if none is known.
     """
     low = np.where(labelled[..., None], joints, np.inf).min(1)
     high = np.where(labelled[..., None], joints, -np.inf).max(1)
@@ -57,6 +57,6 @@ _KINDS = ("", "in one pixel", "outside of the picture", "outside of [its|their] 
 def _any_inside(
     joints: Array, labelled: npt.NDArray[np.bool_], low: Array, high: Array
 ) -> npt.NDArray[np.bool_]:
-    """(N,) whether a labelled joint lies between two corners (N, 2)."""
+    """(N,) bool, whether a labelled joint is between two corners (N, 2)."""
     inside = (joints >= low[:, None] - SLACK) & (joints <= high[:, None] + SLACK)
     return np.asarray((inside.all(-1) & labelled).any(1))

@@ -1,4 +1,4 @@
-"""MPII Human Pose in the official MATLAB file, with the published training and validation people."""
+"""The reader of MPII Human Pose in its official MATLAB file, with the published split."""
 
 import dataclasses
 import functools
@@ -18,24 +18,24 @@ from softgate_ext.files.counted import counted
 from softgate_ext.pose.skeleton import MPII
 
 OFFICIAL_IMAGES = 24_987
-"""Entries of `annolist` in the complete release, to which the published indices refer."""
+"""The number of entries of `annolist` in the complete release, which the published indices refer to."""
 
 MpiiSplit = Literal["train", "test", "all", "unlabelled"]
 
 
 @dataclasses.dataclass
 class AnnotatedPerson:
-    """One `annorect`: everything 0-based, NaN or False where the file has nothing.
+    """One `annorect`, 0-based; NaN or False for what the file does not have.
 
     Attributes:
-        image: Name of the image file.
-        place: Index of the image in `annolist` and of the person in `annorect`.
-        center: `objpos`.
-        scale: Height of the person over 200 pixels.
-        joints: (16, 2).
+        image: name of the image file.
+        place: index of the image in `annolist`, and of the person in `annorect`.
+        center: `objpos`, in pixels.
+        scale: height of the person over 200 pixels.
+        joints: (16, 2), in pixels.
         labelled: (16,) bool.
         visible: (16,) bool.
-        head: x1, y1, x2, y2 of the head box.
+        head: x1, y1, x2, y2 of the head box, in pixels.
     """
 
     image: str
@@ -49,31 +49,33 @@ class AnnotatedPerson:
 
     @property
     def placed(self) -> bool:
-        """Whether there is a position and a scale, without which no crop can be made."""
+        """Whether there are a position and a scale, which a crop requires."""
         return bool(np.isfinite((*self.center, self.scale)).all() and self.scale > 0)
 
 
 def read_mpii(root: Path | str, split: MpiiSplit = "train", check_images: bool = True) -> PoseSet:
-    """Read `mpii_human_pose_v1_u12_1.mat` and `images/`, below `root` or beside one another.
+    """Reads `mpii_human_pose_v1_u12_1.mat` and `images/`, which are in `root` or beside each other.
 
-    Joints are the 16 of the file, labelled where the file has a point, hidden ones included; an
-    `is_visible` that is absent or empty counts as visible, as in the published annotations.
+    The joints are the 16 of the file. A joint is labelled if the file has a point for it, also if it is
+    hidden. A joint whose `is_visible` is missing or empty counts as visible, as in the published
+    annotations.
 
-    The crop is a square of 1.25 * 200 * scale pixels about the annotated position, moved down by
-    15 * scale, since the position is the middle of the upper body (Newell et al. 2016); this is
-    given at test time too, so it leaks nothing. People without position or scale are left out.
+    The crop is a square with a side of 1.25 * 200 * scale pixels. Its centre is the annotated position,
+    moved down by 15 * scale pixels, because the position is the middle of the upper body (Newell et al.
+    2016). Position and scale are also given at test time, so that nothing is leaked. People without
+    position or scale are left out.
 
     Args:
-        root: Folder that holds the file, or the folder that it unpacked into.
+        root: the folder that holds the file, or the folder that the archive was unpacked into.
         split: "train" and "test" are the 22,246 and 2,958 people of the published training and
             validation split (Tompson et al. 2015), in the published order; "all" is both.
             "unlabelled" is the people of the official test images, whose joints were never
-            published; where the file has `single_person`, those it lists. Of a release with
-            other than 24,987 images, people are split by the names of their images.
-        check_images: Whether a missing image is an error.
+            published; if the file has `single_person`, only the people listed there. In a release
+            that does not have 24,987 images, people are split by the names of their images.
+        check_images: whether a missing image is an error.
 
     Raises:
-        InputError: A file or an image is missing or unreadable, or the split is empty.
+        InputError: a file or an image is missing or cannot be read, or the split is empty.
     """
     if split != "unlabelled":
         check_split(split)
@@ -100,17 +102,17 @@ def pose_set(
     path: Path,
     find: Callable[[list[str]], tuple[list[Path], tuple[str, ...]]],
 ) -> PoseSet:
-    """Those of the people who have a position and a scale, with their crops.
+    """The pose set of the people who have a position and a scale, with their crops.
 
     Args:
-        people: Everybody of the split.
-        notes: What was left out before.
-        split: For the name and messages.
-        path: The annotation file, for messages.
-        find: Finds the images from their names, and what there is to note.
+        people: all people of the split.
+        notes: earlier notes.
+        split: name of the split, for the name of the set and for messages.
+        path: the annotation file, for messages.
+        find: finds the images of the given names, and gives notes on them.
 
     Raises:
-        InputError: Nobody is left, or an image is missing.
+        InputError: no person is left, or an image is missing.
     """
     placed = [person for person in people if person.placed]
     if unplaced := len(people) - len(placed):
@@ -142,10 +144,10 @@ def pose_set(
 def find_mpii(root: Path) -> tuple[Path, Path]:
     """The annotation file and the folder of images.
 
-    The official archives unpack side by side, into `mpii_human_pose_v1_u12_2/` and `images/`.
+    The official archives unpack into `mpii_human_pose_v1_u12_2/` and `images/` beside each other.
 
     Raises:
-        InputError: There is no such file.
+        InputError: there is no such file.
     """
     found = [root] if root.is_file() else sorted(root.glob("mpii_human_pose*.mat"))
     found = found or sorted(root.glob("*/mpii_human_pose*.mat"))
@@ -158,8 +160,12 @@ def find_mpii(root: Path) -> tuple[Path, Path]:
 
 @functools.cache
 def published_split() -> dict[str, npt.NDArray[np.int64]]:
-    """The published people: `train` (22246, 2) and `test` (2958, 2), indices of image and person,
-    0-based; `test_images` the numbers in the names of the images with people of `test`."""
+    """The published split.
+
+    Returns:
+        `train` (22246, 2) and `test` (2958, 2): indices of image and person, 0-based. `test_images`:
+        the numbers in the names of the images of `test`.
+    """
     with (
         files("softgate_ext.data").joinpath("mpii_split.npz").open("rb") as stream,
         np.load(stream) as arrays,
@@ -204,7 +210,7 @@ def _parts(split: str) -> tuple[str, ...]:
 
 
 def _part_of(image: str) -> str:
-    """Part of the published split that an image belongs to by its number; it may be prefixed."""
+    """The part of the published split that an image belongs to, by the number that ends its name."""
     digits = Path(image).stem[-9:]
     held = digits.isdigit() and int(digits) in published_split()["test_images"]
     return "test" if held else "train"
@@ -213,14 +219,16 @@ def _part_of(image: str) -> str:
 def people_of(
     entry: Any, index: int, path: Path, variable: str = "annolist"
 ) -> Iterator[AnnotatedPerson]:
-    """Every `annorect` of an image: none, one that is no array, or several.
+    """All `annorect` of an image: none, a single struct, or an array of structs.
 
     Args:
-        entry: Struct of the image.
-        index: Its place, from 0, in the array called `variable` of the file `path`.
+        entry: the struct of the image.
+        index: its index, from 0, in the array `variable`.
+        path: the file, for messages.
+        variable: name of the array, for messages.
 
     Raises:
-        InputError: The image has no name, or a joint a number that there is not.
+        InputError: the image has no name, or a joint has an invalid number.
     """
     image = structs(field(entry, "image"))
     name = text(image[0], "name") if len(image) else ""
@@ -251,6 +259,6 @@ def _joints(
         if np.isfinite(at).all():
             joints[int(joint)] = at
             labelled[int(joint)] = True
-            flag = text(point, "is_visible")  # '0', '1', or else 0, 1, an empty array, or no field
+            flag = text(point, "is_visible")  # '0', '1', 0, 1, an empty array, or no such field
             visible[int(joint)] = flag != "0" if flag else number(point, "is_visible") != 0
     return joints, labelled, visible

@@ -1,4 +1,4 @@
-"""MPII's people in the JSON files that most code for it reads, in either of two forms."""
+"""The reader of MPII's annotations as JSON, in the two forms that most code for MPII reads."""
 
 from dataclasses import replace
 from functools import partial
@@ -19,25 +19,26 @@ from softgate_ext.pose.skeleton import MPII
 
 
 def read_mpii_json(path: Path | str, split: Split = "train", check_images: bool = True) -> PoseSet:
-    """Read a list of people with 1-based coordinates.
+    """Reads a list of people with 1-based coordinates.
 
-    Either `joint_self` (16 x [x, y, visible], missing = 0, 0), `objpos`, `scale_provided`,
-    `isValidation`, `img_paths`, and 1-based `annolist_index` and `people_index` (Wei et al. 2016);
-    or `joints`, `joints_vis` (0 = not labelled), `center`, `scale`, `image` (Xiao et al. 2018),
-    which does not tell hidden joints from visible ones: labelled ones all count as visible.
+    The first form (Wei et al. 2016) has `joint_self` (16 x [x, y, visible], 0, 0 for a missing joint),
+    `objpos`, `scale_provided`, `isValidation`, `img_paths`, and the 1-based `annolist_index` and
+    `people_index`. The second form (Xiao et al. 2018) has `joints`, `joints_vis` (0 for not labelled),
+    `center`, `scale` and `image`. It does not distinguish hidden from visible joints: all labelled
+    joints count as visible.
 
-    Crops are as `read_mpii` makes them. There are no head boxes in these files. People who cannot
-    be read are left out; `PoseSet.notes` names them by their place in the list, from 1.
+    The crops are those of `read_mpii`. These files have no head boxes. People who cannot be read are
+    left out; `PoseSet.notes` names them by their position in the list, from 1.
 
     Args:
-        path: The file; may be gzipped.
-        split: By `isValidation`. A file of the second form holds one part: "test" where its name,
-            or else its folder's, says val or test; else "train".
-        check_images: Whether a missing image is an error.
+        path: the file, which may be gzipped.
+        split: the part, by `isValidation`. A file of the second form is one part: "test" if its name,
+            or else its folder's name, contains val or test; else "train".
+        check_images: whether a missing image is an error.
 
     Raises:
-        InputError: The file or an image is missing or unreadable, it is no such list, or the split
-            is empty.
+        InputError: the file or an image is missing or cannot be read, the file has another form, or the
+            split is empty.
     """
     path = Path(path)
     check_split(split)
@@ -74,7 +75,7 @@ _FORMS = {"joint_self", "joints"}
 
 
 def _value(person: dict[str, Any], field: str, *shape: int) -> npt.NDArray[np.float64]:
-    """The numbers of a field."""
+    """The numbers of a field, in this shape; raises OddEntry if it has others."""
     values = numbers(person.get(field), *shape)
     if values is None:
         what = f"{' x '.join(map(str, shape))} finite numbers" if shape else "a finite number"
@@ -88,7 +89,7 @@ def _entry(person: dict[str, Any], which: str, notes: ReadingNotes) -> Annotated
         given = person["joint_self"]
         count = min(len(given), joints) if isinstance(given, list) else joints
         values = np.zeros((joints, 3))
-        values[:count] = _value(person, "joint_self", count, 3)  # trailing ones may be cut off
+        values[:count] = _value(person, "joint_self", count, 3)  # the last joints may be missing
         positions, flag = values[:, :2], values[:, 2]
         labelled = (positions != 0).any(-1)
         visible = labelled & (flag > 0)
@@ -108,7 +109,7 @@ def _entry(person: dict[str, Any], which: str, notes: ReadingNotes) -> Annotated
     if not isinstance(name, str) or not name:
         raise OddEntry(f"without a name as {image}")
     x, y = _value(person, center, 2).tolist()
-    size = 0.0 if (x, y) == (-1, -1) else _value(person, scale).item()  # stands for no position
+    size = 0.0 if (x, y) == (-1, -1) else _value(person, scale).item()  # (-1, -1): no position
     tell_flags(flag, "[person|people]", which, notes, meaning)
     positions = np.where(labelled[:, None], positions - 1, 0.0)
     return AnnotatedPerson(

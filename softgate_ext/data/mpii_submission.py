@@ -1,8 +1,8 @@
-"""Predictions for MPII's test people in the form that the benchmark's evaluation takes.
+"""Writing and reading of predictions for MPII's test set, in the form of the benchmark's evaluation.
 
-`pred` is the part of `RELEASE.annolist` with `img_train == 0`, every image and `annorect` in its
-place, in which the predicted people have `annopoints.point(k)` with `x`, `y` (1-based) and `id`
-(0 to 15). The benchmark reads the people of `single_person` and goes by these places.
+The variable `pred` is the part of `RELEASE.annolist` with `img_train == 0`, with every image and
+`annorect` at its position. Predicted people have `annopoints.point(k)` with `x`, `y` (1-based) and `id`
+(0 to 15). The benchmark finds the people of `single_person` by their positions.
 """
 
 from pathlib import Path
@@ -24,14 +24,14 @@ def write_submission(
     """Writes `pred` to `path`.
 
     Args:
-        path: .mat file to write.
-        release: The official annotation file.
-        persons: (N, 2) indices of the image in `annolist` and of the person in `annorect`,
-            0-based, as `PoseSet.persons`.
-        joints: (N, 16, 2) pixels, 0-based.
+        path: the .mat file to write.
+        release: the official annotation file.
+        persons: (N, 2), 0-based indices of the image in `annolist` and of the person in `annorect`, as
+            in `PoseSet.persons`.
+        joints: (N, 16, 2), in 0-based pixels.
 
     Raises:
-        InputError: Shapes disagree, a joint is not finite, or a person is none of the test images.
+        InputError: the shapes disagree, a joint is not finite, or a person is not in a test image.
     """
     people = len(persons)
     if joints.shape != (people, len(MPII), 2):
@@ -58,21 +58,21 @@ def write_submission(
 
 
 def read_submission(pred: npt.NDArray[Any], path: Path) -> list[AnnotatedPerson]:
-    """Every `annorect` of a variable `pred`, predicted or not.
+    """All `annorect` of a variable `pred`, predicted or not.
 
     Args:
-        pred: Struct array of images; those of training may be among them.
-        path: The file, for messages.
+        pred: a struct array of images, which may include training images.
+        path: the file, for messages.
 
     Raises:
-        InputError: An image has no name, or a joint a number that there is not.
+        InputError: an image has no name, or a joint has an invalid number.
     """
     images = enumerate(structs(pred))
     return [person for i, image in images for person in people_of(image, i, path, "pred")]
 
 
 def _with_annopoints(rects: Any) -> npt.NDArray[Any]:
-    """The struct array with a field `annopoints`, which test people need not have."""
+    """The struct array with the field `annopoints`, which is added if it is missing."""
     names = rects.dtype.names or ()
     if "annopoints" in names or not rects.size:
         return np.asarray(rects)

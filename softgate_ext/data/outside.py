@@ -1,4 +1,4 @@
-"""Paths that annotation files name stay inside their dataset, unless somebody says otherwise."""
+"""The rule that annotation files name only paths inside their dataset, unless a user allows others."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -14,16 +14,16 @@ P = ParamSpec("P")
 T = TypeVar("T")
 C = TypeVar("C")
 
-# Not an argument of the readers, which are of seven formats and read one another.
+# A context variable and not an argument, because readers of seven formats call one another.
 _allowed = ContextVar("outside of a dataset is allowed", default=False)
 
 
 @contextmanager
 def outside(allowed: bool) -> Iterator[None]:
-    """A block in which annotation files may name what lies outside of their dataset.
+    """A block in which annotation files may name paths outside of their dataset.
 
     Args:
-        allowed: whether they may; within another such block that allows it, they may all the same.
+        allowed: whether they may. False does not change an outer block that allows it.
     """
     token = _allowed.set(allowed or _allowed.get())
     try:
@@ -35,7 +35,7 @@ def outside(allowed: bool) -> Iterator[None]:
 def outside_as_told(
     command: Callable[Concatenate[C, P], T],
 ) -> Callable[Concatenate[C, P], T]:
-    """A command that reads datasets as the `allow_outside` of its configuration says."""
+    """Decorates a command so that the `allow_outside` of its configuration holds while it runs."""
 
     @wraps(command)
     def run(config: C, *arguments: P.args, **options: P.kwargs) -> T:
@@ -47,22 +47,22 @@ def outside_as_told(
 
 
 def outside_allowed() -> bool:
-    """Whether annotation files may name what lies outside of their dataset."""
+    """Whether annotation files may now name paths outside of their dataset."""
     return _allowed.get()
 
 
 def is_outside(path: Path, folder: Path) -> bool:
-    """Whether a path leads out of a folder by its words; links in it are its owner's."""
+    """Whether a path leads out of a folder by its names; links are not followed."""
     return not Path(os.path.abspath(path)).is_relative_to(os.path.abspath(folder))
 
 
 def check_inside(path: Path, dataset: Path, name: str) -> None:
-    """Raises InputError where a path leads out of the dataset and that is not allowed.
+    """Raises InputError if a path leads out of the dataset and that is not allowed.
 
     Args:
-        path: where an annotation file leads.
+        path: the path that an annotation file names.
         dataset: the dataset's folder.
-        name: what the file says, for the message.
+        name: the name in the annotation file, for the message.
     """
     if not outside_allowed() and is_outside(path, dataset):
         raise InputError(

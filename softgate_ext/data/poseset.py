@@ -1,4 +1,4 @@
-"""What every pose dataset is once read: paths, joints, and where to crop."""
+"""`PoseSet`, the form of every pose dataset after reading: image paths, joints and crops."""
 
 import dataclasses
 import hashlib
@@ -14,7 +14,7 @@ from softgate_ext.pose.metrics import boxes_around
 from softgate_ext.pose.skeleton import Skeleton
 
 Split = Literal["train", "test", "all"]
-"""`test` is what a dataset keeps for measuring, with its labels; `all` is both together."""
+"""`test` is the labelled part of a dataset for evaluation; `all` is train and test together."""
 
 
 def check_split(split: str) -> None:
@@ -24,15 +24,15 @@ def check_split(split: str) -> None:
 
 
 class EmptySplit(InputError):
-    """A dataset has nobody in the part that was asked for.
+    """The requested part of a dataset has no samples.
 
     Args:
-        fault: What is empty.
-        takes: What is to be given instead.
-        notes: What was left out in reading, as in `PoseSet`.
+        fault: a sentence that says what is empty.
+        takes: what to give instead.
+        notes: notes on what was left out in reading, as in `PoseSet`.
 
     Attributes:
-        fault: The sentence without what is to be given instead.
+        fault: the sentence with the notes, without what to give instead.
     """
 
     def __init__(
@@ -47,37 +47,41 @@ class EmptySplit(InputError):
 
 @dataclasses.dataclass(frozen=True)
 class PoseSet:
-    """N people, one crop each. Coordinates are 0-based pixels of the original image.
+    """N samples, each a person with one crop. Coordinates are 0-based pixels of the original image.
 
     Attributes:
-        name: Name of the dataset and split.
-        skeleton: Scheme of the J joints.
-        image_paths: N files.
+        name: name of the dataset and split.
+        skeleton: the skeleton of the J joints.
+        image_paths: the N image files.
         joints: (N, J, 2) float32.
-        labelled: (N, J) bool, the joints that are trained on and counted, occluded ones included.
+        labelled: (N, J) bool, the joints that are trained on and evaluated, including occluded ones.
         visible: (N, J) bool, labelled and not occluded.
         centers: (N, 2) float32, centre of the square crop.
         sizes: (N,) float32, side of the square crop.
-        head_boxes: (N, 4) float32 x1, y1, x2, y2 of the annotated head, the unit of PCKh; NaN for
-            people without. None where the dataset has no such boxes.
-        torso_boxes: (N, 4) float32, the same for the torso, the unit of FLIC's PCK.
-        boxes: (N, 4) float32 x1, y1, x2, y2 of the whole person as annotated; NaN for people
-            without. None where the dataset has no such boxes.
-        areas: (N,) float32 pixels, the annotated area of the person, the scale of OKS; NaN and None
-            as for `boxes`.
-        ids: (N, 2) object, what the dataset's own file calls the image and the annotation, integers
-            or strings; None for those without. None where it has no such ids.
-        stated_sizes: (N, 2) float32 width and height of the picture as the dataset's own file states
-            them, which may not be those of the picture; NaN and None as for `boxes`.
-        persons: (N, 2) int64, place of the image and of the person in it, 0-based, in the
-            dataset's own file; of several files the images of later ones are counted on. None
-            where there is one person an image, in file order, or this is not known.
-        sigmas: Spread of the annotators by joint, for OKS, where the dataset has its own.
-        categories: Names in lower case, by ids as text, of the categories that its own file gives
-            these people; empty where it has none.
-        annotation_file: The one file in COCO's form that holds them, beside the crowds and pictures
-            without anybody that COCO's AP goes by; None of other data and of several files.
-        notes: What was left out or mended in reading, one sentence each.
+        head_boxes: (N, 4) float32, x1, y1, x2, y2 of the annotated head, from which PCKh's reference
+            length is made. NaN for a sample without a box; None if the dataset has no such boxes.
+        torso_boxes: (N, 4) float32, the same for the torso and FLIC's PCK.
+        boxes: (N, 4) float32, x1, y1, x2, y2 of the annotated whole person. NaN for a sample without a
+            box; None if the dataset has no such boxes.
+        areas: (N,) float32, the annotated area of the person in square pixels, the scale of OKS. NaN
+            and None as for `boxes`.
+        ids: (N, 2) object, the ids of image and annotation in the dataset's file, integers or strings.
+            An entry is None without an id; the whole is None if the dataset has no ids.
+        stated_sizes: (N, 2) float32, width and height of the image as the dataset's file states them,
+            which may differ from the image's own. NaN and None as for `boxes`.
+        persons: (N, 2) int64, 0-based positions of the image in the dataset's file and of the person in
+            the image. With several files, images are counted across them. None if each image has one
+            person, in the order of the file, or if the positions are not known.
+        sigmas: standard deviations of the annotators by joint, for OKS, if the dataset has its own.
+        categories: names, in lower case, of the samples' categories by their ids as text; empty if the
+            dataset has none.
+        annotation_file: the single file in COCO's form that the samples come from. It also holds the
+            crowds and the images without people that COCO's AP needs. None for other formats and for
+            several files.
+        notes: notes on what was left out or corrected in reading, one sentence each.
+
+    Raises:
+        InputError: an array has another shape.
     """
 
     name: str
@@ -125,12 +129,12 @@ class PoseSet:
 
     @property
     def person_boxes(self) -> npt.NDArray[np.float64]:
-        """(N, 4) x1, y1, x2, y2 as annotated, else around the labelled joints; NaN without these."""
+        """(N, 4), the annotated boxes x1, y1, x2, y2, else boxes around the labelled joints, else NaN."""
         around = boxes_around(self.joints, self.labelled)
         return around if self.boxes is None else np.where(np.isnan(self.boxes), around, self.boxes)
 
     def digest(self) -> str:
-        """Tells these people from others, by image names and labels, wherever the files lie."""
+        """A hash of image names and labels, which identifies the samples wherever their files are."""
         names = "/".join(path.name for path in self.image_paths)
         digest = hashlib.sha256(names.encode(errors="surrogateescape"))
         for value in (self.joints, self.labelled):
@@ -138,7 +142,7 @@ class PoseSet:
         return digest.hexdigest()
 
     def subset(self, indices: npt.ArrayLike) -> "PoseSet":
-        """The people at these indices, in this order."""
+        """The samples at these indices, in this order."""
         chosen = np.asarray(indices, np.int64)
         arrays: dict[str, Any] = {
             name: None if (value := getattr(self, name)) is None else value[chosen]

@@ -1,15 +1,16 @@
-"""Raw files of cameras: most begin as TIFF does, whose first picture is then a small preview."""
+"""Recognition of cameras' raw files. Most look like a TIFF whose first image is a small preview."""
 
 import re
 
 from PIL import Image
 
 HEAD = 16
-"""Bytes from the beginning that `is_raw` looks at."""
+"""The number of first bytes that `is_raw` needs."""
 
 CONVERT = "convert raw files of cameras (CR2, NEF, DNG ...) to JPEG, PNG or TIFF"
 
-# Canon's CR2, CR3 and CRW, Olympus's ORF, Panasonic's RW2, Fujifilm's RAF, Minolta's MRW, Sigma's X3F.
+# The first bytes of Canon's CR2, CR3 and CRW, Olympus's ORF, Panasonic's RW2, Fujifilm's RAF, Minolta's
+# MRW and Sigma's X3F.
 _STARTS = re.compile(
     rb"(?:II\*\0|MM\0\*)....CR|....ftypcrx |II....HEAPCCDR|IIR[OS]|MMOR|IIU\0|FUJIFILMCCD-RAW|\0MRM|FOVb",
     re.DOTALL,
@@ -41,8 +42,8 @@ _SUFFIXES = frozenset(
         ".x3f",
     ]
 )
-# Tags of TIFF: kind of the picture (1 of a preview), colours (mosaic of a sensor, or linear),
-# further pictures, version of DNG.
+# TIFF tags: kind of the image (1 for a preview), colour space (mosaic of a sensor, or linear), further
+# images, version of DNG.
 _KIND, _COLOURS, _FURTHER, _DNG = 254, 262, 330, 50706
 _OF_SENSORS = (32803, 34892)
 
@@ -51,10 +52,10 @@ def is_raw(head: bytes, image: Image.Image | None = None, suffix: str = "") -> b
     """Whether a file is a camera's raw file.
 
     Args:
-        head: Its first bytes, `HEAD` of them.
-        image: What Pillow opened it as, if it did; what it takes for another format than TIFF, such
-            as a JPEG that is called .dng, is read as that.
-        suffix: Of its name.
+        head: its first `HEAD` bytes.
+        image: the image that Pillow opened, or None if it could not. A file that Pillow opens in a
+            format other than TIFF, such as a JPEG named .dng, is not raw.
+        suffix: the suffix of its name.
     """
     if _STARTS.match(head):
         return True

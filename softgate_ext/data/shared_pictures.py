@@ -1,4 +1,4 @@
-"""Pictures that are trained on and measured too."""
+"""The note on images that are in both the training and the test part."""
 
 from functools import lru_cache
 from pathlib import Path
@@ -9,9 +9,9 @@ from softgate_ext.files.paths import real_path
 
 
 def shared_pictures(train: PoseSet, test: PoseSet) -> tuple[str, ...]:
-    """A sentence where people of both parts are in the same pictures; else nothing.
+    """A note if both parts have samples in the same images; else empty.
 
-    A folder is the same by whichever link it is reached.
+    Links to folders are resolved before paths are compared.
     """
     real = lru_cache(None)(real_path)
 

@@ -1,4 +1,4 @@
-"""The joints that a file names, and what it says of them, whatever its form."""
+"""The skeleton that an annotation file describes: names of joints, limbs and flip pairs."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -9,10 +9,10 @@ from softgate_ext.pose.skeleton import COCO, Skeleton, name_skeleton
 
 
 def written_names(given: Any) -> tuple[str, ...]:
-    """Names as in the file; one that is no text, or another's too, gets the number of its place.
+    """The names of joints as in the file. A name that is no text, or is used twice, gets a number.
 
     Args:
-        given: As in the file; what is no list has no names.
+        given: the entry of the file; anything but a list has no names.
     """
     names: list[str] = []
     met: set[str] = set()
@@ -26,7 +26,7 @@ def written_names(given: Any) -> tuple[str, ...]:
 
 
 def tell_renamed(given: Any, notes: ReadingNotes) -> None:
-    """Notes the names that `written_names` does not read as they are."""
+    """Adds notes on the names that `written_names` changes."""
     names = given if isinstance(given, list) else ()
     for name, own in zip(names, written_names(given), strict=True):
         if name != own:
@@ -43,16 +43,16 @@ def told_skeleton(
     told: Sequence[Mapping[str, Any]],
     notes: ReadingNotes,
 ) -> Skeleton:
-    """The skeleton of these joints, paired by their names and by `told_pairs`.
+    """The skeleton of a file's joints, paired by their names and by `told_pairs`.
 
-    COCO's own where its joints and pairs are COCO's, whatever limbs the file has.
+    If joints and pairs are COCO's, it is COCO's skeleton, whatever limbs the file has.
 
     Args:
-        name: Name of the scheme.
-        written: Names as in the file.
+        name: name of the scheme.
+        written: names as in the file.
         limbs: 0-based pairs.
-        told: What may hold pairs.
-        notes: Takes a sentence where the names alone count.
+        told: the entries that may hold flip pairs.
+        notes: gets a note if the pairs are ignored.
     """
     skeleton = told_pairs(name_skeleton(name, written, limbs), told, notes)
     pairs = {frozenset(pair) for pair in skeleton.flip_pairs}

@@ -1,4 +1,4 @@
-"""Key points as YOLO has them: a data.yaml, and a text file for each picture."""
+"""The reader of key points in YOLO's form: a data.yaml, and a text file for each image."""
 
 from collections.abc import Collection
 from pathlib import Path
@@ -24,14 +24,18 @@ from softgate_ext.errors import InputError
 from softgate_ext.files.counted import counted
 
 MARGIN = 1.25
-"""Side of the crop over the longer side of the annotated box."""
+"""The side of a crop over the longer side of the annotated box."""
 
 SLACK = 0.01
-"""How far numbers may lie outside of 0 to 1, which they do by rounding."""
+"""The amount by which numbers may be outside of 0 to 1, because of rounding."""
 
 
 def yolo_splits(path: Path) -> tuple[Split, ...]:
-    """The parts that a data.yaml has, at least one. Raises InputError as `read_yolo`."""
+    """The parts that a data.yaml has, at least one.
+
+    Raises:
+        InputError: the file cannot be read, has another form, or names no images.
+    """
     parts = tuple(parts_of(read_yaml(path)))
     if not parts:
         raise InputError(f"{path} must name pictures as train, val or test, and names none")
@@ -39,23 +43,24 @@ def yolo_splits(path: Path) -> tuple[Split, ...]:
 
 
 def read_yolo(path: Path | str, split: Split = "train", check_images: bool = True) -> PoseSet:
-    """Read a data.yaml with `kpt_shape`, and `labels/*.txt` of the pictures that it names.
+    """Reads a data.yaml with `kpt_shape`, and the `labels/*.txt` of the images that it names.
 
-    A line is `class cx cy w h` and then x, y or x, y, flag of each joint, all but class and flag as
-    shares of the picture's width and height. Flag 0 is not labelled, 1 labelled and hidden, 2
-    visible; without flags, joints at 0, 0 or with a negative coordinate are not labelled. People
-    of all classes that `names` lists count; other lines, those that cannot be read and people
-    without a labelled joint are left out.
+    A line is `class cx cy w h`, followed by x, y or x, y, flag of each joint. All but class and flag are
+    divided by the image's width and height. Flag 0 means not labelled, 1 labelled and hidden, 2 visible.
+    Without flags, joints at 0, 0 or with a negative coordinate are not labelled. People of all classes
+    in `names` are read. Lines of other classes, lines that cannot be read and people without a labelled
+    joint are left out.
 
-    The crop is a square of 1.25 times the longer side of the box, about its middle.
+    The crop is a square with a side of 1.25 times the longer side of the box, and with its centre.
 
     Args:
-        path: The data.yaml.
-        split: "test" is its `val`, or its `test` where there is none.
-        check_images: Whether a missing image is an error; else crops may be placeholders.
+        path: the data.yaml.
+        split: the part; "test" is the entry `val`, or `test` if there is no `val`.
+        check_images: whether a missing image is an error. If not, the crop of a missing image is a
+            placeholder.
 
     Raises:
-        InputError: A file or an image is missing or unreadable, or the split is empty.
+        InputError: a file or an image is missing or cannot be read, or the split is empty.
     """
     path = Path(path)
     check_split(split)
@@ -129,16 +134,19 @@ def read_yolo(path: Path | str, split: Split = "train", check_images: bool = Tru
 def _person(
     line: str, joints: int, numbers: int, classes: Collection[str] | None
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Box (4,) cx, cy, w, h and joints (J, 3) x, y, flag, as shares of the picture.
+    """The box and the joints of a line, divided by the image's width and height.
 
     Args:
-        line: Its words are numbers.
-        joints: How many there must be.
-        numbers: How many each has, 2 or 3.
-        classes: The classes that there are, as text; None of any.
+        line: the line.
+        joints: number of joints J.
+        numbers: numbers per joint, 2 or 3.
+        classes: the known classes as text; None to accept any.
+
+    Returns:
+        The box (4,) cx, cy, w, h, and the joints (J, 3) x, y, flag.
 
     Raises:
-        OddEntry: Says what is wrong with the line.
+        OddEntry: the line has another form.
     """
     words = line.split()
     wanted = 5 + joints * numbers

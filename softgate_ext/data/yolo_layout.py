@@ -1,4 +1,4 @@
-"""Which pictures, labels and joints a data.yaml of YOLO names."""
+"""The contents of a YOLO data.yaml: its parts, images, label files and joints."""
 
 import os
 import re
@@ -24,21 +24,21 @@ from softgate_ext.pose.skeleton import COCO, Skeleton
 
 
 def has_keypoints(path: Path) -> bool:
-    """Whether a YAML file is a data.yaml of poses, by its beginning."""
+    """Whether a YAML file is a data.yaml with key points, by its first characters."""
     return re.search(r"""^["']?kpt_shape["']?\s*:""", peek(path), re.MULTILINE) is not None
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
-    """A data.yaml with `kpt_shape`.
+    """Reads a data.yaml with `kpt_shape`.
 
     Raises:
-        InputError: It is missing, not YAML, or no such file.
+        InputError: the file is missing, is not YAML, or has no `kpt_shape`.
     """
     try:
         contents = yaml.load(b"".join(chunks(path, takes="a data.yaml")), _Plain)  # nosec B506
     except InputError:
         raise
-    except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError of a 30th February
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # an invalid date: ValueError
         words = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise InputError(f"{path} is not valid YAML ({words}); give a data.yaml") from None
     if not isinstance(contents, dict) or "kpt_shape" not in contents:
@@ -47,7 +47,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
 
 class _Plain(yaml.SafeLoader):
-    """YAML without aliases, by which a few lines stand for more names than memory holds."""
+    """A loader that refuses aliases, with which a few lines can expand to more than memory holds."""
 
     def compose_node(self, parent: Any, index: Any) -> Any:
         if self.check_event(yaml.AliasEvent):
@@ -56,7 +56,7 @@ class _Plain(yaml.SafeLoader):
 
 
 def parts_of(contents: dict[str, Any]) -> dict[Split, str]:
-    """The entries that are "train" and "test": of `val` and `test` the first that there is."""
+    """The names of the entries that are "train" and "test"; the latter is `val`, or else `test`."""
     given = {"train": ["train"], "test": ["val", "test"]}
     found = {part: [name for name in names if contents.get(name)] for part, names in given.items()}
     return {part: names[0] for part, names in found.items() if names}  # type: ignore[misc]
@@ -65,14 +65,17 @@ def parts_of(contents: dict[str, Any]) -> dict[Split, str]:
 def read_skeleton(
     contents: dict[str, Any], path: Path, notes: ReadingNotes
 ) -> tuple[Skeleton, int]:
-    """Joints, and how many numbers each has (2 or 3).
+    """The skeleton of a data.yaml.
 
-    Names are those of `kpt_names`, which is a list, has a list for each class, or a name for each
-    number; without it they are COCO's where `flip_idx` is, or else numbers.
-    Left and right are those of `flip_idx` and the names, as `told_pairs` has them.
+    The names are those of `kpt_names`: a list, an object with a list for each class, or an object with
+    a name for each number. Without `kpt_names` they are COCO's if `flip_idx` is COCO's, else numbers.
+    Left and right are paired by `flip_idx` and the names, see `told_pairs`.
+
+    Returns:
+        The skeleton, and the numbers per joint, 2 or 3.
 
     Raises:
-        InputError: `kpt_shape` cannot be, or classes have different joints.
+        InputError: `kpt_shape` is not valid, or classes have different joints.
     """
     shape = contents["kpt_shape"]
     if not (_integers(shape) and len(shape) == 2 and 1 <= shape[0] <= 1000 and shape[1] in (2, 3)):
@@ -102,7 +105,7 @@ def read_skeleton(
 
 
 def listed_classes(contents: dict[str, Any]) -> dict[str, str] | None:
-    """The classes of `names` by their numbers as text; None where it is neither list nor object."""
+    """The classes of `names` by their numbers as text; None if it is neither a list nor an object."""
     names = contents.get("names")
     if isinstance(names, list):
         names = dict(enumerate(names))
@@ -112,7 +115,7 @@ def listed_classes(contents: dict[str, Any]) -> dict[str, str] | None:
 
 
 def _by_number(given: dict[Any, Any]) -> list[Any] | None:
-    """The names of an object with one for each number from 0; None where it is none."""
+    """The names of an object with a name for each number from 0; None for another object."""
     names = {identity(number): name for number, name in given.items()}
     places = [str(place) for place in range(len(given))]
     if any(isinstance(name, list) for name in names.values()) or {*names} != {*places}:
@@ -121,13 +124,13 @@ def _by_number(given: dict[Any, Any]) -> list[Any] | None:
 
 
 def _by_class(given: dict[Any, Any], classes: dict[str, str], path: Path) -> Any:
-    """The names that all classes have, of an object with a list for each; None where none has any.
+    """The names that all classes share, in an object with a list for each class; None without any.
 
-    Those of a class that `names` does not list count only where there are no others: its lines are
-    left out.
+    A class that `names` does not list is used only if there is no other, because its lines are left
+    out.
 
     Raises:
-        InputError: Two classes have different ones.
+        InputError: two classes have different names.
     """
     known = {**{title: title for title in classes.values()}, **classes}
     lists = [(str(identity(key)), names) for key, names in given.items() if written_names(names)]
@@ -149,14 +152,21 @@ def _lower(names: Any) -> list[str]:
 def pictures_of(
     contents: dict[str, Any], entry: str, path: Path, must_exist: bool, notes: ReadingNotes
 ) -> list[Path]:
-    """The pictures of an entry: of a folder, a .txt with their names, or a list of both.
+    """The images of an entry, which is a folder, a .txt with names, or a list of these.
 
-    They are looked for from `path` of the file and from where the file lies; `../images`, as some
-    tools write it for `images`, in both ways.
+    Names are relative to the entry `path`, or to the folder of the data.yaml. `../images`, which some
+    tools write for `images`, is tried both ways.
+
+    Args:
+        contents: the data.yaml.
+        entry: name of the entry.
+        path: path of the data.yaml.
+        must_exist: whether a missing image is an error.
+        notes: gets a note if none of the images in a .txt exists.
 
     Raises:
-        InputError: The entry names no folder or file that is there or inside the dataset, which is
-            the file's folder; or a picture is missing.
+        InputError: a folder or file does not exist, or is outside of the dataset, which is the folder
+            of the data.yaml; or an image is missing.
     """
     given = contents[entry]
     names = _texts(given if isinstance(given, list) else [given])
@@ -192,7 +202,7 @@ def pictures_of(
 
 
 def label_file(picture: Path) -> Path:
-    """Where the labels of a picture are: in `labels` for the last `images` of its path, or beside."""
+    """The label file of an image: its path with `labels` for the last `images`, or beside the image."""
     parts = list(picture.parts)
     for i in reversed(range(len(parts) - 1)):
         if parts[i] == "images":
@@ -202,27 +212,31 @@ def label_file(picture: Path) -> Path:
 
 
 def without_pictures(labels: Iterable[Path]) -> list[Path]:
-    """Files beside these labels that are of no picture."""
+    """The label files in the same folders that belong to no image."""
     known = set(labels)
     beside = (file for folder in {path.parent for path in known} for file in folder.glob("*.txt"))
     return sorted(file for file in beside if file not in known and file.name != "classes.txt")
 
 
 def text_lines(path: Path) -> list[str]:
-    """Lines of a text file; none where there is no such file. Raises InputError as it is damaged."""
+    """The lines of a text file; none if there is no such file.
+
+    Raises:
+        InputError: the file cannot be read.
+    """
     if what := unusual(path):
         raise InputError(f"cannot read {path}, which is {what}; it must be a text file")
     try:
         text = path.read_text(encoding="utf-8", errors="replace")
     except (OSError, ValueError) as error:
-        if not os.path.lexists(path):  # also of a name that no file can have
+        if not os.path.lexists(path):  # also true for a name that no file can have
             return []
         raise InputError(f"cannot read {path} ({reason(error)}); it must be a text file") from None
     return [line.strip() for line in text.splitlines()]
 
 
 def _below(folder: Path) -> list[Path]:
-    formats = (*picture_formats(), "MPO")  # pictures that begin with a JPEG
+    formats = (*picture_formats(), "MPO")  # MPO files start with a JPEG, which is read
     known = {end for end, name in Image.registered_extensions().items() if name in formats}
     return sorted(
         file
@@ -232,7 +246,7 @@ def _below(folder: Path) -> list[Path]:
 
 
 def _texts(value: Any) -> list[str]:
-    """A list of texts; empty where it is none."""
+    """The value if it is a list of texts, else an empty list."""
     texts = isinstance(value, list) and all(isinstance(one, str) for one in value)
     return list(value) if texts else []
 

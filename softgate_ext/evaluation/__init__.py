@@ -1,1 +1,1 @@
-"""Figures of a run, of joints that others found, and of published predictions."""
+"""Evaluation of runs, of predictions in files of many forms, and of published predictions."""

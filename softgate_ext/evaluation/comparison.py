@@ -1,4 +1,4 @@
-"""Scores of predictors on the same people, side by side: as JSON and as tables for a terminal."""
+"""Scores of several predictors on the same samples, as JSON and as tables for a terminal."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -15,16 +15,16 @@ from softgate_ext.pose.protocol import Protocol, Score
 
 @dataclass(frozen=True)
 class Comparison:
-    """What `softgate evaluate` measures.
+    """The result of `softgate evaluate`.
 
     Attributes:
-        protocol: rules of the benchmark.
-        people: number of people measured.
-        left_out: people who are not, since their reference length is not known.
-        scores: figures of each predictor, by its name.
-        about: how the figures came about, for the JSON.
-        notes: sentences to print below a table.
-        sides: whose left and right, in words, where that is known.
+        protocol: the rules of the benchmark.
+        people: number of samples that were evaluated.
+        left_out: number of samples that were not, because their reference length is not known.
+        scores: the scores of each predictor by its name.
+        about: the conditions of the evaluation, for the JSON.
+        notes: notes to print below a table.
+        sides: "person-centric" or "observer-centric", if that is known.
     """
 
     protocol: Protocol
@@ -36,7 +36,7 @@ class Comparison:
     sides: str | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """The figures, unrounded, as a dictionary that `json` can write."""
+        """The unrounded scores as a dictionary for `json`."""
         return {
             "metric": self.protocol.metric,
             "unit": self.protocol.unit,
@@ -48,7 +48,7 @@ class Comparison:
         }
 
     def table(self) -> Table:
-        """A row for each predictor, a column for each of the published tables."""
+        """A table with a row for each predictor, and a column for each column of published tables."""
         titles = list(self.protocol.columns)
         table = Table(title=cell(self._title()), box=box.SIMPLE, padding=(0, 1, 0, 0))
         table.add_column("predictions", no_wrap=True)
@@ -63,7 +63,7 @@ class Comparison:
         return table
 
     def details(self) -> Table:
-        """A column for each predictor, a row for each joint, published column and mean."""
+        """A table with a column for each predictor, and rows for joints, published columns and means."""
         table = Table(title=cell(self._title()))
         table.add_column("joint")
         for name in self.scores:
@@ -110,5 +110,5 @@ class Comparison:
 
 
 def left_out_words(count: int) -> str:
-    """What is said of people who cannot be measured."""
+    """The note on samples that are left out because they have no reference length."""
     return counted(count, "[person|people] left out: the unit of the metric is not labelled")

@@ -1,4 +1,4 @@
-"""The figures of a run, or of predictions in a file, by a metric."""
+"""The command `softgate evaluate`: scores of a run or of predictions in a file, and submissions."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -43,14 +43,14 @@ Tell = Callable[[str], None]
 
 @outside_as_told
 def evaluate(config: EvalConfig, tell: Tell = lambda sentence: None) -> Comparison:
-    """Measures a run beside a predictor that ignores the image, or predictions in files.
+    """Scores a run or predictions in files, beside a predictor that ignores the image.
 
     Args:
-        config: the command.
-        tell: called with each sentence that is of use before the network runs.
+        config: the options of the command.
+        tell: called with messages that are useful before the network runs.
 
     Raises:
-        InputError: the run, the data or a file cannot be used, or do not fit each other.
+        InputError: the run, the data or a file cannot be used, or they do not fit together.
     """
     check(config)
     if config.reference is not None:
@@ -74,7 +74,7 @@ def _measured(config: EvalConfig, tell: Tell) -> Comparison:
     named = observer_centric if sides == "oc" else _as_it_is
     truth = named(people)
     protocol = protocol_for(truth, config.metric, config.oks_sigmas)
-    score(truth.joints, truth, protocol)  # raises before the network runs for nothing
+    score(truth.joints, truth, protocol)  # raises now, and not after the network has run
     lengths = reference_lengths(truth, protocol)
     known = np.isfinite(lengths)
     of_coco = protocol.sigmas is not None and config.predictions is not None
@@ -89,7 +89,7 @@ def _measured(config: EvalConfig, tell: Tell) -> Comparison:
         )
         found.about["counted"] = counted.numbers
     joints = found.joints
-    if sides == "oc":  # a network that tells the person's own sides, and a file with either kind
+    if sides == "oc":  # a network gives person-centric sides, and a file may have either kind
         joints = take_joints(joints, observer_order(joints, people.skeleton))
     measured = named(with_joints_of(people, found.skeleton))
     name = "network" if config.predictions is None else "predictions"
@@ -117,17 +117,17 @@ def _measured(config: EvalConfig, tell: Tell) -> Comparison:
 
 
 def _training_people(source: DatasetSource) -> tuple[PoseSet | None, tuple[str, ...]]:
-    """Those whose mean pose is measured; of data without, None and what is to be said of it."""
+    """The samples whose mean pose is scored; for data without a train part, None and a note."""
     try:
         if "train" in source.splits:
             return source.read("train", False), ()
-    except EmptySplit:  # as of an official file of which the test people were kept
+    except EmptySplit:  # for example an official file that was reduced to the test part
         pass
     return None, ("the mean pose is left out, because the data have no training samples",)
 
 
 def _with_swap(skeleton: Skeleton, run: RunConfig) -> Skeleton:
-    """The data's joints with the pairs that the run's `swap` told, as far as both have them."""
+    """The joints of the data with the flip pairs of the run's `swap`, as far as the data have them."""
     own = get_skeleton(run.skeleton)
     swap = [word.lower() for word in run.training.swap]
     places = dict(zip(own.joints, own.places_in(skeleton), strict=True))
@@ -141,17 +141,17 @@ def _as_it_is(people: PoseSet) -> PoseSet:
 
 @outside_as_told
 def submit(config: EvalConfig, tell: Tell = lambda sentence: None) -> tuple[str, ...]:
-    """Writes the joints of MPII's test people, by a run or from a file, as the benchmark takes them.
+    """Writes the joints of MPII's test set, predicted by a run or read from a file, as a submission.
 
     Args:
-        config: the command.
+        config: the options of the command.
         tell: as in `evaluate`.
 
     Returns:
-        Sentences to print.
+        Notes to print.
 
     Raises:
-        InputError: as `evaluate`; or the data are not MPII in the official MATLAB file, or a joint
+        InputError: as in `evaluate`; or the data are not MPII in the official MATLAB file; or a joint
             was not found.
     """
     check(config)
@@ -171,16 +171,16 @@ def submit(config: EvalConfig, tell: Tell = lambda sentence: None) -> tuple[str,
 
 
 def find_joints(config: EvalConfig, people: PoseSet, tell: Tell, detections: bool = False) -> Found:
-    """Joints of people by the run or from the file that `config` names.
+    """The joints of the samples, predicted by the run or read from the file that `config` names.
 
     Args:
-        config: What to read or run.
-        people: Whose joints.
-        tell: As in `evaluate`.
-        detections: As in `read_predictions`.
+        config: the options of the command.
+        people: the samples.
+        tell: as in `evaluate`.
+        detections: as in `read_predictions`.
 
     Raises:
-        InputError: see `evaluate`.
+        InputError: as in `evaluate`.
     """
     if config.predictions is not None:
         found = read_predictions(config.predictions, people, config.origin, detections)
@@ -190,7 +190,7 @@ def find_joints(config: EvalConfig, people: PoseSet, tell: Tell, detections: boo
     device = resolve_device(config.device)
     model, run, stored = load_run(config.run, config.weights)
     skeleton = get_skeleton(run.skeleton)
-    with_joints_of(people, skeleton)  # raises where they have no joint in common
+    with_joints_of(people, skeleton)  # raises if they have no joint in common
     inference = PoseInference(
         model.to(device),
         model.codec(run.image_size, run.sigma, config.decoder),

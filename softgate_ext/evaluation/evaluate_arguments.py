@@ -1,4 +1,4 @@
-"""Whether the arguments of `softgate evaluate` go together: no option is ignored."""
+"""The check that the options of `softgate evaluate` fit together, so that none is silently ignored."""
 
 import dataclasses
 
@@ -18,13 +18,13 @@ _FIGURES = {
 
 
 def check(config: EvalConfig) -> None:
-    """Looks at everything that can be told from the arguments alone.
+    """Checks everything that can be checked without reading a file.
 
-    The one folder of `evaluate DATA --predictions FILE` becomes `data`.
+    In `evaluate DATA --predictions FILE` the only folder is moved to `data`.
 
     Raises:
-        InputError: they do not go together, one is out of range or has no meaning beside the
-            others, or the figures cannot be written.
+        InputError: options exclude each other, one is out of range or has no meaning beside the
+            others, or an output file cannot be written.
     """
     _check_sources(config)
     if config.reference is not None:

@@ -1,4 +1,4 @@
-"""Arrays in HDF5 files, which MATLAB's of version 7.3 are too."""
+"""Reading of arrays in HDF5 files; MATLAB files of version 7.3 are HDF5 too."""
 
 import math
 from collections.abc import Mapping
@@ -12,10 +12,10 @@ from softgate_ext.files.unfolding import check_unfolding
 
 
 def require_h5py() -> Any:
-    """The module h5py.
+    """Imports h5py.
 
     Raises:
-        InputError: It is not installed.
+        InputError: it is not installed.
     """
     try:
         import h5py
@@ -28,11 +28,11 @@ def require_h5py() -> Any:
 
 
 def read_hdf5(path: Path) -> Mapping[str, Any]:
-    """The arrays of a file that are in no group; cells of MATLAB are texts.
+    """Reads the arrays of a file that are in no group. Cells of MATLAB are read as texts.
 
     Raises:
         InputError: h5py is not installed.
-        Exception: The file is damaged, a bomb or another: h5py raises a dozen types.
+        Exception: the file is damaged, is a bomb, or is of another kind. h5py raises a dozen types.
     """
     h5py = require_h5py()
     with h5py.File(path, "r") as store:
@@ -41,7 +41,7 @@ def read_hdf5(path: Path) -> Mapping[str, Any]:
                 "its pred is a struct, which cannot be read from version 7.3; save it with -v7"
             )
         unfolding = _Unfolding(path.stat().st_size)
-        # A link to another file is passed over: what a file names is not opened.
+        # Links to other files are ignored: an input must not make us open other files.
         own = [name for name in store if isinstance(store.get(name, getlink=True), h5py.HardLink)]
         arrays = {
             name: unfolding.read(item)
@@ -49,7 +49,7 @@ def read_hdf5(path: Path) -> Mapping[str, Any]:
             if isinstance(item := store[name], h5py.Dataset)
         }
         for name, value in arrays.items():
-            # Cells, each with the letters of a name.
+            # An array of cells; each cell holds the characters of a name.
             if h5py.check_ref_dtype(store[name].dtype) is h5py.Reference:
                 cells = [unfolding.read(store[cell]).ravel().tolist() for cell in value.ravel()]
                 arrays[name] = np.array(["".join(map(chr, cell)) for cell in cells], object)
@@ -57,10 +57,10 @@ def read_hdf5(path: Path) -> Mapping[str, Any]:
 
 
 class _Unfolding:
-    """Reads datasets of a file as long as they are likely to be what they are stored in.
+    """Reads the datasets of a file, and checks that their sizes are not those of a bomb.
 
     Args:
-        size: bytes of the file.
+        size: size of the file in bytes.
     """
 
     def __init__(self, size: int) -> None:
@@ -70,11 +70,11 @@ class _Unfolding:
         """The values of a dataset.
 
         Raises:
-            ValueError: It is a bomb, or its values are in another file.
+            ValueError: the dataset is a bomb, or its values are in another file.
         """
         if dataset.external or dataset.is_virtual:
             raise ValueError(f"the values of {dataset.name} are in another file")
-        # A chunk is unpacked as a whole, however little of it counts.
+        # A chunk is unpacked as a whole, even if the dataset uses little of it.
         chunk = math.prod(dataset.chunks or (0,)) * dataset.dtype.itemsize
         self._unfolded += max(dataset.nbytes, chunk)
         self._stored += dataset.id.get_storage_size()

@@ -1,4 +1,4 @@
-"""What a file of joints holds, and readers of those that hold arrays: MATLAB, HDF5 and NumPy."""
+"""`Contents`, the form of every file of predictions after reading, and the readers of array files."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -27,17 +27,17 @@ from softgate_ext.pose.skeleton import MPII
 
 @dataclass(frozen=True)
 class Contents:
-    """What a file holds.
+    """The contents of a file of predictions.
 
     Attributes:
-        arrays: By name; the joints of all people are in one of them.
-        origin: Coordinate of the first pixel as the file has it; None where it does not say.
-        joints: Names of the joints, in the order of the arrays; None where it does not say.
-        who: What it says of whom each person is, None for one that is left out; empty, or of nobody
-            who is known, where order counts.
-        by_person: Whether the file is a list of people rather than of arrays.
-        notes: Sentences about what is left out.
-        unread: Values of keys that are not known.
+        arrays: the arrays by name; one of them holds the joints of all people.
+        origin: the coordinate of the first pixel in the file; None if it does not state it.
+        joints: the names of the joints in the order of the arrays; None if it does not state them.
+        who: the identity of each entry, None for an entry that is left out. If it is empty, or no entry
+            has a known identity, entries are matched by their order.
+        by_person: whether the file is a list of people, and not a set of arrays.
+        notes: notes on what is left out.
+        unread: the values of keys that no reader knows.
     """
 
     arrays: Mapping[str, Any]
@@ -50,14 +50,14 @@ class Contents:
 
 
 def read_arrays(path: Path, people: PoseSet) -> Contents:
-    """What a .mat, .h5 or .npz file holds.
+    """Reads a .mat, .h5 or .npz file of predictions.
 
     Args:
-        path: The file.
-        people: Who are looked for.
+        path: the file.
+        people: the samples whose joints are searched.
 
     Raises:
-        InputError: The file cannot be read, or no entry tells whose it is although some should.
+        InputError: the file cannot be read, or has arrays of identities of which none can be read.
     """
     notes = ReadingNotes()
     if what := unusual(path):
@@ -91,7 +91,7 @@ def read_arrays(path: Path, people: PoseSet) -> Contents:
 
 
 def _columns(arrays: Mapping[str, Any]) -> Columns:
-    """Those of the arrays that have one text or number an entry."""
+    """The arrays with one text or number per entry."""
     found = {}
     for name, value in arrays.items():
         array = np.asarray(value)
@@ -100,7 +100,7 @@ def _columns(arrays: Mapping[str, Any]) -> Columns:
             and array.dtype.kind in "USOiuf"
             and array.size == max(array.shape, default=0)
         ):
-            with suppress(ValueError):  # cells of several values
+            with suppress(ValueError):  # raised for cells with several values
                 found[name] = words_of(array)
     return found
 
@@ -112,7 +112,10 @@ def _named(
     people: PoseSet,
     notes: ReadingNotes,
 ) -> tuple[Identity | None, ...]:
-    """`named_by` of the arrays that are as long as those of identities, or else as each other."""
+    """The identities with image names from unknown arrays (`named_by`).
+
+    These arrays must be as long as the identities; without identities, as long as the longest array.
+    """
     count = len(who) or max(map(len, unread.values()), default=0)
     own = {name: values for name, values in unread.items() if len(values) == count}
     named, said = named_by(path, who or [Identity()] * count, own, people)

@@ -1,4 +1,4 @@
-"""Entries of a file as COCO's average precision counts them: those of nobody and of crowds too."""
+"""The entries of a file as COCO's average precision counts them, with false positives and crowds."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -24,12 +24,12 @@ Ints = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Entries:
-    """M people of a file, in its order.
+    """The M entries of a file, in its order.
 
     Attributes:
-        who: What it says of them; nothing of those that are left out.
-        joints: (M, J, 2) 0-based pixels, the dataset's joints; NaN where there is none.
-        scores: (M, J) of the joints, all alike where the file has the person's.
+        who: their identities; an empty identity for an entry that is left out.
+        joints: (M, J, 2), the joints of the dataset in 0-based pixels; NaN for a missing joint.
+        scores: (M, J), the scores of the joints. They are equal if the file has a score per person.
     """
 
     who: Sequence[Identity]
@@ -39,12 +39,12 @@ class Entries:
 
 @dataclass(frozen=True)
 class Counted:
-    """By what AP goes.
+    """The input of COCO's AP.
 
     Attributes:
-        truth: What is annotated.
-        found: What was found.
-        notes: Sentences to print.
+        truth: the annotations.
+        found: the predictions.
+        notes: notes to print.
     """
 
     truth: Annotated
@@ -53,7 +53,7 @@ class Counted:
 
     @property
     def numbers(self) -> dict[str, int]:
-        """How many entries, people to be found and annotations that are ignored there are."""
+        """The numbers of entries, of people to be found, and of ignored annotations."""
         ignored = int(self.truth.ignored.sum())
         people = len(self.truth.ignored) - ignored
         return {"entries": len(self.found.scores), "people": people, "ignored": ignored}
@@ -67,21 +67,21 @@ def counted_by_coco(
     absent: npt.NDArray[np.bool_],
     sides: Sides = "pc",
 ) -> Counted:
-    """What COCO's AP of the entries goes by.
+    """The input of COCO's AP for the entries of a file.
 
     Args:
-        path: The file of predictions, for messages.
-        truth: All of the annotation file.
-        entries: All of the file of predictions.
-        skeleton: The J joints.
-        absent: (J,), joints that the file of predictions does not have, which do not count.
-        sides: Whose left and right.
+        path: the file of predictions, for messages.
+        truth: all annotations of the annotation file.
+        entries: all entries of the file of predictions.
+        skeleton: the J joints.
+        absent: (J,) bool, joints that the file of predictions does not have, which do not count.
+        sides: person-centric or observer-centric labels.
 
     Raises:
-        InputError: No entry is of a picture of the dataset.
+        InputError: no entry is of an image of the dataset.
     """
     who = entries.who
-    # Who has no joint is no prediction: a submission has entries of everybody.
+    # An entry without joints is no prediction: a submission to MPII has entries for all people.
     here = np.isfinite(entries.joints.sum(-1)).any(1)
     pictures = _pictures(path, truth, who)
     kept = np.flatnonzero(here & (pictures >= 0))
@@ -105,14 +105,16 @@ def counted_by_coco(
         categories=truth.kinds if apart else np.zeros_like(truth.kinds),
     )
     own = np.array([math.nan if one.score is None else one.score for one in who])[kept]
-    first = next(place for place, one in enumerate(who) if one.known)  # that is not left out
+    first = next(
+        place for place, one in enumerate(who) if one.known
+    )  # the first that is not left out
     areas = np.array([math.nan if one.area is None else one.area for one in who])
     detected = Detected(
         images=truth.ranks[pictures[kept]],
         joints=found,
         scores=np.where(np.isfinite(own), own, entries.scores[kept].mean(1)),
         categories=kinds,
-        # As pycocotools, which looks at the first entry whether all are by their boxes.
+        # As in pycocotools, the first entry decides whether the areas of boxes are used.
         areas=None if np.isnan(areas[first]) else np.nan_to_num(areas[kept]),
     )
     notes = [*not_had(who, here & (pictures < 0), truth)]
@@ -122,8 +124,12 @@ def counted_by_coco(
 
 
 def one_for_each(names: Sequence[str], people: int) -> str:
-    """The sentence beside figures, of predictors of these names, that are not of all entries of a
-    file."""
+    """The note on scores that have one prediction per person, and not all entries of a file.
+
+    Args:
+        names: the names of these predictors.
+        people: the number of people.
+    """
     return (
         f"AP and AR of {' and '.join(names)}: at most one prediction counts for each of "
         f"{counted(people, '[person|people]')}; false positives, crowds and people without key points do "
@@ -132,18 +138,21 @@ def one_for_each(names: Sequence[str], people: int) -> str:
 
 
 def _pictures(path: Path, truth: CocoTruth, who: Sequence[Identity]) -> Ints:
-    """The picture of each entry, -1 of those that are not in the annotation file."""
+    """The image of each entry, -1 if it is not in the annotation file."""
     ids = dict(zip(truth.ids[:, 0], range(len(truth.ids)), strict=True))
     by_id = np.array(same_keys([one.image_id for one in who], ids), np.int64)
     named, own, _ = pictures_of(path, who, truth)
-    # Two ids may stand for one file, of which an entry that has a name alone is the first's.
+    # Two ids may stand for one file. An entry that has only a name belongs to the first id.
     first = {number: place for place, number in reversed([*enumerate(own.tolist())])}
     by_name = np.array([first.get(number, -1) for number in named.tolist()], np.int64)
     return np.where(by_id >= 0, by_id, by_name)
 
 
 def _kinds(truth: CocoTruth, who: Sequence[Identity]) -> tuple[Ints, bool]:
-    """The category of each entry, and whether these are told apart, which takes one of each entry."""
+    """The category of each entry, and whether categories are distinguished.
+
+    They are distinguished if every entry has one.
+    """
     given = [one.category for one in who if one.category is not None]
     if len(given) < len(who) or len(truth.categories) == 1:
         return np.zeros(len(who), np.int64), False
@@ -151,7 +160,7 @@ def _kinds(truth: CocoTruth, who: Sequence[Identity]) -> tuple[Ints, bool]:
 
 
 def _told(truth: CocoTruth, annotated: Annotated, found: Detected) -> Iterator[str]:
-    """Sentences on what is counted."""
+    """Notes on what AP and AR count."""
     ignored = int(annotated.ignored.sum())
     yield (
         f"AP and AR: {counted(len(found.scores), 'prediction[s]')} of "

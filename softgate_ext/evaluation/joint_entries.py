@@ -1,4 +1,4 @@
-"""Entries of a file of predictions, read one by one: an odd one costs itself, and is told."""
+"""Reading of a file's entries one by one: an entry that cannot be read is left out, with a note."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -25,15 +25,15 @@ Floats = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Entry:
-    """One person of a file, unread.
+    """One person of a file, before reading.
 
     Attributes:
-        which: What messages call it.
-        person: Its joints, or an object with them and with what it says of whom they are.
-        whole: What the file says of the picture in which the person is listed.
-        category: Name of its category, where the file has names of these.
-        flagged: Whether the third number of a joint is COCO's flag rather than a score.
-        lone: Whether the picture is told by the name of the file alone.
+        which: the name of the entry in messages.
+        person: the joints, or an object with the joints and the identity.
+        whole: the fields of the image in which the person is listed; None for a list of people.
+        category: the name of its category, if the file has names of categories.
+        flagged: whether the third number of a joint is COCO's flag and not a score.
+        lone: whether only the name of the file identifies the image.
     """
 
     which: str
@@ -49,10 +49,10 @@ class Listing:
     """The entries of a file.
 
     Attributes:
-        entries: All of them.
-        joints: Names of the joints, where the file has them apart from the entries.
-        origin: Coordinate of the first pixel, where the file says it.
-        notes: Takes what is passed over.
+        entries: all entries.
+        joints: the names of the joints, if the file states them outside of the entries.
+        origin: the coordinate of the first pixel, if the file states it.
+        notes: gets notes on what is left out.
     """
 
     entries: list[Entry] = field(default_factory=list)
@@ -62,16 +62,16 @@ class Listing:
 
 
 def contents_of(listing: Listing, people: PoseSet, path: Path) -> Contents:
-    """The joints of all entries, and whose they are; those of odd ones are not found.
+    """The joints and identities of all entries. Entries that cannot be read get no joints.
 
     Args:
-        listing: What the file holds.
-        people: Whose joints, and of which categories, are looked for.
-        path: The file, for messages.
+        listing: the entries of the file.
+        people: the samples, with their joints and categories.
+        path: the file, for messages.
 
     Raises:
-        InputError: There is no entry, or none that can be read; or the entries name no picture, and
-            the file, which then should be called as one of the dataset's, is not.
+        InputError: there is no entry that can be read; or the entries name no image, and the file is
+            not named after an image of the dataset.
     """
     entries = [
         replace(entry, person=by_name(entry.person, people.skeleton)) for entry in listing.entries
@@ -111,7 +111,7 @@ def _said(person: Any) -> Mapping[str, Any]:
 
 
 def _fields(entry: Entry, people: PoseSet) -> Mapping[str, Any]:
-    """What an entry says, its joints by the first of `NAMES`."""
+    """The fields of an entry, with its joints under the first of `NAMES`."""
     person = entry.person
     if isinstance(person, list):
         return {NAMES[0]: person}
@@ -119,7 +119,7 @@ def _fields(entry: Entry, people: PoseSet) -> Mapping[str, Any]:
         raise OddEntry("that [is neither a list nor an object|are neither lists nor objects]")
     if is_crowd(person):
         raise OddEntry("of [a crowd|crowds]")
-    if isinstance(person.get("score"), list):  # of its joints
+    if isinstance(person.get("score"), list):  # scores of joints
         person = {"scores": person["score"], **person, "score": None}
     kind = category_of(person.get("category_id"), entry.category, people.categories)
     given = next((person[name] for name in NAMES if person.get(name) is not None), None)
@@ -129,7 +129,7 @@ def _fields(entry: Entry, people: PoseSet) -> Mapping[str, Any]:
 
 
 def _names(entries: Sequence[Entry]) -> tuple[str, ...] | None:
-    """Names of the joints that anybody has, unless most have none."""
+    """The names of all joints in the entries; None if most entries have no names."""
     given = [
         entry.person.get(name)
         for entry in entries

@@ -1,12 +1,12 @@
-"""Joints of other programs and of our own, in the files that people exchange them in.
+"""Reading and writing of files of predicted joints, from this and from other programs.
 
-Arrays of (N, J, 2 or 3), a third value being a score, in any order of axes: MATLAB and Lua write
-them transposed; or lists of people as text (`joint_forms`). Whose they are is told by the pictures
-and ids that the file has (`joint_identity`), in the form of a submission to MPII (`pred`) by the
-picture and the place in `annorect`; only where it has none, by the order of the dataset. Joints go by `joint_names`, or are those of the dataset.
-Coordinates are 1-based in .mat and .h5 files, as in MPII's own and the toolboxes around it, and
-0-based in .npz and texts, unless the file says otherwise by a number called `origin`, or the caller
-does.
+A file holds an array (N, J, 2 or 3), in which a third value is a score, or a list of people as text
+(`joint_forms`). The axes may be in any order, because MATLAB and Lua write them transposed. Entries are
+matched to samples by image names and ids (`joint_identity`); in a submission to MPII (`pred`) by the
+image and the position in `annorect`; and only without any of these by the order of the dataset. Joints
+are named by `joint_names`, or are those of the dataset. Coordinates are 1-based in .mat and .h5 files,
+as in MPII's own files and their toolboxes, and 0-based in .npz and text files, unless the file has a
+number `origin`, or the caller gives it.
 """
 
 import io
@@ -39,7 +39,7 @@ from softgate_ext.pose.skeleton import Skeleton
 
 ORIGINS = {".mat": 1, ".h5": 1, ".hdf5": 1, ".npz": 0, ".json": 0}
 
-# Where several fit: as it lies, then what MATLAB and HDF5 make of it, which reverse all axes.
+# The orders of axes, best first: as stored, then reversed, as MATLAB and HDF5 write them.
 _ORDERS = ((0, 1, 2), (2, 1, 0), (0, 2, 1), (1, 0, 2), (1, 2, 0), (2, 0, 1))
 
 Floats = npt.NDArray[np.float64]
@@ -47,18 +47,16 @@ Floats = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Found:
-    """Joints of people, by a run or from a file.
+    """The predicted joints of N samples, from a run or a file.
 
     Attributes:
-        joints: (N, J, 2) float64, 0-based pixels of the source images; NaN where there is none.
-        scores: (N, J), the peak of each heatmap. Of a file what it has: the score of the person for
-            all their joints, or those of the joints; else 1 where there is a joint. 0 elsewhere.
-        skeleton: The joints that were looked for, or that the file has by name; those of the
-            dataset where it has no names.
-        about: How they came about, for the JSON; of a file also the coordinate of the first pixel
-            that it was taken to have, `origin`.
-        notes: Sentences to print.
-        entries: All that a file has, if it says of each in which picture it is.
+        joints: (N, J, 2) float64, in 0-based pixels of the source images; NaN for a missing joint.
+        scores: (N, J). For a run the peak of each heatmap. For a file the score of the person, or the
+            scores of the joints, or else 1. 0 for a missing joint.
+        skeleton: the joints of the run; for a file its named joints, or else those of the dataset.
+        about: the source of the joints, for the JSON; for a file also the `origin` that was used.
+        notes: notes to print.
+        entries: all entries of a file, if each of them names its image.
     """
 
     joints: Floats
@@ -72,20 +70,19 @@ class Found:
 def read_predictions(
     path: Path, people: PoseSet, origin: int | None = None, detections: bool = False
 ) -> Found:
-    """Joints of people from a file.
+    """Reads the joints of samples from a file.
 
     Args:
-        path: .mat, .h5, .npz, .json, .jsonl or .csv.
-        people: The N people whose joints are looked for. Where the file says whose its joints are,
-            it may lack some, who are not found, and have others.
-        origin: Coordinate of the first pixel, or None to go by the file.
-        detections: Whether entries count that are nobody's: then a person may have several, and
-            there may be nobody for any, if the file says of each in which picture it is. Those
-            that are nobody's are then not told.
+        path: a .mat, .h5, .npz, .json, .jsonl or .csv file.
+        people: the N samples. If the file identifies its entries, samples may be missing, and there may
+            be entries of others.
+        origin: the coordinate of the first pixel; None to take it from the file.
+        detections: whether entries may be detections, if each entry names its image. A person may then
+            have several entries, entries may belong to nobody, and there is no note on those.
 
     Raises:
-        InputError: The file cannot be read, holds other joints than J or by its order other people
-            than N, or what it says of whom they are does not fit the dataset.
+        InputError: the file cannot be read; it has other joints than the dataset; it identifies no
+            entries and their number is not N; or its identities do not fit the dataset.
     """
     readable = (*ORIGINS, *(suffix for suffix in TEXTS if suffix not in ORIGINS))
     suffix = _suffix(path, "predictions", readable)
@@ -146,7 +143,7 @@ def read_predictions(
 
 
 def _scores(array: Floats, contents: Contents) -> Floats:
-    """(M, J) of the joints as the file has them; 1 where it has none."""
+    """The scores (M, J) of the joints in the file, or 1 without scores."""
     own = np.asarray(contents.arrays.get("scores", ()))
     if own.shape == array.shape[:2] and own.dtype.kind in "fiu":
         return own.astype(np.float64)
@@ -154,17 +151,17 @@ def _scores(array: Floats, contents: Contents) -> Floats:
 
 
 def write_predictions(path: Path, joints: Floats, scores: Floats, people: PoseSet) -> None:
-    """Writes what was found of N people in such a way that `read_predictions` tells who is who.
+    """Writes the joints of N samples with their identities, so that `read_predictions` can match them.
 
     Args:
-        path: .mat, .h5, .npz or .json.
-        joints: (N, J, 2), 0-based pixels.
+        path: a .mat, .h5, .npz or .json file.
+        joints: (N, J, 2), in 0-based pixels.
         scores: (N, J).
-        people: Those whose joints they are: their pictures, their crops as `box_xywh`, and the ids
-            or places that the dataset has, are written beside them.
+        people: the samples. Their images, their crops as `box_xywh`, and the ids or positions in the
+            dataset are written too.
 
     Raises:
-        InputError: The suffix is none of the four, or the file cannot be written.
+        InputError: the suffix is another one, or the file cannot be written.
     """
     suffix = _suffix(path, "save_predictions", ORIGINS)
     origin = ORIGINS[suffix]
@@ -203,7 +200,7 @@ def write_predictions(path: Path, joints: Floats, scores: Floats, people: PoseSe
         "origin": np.array(origin),
         "box_xywh": np.array(columns["box_xywh"]),
     }
-    file = io.BytesIO()  # HDF5, which writes when it closes, crashes where a disk has no room
+    file = io.BytesIO()  # HDF5 would write to the disk when it closes, and crash if it is full
     if suffix == ".npz":
         np.savez_compressed(file, **arrays, **words)
     elif suffix == ".mat":
@@ -225,8 +222,20 @@ def _suffix(path: Path, argument: str, takes: Collection[str]) -> str:
 def _fitting(
     path: Path, contents: Contents, people: int, joints: int
 ) -> tuple[Floats, tuple[str, ...]]:
-    """The array of the file that has the right shape, axes in the order people, joints, values;
-    and a sentence where its shape leaves open which axes these are."""
+    """The array with the joints, its axes in the order people, joints, values.
+
+    Args:
+        path: the file, for messages.
+        contents: the contents of the file.
+        people: the number of people that the array must have.
+        joints: the number of joints that the array must have.
+
+    Returns:
+        The array, and a note if its shape does not determine the order of its axes.
+
+    Raises:
+        InputError: no array has these numbers of people and joints.
+    """
     arrays = {
         name: np.asarray(value) for name, value in contents.arrays.items() if name != "scores"
     }

@@ -1,4 +1,4 @@
-"""Joints as text: which kind of file it is, and a reader of each."""
+"""The readers of predictions in text files: .json, .jsonl and .csv."""
 
 import csv
 import io
@@ -15,15 +15,14 @@ from softgate_ext.files.reading import parse_json, read_json
 
 
 def read_text(path: Path, people: PoseSet) -> Contents:
-    """What a .json, .jsonl or .csv file holds.
+    """Reads a .json, .jsonl or .csv file of predictions.
 
     Args:
-        path: The file.
-        people: Whose joints, and of which categories, are looked for.
+        path: the file.
+        people: the samples, with their joints and categories.
 
     Raises:
-        InputError: The file cannot be read, is of no form that is known, or has no entry that can
-            be read.
+        InputError: the file cannot be read, has no known form, or has no entry that can be read.
     """
     return contents_of(TEXTS[path.suffix.lower()](path, people), people, path)
 
@@ -33,7 +32,7 @@ def _json(path: Path, people: PoseSet) -> Listing:
 
 
 def _json_lines(path: Path, people: PoseSet) -> Listing:
-    """A line an entry, or a frame of a video as `softgate predict` writes them."""
+    """Reads lines of JSON: each is an entry, or a frame of a video as `softgate predict` writes it."""
     listing, found = Listing(), []
     for number, line in enumerate(_text(path).split("\n"), 1):
         try:
@@ -50,7 +49,7 @@ COLUMNS = ("file", "frame", "person", "x", "y", "w", "h", "joint", "joint_x", "j
 
 
 def _csv(path: Path, people: PoseSet) -> Listing:
-    """predictions.csv of `softgate predict`, a row a joint."""
+    """Reads a predictions.csv of `softgate predict`, which has a row per joint."""
     reader = csv.DictReader(io.StringIO(_text(path), newline=""))
     found: dict[tuple[str, ...], dict[str, Any]] = {}
     listing = Listing()
@@ -110,4 +109,4 @@ TEXTS: dict[str, Callable[[Path, PoseSet], Listing]] = {
     ".jsonl": _json_lines,
     ".csv": _csv,
 }
-"""Reader of each kind of file."""
+"""The reader for each suffix."""

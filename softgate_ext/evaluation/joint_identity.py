@@ -1,4 +1,4 @@
-"""What a file of predictions says of whom each of its entries is."""
+"""`Identity`: what a file of predictions states about the image and the person of an entry."""
 
 import math
 import re
@@ -13,24 +13,24 @@ from softgate_ext.data.entries import OddEntry, ReadingNotes, identity, numbers
 from softgate_ext.evaluation.joint_keys import FIELDS
 
 Key = int | str
-FAR = 1e9  # pixels, beyond which nothing is a box
+FAR = 1e9  # pixels: the limit of coordinates of a box
 
 
 @dataclass(frozen=True)
 class Identity:
-    """What one entry says; None where it says nothing.
+    """The identity of one entry; a field is None if the entry does not state it.
 
     Attributes:
-        name: Name or path of the picture's file.
-        image_id: What the dataset's file calls the picture; some tools put its name here.
-        annotation_id: What the dataset's file calls the person.
-        id: Either of these three, by what else there is.
-        box: x, y, width, height of the person.
-        score: How sure the program was of the person.
-        place: Of the person in `annorect` of the picture, from 0, as MPII's people are known by.
-        frame: Number of the picture in a video.
-        category: Id of the kind of person, as text, by which the dataset knows it.
-        area: Width times height of `bbox`, of any size, by which COCO's AP tells small from large.
+        name: name or path of the image file.
+        image_id: the id of the image in the dataset's file; some tools write the name here.
+        annotation_id: the id of the annotation in the dataset's file.
+        id: an id that may be of an image or an annotation, depending on the other fields.
+        box: x, y, width, height of the person, in pixels.
+        score: the score of the person.
+        place: the position of the person in `annorect` of the image, from 0, as for MPII.
+        frame: the number of the image in a video.
+        category: the id of the category in the dataset, as text.
+        area: width times height of `bbox`, whatever its size, which COCO's AP uses for its size ranges.
     """
 
     name: str | None = None
@@ -46,24 +46,25 @@ class Identity:
 
     @property
     def pictured(self) -> bool:
-        """Whether it says anything of the picture."""
+        """Whether the entry states its image."""
         return any(key is not None for key in (self.name, self.image_id, self.frame))
 
     @property
     def known(self) -> bool:
-        """Whether it says anything of the picture or the person that the dataset has too."""
+        """Whether the entry states its image or its annotation."""
         return self.pictured or self.annotation_id is not None or self.id is not None
 
 
 def identity_of(fields: Mapping[str, Any], whole: Mapping[str, Any] | None = None) -> Identity:
-    """What an entry says.
+    """Reads the identity of an entry.
 
     Args:
-        fields: Of the person, as a file names them; `category_id` as `category_of` has it.
-        whole: Of the picture in which the person is listed, whose `id` is the picture's.
+        fields: the fields of the person under the names of the file; `category_id` is a result of
+            `category_of`.
+        whole: the fields of the image in which the person is listed; `id` is that of the image.
 
     Raises:
-        OddEntry: A field is something else.
+        OddEntry: a field has another type.
     """
     found = {name: _first(fields, names) for name, names in FIELDS.items()}
     if whole is not None:
@@ -71,7 +72,7 @@ def identity_of(fields: Mapping[str, Any], whole: Mapping[str, Any] | None = Non
             found[name] = _first(whole, FIELDS[name]) if found[name] is None else found[name]
         if found["image_id"] is None:
             found["image_id"] = whole.get("id")
-    if found["name"] is not None and not isinstance(found["name"], str):  # a number of a picture
+    if found["name"] is not None and not isinstance(found["name"], str):  # a number: an image id
         found["image_id"] = found["name"] if found["image_id"] is None else found["image_id"]
         found["name"] = None
     frame = key_of("frame", found["frame"])
@@ -79,9 +80,9 @@ def identity_of(fields: Mapping[str, Any], whole: Mapping[str, Any] | None = Non
         raise OddEntry("whose frame is not a number")
     given = key_of("place", found["place"])
     try:
-        place = None if given is None else int(given)  # arrays of words have words of these too
+        place = None if given is None else int(given)  # an array of texts has numbers as texts
     except ValueError:
-        place = None  # where the picture was taken, say
+        place = None  # another meaning, such as the place where an image was taken
     return Identity(
         found["name"],
         key_of("image_id", found["image_id"]),
@@ -97,17 +98,18 @@ def identity_of(fields: Mapping[str, Any], whole: Mapping[str, Any] | None = Non
 
 
 def category_of(given: Any, name: str | None, categories: Mapping[str, str]) -> str | None:
-    """The dataset's id of an entry's category; None where one of them has no categories.
+    """The id in the dataset of an entry's category; None if the dataset or the entry has none.
 
-    By the name where both files have names, since each file counts as it likes; else by the id.
+    Categories are compared by name if both files have names, because files may number them differently;
+    else by id.
 
     Args:
-        given: The id in the file of predictions.
-        name: What the file of predictions calls the category, if it says.
-        categories: Names in lower case, by ids as text, of those that the dataset's people have.
+        given: the id in the file of predictions.
+        name: the name of the category in the file of predictions, if it has names.
+        categories: the names, in lower case, of the dataset's categories by their ids as text.
 
     Raises:
-        OddEntry: It is of another category.
+        OddEntry: the category is not one of the dataset.
     """
     key = identity(given)
     if name is not None and any(categories.values()):
@@ -123,20 +125,29 @@ def category_of(given: Any, name: str | None, categories: Mapping[str, str]) -> 
 def identities_of(
     arrays: dict[str, Any], categories: Mapping[str, str], notes: ReadingNotes
 ) -> tuple[Identity | None, ...]:
-    """What arrays with one row an entry say, which are taken out of `arrays`; empty where none does.
+    """Reads the identities from arrays that have one row per entry.
 
-    None is an entry of other categories than the dataset's, or that says something else than an
-    identity, or nothing while others do; `notes` takes these. Pixels and scores of joints go by the same names: they stay.
+    These arrays are removed from `arrays`. Arrays of pixels and of joints' scores, which may have the
+    same names, stay.
+
+    Args:
+        arrays: the arrays of the file.
+        categories: the categories of the dataset, as in `category_of`.
+        notes: gets notes on entries that are left out.
+
+    Returns:
+        The identities; empty if there are no such arrays. None stands for an entry of another category,
+        for one that cannot be read, and for one without an identity although others have one.
 
     Raises:
-        ValueError: An array has something else, or the arrays are not equally long.
+        ValueError: an array has another form, or the arrays have different lengths.
     """
     columns: dict[str, list[Any]] = {}
     for field, names in FIELDS.items():
         for name in (spelling for each in names for spelling in (each, f"{each}s")):
             if name in arrays and (rows := _rows(field, arrays[name])) is not None:
                 if field == "score" and any(len(c) != len(rows) for c in columns.values()):
-                    continue  # of the joints of one person
+                    continue  # scores of the joints of one person
                 columns.setdefault(names[0], rows)
                 del arrays[name]
     lengths = {len(rows) for rows in columns.values()}
@@ -159,8 +170,13 @@ def identities_of(
 def only_known(
     who: Sequence[Identity | None], which: Sequence[str], notes: ReadingNotes
 ) -> list[Identity | None]:
-    """None for those that say nothing of whom they are, if others do; `notes` takes what messages
-    call them."""
+    """The identities with None for entries that state nothing, if other entries state something.
+
+    Args:
+        who: the identities.
+        which: the names of the entries in messages.
+        notes: gets notes on these entries.
+    """
     if not any(one.known for one in who if one is not None):
         return list(who)
     for one, name in zip(who, which, strict=True):
@@ -172,7 +188,7 @@ def only_known(
 
 
 def words_of(names: Any) -> list[Any]:
-    """The values of an array; MATLAB has a cell around each, HDF5 has bytes, both may be padded."""
+    """The values of an array as texts or numbers. MATLAB wraps each in a cell, and HDF5 gives bytes."""
     cells = [np.asarray(cell).ravel() for cell in np.asarray(names).ravel()]
     if any(cell.size > 1 for cell in cells):
         raise ValueError("a cell has several values")
@@ -182,9 +198,10 @@ def words_of(names: Any) -> list[Any]:
 
 
 def same_keys(held: Sequence[Key | None], wanted: Mapping[Hashable, int]) -> list[int]:
-    """What `wanted` has for each key, -1 for those it lacks.
+    """The value of `wanted` for each key, -1 if the key is missing.
 
-    "42", "000042" and "42.0" are 42, unless the file or the dataset has two spellings of one number.
+    "42", "000042" and "42.0" are equal to 42, unless the file or the dataset has two spellings of one
+    number.
     """
     numbers: dict[int, set[Hashable]] = {}
     for key in wanted:
@@ -206,7 +223,7 @@ def same_keys(held: Sequence[Key | None], wanted: Mapping[Hashable, int]) -> lis
 
 
 def number_of(key: Any) -> int:
-    """The number that a key is or spells; -1 for others."""
+    """The number that a key is, as an integer or a text; -1 for other keys."""
     if isinstance(key, str):
         whole = re.fullmatch(r"([0-9]{1,19})(\.0+)?", key)
         return -1 if whole is None else int(whole[1])
@@ -219,7 +236,11 @@ def _first(fields: Mapping[str, Any], names: Sequence[str]) -> Any:
 
 
 def key_of(field: str, value: Any) -> Key | None:
-    """An id as Python has it: MATLAB stores whole numbers as floats."""
+    """An id as an integer or text. MATLAB stores whole numbers as floats.
+
+    Raises:
+        OddEntry: the value is not an id.
+    """
     if value is None or isinstance(value, str):
         return value
     if isinstance(value, float):
@@ -242,7 +263,7 @@ def _score(value: Any) -> float | None:
 
 
 def _box(value: Any) -> tuple[float, float, float, float] | None:
-    """A box, or None where it is none: other programs' boxes are no reason to leave out an entry."""
+    """The box, or None if the value is not one. An invalid box does not make an entry unreadable."""
     if not isinstance(value, Sequence) or len(value) != 4:
         return None
     try:
@@ -256,13 +277,13 @@ def _box(value: Any) -> tuple[float, float, float, float] | None:
 
 
 def _rows(field: str, value: Any) -> list[Any] | None:
-    """The values of an array that has one an entry; None for what is none, such as pixels."""
+    """The values of an array with one value per entry; None for another array, such as pixels."""
     array: npt.NDArray[Any] = np.asarray(value)
     if field == "box":
         return array.tolist() if array.ndim == 2 and array.shape[1] == 4 else None
-    if array.ndim == 0:  # of the whole file
+    if array.ndim == 0:  # a value for the whole file
         return None
-    if array.size != max(array.shape):  # joints' scores, pixels
+    if array.size != max(array.shape):  # scores of joints, or pixels
         if field == "score" or array.ndim > 2:
             return None
         raise ValueError(f"{field} has the shape {array.shape}, and takes one value for each entry")

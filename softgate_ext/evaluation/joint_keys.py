@@ -1,4 +1,4 @@
-"""What programs call the parts of a file of predictions, in any spelling of these names."""
+"""The names that programs give to the parts of a file of predictions, in any spelling."""
 
 import re
 from collections.abc import Mapping
@@ -6,11 +6,11 @@ from functools import cache
 from typing import Any
 
 NAMES = ("preds", "pred", "predictions", "joints", "keypoints")
-CROWDS = ("people", "instances")  # of one picture
-SCORES = "keypoint_scores"  # marks a person of mmpose's, whose box is x1, y1, x2, y2
+CROWDS = ("people", "instances")  # the people of one image
+SCORES = "keypoint_scores"  # only mmpose writes it; its boxes are x1, y1, x2, y2
 
-# What an entry says of whom it is; arrays of these have an s more. A box is x, y, width, height; a
-# frame is the number of a picture in a video.
+# The names of the fields of an identity. Arrays of them may have an s at the end. A box is x, y, width,
+# height; a frame is the number of an image in a video.
 FIELDS: dict[str, tuple[str, ...]] = {
     "name": (
         "image", "file", "file_name", "image_name", "img_name", "image_path", "img_path",
@@ -36,6 +36,7 @@ KNOWN = frozenset(
 
 @cache
 def plain(name: str) -> str:
+    """A name in lower case with letters and digits only, for comparisons."""
     return re.sub(r"[\W_]", "", name.lower())
 
 
@@ -44,9 +45,9 @@ _USUAL["keypointnames"] = "joint_names"
 
 
 def usual(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """The same by our spelling of each name: `imageId`, `Image_ID` and `image-id` are `image_id`.
+    """The fields under the usual spelling of each name: `imageId` and `Image_ID` become `image_id`.
 
-    Of several spellings of one name ours counts, or else the first; the others stay as they are.
+    If a name occurs in several spellings, only the usual one, or else the first, is renamed.
     """
     found: dict[str, Any] = {}
     for name, value in fields.items():

@@ -1,4 +1,4 @@
-"""How much entries of a file are like people of one picture, and who belongs to whom by that."""
+"""Matching of entries to the people of one image, by the similarity of their joints or boxes."""
 
 from collections.abc import Iterator
 
@@ -8,15 +8,25 @@ from softgate_ext.data.poseset import PoseSet
 from softgate_ext.pose.metrics import Floats, box_overlaps
 
 SPREAD = 0.05
-"""Distance, over the side of the crop, at which two joints are alike by exp(-1/2): about what COCO's
-OKS has in the mean of its joints."""
+"""The distance of two joints, over the side of the crop, at which their similarity is exp(-1/2). This is
+about the mean over the joints of COCO's OKS."""
 ALIKE = 0.5
-"""Likeness from which COCO's AP begins to count a person as found."""
+"""The lowest similarity at which COCO's AP counts a person as found."""
 
 
 def pairs(alike: Floats, scores: Floats, by_score: bool) -> Iterator[tuple[int, int]]:
-    """Entry and person, greedily: the most alike first; or as in COCO's AP the surest entry first,
-    which takes the person whom it is most like, and those hardly like anybody after all others."""
+    """Matches entries to people greedily.
+
+    Args:
+        alike: (M, N), the similarity of each entry and person.
+        scores: (M,), the scores of the entries.
+        by_score: False takes the most similar pairs first. True works as COCO's AP: the entry with the
+            highest score comes first and takes the most similar person. Pairs with a similarity below
+            `ALIKE` come last.
+
+    Yields:
+        Pairs of the indices of an entry and a person.
+    """
     entries, people = np.nonzero(alike > 0)
     like = alike[entries, people]
     sure = scores[entries]
@@ -31,8 +41,12 @@ def pairs(alike: Floats, scores: Floats, by_score: bool) -> Iterator[tuple[int, 
 
 
 def likeness(joints: Floats, people: PoseSet) -> Floats:
-    """(M, N) from 0 to 1, OKS with one spread for all joints, over those of the N people that are
-    labelled."""
+    """The similarity (M, N), from 0 to 1: OKS with one sigma for all joints, over labelled joints.
+
+    Args:
+        joints: (M, J, 2), the joints of the entries in pixels.
+        people: N samples of one image.
+    """
     away = np.linalg.norm(joints[:, None] - people.joints[None], axis=-1)
     alike = np.exp(-(np.minimum(away / (SPREAD * people.sizes[:, None]), 99.0) ** 2) / 2)
     counted = people.labelled
@@ -41,8 +55,15 @@ def likeness(joints: Floats, people: PoseSet) -> Floats:
 
 
 def overlap(boxes: Floats, people: PoseSet) -> Floats:
-    """(M, N), intersection over union of boxes x, y, width, height with the people's own, or those
-    round their joints, or their crops: whichever is met best."""
+    """The intersection over union (M, N) of boxes with people.
+
+    The box of a person is the annotated one (or the one around the joints), or the crop, whichever
+    gives the higher overlap.
+
+    Args:
+        boxes: (M, 4), x, y, width, height in pixels.
+        people: N samples of one image.
+    """
     half = people.sizes[:, None] / 2
     crops = np.hstack([people.centers - half, people.centers + half])
     corners = np.hstack([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]])

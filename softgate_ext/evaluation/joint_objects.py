@@ -1,4 +1,4 @@
-"""The forms in which programs write people as JSON: a reader of each."""
+"""The readers of the forms in which programs write people as JSON."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
@@ -19,22 +19,22 @@ from softgate_ext.files.counted import counted
 
 
 def list_object(value: Any, path: Path, people: PoseSet) -> Listing:
-    """The entries of a value of JSON.
+    """Reads the entries of a JSON value.
 
     Args:
-        value: A list of people, or an object in one of the forms.
-        path: The file, for messages.
-        people: Whose joints, and of which categories, are looked for.
+        value: a list of people, or an object in one of the known forms.
+        path: the file, for messages.
+        people: the samples, with their joints and categories.
 
     Raises:
-        InputError: It is neither, or a part that all entries need is something else.
+        InputError: the value is neither, or a part that all entries need has another form.
     """
     holder = {NAMES[0]: value} if isinstance(value, list) else value
     if not isinstance(holder, dict):
         raise InputError(f"predictions: {path} holds neither a list nor an object; {TAKES}")
     spelled = usual(holder)
     key = next((key for key in _OBJECTS if key in spelled), None)
-    holder = holder if key is None else spelled  # else by names of files, which stay as they are
+    holder = holder if key is None else spelled  # without a key, the names are those of files
     if key is not None and not isinstance(holder[key], list):
         raise InputError(f"predictions: {path} has {key} that are not a list; {TAKES}")
     names = _names(names_beside(holder, people.skeleton))
@@ -58,8 +58,10 @@ def list_object(value: Any, path: Path, people: PoseSet) -> Listing:
 def _people(
     path: Path, key: str, holder: Mapping[str, Any], people: PoseSet, listing: Listing
 ) -> None:
-    """People, or pictures with their people, as `softgate predict` and mmpose write them; whose they
-    are may also be said in lists beside them."""
+    """Reads a list of people, or of images with people, as `softgate predict` and mmpose write them.
+
+    Lists of the same length beside it may hold their identities.
+    """
     listing.entries += listed(holder[key], listing.notes)
     count = len(listing.entries)
     for field, names in FIELDS.items():
@@ -69,12 +71,12 @@ def _people(
                 continue
             if len(column) == count:
                 _add_column(names[0], column, listing)
-            elif field != "score":  # which may be of the joints of one person
+            elif field != "score":  # these may be the scores of the joints of one person
                 raise InputError(
                     f"predictions: {path} has {counted(count, 'entr[y|ies]')} and {len(column)} {name}; "
                     "these numbers must be equal"
                 )
-    for name, column in leaves(holder).items():  # may tell too whose they are
+    for name, column in leaves(holder).items():  # unknown keys may also hold identities
         if (
             name != key
             and (name not in COLUMNS or name == "images")
@@ -91,13 +93,13 @@ def _people(
 
 
 def _is_of_entries(field: str, column: Iterable[Any]) -> bool:
-    """Whether a list is one of values of entries, rather than of pixels or of what pictures are."""
+    """Whether a list holds values of entries, and not pixels or descriptions of images."""
     kinds = {list} if field == "box" else {str, int, float}
     return any(type(value) in kinds for value in column)
 
 
 def _add_column(name: str, column: Iterable[Any], listing: Listing) -> None:
-    """Gives each entry its value, unless it has one of its own."""
+    """Adds the value of a column to each entry that does not have this field itself."""
     for row, (entry, value) in enumerate(zip(listing.entries, column, strict=True)):
         person = {NAMES[0]: entry.person} if isinstance(entry.person, list) else entry.person
         if isinstance(person, dict) and value is not None:
@@ -107,7 +109,7 @@ def _add_column(name: str, column: Iterable[Any], listing: Listing) -> None:
 def _mmpose(
     path: Path, key: str, holder: Mapping[str, Any], people: PoseSet, listing: Listing
 ) -> None:
-    """mmpose's people of one picture, or of the frames of a video, with the names of the joints."""
+    """Reads mmpose's people of one image, or of the frames of a video, with the names of the joints."""
     listing.entries += listed(holder[key], listing.notes)
     about = holder.get("meta_info")
     names = about.get("keypoint_id2name") if isinstance(about, dict) else None
@@ -119,7 +121,7 @@ def _mmpose(
 def _annotations(
     path: Path, key: str, holder: Mapping[str, Any], people: PoseSet, listing: Listing
 ) -> None:
-    """COCO's whole object. Its ids of pictures are its own, so that names count before them."""
+    """Reads an object in COCO's form. Its image ids may be its own, so images are matched by name."""
     pictures, kinds = (
         part if isinstance(part := holder.get(name), list) else []
         for name in ("images", "categories")
@@ -144,22 +146,22 @@ def _annotations(
         name, joints = category.get("name"), category.get("keypoints")
         name = name if isinstance(name, str) else None
         listing.entries.append(Entry(which, annotation, None, name, True))
-        with suppress(OddEntry):  # the joints of another category are not the data's
+        with suppress(OddEntry):  # raised for a category whose joints are not those of the data
             category_of(annotation.get("category_id"), name, people.categories)
             listing.joints = listing.joints or _names(joints, str.lower)
 
 
 def _names(given: Any, spelled: Callable[[str], str] = str) -> tuple[str, ...] | None:
-    """Names of joints; None where they are something else, so that the dataset's count."""
+    """The names of joints, or None if the value is not a list of names."""
     if not isinstance(given, list) or not all(isinstance(name, str) for name in given):
         return None
     return tuple(map(spelled, given)) or None
 
 
 def _by_file_name(holder: Mapping[str, Any], listing: Listing) -> None:
-    """Names of pictures, each with the joints of a person, or with several people."""
+    """Reads an object from names of images to the joints of a person, or to several people."""
     for name, value in holder.items():
-        if name in ("joint_names", "origin") or value == []:  # nobody was found there
+        if name in ("joint_names", "origin") or value == []:  # []: no person in this image
             continue
         spelled = _spelled(value)
         if isinstance(value, dict) and any(crowd in spelled for crowd in CROWDS):
@@ -174,7 +176,7 @@ def _by_file_name(holder: Mapping[str, Any], listing: Listing) -> None:
 
 
 def _is_person(value: Any) -> bool:
-    """Whether it is a person rather than a joint of one."""
+    """Whether a value is a person and not a joint."""
     if isinstance(value, dict):
         return any(key in usual(value) for key in NAMES)
     return isinstance(value, list) and (
@@ -183,8 +185,7 @@ def _is_person(value: Any) -> bool:
 
 
 def _crowds(item: Any) -> list[str]:
-    """The keys of an object under which it has people with joints, whatever they are called; none
-    where it has joints of its own."""
+    """The keys of an object whose values are lists of people; none if it has joints itself."""
     fields = item if isinstance(item, dict) else {}
     found = [
         key
@@ -197,8 +198,12 @@ def _crowds(item: Any) -> list[str]:
 
 
 def listed(items: Iterable[Any], notes: ReadingNotes) -> Iterator[Entry]:
-    """The entries of a list of people, or of pictures with their people; `notes` takes pictures that
-    cannot be read."""
+    """The entries of a list of people, or of images with their people.
+
+    Args:
+        items: the list.
+        notes: gets notes on images that cannot be read.
+    """
     items = list(map(_spelled, items))
     crowds = (*CROWDS, *dict.fromkeys(key for item in items for key in _crowds(item)))
     for number, item in enumerate(items, 1):
@@ -224,13 +229,12 @@ def _entry(which: str, person: Any, whole: Mapping[str, Any] | None, lone: bool)
 
 
 def _spelled(value: Any) -> Any:
-    """An object by our spelling of its keys."""
+    """An object with the usual spelling of its keys; other values unchanged."""
     return usual(value) if isinstance(value, dict) else value
 
 
 def _own_terms(person: Any) -> Any:
-    """A person with our spelling of the keys; one of mmpose's with the scores and the box as others
-    have them."""
+    """A person with the usual spelling of its keys, and with mmpose's scores and box converted."""
     person = _spelled(person)
     if not isinstance(person, dict) or SCORES not in person:
         return person
@@ -247,6 +251,6 @@ _OBJECTS: dict[str, _Reader] = {
     "predictions": _people,
     "people": _people,
     **dict.fromkeys(NAMES, _people),
-    "images": _people,  # last: elsewhere these are beside the people
+    "images": _people,  # last, because other forms have images beside the people
 }
-"""Reader of an object of JSON by the first of these that it has; `_by_file_name` reads all others."""
+"""The reader for the first of these keys that an object has; `_by_file_name` reads other objects."""

@@ -1,4 +1,4 @@
-"""Which entry of a file of predictions is which person of a dataset."""
+"""The matching of a file's entries to the samples of a dataset."""
 
 from collections import Counter
 from collections.abc import Hashable, Iterator, Sequence
@@ -18,39 +18,40 @@ from softgate_ext.files.printable import brief
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
-SHARED = -3  # in the place of a person, of an id that several have
+SHARED = -3  # stands for a person, if several have the same id
 
 
 def rows_of(
     path: Path, who: Sequence[Identity], joints: Floats, scores: Floats, people: PoseSet,
     several: bool = False,
 ) -> tuple[Ints, tuple[str, ...]]:  # fmt: skip
-    """The row of each of the N people in the file, -1 for those whom it does not have.
+    """The entry of each of the N samples.
 
-    By the picture, and in it by the id of the annotation (in a submission to MPII by the place in
-    `annorect`). Where several are left in a picture, by the overlap of their boxes, if each entry
-    has one; else by their joints as COCO's AP matches people. The order of the file means nothing.
+    Entries are matched by their image, and within an image by the id of the annotation (in a
+    submission to MPII by the position in `annorect`). If several are left in an image, they are matched
+    by the overlap of their boxes if each entry has a box, else by their joints as in COCO's AP. The
+    order of the file has no effect.
 
     Args:
-        path: The file, for messages.
-        who: What its M entries say, as `with_meaning` has it; nothing where an entry is left out, whose
-            joints are then NaN.
-        joints: (M, J, 2) of the joints of `people`, 0-based pixels.
-        scores: (M,), which of several entries comes first.
-        people: Those who are wanted.
-        several: Whether entries are detections: a person may have several, of which the surest is
-            theirs, and there may be nobody for any: those that are in no row are not told.
+        path: the file, for messages.
+        who: the identities of its M entries, as returned by `with_meaning`; an empty identity for an
+            entry that is left out, whose joints are NaN.
+        joints: (M, J, 2), the joints of the dataset in 0-based pixels.
+        scores: (M,), which decide the order of entries.
+        people: the samples.
+        several: whether entries are detections. A sample then gets its entry with the highest score, and
+            there is no note on entries that are not used.
 
     Returns:
-        The rows, and sentences to print.
+        (N,) the index of the entry of each sample, -1 for none; and notes to print.
 
     Raises:
-        InputError: An entry contradicts itself or another, or nobody was found.
+        InputError: an entry contradicts itself or another entry, or no entry matches a sample.
     """
     picture, own, notes = pictures_of(path, who, people)
     person, more = _by_annotation(path, who, picture, own, joints, people)
     notes += more
-    # Who has no joint is no prediction: a submission has entries of everybody.
+    # An entry without joints is no prediction: a submission to MPII has entries for all people.
     here: npt.NDArray[np.bool_] = np.isfinite(joints.sum(-1)).any(1)
     rows = np.full(len(people), -1, np.int64)
     for row in _surest(np.flatnonzero(here & (person >= 0)).tolist(), joints, scores):
@@ -61,7 +62,7 @@ def rows_of(
                 f"predictions: {path} has two entries of one person, {shown(who[row])}; takes one"
             )
         rows[person[row]] = row
-    # Of a submission and where ids are the dataset's, an entry of another person is nobody's.
+    # Entries with person -2 state a person that the dataset does not have: they match nobody.
     loose = here & (picture >= 0) & (person == -1)
     notes += _in_pictures(path, who, joints, scores, people, rows, loose, picture, own)
     if not several:
@@ -72,8 +73,7 @@ def rows_of(
 
 
 def _surest(rows: list[int], joints: Floats, scores: Floats) -> list[int]:
-    """Rows by their scores, and by what they hold, so that not even equal ones go by the order of
-    the file."""
+    """The rows by falling score. Equal scores are ordered by their joints, and not by the file."""
     return sorted(rows, key=lambda row: (-scores[row], np.nan_to_num(joints[row]).ravel().tolist()))
 
 
@@ -81,7 +81,7 @@ def _unused(
     who: Sequence[Identity], here: npt.NDArray[np.bool_], unknown: npt.NDArray[np.bool_],
     rows: Ints, people: PoseSet,
 ) -> Iterator[str]:  # fmt: skip
-    """Sentences about entries that are nobody's."""
+    """Notes on entries that match no sample."""
     yield from not_had(who, here & unknown, people)
     extra = (here & ~unknown).sum() - (rows >= 0).sum()
     if extra:
@@ -94,7 +94,7 @@ def _unused(
 def not_had(
     who: Sequence[Identity], strange: npt.NDArray[np.bool_], people: Pictured
 ) -> Iterator[str]:
-    """A sentence about entries of what a dataset does not have, if there are any."""
+    """A note on entries of images or ids that the dataset does not have, if there are any."""
     if strange.any():
         first = shown(who[int(strange.argmax())])
         yield (
@@ -104,7 +104,7 @@ def not_had(
 
 
 def _missing(rows: Ints, people: PoseSet) -> Iterator[str]:
-    """A sentence about people who have no entry, if there are any."""
+    """A note on samples without an entry, if there are any."""
     missing = rows < 0
     if missing.any():
         yield (
@@ -117,10 +117,10 @@ def _missing(rows: Ints, people: PoseSet) -> Iterator[str]:
 
 
 def with_meaning(path: Path, who: Sequence[Identity], people: PoseSet) -> Sequence[Identity]:
-    """The entries with what `id` stands for, where they have nothing else: an annotation or a picture.
+    """The identities, with `id` resolved as an image or an annotation if they state nothing else.
 
     Raises:
-        InputError: `id` may be either.
+        InputError: `id` may mean either.
     """
     if any(one.pictured or one.annotation_id is not None for one in who):
         return who
@@ -140,7 +140,7 @@ def with_meaning(path: Path, who: Sequence[Identity], people: PoseSet) -> Sequen
 
 
 def _of_one_person(ids: npt.NDArray[np.object_]) -> dict[Hashable, int]:
-    """The places of ids that are one person's: who has another's too is told by the picture."""
+    """The samples by their annotation ids, `SHARED` for an id that several samples have."""
     places: dict[Hashable, int] = {}
     for place, key in enumerate(ids.tolist()):
         places[key] = SHARED if key in places else place
@@ -150,8 +150,11 @@ def _of_one_person(ids: npt.NDArray[np.object_]) -> dict[Hashable, int]:
 def _by_annotation(
     path: Path, who: Sequence[Identity], picture: Ints, own: Ints, joints: Floats, people: PoseSet
 ) -> tuple[Ints, tuple[str, ...]]:
-    """The person of each entry by what it says of the person; -1 where it says nothing, -2 where
-    this is none of the dataset's."""
+    """The sample (M,) of each entry by its annotation id or its position in `annorect`, and notes.
+
+    The sample is -1 if the entry states no person, and -2 if the person is not in the dataset. It raises
+    InputError where an annotation id is of a sample in another image.
+    """
     nothing = np.full(len(who), -1, np.int64)
     if people.ids is None:
         return _by_place(path, who, picture, own, people), ()
@@ -187,13 +190,13 @@ def _by_annotation(
 
 
 def _ascend(keys: Sequence[Key | None]) -> bool:
-    """Whether these are numbers as a program counts what it writes."""
+    """Whether the keys are rising numbers, as if a program had counted its output."""
     counts = [key for key in keys if isinstance(key, int)]
     return counts == sorted(set(counts)) and len(counts) == len(keys)
 
 
 def _alike(joints: Floats, person: Ints, of: npt.NDArray[np.bool_], people: PoseSet) -> bool:
-    """Whether most of some entries lie as the persons do whose ids they have."""
+    """Whether most of the entries in `of` are similar to the samples with their ids."""
     rows = np.flatnonzero(of)
     like = [
         likeness(joints[row : row + 1], people.subset([person[row]])).item() >= ALIKE
@@ -203,7 +206,7 @@ def _alike(joints: Floats, person: Ints, of: npt.NDArray[np.bool_], people: Pose
 
 
 def _are_others(joints: Floats, person: Ints, own: Ints, people: PoseSet) -> bool:
-    """Whether most of the entries that have the id of one of several in a picture lie as another does."""
+    """Whether most entries in images with several people are most similar to another person."""
     crowds: dict[int, list[int]] = {}
     for number, picture in enumerate(own.tolist()):
         crowds.setdefault(picture, []).append(number)
@@ -219,7 +222,7 @@ def _are_others(joints: Floats, person: Ints, own: Ints, people: PoseSet) -> boo
 def _by_place(
     path: Path, who: Sequence[Identity], picture: Ints, own: Ints, people: PoseSet
 ) -> Ints:
-    """As `_by_annotation`, by the places of MPII's people in `annorect`."""
+    """As `_by_annotation`, by the positions of MPII's people in `annorect`."""
     if all(one.place is None for one in who):
         return np.full(len(who), -1, np.int64)
     if people.persons is None:
@@ -238,7 +241,12 @@ def _in_pictures(
     path: Path, who: Sequence[Identity], joints: Floats, scores: Floats, people: PoseSet,
     rows: Ints, loose: npt.NDArray[np.bool_], picture: Ints, own: Ints,
 ) -> tuple[str, ...]:  # fmt: skip
-    """Gives loose entries to the people of their pictures who have none yet, in `rows`."""
+    """Matches the entries in `loose` (M,) to samples of their images that have no entry in `rows` (N,).
+
+    It writes them into `rows`, and returns notes on images with several people. `picture` (M,) and `own`
+    (N,) are the images of the entries and of the samples. It raises InputError where entries without
+    boxes meet samples without labels.
+    """
     entries: dict[int, list[int]] = {}
     for row in np.flatnonzero(loose).tolist():
         entries.setdefault(int(picture[row]), []).append(row)
@@ -280,7 +288,7 @@ def _in_pictures(
 
 
 def strangers(path: Path, who: Sequence[Identity], people: Pictured) -> InputError:
-    """The fault of a file whose entries are of nothing that the dataset has."""
+    """The error for a file of which no entry belongs to the dataset."""
     takes = f"file names such as {people.image_paths[0].name}"
     if people.ids is not None and people.ids[0, 0] is not None:
         takes = f"image ids such as {people.ids[0, 0]}, or {takes}"

@@ -1,4 +1,4 @@
-"""Which picture of a dataset an entry of a file is about."""
+"""The matching of a file's entries to the images of a dataset, by names, ids or frame numbers."""
 
 import os
 import re
@@ -15,16 +15,16 @@ from softgate_ext.evaluation.joint_identity import Identity, number_of, same_key
 from softgate_ext.files.counted import counted
 from softgate_ext.files.printable import brief
 
-LONG = 100  # characters of a path in a sentence
+LONG = 100  # the most characters of a path in a message
 
 
 class Pictured(Protocol):
-    """What is in pictures: N people of a dataset, or N pictures themselves.
+    """N things with images: the samples of a dataset, or images themselves.
 
     Attributes:
-        name: Of the dataset.
-        image_paths: N files.
-        ids: (N, 1 or more) object, first what the dataset's own file calls the picture; or None.
+        name: name of the dataset.
+        image_paths: the N image files.
+        ids: (N, 1 or more) object, whose first column is the id of the image in the dataset; or None.
     """
 
     @property
@@ -38,33 +38,34 @@ class Pictured(Protocol):
 def pictures_of(
     path: Path, who: Sequence[Identity], people: Pictured
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], tuple[str, ...]]:
-    """The pictures of the M entries and of the N people, numbered.
+    """The images of the M entries and of the N samples, as numbers.
 
     Args:
-        path: The file, for messages.
-        who: What the entries say.
-        people: Those of the dataset.
+        path: the file, for messages.
+        who: the identities of the entries.
+        people: the samples of the dataset.
 
     Returns:
-        (M,) with -1 for pictures that the dataset does not have, (N,), and sentences to print.
+        (M,) the image of each entry, -1 if the dataset does not have it; (N,) the image of each sample;
+        and notes to print.
 
     Raises:
-        InputError: An entry says two different pictures, or a name may be either of two.
+        InputError: an entry states two different images, or a name may mean either of two.
     """
     places: dict[Path, int] = {}
     own = np.array([places.setdefault(image, len(places)) for image in people.image_paths])
-    if people.ids is None:  # Ultralytics makes ids of names that are numbers
+    if people.ids is None:  # Ultralytics uses names that are numbers as ids
         ids: dict[Any, int] = {number: place for place, number in _numbered(places)}
     else:
         ids = dict(zip(people.ids[:, 0], own.tolist(), strict=True))
     by_id = same_keys([one.image_id for one in who], ids)
-    # A string that is no id is a name.
+    # A text in place of an id that the dataset does not have is a name.
     words = [
         one.image_id if isinstance(one.image_id, str) and number < 0 else one.name
         for one, number in zip(who, by_id, strict=True)
     ]
     by_name, notes = _by_name(path, {word for word in words if word is not None}, list(places))
-    if not by_name:  # of any file: then names may be ids, as keys of an object are
+    if not by_name:  # no name is that of a file: names may be ids, such as keys of an object
         found_ids = same_keys([one.name for one in who], ids)
         by_id = [max(pair) for pair in zip(by_id, found_ids, strict=True)]
     by_frame, more = _by_frame(
@@ -80,7 +81,7 @@ def pictures_of(
                 f"{brief(one.image_id)}, which is of another picture in {people.name}; takes entries that "
                 "agree with the dataset, or have only one of the two"
             )
-        # Whoever names a picture is not told by a number, as who names a video is.
+        # The frame number counts only if the entry names no image; it may name a video.
         told = one.image_id is not None or is_called_so(one.name, endings)
         framed = -1 if one.frame is None or told else by_frame.get(one.frame, -1)
         found.append(max(number, named) if max(number, named) >= 0 else framed)
@@ -88,17 +89,17 @@ def pictures_of(
 
 
 def endings_of(pictures: Iterable[Path]) -> set[str]:
-    """How names of pictures end, in lower case."""
+    """The suffixes of images, in lower case."""
     return {picture.suffix.lower() for picture in pictures} - {""}
 
 
 def is_called_so(name: object, endings: Collection[str]) -> bool:
-    """Whether something is a text that ends so."""
+    """Whether a value is a text with one of these suffixes."""
     return isinstance(name, str) and PurePosixPath(name).suffix.lower() in endings
 
 
 def _numbered(pictures: Iterable[Path]) -> list[tuple[int, int]]:
-    """Places and numbers of pictures whose names are numbers, if no two are the same."""
+    """The indices and numbers of images whose names are numbers; none if two have the same number."""
     numbers = ((place, number_of(picture.stem)) for place, picture in enumerate(pictures))
     found = [(place, number) for place, number in numbers if number >= 0]
     return found if len({number for _, number in found}) == len(found) else []
@@ -107,9 +108,9 @@ def _numbered(pictures: Iterable[Path]) -> list[tuple[int, int]]:
 def _by_frame(
     frames: Collection[int], ids: Mapping[Any, int], pictures: Sequence[Path]
 ) -> tuple[dict[int, int], tuple[str, ...]]:
-    """The picture of each frame of a video, and a sentence: programs count frames from 0 or from 1.
+    """The image of each frame of a video, and a note, because programs count frames from 0 or from 1.
 
-    By the last number in the pictures' names, where these have different ones; else by their ids.
+    A frame is matched by the last number in the name of an image if these numbers differ, else by id.
     """
     numbers = [re.findall("[0-9]+", picture.stem)[-1:] for picture in pictures]
     named = {int(last): number for number, own in enumerate(numbers) for last in own}
@@ -125,7 +126,7 @@ def _by_frame(
 
 
 def names_within(paths: Sequence[Path]) -> list[str]:
-    """The part of each path below the folder that all of them share."""
+    """Each path relative to the deepest folder that all paths share."""
     shared = len(os.path.commonprefix([path.parts[:-1] for path in paths]))
     return ["/".join(path.parts[shared:]) for path in paths]
 
@@ -133,11 +134,14 @@ def names_within(paths: Sequence[Path]) -> list[str]:
 def _by_name(
     path: Path, names: set[str], pictures: Sequence[Path]
 ) -> tuple[dict[str, int], tuple[str, ...]]:
-    """The picture of each name that is one's, and a sentence where folders disagree.
+    """The image of each name, and a note if folders differ.
 
-    The last part must be the same (it may lack the ending), and so must as many parts before it as
-    the name and the picture's path within the dataset have. Of several pictures, or several names
-    of one, those with the longest end in common belong together.
+    The last part of name and path must be the same; the name may lack the suffix. The folders before it
+    must be the same too, as far as both the name and the path within the dataset have them. If several
+    images fit a name, or several names an image, the pair with the longest common end is taken.
+
+    Raises:
+        InputError: a name fits two images equally well, or two names fit one image.
     """
     within = [name.count("/") + 1 for name in names_within(pictures)]
     ends: defaultdict[str, list[int]] = defaultdict(list)
@@ -151,7 +155,7 @@ def _by_name(
     best: dict[int, tuple[int, dict[tuple[str, ...], list[str]]]] = {}
     for name in sorted(names):
         parts = _parts(name)
-        if parts and parts[-1] not in ends:  # in other letters, where that is one part's spelling
+        if parts and parts[-1] not in ends:  # compared without case, if that is unambiguous
             parts = tuple(
                 min(written[part.lower()] if len(written[part.lower()]) == 1 else {part})
                 for part in parts
@@ -195,7 +199,7 @@ def _by_name(
 
 
 def _parts(name: str) -> tuple[str, ...]:
-    """The parts of a path of any system, without what leads out of where it was seen from."""
+    """The parts of a path of any system, without its root and without `.` and `..`."""
     parts = PurePosixPath(name.replace("\\", "/")).parts
     return tuple(part for part in parts if part not in ("/", "..", "."))
 
@@ -210,6 +214,6 @@ def _in_common(parts: Sequence[str], picture: Path) -> int:
 
 
 def shown(one: Identity) -> str:
-    """What an entry calls its picture or person, for messages."""
+    """The image or the person that an entry states, for messages."""
     keys = (one.image_id, one.name, one.annotation_id, one.id, one.frame)
     return brief(next((key for key in keys if key is not None), None))

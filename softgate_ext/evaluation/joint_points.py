@@ -1,4 +1,4 @@
-"""Joints of one entry of a file of predictions, in the shapes in which programs write them."""
+"""Reading of the joints of one entry, in the many forms in which programs write them."""
 
 import math
 from collections.abc import Iterable, Mapping
@@ -13,19 +13,22 @@ from softgate_ext.files.counted import counted
 from softgate_ext.pose.skeleton import Skeleton
 
 Floats = npt.NDArray[np.float64]
-_TITLES = ("name", "part", "joint", "keypoint", "label", "id", "index")  # of one joint
+_TITLES = ("name", "part", "joint", "keypoint", "label", "id", "index")  # keys for a joint's name
 
 
 def spelled_skeleton(names: tuple[str, ...]) -> Skeleton:
-    """The joints of a file, found by any spelling of their names."""
+    """A skeleton of the joints of a file, whose names can be found in any spelling."""
     lower = tuple(name.lower() for name in names)
     joints = lower if len(set(lower)) == len(names) else names
     return Skeleton("predictions", joints, (), (), written=names)
 
 
 def names_beside(fields: Mapping[str, Any], skeleton: Skeleton) -> list[str] | None:
-    """Names of joints that lie beside the joints: `joint_names`, or under any key a list that names
-    exactly those of `skeleton`."""
+    """The names of the joints in an object: `joint_names`, or any list that names all of `skeleton`.
+
+    Returns:
+        The names, or None without such a list.
+    """
     given = fields.get("joint_names")
     if given is not None:
         return given if _are_texts(given) else None
@@ -40,13 +43,13 @@ def names_beside(fields: Mapping[str, Any], skeleton: Skeleton) -> list[str] | N
 
 
 def by_name(person: Any, skeleton: Skeleton) -> Any:
-    """The person with joints by their names, where these are in each joint or in a list beside them.
+    """The person with joints as an object by name, if each joint, or a list beside them, has names.
 
-    Joints that have numbers in place of names are put in the order of these.
+    If joints have numbers instead of names, they are sorted by number.
 
     Args:
-        person: Joints, or an object with them.
-        skeleton: The joints of the dataset.
+        person: joints, or an object with joints.
+        skeleton: the joints of the dataset.
     """
     fields = {NAMES[0]: person} if isinstance(person, list) else person
     if not isinstance(fields, dict):
@@ -71,7 +74,7 @@ def by_name(person: Any, skeleton: Skeleton) -> Any:
 
 
 def _titles(joints: list[Any]) -> list[Any] | None:
-    """What each of the joints is called, texts or the numbers from 0 or 1 on."""
+    """The names in each of the joints, or their numbers from 0 or 1 on; None without either."""
     for key in _TITLES if all(isinstance(joint, dict) for joint in joints) else ():
         titles = [joint.get(key) for joint in joints]
         if titles and _are_texts(titles):
@@ -87,9 +90,17 @@ def _are_texts(titles: Any) -> bool:
 
 
 def points_of(fields: Mapping[str, Any], names: Iterable[str] | None, count: int) -> Floats:
-    """(J, 3) x, y and score of one person, NaN where there is none.
+    """The joints of one person, (J, 3) x, y and score; NaN for a missing joint or score.
 
-    Joints are flat numbers, pairs or triples, or by name; `null` is a joint that was not found.
+    Joints may be flat numbers, pairs, triples, or an object by name. `null` is a missing joint.
+
+    Args:
+        fields: the fields of the entry, with its joints under the first of `NAMES`.
+        names: the names of the joints, for joints by name.
+        count: number of joints J.
+
+    Raises:
+        OddEntry: the joints have another form.
     """
     given = fields[NAMES[0]]
     plain = numbers(given, 3 * count)
@@ -129,7 +140,7 @@ def _point(joint: Any) -> tuple[float, float, float]:
 
 
 def _numbers_of(joint: Mapping[str, Any]) -> list[Any]:
-    """x, y and score of an object, whose keys may be capitals, and x and y in a `position`."""
+    """x, y and score of an object. Keys may be in capitals, and x and y may be in a `position`."""
     own = {str(key).lower(): value for key, value in joint.items()}
     if isinstance(own.get("position"), dict):
         own |= {str(key).lower(): value for key, value in own["position"].items()}
@@ -148,8 +159,10 @@ def _coordinate(value: Any) -> float:
 
 
 def without_flags(joints: Floats) -> Floats:
-    """Without the flags 0, 1, 2 of an annotation, of which 0 at (0, 0) is a joint that is not there;
-    programs that write scores in their place are left alone."""
+    """Joints (J, 3) of an annotation with NaN for its flags 0, 1, 2. A joint 0, 0, 0 is missing.
+
+    If other numbers occur, they are scores, and the joints are not changed.
+    """
     if not np.isin(joints[:, 2], (0, 1, 2)).all():
         return joints
     there = joints.any(1, keepdims=True)

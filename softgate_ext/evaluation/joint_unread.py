@@ -1,4 +1,4 @@
-"""Keys that no reader of predictions knows: they may tell whose the joints are."""
+"""Keys that no reader of predictions knows, but that may identify the entries."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -16,11 +16,11 @@ _OF_NOBODY = frozenset(
     map(plain, ("area", "num_keypoints", "width", "height", "time_ms", "timestamp", "track_id"))
 )
 Columns = Mapping[str, Sequence[Any]]
-"""Values by their key, one an entry; None where it has none."""
+"""The values by their keys, one per entry; None for an entry without a value."""
 
 
 def leaves(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """Values by keys that are not known, those of objects within by "outer.inner"."""
+    """The values of unknown keys; those of nested objects under "outer.inner"."""
     found: dict[str, Any] = {}
     waiting = [("", fields)]
     while waiting:
@@ -35,7 +35,7 @@ def leaves(fields: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def columns_of(entries: Sequence[Mapping[str, Any]]) -> Columns:
-    """The columns of keys that are not known, of entries of JSON."""
+    """The columns of the unknown keys in entries of JSON."""
     columns: dict[str, list[Any]] = {}
     for row, fields in enumerate(entries):
         for key, value in leaves(fields).items():
@@ -47,19 +47,22 @@ def columns_of(entries: Sequence[Mapping[str, Any]]) -> Columns:
 def named_by(
     path: Path, who: Sequence[Identity | None], columns: Columns, people: Pictured
 ) -> tuple[list[Identity | None], tuple[str, ...]]:
-    """The entries with the names of their pictures, where only an unknown key has them; and a
-    sentence to print.
+    """The identities with image names from an unknown key, if no known key states an image.
 
-    Such are texts that end as the dataset's files do, some of which are its files.
+    Image names are texts with the suffixes of the dataset's files, of which some are files of the
+    dataset.
 
     Args:
-        path: The file, for messages.
-        who: What the entries say by keys that are known.
-        columns: The others.
-        people: Those of the dataset.
+        path: the file, for messages.
+        who: the identities from known keys.
+        columns: the columns of unknown keys.
+        people: the samples of the dataset.
+
+    Returns:
+        The identities, and a note if an unknown key was used.
 
     Raises:
-        InputError: Several keys have such names.
+        InputError: several keys have such names.
     """
     read = [one for one in who if one is not None]
     if not read or any(one.pictured or one.annotation_id is not None for one in read):
@@ -85,8 +88,11 @@ def named_by(
 
 
 def refuse_unread(path: Path, columns: Columns, people: Pictured) -> None:
-    """Raises InputError where a key may tell whose the joints are, which else are read by order: its
-    values are texts or whole numbers, and half as many different ones as there are pictures."""
+    """Raises InputError if an unknown key may identify the entries, which would be read by order.
+
+    Such a key has texts or whole numbers, with at least half as many different values as there are
+    images.
+    """
     pictures = len(set(people.image_paths))
     for key, values in columns.items():
         if plain(key.split(".")[-1]) in _OF_NOBODY or list(values) in _counts(len(values)):
@@ -104,7 +110,7 @@ def refuse_unread(path: Path, columns: Columns, people: Pictured) -> None:
 
 
 def _counts(length: int) -> list[list[Any]]:
-    """The order of the file itself, from 0 and from 1."""
+    """The numbers of the entries, counted from 0 and from 1."""
     return [list(range(length)), list(range(1, length + 1))]
 
 

@@ -1,4 +1,4 @@
-"""Figures of joints on a pose set, by the metric that belongs to it or that a user names."""
+"""Scores of predicted joints on a pose set, by its own metric or by one that a user selects."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -26,22 +26,22 @@ from softgate_ext.pose.protocols import FLIC_PCK, PCKH, box_pck, named_protocol,
 from softgate_ext.pose.sides import observer_order, take_joints
 
 BODY = 0.53
-"""Area of a person over that of the box, where no area is annotated: CrowdPose's rule, which
-xtcocotools and mmpose have."""
+"""The area of a person over that of the box, if no area is annotated. This is CrowdPose's rule, which
+xtcocotools and mmpose use."""
 
 
 def protocol_for(people: PoseSet, metric: str = "auto", sigmas: Sequence[float] = ()) -> Protocol:
-    """The rules by which `people` are measured.
+    """The scoring rules for a pose set.
 
     Args:
-        people: Whom to measure.
-        metric: As in `named_protocol`; or `auto`, the rules of the benchmark that they belong to.
-            MPII without head boxes, FLIC without torso boxes, and joints of no benchmark are
-            measured as LSP is, and where nobody's torso is labelled by the box.
-        sigmas: As in `named_protocol`.
+        people: the samples.
+        metric: as in `named_protocol`; or `auto` for the rules of the samples' benchmark. MPII without
+            head boxes, FLIC without torso boxes and other datasets use the rules of LSP, or the
+            person's box if no sample has a labelled torso.
+        sigmas: as in `named_protocol`.
 
     Raises:
-        InputError: The joints do not allow it.
+        InputError: the joints do not allow this metric.
     """
     if metric != "auto" or sigmas:
         return named_protocol(metric, people.skeleton, sigmas, people.sigmas)
@@ -56,7 +56,7 @@ def protocol_for(people: PoseSet, metric: str = "auto", sigmas: Sequence[float] 
 
 
 def reference_lengths(people: PoseSet, protocol: Protocol) -> Floats:
-    """(N,) pixels, the unit of `protocol`; NaN where unknown."""
+    """The reference lengths (N,) of `protocol`, in pixels; NaN if not known."""
     reference = protocol.reference
     if isinstance(reference, tuple):
         known = people.labelled[:, reference].all(1)
@@ -73,11 +73,13 @@ def reference_lengths(people: PoseSet, protocol: Protocol) -> Floats:
 
 
 def areas_of(areas: npt.NDArray[np.floating] | None, extents: Floats) -> Floats:
-    """(N,) pixels, as annotated where that is above 0, else `BODY` of the box, NaN where that is not.
+    """The areas (N,) of people in square pixels.
+
+    The annotated area is used if it is above 0, else `BODY` times the area of the box, else NaN.
 
     Args:
-        areas: (N,) as annotated.
-        extents: (N, 2) width and height of the boxes.
+        areas: (N,), the annotated areas; None without any.
+        extents: (N, 2), width and height of the boxes, in pixels.
     """
     of_box = _above_zero(BODY * extents.prod(1))
     if areas is None:
@@ -90,10 +92,10 @@ def _above_zero(values: Floats) -> Floats:
 
 
 def observer_centric(people: PoseSet) -> PoseSet:
-    """The same people with left and right by the picture, as `observer_order` has them.
+    """The same samples with observer-centric labels; see `observer_order`.
 
     Raises:
-        InputError: The joints have no left and right.
+        InputError: the joints have no left and right.
     """
     order = observer_order(people.joints, people.skeleton, people.labelled)
     by_joint = ("joints", "labelled", "visible")
@@ -109,20 +111,21 @@ def score(
     lengths: np.ndarray | None = None,
     counted: tuple[Annotated, Detected] | None = None,
 ) -> Score:
-    """All figures of joints (N, J, 2) in source pixels; NaN is a joint that was not found.
+    """All scores of predicted joints.
 
     Args:
-        joints: The joints.
-        people: The truth.
-        protocol: The rules.
-        scores: (N, J), how sure the joints are; for OKS a person's is their mean, which top-down
-            methods multiply by that of the person's box, here 1. None for all alike.
-        lengths: (N,), the `reference_lengths`, where they follow from more than the labels here.
-        counted: By what AP and AR go where it is more than these people and the joints of each: all
-            that is annotated in their pictures, and all that was found there.
+        joints: (N, J, 2), in pixels of the source images; NaN for a joint that was not found.
+        people: the ground truth.
+        protocol: the rules.
+        scores: (N, J), the scores of the joints; None for equal scores. For OKS the score of a person is
+            their mean. Top-down methods multiply it by the score of the person's box, which is 1 here.
+        lengths: (N,), the reference lengths; None for those of `people`. They are given if they were
+            made from more labels than `people` has.
+        counted: annotations and predictions for AP and AR, if these are to be computed from all
+            annotations and predictions of the images, and not from one prediction per sample.
 
     Raises:
-        InputError: Nobody's reference length is known, or none of their joints.
+        InputError: no sample has a known reference length and a labelled joint.
     """
     if lengths is None:
         lengths = reference_lengths(people, protocol)
@@ -135,7 +138,7 @@ def score(
             "metric, and another labelled joint; takes data with such samples, or another metric (the "
             f"labelled joints are {', '.join(names) or 'none'})"
         )
-    # A dataset without a word on occlusion calls every joint visible.
+    # If all joints are visible, the dataset has no information on occlusion.
     told = (labelled & ~people.visible).any()
     visible = people.visible if told else None
     result = protocol.score_joints(joints, people.joints, labelled, lengths, visible)
@@ -152,7 +155,7 @@ def score(
 def _each_by_its_box(
     joints: Floats, scores: Floats, people: PoseSet, areas: Floats
 ) -> tuple[Annotated, Detected]:
-    """People of known areas, for each of whom joints were looked for in the box that is given."""
+    """The input of COCO's AP with one prediction per sample."""
     names = [str(path) for path in people.image_paths]
     images = np.unique(names, return_inverse=True)[1].astype(np.int64)
     corners = np.nan_to_num(people.person_boxes)
@@ -173,11 +176,11 @@ def _each_by_its_box(
 def calibrated(
     joints: np.ndarray, scores: np.ndarray, people: PoseSet, protocol: Protocol
 ) -> Calibration:
-    """From the scores of joints to the probability that they are right by `protocol`.
+    """The calibration from the scores of joints to the probability that they are right.
 
     Args:
-        joints, people, protocol: As in `score`.
-        scores: (N, J) peaks of the heatmaps.
+        joints, people, protocol: as in `score`.
+        scores: (N, J), the peaks of the heatmaps.
     """
     labelled, right = right_joints(joints, people, protocol)
     return Calibration.fitted(scores[labelled], right[labelled])
@@ -186,7 +189,11 @@ def calibrated(
 def right_joints(
     joints: np.ndarray, people: PoseSet, protocol: Protocol
 ) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
-    """(N, J) each: which joints count, and which are right; arguments as in `score`."""
+    """Whether each joint counts, and whether it is right, both (N, J) bool.
+
+    Args:
+        joints, people, protocol: as in `score`.
+    """
     lengths = reference_lengths(people, protocol)
     labelled = people.labelled & np.isfinite(lengths)[:, None]
     distances = normalized_distances(joints, people.joints, labelled, lengths)
@@ -194,16 +201,21 @@ def right_joints(
 
 
 def constant_pose(train: PoseSet, people: PoseSet) -> Floats:
-    """(N, J, 2), the mean pose of `train`, put into the crops of `people`; NaN for joints that
-    nobody of `train` has labelled.
+    """The mean pose of `train`, placed in the crops of `people`.
+
+    Returns:
+        (N, J, 2), in pixels of the source images; NaN for joints that are labelled nowhere in `train`.
     """
     pose = mean_pose(train.joints, train.labelled, train.centers, train.sizes)
     return place_pose(pose, people.centers, people.sizes)
 
 
 def figures_to_json(result: Score) -> dict[str, Any]:
-    """Percentages: the main one, both means, each joint's (None where nobody has it labelled), and
-    what else the metric gives."""
+    """The scores as the log of a training stores them, in percent.
+
+    It has the metric, the main score, both means, those of COCO's evaluation for OKS, and the score of
+    each joint; None for a score without labels.
+    """
 
     def short(value: float) -> float | None:
         return None if np.isnan(value) else round(float(value), 4)

@@ -1,12 +1,12 @@
-"""Predictions of others beside their ground truth, in one .npz file, scored as published.
+"""Scores of published predictions in one .npz file with their ground truth.
 
-What a file holds tells its benchmark:
+The benchmark is recognised by the arrays of the file:
     MPII: `gt` (N, 16, 2), `headbox` (N, 2, 2) or (N, 4).
     LSP: `gt_pc` or `gt_oc` (N, 14, 2), person-centric or observer-centric.
     FLIC: `gt` (N, 11, 2), `torso_wh` (N, 2), width and height of the torso box.
-and one (N, J, 2) array `pred_NAME` for each predictor. `missing` and `visible`, or `jnt_missing` and
-`jnt_visible` as in the ground truth that many MPII evaluations load, are read where there are any:
-truth values or numbers, (N, J), or (J, N) as MATLAB has them. Other arrays are left alone.
+There is one (N, J, 2) array `pred_NAME` for each predictor. The optional arrays `missing` and `visible`,
+or `jnt_missing` and `jnt_visible` as in the ground truth of many MPII evaluations, are booleans or
+numbers, (N, J), or (J, N) as MATLAB writes them. Other arrays are ignored.
 """
 
 from collections.abc import Mapping
@@ -42,12 +42,12 @@ def compare(path: Path, labels: Sides | None = None) -> Comparison:
     """Scores every `pred_` array of a file.
 
     Args:
-        path: The file.
-        labels: Whose left and right its ground truth is to have; None for what there is, the
-            person's where there are both.
+        path: the file.
+        labels: the labels to use, person-centric ("pc") or observer-centric ("oc"); None for those of
+            the file, and for person-centric ones if it has both.
 
     Raises:
-        InputError: The file is missing, damaged, of no known form, or an array does not fit.
+        InputError: the file is missing or damaged, has no known form, or an array does not fit.
     """
     arrays = _read(path)
     protocol, name, notes = _kind(path, arrays, labels)
@@ -73,7 +73,7 @@ def compare(path: Path, labels: Sides | None = None) -> Comparison:
 
 
 def _read(path: Path) -> Arrays:
-    """The arrays of the file that matter; others may be of any type, even pickled objects."""
+    """Reads the known arrays of the file. Others may have any type, even pickled objects."""
     wanted = ("gt", "gt_pc", "gt_oc", "headbox", "torso_wh", *FLAGS)
     try:
         return npz_arrays(path, lambda name: name in wanted or name.startswith(PREFIX))
@@ -87,17 +87,17 @@ def _read(path: Path) -> Arrays:
 def _counted(
     path: Path, arrays: Arrays, protocol: Protocol, joints: npt.NDArray[np.float64]
 ) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_] | None]:
-    """(N, J) bool: joints that count, and those that are visible or None."""
+    """The joints that count, (N, J) bool, and the visible joints, (N, J) bool, or None."""
     labelled = np.asarray(np.isfinite(joints).all(-1))
     shape = (len(joints), len(protocol.skeleton))
     missing = [_flags(path, arrays, key, shape) for key in FLAGS[:2] if key in arrays]
     for flags in missing:
         labelled &= ~flags
     if protocol is PCKH and not missing:
-        labelled &= (joints != 0).any(-1)  # MPII's flat files put missing joints at (0, 0)
+        labelled &= (joints != 0).any(-1)  # flat files of MPII have missing joints at (0, 0)
     visible = None
     for key in FLAGS[2:]:
-        with suppress(InputError):  # what is not of this form is something else
+        with suppress(InputError):  # an array of another form has another meaning
             visible = _flags(path, arrays, key, shape) if key in arrays else visible
     return labelled, visible
 
@@ -128,7 +128,7 @@ def _kind(path: Path, arrays: Arrays, labels: Sides | None) -> tuple[Protocol, s
 
 
 def _flags(path: Path, arrays: Arrays, key: str, shape: tuple[int, int]) -> npt.NDArray[np.bool_]:
-    """An array of truth values (N, J), also stored as numbers or as (J, N)."""
+    """A boolean array (N, J), which may be stored as numbers or as (J, N)."""
     turned = arrays[key].shape != shape and arrays[key].shape == shape[::-1]
     stored = {key: arrays[key].T} if turned else arrays
     return _numbers(path, stored, key, shape) > 0

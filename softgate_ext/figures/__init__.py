@@ -1,1 +1,1 @@
-"""Plots of runs and sheets of drawn people."""
+"""Plots of runs, gates and studies, and the sheet of a training, as PNG files."""

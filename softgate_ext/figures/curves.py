@@ -14,12 +14,15 @@ from softgate_ext.runs.log import Entry
 
 
 def learning_curve(entries: Sequence[Entry], path: Path, baseline: float | None = None) -> None:
-    """Loss and what is watched by epoch, as PNG.
+    """Plots the loss and the score on the watched samples by epoch, as PNG.
 
     Args:
         entries: the log of a run.
-        path: the picture.
-        baseline: the main figure (percent) of the constant mean pose, drawn as a line.
+        path: the PNG file.
+        baseline: the score of the constant mean pose in percent, drawn as a line.
+
+    Raises:
+        InputError: the log is empty, or the file cannot be written.
     """
     figure = Figure(figsize=(9, 3.6), layout="constrained")
     draw_learning_curve(figure, entries, baseline)
@@ -29,7 +32,7 @@ def learning_curve(entries: Sequence[Entry], path: Path, baseline: float | None 
 def draw_learning_curve(
     figure: FigureBase, entries: Sequence[Entry], baseline: float | None = None
 ) -> None:
-    """As `learning_curve`."""
+    """As `learning_curve`, drawn into a given figure."""
     if not entries:
         raise InputError("entries: the log is empty; train at least one epoch")
     loss, accuracy = figure.subplots(1, 2)
@@ -38,8 +41,8 @@ def draw_learning_curve(
     seen = [e for e in entries if e.get("watched")]
     metric = seen[-1]["watched"]["metric"] if seen else "measured"
     main = "AP" if seen and "AP" in seen[-1]["watched"] else "all joints pooled"
-    # Dashes in it, and a dot within a dot: the two means are one where every joint is labelled
-    # equally often.
+    # The second line is dashed and its dots are smaller, so that both are visible where they coincide:
+    # the means are equal if every joint is labelled equally often.
     for key, colour, dashes, size, name in (
         ("main", BLUE, "-", 9, main),
         ("mean", ORANGE, "--", 5, "plain mean of joints"),
@@ -57,6 +60,6 @@ def draw_learning_curve(
 
 
 def _curve(axes: Axes, points: Sequence[tuple[int, float]], **style: Any) -> None:
-    """A line through the points; a single one, through which there is no line, as a dot."""
+    """Draws a line through the points, or a dot if there is a single point."""
     epochs, values = [epoch for epoch, _ in points], [value for _, value in points]
     axes.plot(epochs, values, marker="o" if len(points) == 1 else "", **style)

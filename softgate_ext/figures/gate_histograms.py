@@ -1,4 +1,4 @@
-"""The gates of a network by depth."""
+"""Histograms of a network's gates by depth."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,12 +13,17 @@ from softgate_ext.files.counted import counted
 
 
 def gate_histograms(gates: Mapping[str, Tensor], path: Path, bins: int = 41) -> None:
-    """Where the gates of each block lie: a row a block in order of depth, shade by share, as PNG.
+    """Plots the distribution of the gates of each block as PNG, one row per block, by depth.
+
+    The shade shows the share of a block's gates in each bin.
 
     Args:
-        gates: block name -> the values of its gates, from the image to the heatmaps.
-        path: the picture.
-        bins: columns of the histogram.
+        gates: the gates by the name of their block, from the image to the heatmaps.
+        path: the PNG file.
+        bins: number of bins of the histogram.
+
+    Raises:
+        InputError: there are no gates, or the file cannot be written.
     """
     figure = Figure(figsize=(9, 1.6 + 0.16 * len(gates)), layout="constrained")
     draw_gate_histograms(figure, gates, bins)
@@ -26,7 +31,7 @@ def gate_histograms(gates: Mapping[str, Tensor], path: Path, bins: int = 41) -> 
 
 
 def draw_gate_histograms(figure: FigureBase, gates: Mapping[str, Tensor], bins: int = 41) -> None:
-    """As `gate_histograms`."""
+    """As `gate_histograms`, drawn into a given figure."""
     values = {name: alpha.detach().float().cpu().numpy().ravel() for name, alpha in gates.items()}
     values = {name: alpha for name, alpha in values.items() if alpha.size}
     if not values:
@@ -51,7 +56,7 @@ def draw_gate_histograms(figure: FigureBase, gates: Mapping[str, Tensor], bins: 
     total.hist(everything, edges.tolist(), color=BLUE)
     total.set(xlabel="gate", ylabel="gates", title=f"all {counted(everything.size, 'gate[s]')}")
     for axes in (rows, total):
-        for at in (0.0, 1.0):  # closed, and a plain residual connection
+        for at in (0.0, 1.0):  # a closed gate, and a plain residual connection
             if low < at < high:
                 axes.axvline(at, color=GREY, linewidth=0.8, linestyle=":")
     total.spines[["top", "right"]].set_visible(False)

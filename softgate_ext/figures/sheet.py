@@ -1,4 +1,4 @@
-"""The plot sheet at the end of a training: how it went, and what the network does with people."""
+"""The plot sheet at the end of a training: curves, PCK, drawn predictions, heatmaps and gates."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -24,9 +24,9 @@ from softgate_ext.pose.protocol import Score
 from softgate_ext.pose.skeleton import Skeleton
 from softgate_ext.runs.log import Entry
 
-CROP = 224  # side of a drawn person, pixels
-SHOWN = 6  # people in a row
-FARTHEST = 0.5  # end of the PCK curve, reference lengths
+CROP = 224  # side of a drawn sample, in pixels
+SHOWN = 6  # samples in a row
+FARTHEST = 0.5  # end of the PCK curve, in reference lengths
 
 
 def plot_sheet(
@@ -38,16 +38,19 @@ def plot_sheet(
     inference: PoseInference,
     gates: Mapping[str, Tensor],
 ) -> None:
-    """Curves, PCK by distance and joint, best and worst people, heatmaps and gates, as one PNG.
+    """Plots curves, PCK by distance and joint, best and worst samples, heatmaps and gates as one PNG.
 
     Args:
-        path: the picture.
+        path: the PNG file.
         entries: the log of the run.
-        baseline: figures of the constant mean pose, by the metric that was watched.
-        people: those who were watched.
-        joints: (N, J, 2), what was predicted of them, pixels of their images.
-        inference: the network, for heatmaps.
-        gates: block name -> gates, from the image to the heatmaps; may be empty.
+        baseline: score of the constant mean pose by the metric of the watched samples.
+        people: the watched samples.
+        joints: (N, J, 2), their predicted joints, in pixels of their images.
+        inference: the network, for the heatmaps.
+        gates: the gates by the name of their block, from the image to the heatmaps; may be empty.
+
+    Raises:
+        InputError: the log is empty, or the file cannot be written.
     """
     lengths = reference_lengths(people, baseline.protocol)
     labelled = people.labelled & np.isfinite(lengths)[:, None]
@@ -80,19 +83,22 @@ def plot_sheet(
 
 
 def _from_best_to_worst(distances: np.ndarray) -> np.ndarray:
-    """Indices of the measured people by mean distance (a joint that is far off is just wrong)."""
+    """Indices of the measured samples by mean distance, each joint's distance limited to 1.
+
+    With the limit, one joint that is far off does not dominate the mean.
+    """
     measured = np.flatnonzero(~np.isnan(distances).all(1))
     mean = np.nanmean(np.minimum(distances[measured], 1.0), axis=1)
     return np.asarray(measured[np.argsort(mean, kind="stable")])
 
 
 def draw_pck_curves(figure: FigureBase, distances: np.ndarray, skeleton: Skeleton) -> None:
-    """PCK of each joint by the distance that counts as correct, up to half a reference length.
+    """Plots the PCK of each joint by the threshold, up to half a reference length.
 
     Args:
-        figure: where to draw.
-        distances: (N, J) as `normalized_distances` gives them.
-        skeleton: names of the joints.
+        figure: the figure to draw into.
+        distances: (N, J), the result of `normalized_distances`.
+        skeleton: the joints.
     """
     thresholds = np.linspace(0, FARTHEST, 101)
     axes = figure.subplots()
@@ -120,7 +126,14 @@ def draw_pck_curves(figure: FigureBase, distances: np.ndarray, skeleton: Skeleto
 def draw_person(
     people: PoseSet, index: int, joints: np.ndarray, scores: np.ndarray | None = None
 ) -> np.ndarray:
-    """A person's crop, large enough to look at, with the joints (J, 2, source pixels) drawn."""
+    """The crop of a sample, (CROP, CROP, 3) uint8, with joints drawn.
+
+    Args:
+        people: the samples.
+        index: number of the sample.
+        joints: (J, 2), in pixels of the source image.
+        scores: (J,); joints with a score below 0.1 are not drawn. None draws all.
+    """
     matrix = crop_affine(people.centers[index], float(people.sizes[index]), CROP)
     crop = warp(read_image(people.image_paths[index]), matrix, CROP)
     shown = None if scores is None else scores >= 0.1
@@ -128,7 +141,7 @@ def draw_person(
 
 
 def draw_heatmaps(people: PoseSet, inference: PoseInference) -> list[np.ndarray]:
-    """Each person's crop, dimmed, under the largest heatmap value of all joints."""
+    """The crop of each sample, dimmed, with the largest heatmap value of all joints over it."""
     size = inference.codec.image_size
     dataset = PoseDataset(people, size)
     pictures = []

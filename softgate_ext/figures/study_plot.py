@@ -1,4 +1,4 @@
-"""The runs of a study: a row a variant, a dot a seed."""
+"""The plot of a study: one row per variant, one dot per seed."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -9,13 +9,16 @@ from softgate_ext.figures.style import BLUE, ORANGE, save
 
 
 def study_plot(figures: Mapping[str, Sequence[float]], metric: str, title: str, path: Path) -> None:
-    """Figures of each run by variant, their range as a line and their mean as a bar, as PNG.
+    """Plots the score of each run by variant, with the range as a line and the mean as a bar, as PNG.
 
     Args:
-        figures: variant -> the figure of each seed, in percent; a variant may have none yet.
-        metric: what the figures are.
-        title: of the picture.
-        path: the picture.
+        figures: for each variant the score of each seed, in percent; may be empty.
+        metric: name of the metric.
+        title: title of the plot.
+        path: the PNG file.
+
+    Raises:
+        InputError: the file cannot be written.
     """
     figure = Figure(figsize=(7, 1.3 + 0.4 * len(figures)), layout="constrained")
     axes = figure.subplots()

@@ -1,4 +1,4 @@
-"""What the figures have in common: their colours, and how they are written."""
+"""The colours of all plots, and how a plot is written."""
 
 from pathlib import Path
 
@@ -10,6 +10,6 @@ BLUE, ORANGE, GREY = "#2563a8", "#d9730d", "#8a8a8a"
 
 
 def save(figure: Figure, path: Path) -> None:
-    """Writes a figure as PNG, at once."""
+    """Writes a figure as PNG, atomically."""
     with replacing(path) as temporary:
         figure.savefig(temporary, format="png", dpi=120)

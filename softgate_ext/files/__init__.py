@@ -1,1 +1,1 @@
-"""Files and folders: written at once or not at all, locked, checked before work is done."""
+"""Files and folders: atomic writing, locks, safe reading, checks of paths before work starts."""

@@ -1,4 +1,4 @@
-"""Arrays in files that may be damaged or hostile."""
+"""Reading of .npz files that may be damaged or hostile."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -11,10 +11,15 @@ from softgate_ext.files.unfolding import check_unfolding, check_zip
 
 
 def npz_arrays(path: Path, wanted: Callable[[str], bool] = lambda name: True) -> dict[str, Any]:
-    """The plain arrays of an .npz file whose names are wanted; others may be pickled objects.
+    """Reads the arrays of an .npz file whose names are wanted. Other arrays may be pickled objects.
+
+    Args:
+        path: the file.
+        wanted: whether to read the array of a name.
 
     Raises:
-        Exception: The file is damaged, a bomb or another: numpy, zipfile and zlib raise a dozen types.
+        Exception: the file is damaged, is a zip bomb, or holds something else. NumPy, zipfile and zlib
+            raise a dozen types.
     """
     if what := unusual(path):
         raise ValueError(f"it is {what}")
@@ -26,7 +31,7 @@ def npz_arrays(path: Path, wanted: Callable[[str], bool] = lambda name: True) ->
         if not isinstance(store, np.lib.npyio.NpzFile):
             raise ValueError("it holds a single array")
         arrays = {name: store[name] for name in store.files if wanted(name)}
-    # Elements of no bytes, as empty texts are, cost a file nothing, however many they are.
+    # Elements of zero bytes, such as empty texts, take no space in a file, however many there are.
     empty = sum(array.size for array in arrays.values() if not array.dtype.itemsize)
     check_unfolding("zip", empty, path.stat().st_size)
     return arrays

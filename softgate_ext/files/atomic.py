@@ -1,4 +1,4 @@
-"""Files that are there complete or not at all."""
+"""Atomic writing: a file is replaced completely or not at all."""
 
 import json
 import os
@@ -13,11 +13,11 @@ from softgate_ext.files.paths import unusual
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Yields a temporary path beside `path`, which takes its place when the block ends well.
+    """Yields a temporary path beside `path`, and renames it to `path` if the block ends well.
 
-    The bytes are on the disk before the name changes, so a reader, or a process that starts after
-    this one was killed, sees the old file or the new one. When the block raises, `path` stays as
-    it was and the temporary file is removed.
+    The bytes are on the disk before the file is renamed. A reader, or a process that starts after this
+    one was killed, therefore sees the old file or the new one. If the block raises, `path` is not
+    changed and the temporary file is removed.
 
     Raises:
         InputError: the folder cannot be written to, or `path` is a named pipe or a device.
@@ -40,7 +40,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def remove_leftovers(folder: Path, names: Iterable[str]) -> None:
-    """Removes what killed processes left in `folder` while they wrote the files called `names`."""
+    """Removes temporary files that killed processes left in `folder` while they wrote `names`."""
     for name in (*names, "probe"):
         stem = "." + name
         for leftover in folder.glob(".*.tmp"):
@@ -50,17 +50,17 @@ def remove_leftovers(folder: Path, names: Iterable[str]) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Writes `text` (UTF-8) to `path`, at once."""
+    """Writes `text` (UTF-8) to `path` atomically; see `replacing`."""
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Writes `value` as indented JSON to `path`, at once."""
+    """Writes `value` as indented JSON to `path` atomically; see `replacing`."""
     write_text(path, json.dumps(value, indent=2) + "\n")
 
 
 def write_bytes(path: Path, data: bytes) -> None:
-    """Writes `data` to `path`, at once."""
+    """Writes `data` to `path` atomically; see `replacing`."""
     with replacing(path) as temporary:
         temporary.write_bytes(data)

@@ -1,4 +1,4 @@
-"""Lines and cells for a person at a terminal."""
+"""Printing of text with foreign names in it, as lines or table cells, without markup."""
 
 from rich.console import Console
 from rich.text import Text
@@ -7,12 +7,12 @@ from softgate_ext.files.printable import printable
 
 
 def say(console: Console, text: str) -> None:
-    """Prints lines as they are: not wrapped, not coloured."""
+    """Prints lines without wrapping, colours or markup; unprintable characters become "?"."""
     console.print(_lines(text), highlight=False, soft_wrap=True, markup=False)
 
 
 def cell(text: str, style: str = "") -> Text:
-    """Text for a table as it is: brackets in it are no markup."""
+    """Text for a table cell, whose brackets are not read as markup."""
     return Text(_lines(text), style)
 
 

@@ -1,4 +1,4 @@
-"""Whether folders and files can be written to, before work is done."""
+"""Checks that folders and files can be written, made before the work starts."""
 
 import errno
 import os
@@ -10,7 +10,14 @@ from softgate_ext.files.paths import real_path, unusual
 
 
 def make_folder(folder: Path, argument: str = "out") -> Path:
-    """Creates `folder` and its parents and makes sure that files can be written there.
+    """Creates `folder` and its parents and checks that files can be written there.
+
+    Args:
+        folder: the folder.
+        argument: name of the argument that gave it, for the message.
+
+    Returns:
+        The folder.
 
     Raises:
         InputError: `folder` is a file, or cannot be created or written to.
@@ -26,13 +33,13 @@ def make_folder(folder: Path, argument: str = "out") -> Path:
 
 
 def check_folder(folder: Path, argument: str = "out") -> None:
-    """Looks whether `make_folder` could create `folder`, and creates nothing.
+    """Checks that `make_folder` could create `folder`, without creating anything.
 
     Raises:
         InputError: as `make_folder`.
     """
     try:
-        # A link that leads nowhere, or to itself, is there too.
+        # `lexists` is also true for a broken link and for a link to itself.
         places = (folder, *folder.parents)
         existing = next((path for path in places if os.path.lexists(path)), folder)
         if not stat.S_ISDIR(existing.stat().st_mode):
@@ -44,9 +51,10 @@ def check_folder(folder: Path, argument: str = "out") -> None:
 
 
 def check_outside(out: Path, data: Path) -> None:
-    """Raises InputError where `out` is, or lies in, the folder `data` of a dataset.
+    """Raises InputError if `out` is the folder `data` of a dataset, or inside it.
 
-    A dataset stays what its release unpacked to. Where `data` is a file, its folder may be anybody's.
+    No file is added to the folder of a dataset. If `data` is a file, its folder is not checked, because
+    it may hold anything.
     """
     if data.is_dir() and real_path(out).is_relative_to(real_path(data)):
         raise InputError(
@@ -55,10 +63,13 @@ def check_outside(out: Path, data: Path) -> None:
 
 
 def check_targets(**paths: Path | None) -> None:
-    """Looks whether files can be written to `paths`, each by the name of its argument.
+    """Checks that files can be written to `paths`.
+
+    Args:
+        paths: the paths by the names of their arguments; None is skipped.
 
     Raises:
-        InputError: one cannot be, or two are the same.
+        InputError: a path cannot be written to, or two are the same.
     """
     taken: dict[Path, str] = {}
     for argument, path in paths.items():

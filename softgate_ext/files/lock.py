@@ -1,4 +1,4 @@
-"""A folder that one process works in."""
+"""A lock that lets one process at a time work in a folder."""
 
 import os
 import threading
@@ -15,16 +15,17 @@ except ImportError:  # on Windows
 
 
 class FolderLock:
-    """Keeps other processes from working in a folder; ends with `release` or with the process.
+    """Locks a folder against other processes, until `release` is called or the process ends.
 
-    The lock is on the folder itself: a lock file, as the package filelock keeps one, would stay in
-    the folder, and be written there before a command is refused. File systems that cannot lock a
-    folder (some network ones, and those of Windows) go without. A forked child has no part in it.
+    The lock is on the folder itself. A lock file, such as that of the package filelock, would stay in
+    the folder, and would be written before a command is refused. On file systems that cannot lock a
+    folder (some network file systems, and those of Windows) there is no lock. A forked child does not
+    hold the lock.
 
     Args:
         folder: the folder.
-        argument: where it was named, for the message.
-        wait: wait for the other process in place of raising.
+        argument: name of the argument that gave it, for the message.
+        wait: whether to wait for the other process instead of raising.
 
     Raises:
         InputError: another process works in the folder.
@@ -61,14 +62,14 @@ _forks_wait = threading.Lock()
 def _unlock(descriptor: int | None) -> None:
     if descriptor is None:
         return
-    # Not by closing alone: a child that was forked by other than Python's means holds it too.
+    # Closing alone is not enough: a child that was not forked by Python may hold the descriptor too.
     with suppress(OSError):
         fcntl.flock(descriptor, fcntl.LOCK_UN)
     os.close(descriptor)
 
 
 def _leave_locks() -> None:
-    """In a forked child: closes the locks of its parent, which otherwise outlive the parent."""
+    """Closes the locks of the parent in a forked child, which would otherwise keep them held."""
     for lock in list(_held):
         ended = lock.release.detach()
         if ended is not None:

@@ -1,4 +1,4 @@
-"""Paths that callers from Python and files give, which may be anything."""
+"""Checks of paths that callers and files give, and that may be anything."""
 
 import os
 import stat
@@ -13,11 +13,11 @@ def as_path(value: Any, argument: str, takes: str) -> Path:
 
     Args:
         value: a text or a path.
-        argument: what it is called, for the message.
-        takes: what it stands for, for the message.
+        argument: name of the argument, for the message.
+        takes: what the argument takes, for the message.
 
     Raises:
-        InputError: it is neither, or holds the character 0.
+        InputError: `value` is neither, or contains the null character.
     """
     if not isinstance(value, str | os.PathLike) or isinstance(value, bytes) or "\0" in str(value):
         raise InputError(f"{argument}: got {value!r:.80}; takes {takes}")
@@ -25,21 +25,21 @@ def as_path(value: Any, argument: str, takes: str) -> Path:
 
 
 def real_path(path: Path) -> Path:
-    """The path without links, as far as they lead somewhere.
+    """The path with its links resolved, as far as possible.
 
-    `Path.resolve` raises a RuntimeError for a link that leads to itself.
+    `Path.resolve` is not used, because it raises a RuntimeError for a link to itself.
     """
     return Path(os.path.realpath(path))
 
 
 def unusual(path: Path | str) -> str | None:
-    """What a path leads to that is neither a file nor a folder, nor nothing; else None.
+    """The text "a named pipe", "a socket" or "a device" if the path is one, else None.
 
-    Whoever opens a named pipe waits for its other end, and a device may never end.
+    Opening a named pipe waits for the other end, and reading a device may never end.
     """
     try:
         mode = os.stat(path).st_mode
-    except (OSError, ValueError):  # whoever opens it says what is wrong
+    except (OSError, ValueError):  # opening the path will give the error
         return None
     if stat.S_ISREG(mode) or stat.S_ISDIR(mode):
         return None

@@ -1,4 +1,4 @@
-"""JSON that may be damaged or hostile."""
+"""Reading of JSON files that may be damaged or hostile."""
 
 import gzip
 import json
@@ -15,12 +15,12 @@ CHUNK = 1 << 20  # bytes
 
 
 def parse_json(text: str | bytes) -> Any:
-    """The value that a JSON text holds; an integer of more digits than Python reads is infinity.
+    """The value of a JSON text. An integer with more digits than Python reads becomes infinity.
 
-    One such number is then a fault of its own place, not of the whole text.
+    The check of that one value then reports it, and the rest of the text can be used.
 
     Raises:
-        ValueError: It is not JSON, or nested more deeply than Python reads.
+        ValueError: the text is not JSON, or is nested more deeply than Python reads.
     """
     try:
         return json.loads(text)
@@ -28,7 +28,7 @@ def parse_json(text: str | bytes) -> Any:
         raise
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
-    except ValueError:  # of `int`: a function of ours for each would slow down all other files
+    except ValueError:  # from `int`; `parse_int` would slow down the reading of all other files
         return json.loads(text, parse_int=_integer)
 
 
@@ -40,15 +40,15 @@ def _integer(digits: str) -> int | float:
 
 
 def chunks(path: Path, where: str = "", takes: str = "a JSON file") -> Iterator[bytes]:
-    """The bytes of a file from its beginning, gzipped where its name ends in .gz.
+    """The bytes of a file in chunks, unpacked if its name ends in .gz.
 
     Args:
         path: the file.
-        where: put before the message, such as the name of an argument.
-        takes: what it must be, for the message.
+        where: a text before the message, such as the name of an argument.
+        takes: what the file must be, for the message.
 
     Raises:
-        InputError: the file is missing, unreadable, no file, or a gzip bomb.
+        InputError: the file is missing, cannot be read, is no regular file, or is a gzip bomb.
     """
     if what := unusual(path):
         raise InputError(f"{where}{path} is {what}, which is not read; give {takes}")
@@ -66,16 +66,16 @@ def chunks(path: Path, where: str = "", takes: str = "a JSON file") -> Iterator[
 
 
 def read_json(path: Path, argument: str | None = None) -> Any:
-    """The value stored as JSON in `path`, gzipped where its name ends in .gz.
+    """The value of the JSON file `path`, which is unpacked if its name ends in .gz.
 
-    An integer of more digits than Python reads is infinity.
+    An integer with more digits than Python reads becomes infinity.
 
     Args:
         path: the file.
-        argument: where it was named, for the message.
+        argument: name of the argument that gave it, for the message.
 
     Raises:
-        InputError: the file is missing, unreadable, or not JSON.
+        InputError: the file is missing, cannot be read, or is not JSON.
     """
     where = "" if argument is None else f"{argument}: "
     try:

@@ -1,4 +1,4 @@
-"""Tensors in safetensors files, with words about them in the header."""
+"""Safetensors files with a state_dict, and a JSON description of it in the header."""
 
 import json
 from pathlib import Path
@@ -15,17 +15,17 @@ from softgate_ext.files.reading import parse_json
 
 
 def save_tensors(path: Path, state: dict[str, Tensor], about: dict[str, Any]) -> None:
-    """Writes a state_dict as safetensors; `about` goes into the header as JSON."""
+    """Writes a state_dict as safetensors, atomically, with `about` as JSON in the header."""
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
     write_bytes(path, save(tensors, metadata={"softgate": json.dumps(about)}))
 
 
 def read_tensors(path: Path, argument: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """The tensors of a safetensors file, and what its header says of them.
+    """Reads the tensors of a safetensors file and the description in its header.
 
     Args:
         path: the file.
-        argument: where it was named, for the message.
+        argument: name of the argument that gave it, for the message.
 
     Raises:
         InputError: the file is missing or damaged.

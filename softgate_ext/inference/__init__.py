@@ -1,1 +1,1 @@
-"""From crops to joints: device, batches, and the network without its training."""
+"""Inference: device and precision, folded networks and their memory plans, crops to joints."""

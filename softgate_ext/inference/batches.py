@@ -1,4 +1,4 @@
-"""Batches from worker processes, which leave Ctrl-C to their parent and end when it does."""
+"""Data loaders whose worker processes ignore Ctrl-C and end with their parent process."""
 
 import multiprocessing
 import os
@@ -24,16 +24,16 @@ T = TypeVar("T")
 def loader(
     dataset: Dataset[T], workers: int, device: torch.device, **options: Any
 ) -> DataLoader[T]:
-    """A DataLoader whose worker processes leave Ctrl-C to this process and end when it does.
+    """A DataLoader whose worker processes ignore Ctrl-C and end with this process.
 
     Args:
-        dataset: what is loaded.
-        workers: processes that load; 0 for none beside this one.
-        device: where the batches go.
+        dataset: the dataset.
+        workers: number of worker processes; 0 loads in this process.
+        device: the device that the batches are copied to.
         options: further arguments of DataLoader.
 
     Raises:
-        InputError: this process may open too few files for them.
+        InputError: the system's limit of open files is too low for the workers.
     """
     check_open_files(workers)
     return DataLoader(
@@ -41,22 +41,24 @@ def loader(
         num_workers=workers,
         pin_memory=device.type == "cuda",
         worker_init_fn=begin_worker,
-        generator=torch.Generator(),  # each beginning draws a number, which a resume must not feel
+        # An iterator draws a number at its start. It must not change the global random state, or a
+        # resumed training would differ.
+        generator=torch.Generator(),
         **options,
     )
 
 
 def check_open_files(workers: int, loaders: int = 1) -> None:
-    """Looks whether so many more files may be opened as workers take, who hang where they cannot.
+    """Checks the limit of open files, because worker processes hang when they reach it.
 
-    They take about five each, in this process and in theirs: pipes, and memory that is shared.
+    Each worker takes about five files, in this process and in its own: pipes and shared memory.
 
     Args:
-        workers: processes of each loader.
-        loaders: how many there are to be at the same time.
+        workers: number of worker processes of each loader.
+        loaders: number of loaders that exist at the same time.
 
     Raises:
-        InputError: there may be too few.
+        InputError: the limit may be too low.
     """
     if not workers or os.name == "nt":  # Windows has no such limit
         return
@@ -74,7 +76,7 @@ def check_open_files(workers: int, loaders: int = 1) -> None:
 
 
 def batches(loader: DataLoader[T]) -> Iterator[T]:
-    """The batches of `loader`, with `in_one_sentence`; Ctrl-C takes effect between two."""
+    """The batches of `loader`, as from `in_one_sentence`. Ctrl-C takes effect between two batches."""
     with ctrl_c_waits() as interrupted:
         for batch in in_one_sentence(loader):
             yield batch
@@ -83,10 +85,10 @@ def batches(loader: DataLoader[T]) -> Iterator[T]:
 
 
 def in_one_sentence(loader: DataLoader[T]) -> Iterator[T]:
-    """The batches of `loader`; an InputError of a worker process keeps its one sentence.
+    """The batches of `loader`; an InputError of a worker process is raised with its own message.
 
-    PyTorch hands on a worker's exception with the whole traceback in its message, whose last line
-    is the type and the sentence.
+    PyTorch raises a worker's exception with the whole traceback as the message. The last line of it
+    is the type and the original message.
     """
     try:
         yield from loader
@@ -96,10 +98,10 @@ def in_one_sentence(loader: DataLoader[T]) -> Iterator[T]:
 
 
 def begin_worker(worker: int) -> None:
-    """For a worker process: its parent answers Ctrl-C, which a terminal sends to both, and its end
-    is the worker's end.
+    """Initialises a worker process: it ignores Ctrl-C, and ends when its parent ends.
 
-    PyTorch's own check of the parent takes seconds, and waits for a picture that is being read.
+    A terminal sends Ctrl-C to both, and the parent handles it. PyTorch's own check of the parent takes
+    seconds and waits until the current image is read.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
@@ -111,4 +113,4 @@ def begin_worker(worker: int) -> None:
 
 def _end_with(parent: BaseProcess) -> None:
     parent.join()
-    os._exit(1)  # not sys.exit: the other threads may wait for what never comes
+    os._exit(1)  # sys.exit would wait for other threads, which may wait for the parent

@@ -1,4 +1,4 @@
-"""Where a network runs and in which precision."""
+"""The device and the precision that a network runs with."""
 
 from contextlib import AbstractContextManager
 
@@ -11,10 +11,10 @@ from softgate_ext.runs.options import Amp
 
 
 def resolve_device(name: str) -> torch.device:
-    """The device called `auto` (CUDA where there is one), `cpu`, `cuda` or `cuda:N`.
+    """The device of a name: `auto` (CUDA if available), `cpu`, `cuda` or `cuda:N`.
 
     Raises:
-        InputError: there is no such device here.
+        InputError: there is no such device.
     """
     if not isinstance(name, str):
         raise InputError(f"device: got {name!r:.80}; takes auto, cpu, cuda or cuda:N")
@@ -35,17 +35,17 @@ def resolve_device(name: str) -> torch.device:
 
 
 def autocast(device: torch.device, amp: Amp) -> AbstractContextManager[object]:
-    """Autocast to bfloat16, or none."""
+    """A context with autocast to bfloat16, or without, depending on `amp`."""
     return torch.autocast(device.type, torch.bfloat16, enabled=in_bf16(device, amp))
 
 
 def in_bf16(device: torch.device, amp: Amp) -> bool:
-    """Whether convolutions run in bfloat16; `auto` is where the device multiplies it natively."""
+    """Whether convolutions run in bfloat16; with `auto`, if the device multiplies it natively."""
     return amp == "bf16" or (amp == "auto" and multiplies_bf16(device))
 
 
 def slow_bf16(device: torch.device, amp: Amp) -> str | None:
-    """A sentence where `amp` asks for bfloat16 of a device that emulates it; else None."""
+    """A message if `amp` asks for bfloat16 on a device that emulates it, else None."""
     if amp != "bf16" or multiplies_bf16(device):
         return None
     return (
@@ -55,7 +55,7 @@ def slow_bf16(device: torch.device, amp: Amp) -> str | None:
 
 
 def multiplies_bf16(device: torch.device) -> bool:
-    """Whether bfloat16 is a matter of hardware: CUDA, and CPUs with AVX512_BF16 or AMX."""
+    """Whether the device multiplies bfloat16 natively: most GPUs, and CPUs with AVX512_BF16 or AMX."""
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
     return bf16_on_cpu() in ("vectors", "tiles")

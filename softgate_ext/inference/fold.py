@@ -1,4 +1,4 @@
-"""`fold`: a trained network as the network that only predicts."""
+"""`fold`: turns a trained network into a faster one for inference, without batch norms."""
 
 import copy
 from typing import Any
@@ -22,11 +22,11 @@ _DTYPES = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
 class Folded(nn.Module):
     """A network for inference, made by `fold`.
 
-    Takes the inputs of the network that it was made from, of any batch and image size, and returns
-    its results, in the dtype that was asked for. Stateless: threads may share one.
+    It takes the same inputs as the original network, of any batch and image size, and returns its
+    results in the dtype that was given to `fold`. It has no state, so that threads may share it.
 
     Attributes:
-        network: what is left of the model; `print(folded)` shows it.
+        network: the folded modules; `print(folded)` shows them.
     """
 
     def __init__(
@@ -44,9 +44,9 @@ class Folded(nn.Module):
         self.eval()
 
     def forward(self, *inputs: Any, **options: Any) -> Any:
-        """Calls the network."""
-        # A network normalises its images into the dtype of its weights; a copy made here would
-        # live as long as the call.
+        """Calls the network with its usual arguments."""
+        # A pose network casts its images itself. A copy made here would stay in memory for the whole
+        # call.
         if not isinstance(self.network, PoseModel):
             inputs, options = tree_map(self._as_input, (inputs, options))
         if self.planned and len(inputs) == 1 and not options:
@@ -56,7 +56,7 @@ class Folded(nn.Module):
         return self.network(*inputs, **options)
 
     def train(self, mode: bool = True) -> "Folded":
-        """Takes False alone.
+        """Accepts only `mode=False`, because a folded network cannot be trained.
 
         Raises:
             InputError: `mode` is True.
@@ -73,7 +73,7 @@ class Folded(nn.Module):
         return f"dtype={self.dtype}, channels_last={self.channels_last}"
 
     def _as_input(self, value: Any) -> Any:
-        """Floating-point tensors in the network's dtype and layout; anything else as it is."""
+        """A floating-point tensor in the network's dtype and layout; other values unchanged."""
         if not isinstance(value, Tensor) or not value.is_floating_point():
             return value
         return value.to(
@@ -88,35 +88,38 @@ def fold(
     channels_last: bool = False,
     conv: Conv = "direct",
 ) -> Folded:
-    """The network for inference, with batch norms folded.
+    """Makes a network for inference, with folded batch norms.
 
-    A batch norm with running statistics becomes a scale and a shift per channel, computed once, in
-    float64. Where it alone reads a convolution it moves into that convolution's weights. It cannot
-    in the chain of a soft-gated block, whose convolutions are branches of the sum as they come, so
-    it stays in the fused op there. The two 1x1 convolutions that lead features and heatmaps back
-    into the next stack are one.
+    A batch norm with running statistics becomes a scale and a shift per channel, computed once in
+    float64. If only the batch norm reads the output of a convolution, it is folded into that
+    convolution's weights. This is impossible within a soft-gated block, because its convolutions are
+    also branches of the residual sum. The norm there stays in the fused op. The two 1x1 convolutions
+    that feed features and heatmaps into the next stack become one.
 
     Args:
-        model: a network or another module of this package. It stays as it is, and shares nothing
-            with the result. Modules in it that are not of this package, that have a forward of
-            their own, and norms and convolutions with hooks or parametrizations stay what they
-            are, as do norms with batch statistics.
-        dtype: of activations and convolutions, inputs included: float32, float64, float16 or
-            bfloat16, with vectors per channel in float32 (float64). None leaves all dtypes.
-        channels_last: whether inputs and weights are brought to that layout; False leaves them.
-        conv: "direct", PyTorch's convolutions, or "winograd", which computes the 3x3 ones of the
-            blocks and of the fusion on the CPU with a quarter of the multiplications, in float32,
-            and in bfloat16 where that is faster on this processor, takes their norms along, and
-            holds their weights transformed, in four times the memory; it works in channels_last.
-            Whatever else the network is given, other dtypes and devices, is convolved directly, by
-            weights that each call takes back.
+        model: a network or another module of this package. It is not changed, and the result shares no
+            tensors with it. These are not folded: modules of other packages, modules with a replaced
+            forward, norms and convolutions with hooks or parametrizations, and norms that use batch
+            statistics.
+        dtype: the dtype of activations and convolutions, inputs included: float32, float64, float16 or
+            bfloat16. Per-channel vectors are float32, or float64 with float64. None keeps all dtypes.
+        channels_last: whether inputs and weights are converted to channels_last; False keeps their
+            layout.
+        conv: "direct" for PyTorch's convolutions, or "winograd" for Winograd's algorithm in the 3x3
+            convolutions of the blocks and of the fusion, on the CPU and in channels_last. Winograd
+            needs a quarter of the multiplications and four times the memory for the weights, which
+            are stored transformed. It computes norm and ReLU of its input as it loads the input. It
+            is used for float32, and for bfloat16 if that is faster on this processor. Inputs of other
+            dtypes or on other devices are convolved directly, with weights that each call transforms
+            back.
 
     Returns:
-        The folded network, in evaluation mode for good, without gradients; its state_dict is its
-        own. Outputs agree with the model's in evaluation to 1e-5 of the largest in float32.
+        The folded network, always in evaluation mode and without gradients. Its state_dict differs from
+        the model's. In float32, outputs agree with the model's in evaluation to 1e-5 of the largest
+        value.
 
     Raises:
-        InputError: an argument of another kind, a model that is not of this package, or one that
+        InputError: an argument has another type or value, the model is not of this package, or it
             cannot be copied.
     """
     _check(model, dtype, channels_last, conv)
@@ -126,7 +129,7 @@ def fold(
     known = list(known_parts(network))
     for part in known:
         to_inference(part)
-    if conv == "winograd":  # of the weights as they are, before they are rounded
+    if conv == "winograd":  # before `_convert_weights` rounds the weights
         for part in known:
             use_winograd(part, dtype)
     if dtype is not None or channels_last:
@@ -156,7 +159,7 @@ def _check(model: Any, dtype: Any, channels_last: Any, conv: Any) -> None:
 def _copy(model: nn.Module) -> nn.Module:
     try:
         return copy.deepcopy(model).eval().requires_grad_(False)
-    except Exception as error:  # of anything that a module may hold
+    except Exception as error:  # a module may hold any object, whose copy may raise anything
         reason = next(iter(str(error).splitlines()), type(error).__name__)
         raise InputError(
             f"model must be one that copy.deepcopy can copy, got {type(model).__name__} ({reason})"
@@ -166,9 +169,10 @@ def _copy(model: nn.Module) -> nn.Module:
 def _convert_weights(
     network: nn.Module, known: set[nn.Module], dtype: torch.dtype | None, channels_last: bool
 ) -> None:
-    """To dtype and layout; what known modules hold themselves are vectors, which stay wide.
+    """Converts all weights to dtype and layout.
 
-    So does what the kernels read, float32 in float32 and bfloat16.
+    Parameters that belong directly to known modules are per-channel vectors and stay in float32 or
+    float64. So do the transformed weights, which the Winograd kernels read in float32.
     """
     for module in network.modules():
         wide = module in known or isinstance(module, ScaleShift | WinogradConv)

@@ -1,7 +1,7 @@
-"""What each module of this package is in inference.
+"""The inference form of each module of this package: which of its norms are folded, and where.
 
-A network for inference is made of the modules of its model and runs their forwards. What inference
-does not need is gone from them: batch norms are scales and shifts, or have moved into convolutions.
+A folded network consists of the same modules as the model and runs their forwards. Their batch norms
+are replaced by scales and shifts, or folded into convolutions.
 """
 
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ from softgate_ext.nn import GatedResidualBNReLU, SkipMerge, SoftGatedBlock
 
 @singledispatch
 def to_inference(module: nn.Module) -> None:
-    """Makes the module, not those in it, what it is in inference, in place."""
+    """Folds the norms of a module in place; its submodules are folded by calls of their own."""
     raise NotImplementedError(f"{type(module).__name__} has no form for inference")
 
 
@@ -30,12 +30,12 @@ def to_inference(module: nn.Module) -> None:
 @to_inference.register(Up)
 @to_inference.register(nn.ModuleList)
 def _(module: nn.Module) -> None:
-    """Itself, made of what its parts are."""
+    """Unchanged: only its submodules have norms."""
 
 
 @to_inference.register
 def _(stem: Stem) -> None:
-    """The norm of the convolution moves into it."""
+    """The norm is folded into the convolution."""
     _move_norm(stem, "conv", "bn")
 
 
@@ -47,14 +47,14 @@ def _(regressor: Regressor) -> None:
 
 @to_inference.register
 def _(block: SoftGatedBlock) -> None:
-    """The norms stay in the fused ops, since the convolutions are branches of the sum, too."""
+    """The norms stay in the fused ops, because the convolutions are also branches of the sum."""
     for name in ("bn1", "bn2", "bn3", "skip_bn"):
         _scale_norm(block, name)
 
 
 @to_inference.register
 def _(block: Bottleneck) -> None:
-    """The norms within the chain move into the convolutions before them."""
+    """The second and third norm are folded into the convolutions before them."""
     _scale_norm(block, "bn1")
     _move_norm(block, "conv1", "bn2")
     _move_norm(block, "conv2", "bn3")
@@ -62,7 +62,7 @@ def _(block: Bottleneck) -> None:
 
 @to_inference.register
 def _(stack: Stack) -> None:
-    """The norm of the head moves into its convolution; one convolution leads back, not two."""
+    """The norm is folded into the convolution, and the two feedback convolutions become one."""
     _move_norm(stack, "conv", "bn")
     one = one_convolution(stack.feedback_features, stack.feedback_heatmaps, stack.heatmaps)
     if one is not None:
@@ -89,10 +89,10 @@ def _move_norm(module: nn.Module, conv: str, norm: str) -> None:
 
 
 def known_parts(module: nn.Module) -> Iterator[nn.Module]:
-    """The module and those in it, each once, as far as `to_inference` knows their forwards.
+    """The module and its submodules, each once, whose forwards `to_inference` knows.
 
-    A module of another class, or one whose forward was replaced, is left as it is with all that it
-    holds: what it reads of that is not known here.
+    A module of another class, or one with a replaced forward, is left out with all its submodules,
+    because it is not known what its forward reads of them.
     """
     seen, waiting = set(), [module]
     while waiting:

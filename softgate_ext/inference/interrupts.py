@@ -1,4 +1,4 @@
-"""Ctrl-C that waits for a good moment."""
+"""Delays Ctrl-C until a safe point, such as the end of a training step."""
 
 import signal
 import threading
@@ -11,11 +11,14 @@ from torch.distributed import is_torchelastic_launched
 
 @contextmanager
 def ctrl_c_waits() -> Iterator[Callable[[], bool]]:
-    """Holds the first Ctrl-C back and says whether it came; the second one interrupts at once.
+    """Delays the first Ctrl-C; the function that it yields tells whether it came.
 
-    Not so under torchrun, which hands the terminal's Ctrl-C on to processes that had it already.
-    A KeyboardInterrupt at any odd moment would be lost in a destructor, or printed as a traceback
-    by a worker process that has only just begun.
+    A KeyboardInterrupt at an arbitrary moment may be lost in a destructor, or printed as a traceback
+    by a worker process that is just starting. A second Ctrl-C interrupts at once, except under
+    torchrun, which sends a Ctrl-C again to processes that already received the terminal's.
+
+    Raises:
+        KeyboardInterrupt: at the end of the block, if Ctrl-C came.
     """
     came = False
 
@@ -26,7 +29,7 @@ def ctrl_c_waits() -> Iterator[Callable[[], bool]]:
         came = True
 
     if threading.current_thread() is not threading.main_thread():
-        yield lambda: False  # signals are the main thread's
+        yield lambda: False  # only the main thread can handle signals
         return
     before = signal.signal(signal.SIGINT, hold)
     try:

@@ -1,9 +1,9 @@
-"""A forward pass over one shape as a list of kernel calls, in memory that is laid out once.
+"""Forward plans: a forward pass for one input shape as a list of kernel calls in planned memory.
 
-A network of hundreds of small ops spends a third of its time between them: in modules and
-dispatchers, and in fresh memory that the system clears page by page. All of that depends on shapes
-alone. So a pass is recorded once, every activation gets its place in one arena, where those that do
-not live at the same time share theirs, and from then on the kernels alone are called.
+A network of hundreds of small ops spends a third of its time between the ops: in modules, in the
+dispatcher, and in new memory that the system clears page by page. All of this depends on the shape
+alone. A forward pass is therefore recorded once. Every activation gets a place in one arena, in which
+activations that do not live at the same time share memory. Later passes only call the kernels.
 """
 
 import threading
@@ -25,15 +25,15 @@ from softgate_ext.nn.norm import ON_ALL_MODULES, Deferred
 from softgate_ext.ops import backend
 from softgate_ext.ops.eager import is_watched, wants_gradient
 
-KEPT = 2  # plans of a network and thread: an image size and its mirrored half, say
+KEPT = 2  # plans per network and thread, for example for a full batch and for a smaller last one
 _PLAIN = (nn.Conv2d, nn.Identity, ScaleShift, Deferred, WinogradConv, PointConv)
-_ALIGNED = 64  # bytes: a line of the cache, and the widest vector
+_ALIGNED = 64  # bytes: a cache line, and the widest vector
 
 Call = tuple[Any, tuple[Any, ...], dict[str, Any], Any]  # op, arguments, results
 
 
 class _Recorder(TorchDispatchMode):
-    """The ops of a forward pass, with their arguments and results, which it keeps alive."""
+    """Records the ops of a forward pass with their arguments and results, and keeps these alive."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -41,7 +41,7 @@ class _Recorder(TorchDispatchMode):
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
-        return False  # PyTorch would import its compiler, for seconds, to keep it from this class
+        return False  # with True, PyTorch imports its compiler, which takes seconds
 
     def __torch_dispatch__(
         self, op: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
@@ -52,21 +52,22 @@ class _Recorder(TorchDispatchMode):
 
 
 class Unplannable(Exception):
-    """An op has no form that writes into memory given to it."""
+    """An op of the network has no variant that writes into given memory."""
 
 
 class ForwardPlan:
-    """The calls of `network(x)`, for any x of that shape.
+    """The kernel calls of `network(x)`, for any x of one shape.
 
     Args:
-        network: takes x alone, and computes the same of every x of a shape.
-        x: float32 or bfloat16, on the CPU.
+        network: takes x alone, and runs the same ops for every x of this shape.
+        x: (N, C, H, W), float32 or bfloat16, on the CPU.
 
     Attributes:
-        arena: bytes of all activations.
+        arena: the memory of all activations, (bytes,) uint8.
+        steps: the calls in their order.
 
     Raises:
-        Unplannable: an op of the network cannot be told where to write.
+        Unplannable: an op of the network has no variant that writes into given memory.
     """
 
     def __init__(self, network: nn.Module, x: Tensor):
@@ -92,7 +93,7 @@ class ForwardPlan:
         self._results = tree_map(placed, results)
 
     def __call__(self, x: Tensor) -> Any:
-        """What the network returns for x, in memory of its own."""
+        """The result of the network for x, copied out of the arena."""
         self._input.copy_(x)
         for step in self.steps:
             step()
@@ -113,9 +114,9 @@ def _is_view(args: Any, result: Any) -> bool:
 
 
 def _repeated(calls: list[Call]) -> list[Call]:
-    """The calls that read tensors, without those that make views.
+    """The calls to repeat in every pass: those that read tensors, except those that make views.
 
-    What they compute of weights alone is computed in every pass, since a weight may change.
+    Calls that read weights alone are repeated too, because a weight may change.
     """
     found = []
     for call in calls:
@@ -127,14 +128,14 @@ def _repeated(calls: list[Call]) -> list[Call]:
 
 
 def _laid_out(calls: list[Call], results: list[Tensor]) -> tuple[dict[int, int], int]:
-    """The place of each storage that the calls make, and the size of all, in bytes.
+    """The offset of each storage that the calls make, and the size of the arena, in bytes.
 
-    Each takes the lowest gap that it fits into among those alive when it is made, so that the next
-    op finds in the cache what the one before it has read last.
+    A storage gets the lowest gap that it fits into between the storages alive at that time. Memory that
+    was used last is thus used again first, while it is still in the cache.
     """
     last = {_storage(t): i for i, call in enumerate(calls) for t in _tensors(call[1:])}
     last |= {_storage(t): len(calls) for t in results}
-    alive: list[tuple[int, int, int]] = []  # first byte, end, storage; in order of place
+    alive: list[tuple[int, int, int]] = []  # first byte, end, storage; in order of the first byte
     places: dict[int, int] = {}
     size = 0
     for i, (*_, result) in enumerate(calls):
@@ -154,7 +155,11 @@ def _laid_out(calls: list[Call], results: list[Tensor]) -> tuple[dict[int, int],
 
 
 def _step(op: Any, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> Callable[[], Any]:
-    """The call that writes into `result`."""
+    """A function that runs the op and writes into `result`.
+
+    Raises:
+        Unplannable: the op has no variant that does so.
+    """
     if op.namespace == "softgate":
         kernel = getattr(backend.extension(), op._schema.name.split("::")[1])
         return partial(kernel, *args, **kwargs, out=[t for t in _tensors(result) if t.numel()])
@@ -164,7 +169,7 @@ def _step(op: Any, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -
     )
     if op._schema.is_mutable or into is None or not isinstance(result, Tensor):
         raise Unplannable(str(op))
-    # What `result` has already, such as the dtype of a conversion, is no argument there.
+    # The out variant takes dtype and layout from `result` and has no arguments for them.
     taken = {argument.name for argument in into._schema.arguments}
     if (kwargs.keys() - taken) - {"dtype", "layout", "device", "pin_memory"}:
         raise Unplannable(str(op))
@@ -173,9 +178,9 @@ def _step(op: Any, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -
 
 
 class ForwardPlans:
-    """A network's plans, by the shape and dtype of the input, for one thread.
+    """The plans of a network by the shape and dtype of the input, for one thread.
 
-    The dictionaries of the modules are held, not the network, which may go.
+    It holds the dictionaries of the modules and not the network, so that the network can be freed.
     """
 
     def __init__(self, network: nn.Module):
@@ -192,7 +197,7 @@ class ForwardPlans:
         self._seen: OrderedDict[tuple[torch.Size, torch.dtype], ForwardPlan | None] = OrderedDict()
 
     def find(self, network: nn.Module, x: Tensor) -> ForwardPlan | None:
-        """The plan for inputs like x, made when a shape comes for the second time."""
+        """The plan for inputs like x, or None. It is made when a shape comes for the second time."""
         if self._state != self._now():
             self._look_at(network)
         if self._unplannable or any(self._hooks) or any(ON_ALL_MODULES):
@@ -218,9 +223,10 @@ class ForwardPlans:
         return self._seen[kind]
 
     def _now(self) -> list[Any]:
-        """What a plan takes for granted: the modules, and where their tensors are.
+        """The facts that a plan relies on: the modules, and the addresses of their tensors.
 
-        The modules themselves, since another may get the address of one that has gone.
+        The list holds the modules themselves and not their addresses, because a new module may get the
+        address of a freed one.
         """
         found: list[Any] = [child for children in self._children for child in children.values()]
         for held in self._tensors:
@@ -239,9 +245,9 @@ _of_thread = _OfThread()
 
 
 def plan_for(network: nn.Module, x: Any) -> ForwardPlan | None:
-    """This thread's plan of the network for inputs like x, or None where it is to be called.
+    """This thread's plan for inputs like x, or None if the network must be called without a plan.
 
-    Compilers, modes and gradients want to see its ops.
+    It must be called itself if a compiler, a mode or autograd needs to see its ops.
     """
     if type(x) is not Tensor or x.device.type != "cpu":
         return None
@@ -259,7 +265,7 @@ def plan_for(network: nn.Module, x: Any) -> ForwardPlan | None:
 
 
 def can_be_planned(network: nn.Module) -> bool:
-    """Whether what its forwards do depends on shapes alone, as far as is known."""
+    """Whether all forwards of a network are known, and so depend on the shape of the input alone."""
     return all(
         is_known(m) or (type(m) in _PLAIN and "forward" not in vars(m)) for m in network.modules()
     )

@@ -1,4 +1,4 @@
-"""From crops to joints: the one path that evaluation, prediction and the demo share."""
+"""From crops to joints: the code path that evaluation, prediction and the demo share."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -21,21 +21,29 @@ from softgate_ext.runs.options import Amp
 
 
 def to_input(crops: Tensor, device: torch.device, channels_last: bool = False) -> Tensor:
-    """uint8 crops (B, 3, S, S) as the float32 input of the network, in [0, 1]."""
+    """uint8 crops (B, 3, S, S) as the network's input: float32 in [0, 1] on the device."""
     images = crops.to(device, non_blocking=True).float().div_(255.0)
     layout = torch.channels_last if channels_last else torch.contiguous_format
     return images.contiguous(memory_format=layout)
 
 
 class PoseInference:
-    """Joints of people in crops, decoded batch by batch on the network's device.
+    """Runs a network on crops, with autocast, flip test and folding.
 
-    With `folded` the network is what `fold` makes of the model, for weights that stay. On a CPU its
-    3x3 convolutions are then Winograd's, and in bfloat16 the network is, where both together are
-    faster than autocast.
+    Args:
+        model: the network, on its device.
+        codec: decodes the network's outputs.
+        skeleton: the joints.
+        amp: autocast of convolutions: "off", "bf16" or "auto".
+        flip_test: whether to average the outputs for each crop and for its mirror image.
+        channels_last: whether inputs are converted to channels_last.
+        folded: whether to run `fold(model)`, for weights that no longer change. On a CPU its 3x3
+            convolutions then use Winograd's algorithm, if that is faster there; the network is then
+            converted to bfloat16 in place of autocast.
 
     Raises:
-        InputError: `amp` is unknown, or the flip test is of joints that are `unpaired`.
+        InputError: `amp` is unknown, or the flip test is impossible because a joint has no partner on
+            the other side.
     """
 
     def __init__(
@@ -51,7 +59,7 @@ class PoseInference:
         if amp not in get_args(Amp):
             raise InputError(f"amp: got {amp!r}; takes {', '.join(get_args(Amp))}")
         if flip_test:
-            _ = skeleton.flip_permutation  # raises now, not when the first crop has come
+            _ = skeleton.flip_permutation  # raises now and not at the first crop
         self.device = next(model.parameters()).device
         if folded:
             dtype = torch.bfloat16 if in_bf16(self.device, amp) else None
@@ -69,8 +77,15 @@ class PoseInference:
 
     @torch.inference_mode()
     def outputs(self, crops: Tensor) -> Tensor:
-        """What the codec decodes, (B, J, ...) float32, of uint8 crops (B, 3, S, S), RGB: heatmaps
-        (B, J, h, w), or joints; with the flip test those of their mirror images averaged in."""
+        """The outputs of the network's last stage, which the codec decodes.
+
+        Args:
+            crops: (B, 3, S, S) uint8, RGB.
+
+        Returns:
+            Heatmaps (B, J, h, w) or joints (B, J, 2), float32; with the flip test, the average with the
+            outputs for the mirror images.
+        """
         images = to_input(crops, self.device, self.channels_last)
         training = self.model.training
         self.model.eval()
@@ -97,18 +112,21 @@ def predict_people(
     workers: int = 0,
     scales: Sequence[float] = (1.0,),
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Joints (N, J, 2), float64, in source-image pixels and scores (N, J) of a whole data set.
+    """The predicted joints of a whole dataset.
 
     Args:
-        inference: The network and how it is run.
-        dataset: Crops without augmentation.
-        batch_size: People in a forward pass.
-        workers: Processes that read and crop images.
-        scales: Sizes of the crop relative to the dataset's; the outputs for all are averaged as
-            those of the first.
+        inference: the network and how it is run.
+        dataset: crops without augmentation.
+        batch_size: number of samples in a forward pass.
+        workers: number of processes that read and crop images.
+        scales: sides of the crop relative to the dataset's. The outputs for all scales are averaged
+            in the frame of the first.
+
+    Returns:
+        Joints (N, J, 2) float64, in pixels of the source image, and scores (N, J) float32.
 
     Raises:
-        InputError: There is no scale or a number is out of range, or an image cannot be read.
+        InputError: there is no scale, a number is out of range, or an image cannot be read.
     """
     for name, value, least in (("batch_size", batch_size, 1), ("workers", workers, 0)):
         if value < least:
@@ -134,7 +152,12 @@ def _at_scale(dataset: PoseDataset, scale: float) -> PoseDataset:
 
 
 def to_source(joints: np.ndarray, matrices: np.ndarray) -> np.ndarray:
-    """Joints (B, J, 2) in crop pixels, taken back through `matrices` (B, 2, 3), source to crop."""
+    """Joints (B, J, 2) in pixels of the source image, from pixels of the crop.
+
+    Args:
+        joints: (B, J, 2), in pixels of the crop.
+        matrices: (B, 2, 3), the affine maps from the source image to the crop.
+    """
     inverse = np.linalg.inv(matrices[:, :, :2])
     result: np.ndarray = (joints - matrices[:, None, :, 2]) @ inverse.transpose(0, 2, 1)
     return result

@@ -1,4 +1,4 @@
-"""Fewer weights for the same results: batch norms as scales and shifts, convolutions as one."""
+"""Arithmetic on weights for inference: norms as scales and shifts, and merged convolutions."""
 
 import copy
 from typing import TypeGuard
@@ -13,9 +13,9 @@ from softgate_ext.nn.norm import has_hooks, is_fusable
 
 
 class ScaleShift(nn.BatchNorm2d):
-    """`z = weight * y + bias` per channel: a batch norm whose statistics are 0 and 1 for good.
+    """`z = weight * y + bias` per channel: a batch norm with a constant mean of 0 and variance of 1.
 
-    The fused ops take it for the batch norm that it is.
+    It is a BatchNorm2d, so that the fused ops accept it.
 
     Args:
         weight, bias: (C,).
@@ -34,7 +34,7 @@ class ScaleShift(nn.BatchNorm2d):
 
 
 def scale_shift(norm: nn.Module) -> nn.Module:
-    """A batch norm as a scale and a shift, float32 or wider; as it is where it has no constants."""
+    """A batch norm as a ScaleShift in float32 or float64; a norm without constants is unchanged."""
     if not _is_constant(norm):
         return norm
     mean = norm.running_mean
@@ -45,9 +45,10 @@ def scale_shift(norm: nn.Module) -> nn.Module:
 
 
 def conv_with_norm(conv: nn.Module, norm: nn.Module) -> tuple[nn.Module, nn.Module]:
-    """A convolution and the batch norm that alone reads it, as one convolution and no norm.
+    """A convolution with the batch norm that follows it folded in, and an identity for the norm.
 
-    Where they cannot be one, the norm is a scale and a shift.
+    Nothing but the norm may read the convolution. If they cannot be merged, the convolution is
+    unchanged and the norm becomes a ScaleShift.
     """
     if not (_is_plain(conv) and _is_constant(norm)):
         return conv, scale_shift(norm)
@@ -57,7 +58,11 @@ def conv_with_norm(conv: nn.Module, norm: nn.Module) -> tuple[nn.Module, nn.Modu
 def one_convolution(
     direct: nn.Module | None, outer: nn.Module | None, inner: nn.Module
 ) -> nn.Conv2d | None:
-    """`direct(x) + outer(inner(x))` of 1x1 convolutions as one, `A + BC`; None of others."""
+    """`direct(x) + outer(inner(x))` as one 1x1 convolution with the weights A + BC.
+
+    Returns:
+        The convolution, or None unless all three are plain 1x1 convolutions.
+    """
     if not (_is_pointwise(direct) and _is_pointwise(outer) and _is_pointwise(inner)):
         return None
     a, b, c = (conv.weight.double().flatten(1) for conv in (direct, outer, inner))
@@ -68,7 +73,7 @@ def one_convolution(
 
 
 def _with_norm(weight: Tensor, bias: Tensor | None, norm: _BatchNorm) -> tuple[Tensor, Tensor]:
-    """Weights of a convolution that are followed by a norm, in float64."""
+    """Weight and bias, in float64, of a convolution with the norm that follows folded in."""
     vectors = (bias, norm.running_mean, norm.running_var, norm.weight, norm.bias)
     bias, mean, var, scale, shift = (None if v is None else v.double() for v in vectors)
     assert mean is not None and var is not None
@@ -83,14 +88,14 @@ def _convolution(like: nn.Conv2d, weight: Tensor, bias: Tensor) -> nn.Conv2d:
 
 
 def _is_constant(norm: nn.Module) -> TypeGuard[_BatchNorm]:
-    """Whether a norm computes the same scale and shift in every call."""
+    """Whether a norm applies the same scale and shift in every call."""
     if norm.training or not is_fusable(norm) or is_parametrized(norm):
         return False
     return norm.running_mean is not None and norm.running_var is not None
 
 
 def _is_plain(conv: nn.Module | None) -> TypeGuard[nn.Conv2d]:
-    """Whether this is PyTorch's convolution, and nobody looks at what it is given or gives."""
+    """Whether this is PyTorch's convolution, without hooks that see its input or output."""
     return type(conv) is nn.Conv2d and not has_hooks(conv)
 
 

@@ -1,4 +1,4 @@
-"""The convolutions of a folded network on the CPU: 3x3 by Winograd's algorithm, 1x1 as one product."""
+"""Convolutions of a folded network on the CPU: 3x3 by Winograd's algorithm, 1x1 as a matrix product."""
 
 import torch
 from torch import Tensor, nn
@@ -17,14 +17,14 @@ from softgate_ext.ops.eager import wants_gradient
 
 
 class WinogradConv(nn.Module):
-    """`conv(relu(norm(x)))` for inference, where the kernel serves x; else in two steps.
+    """`conv(relu(norm(x)))` for inference, in one kernel if it supports x, else in two steps.
 
-    The transformed weights, in float32, are the only ones that it holds: where x is convolved directly,
-    by the kernels that they are of, so that a change of them is a change of either.
+    Only the transformed weights are stored, in float32. If x must be convolved directly, the weights
+    are transformed back in that call, so that both ways always use the same weights.
 
     Args:
-        conv: 3x3, of stride 1 with a border of 1.
-        norm: what is computed of the input first, with a ReLU; None for the input as it is.
+        conv: a 3x3 convolution of stride 1 and padding 1.
+        norm: the norm that is applied to the input, with a ReLU; None for neither.
     """
 
     points: Tensor
@@ -37,7 +37,7 @@ class WinogradConv(nn.Module):
         self.register_buffer("bias", None if conv.bias is None else conv.bias.detach().float())
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, I, H, W) to (N, O, H, W), channels_last from the kernel."""
+        """(N, I, H, W) to (N, O, H, W), in channels_last if the kernel computed it."""
         scale, shift = (None, None) if self.norm is None else (self.norm.weight, self.norm.bias)
         operands = (x, self.points, scale, shift, self.bias)
         if self._is_served(x) and not wants_gradient(operands):
@@ -60,10 +60,10 @@ class WinogradConv(nn.Module):
 
 
 class PointConv(nn.Module):
-    """A 1x1 convolution as one product of matrices, pixels by channels.
+    """A 1x1 convolution as one matrix product, pixels by channels.
 
     Args:
-        conv: 1x1, of stride 1, ungrouped.
+        conv: a 1x1 convolution of stride 1, without groups.
     """
 
     def __init__(self, conv: nn.Conv2d):
@@ -71,7 +71,7 @@ class PointConv(nn.Module):
         self.conv = conv
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, I, H, W) to (N, O, H, W), in one product where x is channels_last."""
+        """(N, I, H, W) to (N, O, H, W), as a matrix product if x is channels_last."""
         if not x.is_contiguous(memory_format=torch.channels_last):
             return self.conv(x)
         n, channels, h, w = x.shape
@@ -83,10 +83,12 @@ class PointConv(nn.Module):
 
 
 def use_winograd(module: nn.Module, dtype: torch.dtype | None) -> None:
-    """Puts `WinogradConv` and `PointConv` in the place of convolutions that a folded module holds.
+    """Replaces convolutions of a folded module by `WinogradConv` and `PointConv`, if these are faster.
 
-    Where the kernels are faster in `dtype`, to which the module is still to be converted; None is
-    its own.
+    Args:
+        module: the module; its submodules are replaced by calls of their own.
+        dtype: the dtype that the module will be converted to, which decides what is faster. None keeps
+            the module's own.
     """
     if isinstance(module, SoftGatedBlock):
         for index in (1, 2, 3):

@@ -1,4 +1,4 @@
-"""The hybrid network, the hourglass baseline, DeepPose, and their registry."""
+"""The pose networks (hybrid, the hourglass baseline, DeepPose) and the registry of their names."""
 
 from softgate_ext.models.base import PoseModel
 from softgate_ext.models.deeppose import DeepPose

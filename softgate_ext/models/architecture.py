@@ -1,4 +1,4 @@
-"""Whether stored weights are those of a network."""
+"""The check that stored weights fit a network."""
 
 from torch import Tensor, nn
 
@@ -9,13 +9,16 @@ from softgate_ext.files.counted import counted
 def check_architecture(
     source: str, stored: dict[str, Tensor], model: nn.Module, says: str = "config.json"
 ) -> None:
-    """Raises InputError, with the first difference, unless `stored` is a state_dict of `model`.
+    """Checks that `stored` has the names and shapes of the state_dict of `model`.
 
     Args:
-        source: what holds the weights, for the message.
-        stored: the weights.
+        source: the file that holds the weights, for the message.
+        stored: the weights by name.
         model: the network.
-        says: what told that this is the network, for the message.
+        says: the file that described the network, for the message.
+
+    Raises:
+        InputError: with the first difference.
     """
     expected = model.state_dict()
     fault = None

@@ -1,4 +1,4 @@
-"""What every pose model offers beside its forward."""
+"""The base class of the pose models: their codec, the image sizes they take, their gates."""
 
 from typing import Any, Literal
 
@@ -9,14 +9,15 @@ from softgate_ext.pose.codec import DECODER, SIGMA, Decoder, HeatmapCodec, PoseC
 
 
 class PoseModel(nn.Module):
-    """Images (N, 3, H, W) in [0, 1] to a list of heatmaps (N, J, H/4, W/4), one per stage; or of
-    joints (N, J, 2).
+    """A network from images (N, 3, H, W), RGB in [0, 1], to a list of outputs, one per stage.
+
+    An output is heatmaps (N, J, H/4, W/4) or joints (N, J, 2).
 
     Attributes:
-        config: `{"name": ..., "kwargs": {...}}`, JSON-able; `create_model(name, **kwargs)` rebuilds
-            the model.
-        step: images have a height and a width that are multiples of it, pixels.
-        gives: what its outputs are.
+        config: `{"name": ..., "kwargs": {...}}`, which JSON can hold. `create_model(name, **kwargs)`
+            builds the same network from it.
+        step: height and width of the images must be multiples of it, in pixels.
+        gives: whether the outputs are "heatmaps" or "joints".
     """
 
     config: dict[str, Any]
@@ -24,20 +25,24 @@ class PoseModel(nn.Module):
     gives: Literal["heatmaps", "joints"] = "heatmaps"
 
     def codec(self, image_size: int, sigma: float = SIGMA, decoder: Decoder = DECODER) -> PoseCodec:
-        """What the network learns in place of joints, and how they are read from its outputs.
+        """The codec that turns joints into training targets, and outputs into joints.
 
         Args:
-            image_size: side of the crops, pixels.
-            sigma: standard deviation of the Gaussian targets, heatmap pixels.
+            image_size: side of the square crops, in pixels.
+            sigma: standard deviation of the Gaussian targets, in heatmap pixels.
             decoder: how joints are read from heatmaps, see `HeatmapCodec`.
 
         Raises:
-            InputError: a value is out of range, or has no meaning for the network.
+            InputError: a value is out of range, or the network has no use for it.
         """
         return HeatmapCodec(image_size, image_size // 4, sigma, decoder)
 
     def check_image_size(self, image_size: int) -> None:
-        """Raises InputError unless the network takes square images of `image_size` pixels."""
+        """Checks that the network takes square images with a side of `image_size` pixels.
+
+        Raises:
+            InputError: it does not.
+        """
         step = self.step
         if image_size < step or image_size % step:
             raise InputError(
@@ -46,14 +51,14 @@ class PoseModel(nn.Module):
             )
 
     def seen_side(self, block: str, image_size: int) -> float:
-        """Side of the part of a square image that the named block is given, in its pixels."""
+        """Side of the part of a square image that the named block sees, in pixels of the image."""
         return image_size
 
     def gates(self) -> dict[str, Tensor]:
-        """Values of every gate, from the image to the last heatmaps, by the name of its block.
+        """The values of all gates, by the names of their blocks, in the order of the forward.
 
         Returns:
-            Detached tensors of shape (C,) or (1,); empty for a network without gates.
+            Detached tensors of shape (C,) or (1,). The dict is empty for a network without gates.
         """
         return {
             name.removesuffix(".alpha"): alpha.detach()

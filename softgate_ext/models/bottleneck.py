@@ -1,4 +1,4 @@
-"""The pre-activation bottleneck of the original hourglass, the baseline's block."""
+"""The pre-activation bottleneck block of the original hourglass, which the baseline uses."""
 
 from torch import Tensor, nn
 
@@ -9,15 +9,18 @@ from softgate_ext.nn._pending import Chained, Pending, sum_or_pending
 class Bottleneck(Chained):
     """`y = x + f(x)` with f = BN-ReLU-conv1x1, BN-ReLU-conv3x3 (both C/2), BN-ReLU-conv1x1.
 
-    As in Newell et al., "Stacked hourglass networks for human pose estimation", ECCV 2016 (their
-    Torch code): convolutions have a bias, and where the channels change the skip is a plain
-    conv1x1. A gate on the skip may be asked for, to compare.
+    This is the block of Newell et al., "Stacked hourglass networks for human pose estimation", ECCV
+    2016, as in their Torch code: convolutions have a bias, and the skip is a plain conv1x1 if the
+    number of channels changes. A gate on the skip can be added for comparisons.
 
     Args:
         in_channels: channels of the input.
         out_channels: channels of the output.
         gate: one alpha per "channel", one per "block", or "none".
         alpha_init: initial value of alpha; ignored without a gate.
+
+    Raises:
+        InputError: the gate is unknown, or `alpha_init` is not a finite number.
     """
 
     takes_pending = True
@@ -46,10 +49,10 @@ class Bottleneck(Chained):
         self.alpha = make_gate(gate, out_channels, alpha_init)
 
     def forward(self, x: Tensor | Pending, complete: bool = True) -> Tensor | Pending:
-        """Applies the block; the contract is that of `softgate_ext.nn.SoftGatedBlock`."""
+        """Applies the block; arguments and result are those of `SoftGatedBlock.forward`."""
         y, z = Pending.of(x).complete_bn_relu(self.bn1)
         f = self.conv1(z)
-        del z  # where no gradient keeps it, it is gone before the rest is computed
+        del z  # without autograd, its memory is free for the rest of the block
         f = self.conv2(bn_relu(f, self.bn2))
         f = self.conv3(bn_relu(f, self.bn3))
         if self.skip_conv is not None:

@@ -1,4 +1,4 @@
-"""DeepPose: joints regressed from the picture, then refined on sub-crops around each of them."""
+"""DeepPose: a network that regresses the joints from an image, then refines each on a sub-crop."""
 
 import inspect
 from collections.abc import Sequence
@@ -20,21 +20,23 @@ from softgate_ext.nn._pending import Pending, call_chained
 from softgate_ext.pose.codec import DECODER, SIGMA, Decoder
 from softgate_ext.pose.regression_codec import RegressionCodec
 
-torch.fx.wrap("checked_images")  # a trace takes the names of the module that calls them
+torch.fx.wrap("checked_images")  # torch.fx needs this in every module that calls the function
 
-GRID = 4  # cells a side that the features are averaged to, whatever the size of the images
-FINER = 4  # the side of the images over that of a sub-crop, as the network sees it
+GRID = 4  # the features are averaged to GRID x GRID cells, for images of any size
+FINER = (
+    4  # the side of an image over the side of a sub-crop, both as the network sees them, in pixels
+)
 
 
 class Regressor(nn.Module):
-    """Images to numbers: stem, blocks between poolings, two fully connected layers.
+    """A network from images to numbers: stem, poolings with blocks, two fully connected layers.
 
     Args:
         width: channels W of the features, a multiple of 8.
-        depth: poolings, each followed by a block, below a quarter of the images' size.
-        outputs: how many numbers.
-        gate, alpha_init: of the blocks.
-        mean, std: of the images' colours.
+        depth: number of poolings after the stem, each followed by a block.
+        outputs: number of outputs.
+        gate, alpha_init: the gate of the blocks and its initial value.
+        mean, std: mean and standard deviation of the images' red, green and blue.
     """
 
     def __init__(
@@ -56,7 +58,7 @@ class Regressor(nn.Module):
         self.output = nn.Linear(4 * width, outputs)
 
     def forward(self, images: Tensor) -> Tensor:
-        """(N, 3, H, W), RGB in [0, 1], to (N, outputs), float32 or wider."""
+        """(N, 3, H, W), RGB in [0, 1], to (N, outputs), float32 or float64."""
         x = call_chained(self.stem, images, complete=False)
         for block in self.blocks:
             x = max_pool_by_2(Pending.of(x).complete())
@@ -71,33 +73,35 @@ class DeepPose(PoseModel):
     """A cascade of regressors (Toshev and Szegedy, "DeepPose: Human pose estimation via deep neural
     networks", CVPR 2014, arXiv 1312.4659).
 
-    The first stage sees the whole crop and tells the position of every joint, as a share of the
-    crop from its centre. Each later stage has weights of its own, sees a sub-crop around each joint
-    where the stage before has found it, and tells how far the joint is from there. As in the paper
-    such a stage is one network for the sub-crops of all joints, with an output for each joint, of
-    which that of the sub-crop's own joint counts.
+    The first stage sees the whole crop and predicts the position of every joint, relative to the
+    centre of the crop. Each later stage has weights of its own. It sees a sub-crop around each joint,
+    centred where the previous stage found the joint, and predicts the offset of the joint from that
+    centre. As in the paper, such a stage is one network for the sub-crops of all joints. It has an
+    output for each joint, and only the output of the sub-crop's own joint is used.
 
-    It differs from the paper in this. The trunk is of soft-gated blocks, not AlexNet. The stages
-    learn at the same time, each from the estimates of the stage before as they are in that step
-    and with no gradient between stages, where the paper trains one after another with estimates
-    drawn from the errors of the one before. A sub-crop is a fixed share of the crop, which is
-    scaled to the person already, in place of a multiple of the torso's diameter; it is cut from
-    the network's crop, not from the picture.
+    The network differs from the paper in three ways. The trunk consists of soft-gated blocks instead
+    of AlexNet. All stages are trained at the same time, each with the current estimates of the
+    previous stage and without a gradient between stages; the paper trains one stage after another, on
+    estimates that are drawn from the error distribution of the previous stage. A sub-crop is a fixed
+    share of the network's crop, which is scaled to the person already; the paper cuts it from the
+    image, with a side that is a multiple of the torso's diameter.
 
     Args:
         width: channels W of the features, a multiple of 8.
         stages: number of regressors; 1 is direct regression without a cascade.
-        depth: poolings below a quarter of the size of the images; sub-crops, a quarter of the
-            size, have two fewer. Images must be divisible by `4 * 2 ** depth`, and by 16.
+        depth: number of poolings after the stem in the first stage. Later stages have two fewer,
+            because a sub-crop is a quarter as high and wide. Height and width of the images must be
+            divisible by `4 * 2 ** depth`, and by 16.
         joints: number of joints J.
         view: side of a sub-crop over the side of the crop, more than 0 and at most 1.
         gate: one alpha per "channel", one per "block", or "none".
         alpha_init: initial value of the gates.
-        mean, std: of the images' red, green and blue in [0, 1]; the network normalises.
+        mean, std: mean and standard deviation of the images' red, green and blue in [0, 1], with which
+            the network normalises the images.
         conv: as in `HybridNet`.
 
     Raises:
-        InputError: for a value out of range.
+        InputError: a value is out of range.
     """
 
     gives = "joints"
@@ -117,7 +121,7 @@ class DeepPose(PoseModel):
     ):
         super().__init__()
         check_numbers(width=width, stages=stages, depth=depth, joints=joints, view=view)
-        # The fully connected layers weigh as much as some twenty blocks.
+        # The 3 stands for the fully connected layers, which have many more parameters than a block.
         size = width * width * stages * (depth + 3)
         check_size("width * width * stages * (depth + 3)", size)
         if width % 8:
@@ -136,7 +140,7 @@ class DeepPose(PoseModel):
         use_conv(self, conv)
 
     def reset_parameters(self) -> None:
-        """He initialisation; joints start near the centre, and refined ones where they were."""
+        """He initialisation. The outputs start near zero: at the centre of the crop or sub-crop."""
         for module in self.modules():
             if isinstance(module, nn.Conv2d | nn.Linear):
                 nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
@@ -149,10 +153,14 @@ class DeepPose(PoseModel):
     def codec(
         self, image_size: int, sigma: float = SIGMA, decoder: Decoder = DECODER
     ) -> RegressionCodec:
-        """What joints are for this network; `sigma` and `decoder`, of heatmaps, keep their defaults.
+        """The codec between joints and this network's outputs.
+
+        Args:
+            image_size: side of the square crops, in pixels.
+            sigma, decoder: options of heatmaps, which must keep their defaults here.
 
         Raises:
-            InputError: one does not.
+            InputError: `sigma` or `decoder` differs from its default.
         """
         for name, value, default in (("sigma", sigma, SIGMA), ("decoder", decoder, DECODER)):
             if value != default:
@@ -162,23 +170,23 @@ class DeepPose(PoseModel):
         return RegressionCodec(image_size)
 
     def seen_side(self, block: str, image_size: int) -> float:
-        """As of any network; the stages that refine are given sub-crops."""
+        """As in `PoseModel`; blocks of the later stages see sub-crops."""
         return image_size if block.startswith("stages.0.") else self.view * image_size
 
     def forward(self, images: Tensor) -> list[Tensor]:
-        """Joints of every stage; the last is the prediction.
+        """Predicts the joints, once per stage; the last stage's are the network's prediction.
 
         Args:
             images: (N, 3, H, W), floating point, RGB in [0, 1]; the network normalises them.
 
         Returns:
-            One (N, J, 2) tensor a stage, x and y from the centre of the image as shares of its
-            width and height: -0.5 is the left or upper edge, 0.5 the other. float32, or float64 of
-            a network in float64.
+            One (N, J, 2) tensor per stage: x and y from the centre of the image, divided by its width
+            and height. -0.5 is the left or upper edge, 0.5 the right or lower edge. The dtype is
+            float32, or float64 for a network in float64.
 
         Raises:
-            InputError: for images of another type, shape or of a size that cannot be halved
-                often enough.
+            InputError: the images have another type or shape, or their height or width is not
+                divisible by `step`.
         """
         images = checked_images(images, self.step)
         outputs: list[Tensor] = []
@@ -186,7 +194,7 @@ class DeepPose(PoseModel):
             if not outputs:
                 outputs.append(stage(images).unflatten(1, (self.joints, 2)))
                 continue
-            # A joint is looked for inside of the crop, though it may be found outside.
+            # Sub-crops are centred inside the crop, but the joint may be found outside of it.
             at = outputs[-1].detach().clamp(-0.5, 0.5)
             moves = stage(sub_crops(images, at, self.view))
             moves = moves.unflatten(0, (-1, self.joints)).unflatten(2, (self.joints, 2))
@@ -195,26 +203,27 @@ class DeepPose(PoseModel):
         return outputs
 
 
-@torch.fx.wrap  # a step of a traced graph: it asks for dtypes and devices
+@torch.fx.wrap  # one node of a traced graph, because it asks for dtypes and devices
 def _linear(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """A fully connected layer in float32 or wider: positions need more bits than features do."""
+    """A fully connected layer in float32 or float64; half precision is too coarse for positions."""
     dtype = torch.promote_types(x.dtype, torch.float32)
-    has_autocast = torch.amp.is_autocast_available(x.device.type)  # the meta device has none
+    has_autocast = torch.amp.is_autocast_available(x.device.type)  # the meta device has no autocast
     with torch.autocast(x.device.type, enabled=False) if has_autocast else nullcontext():
         return functional.linear(x.to(dtype), weight.to(dtype), bias.to(dtype))
 
 
-@torch.fx.wrap  # a step of a traced graph: it asks for shapes, which a trace does not have
+@torch.fx.wrap  # one node of a traced graph, because it asks for shapes
 def sub_crops(images: Tensor, centers: Tensor, view: float) -> Tensor:
-    """A part of the image around each joint, at a quarter of the image's size.
+    """Cuts a sub-crop around each joint, and samples it at a quarter of the image's height and width.
 
     Args:
-        images: (N, 3, H, W), whose layout the result has too.
-        centers: (N, J, 2) as `DeepPose` gives them.
-        view: height and width of the part as shares of those of the image.
+        images: (N, 3, H, W), contiguous or channels_last.
+        centers: (N, J, 2), joints in the coordinates of `DeepPose`.
+        view: height and width of a sub-crop as shares of those of the image.
 
     Returns:
-        (N * J, 3, H / 4, W / 4), bilinear, black outside of the image.
+        (N * J, 3, H / 4, W / 4) in the layout of `images`, sampled bilinearly, zero outside of the
+        image.
     """
     joints, (height, width) = centers.shape[1], (side // FINER for side in images.shape[2:])
     y, x = (
@@ -222,7 +231,7 @@ def sub_crops(images: Tensor, centers: Tensor, view: float) -> Tensor:
         for side in (height, width)
     )
     offsets = torch.stack([x.expand(height, width), y[:, None].expand(height, width)], -1)
-    places = 2 * centers[:, :, None, None] + view * offsets  # grid_sample's run from -1 to 1
+    places = 2 * centers[:, :, None, None] + view * offsets  # from -1 to 1, as grid_sample takes
     wide = torch.promote_types(images.dtype, places.dtype)
     parts = functional.grid_sample(
         images.to(wide), places.flatten(1, 2).to(wide), align_corners=False

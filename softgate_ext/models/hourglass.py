@@ -1,4 +1,4 @@
-"""One encoder-decoder: the recursion of an hourglass, written as a way down and a way up."""
+"""One hourglass: an encoder-decoder with skip connections, as a list of levels down and up."""
 
 from collections.abc import Callable
 from typing import Literal
@@ -13,7 +13,7 @@ MakeBlock = Callable[[int, int], nn.Module]
 
 
 class Down(Chained):
-    """A level of the way down: a block on the skip connection, 2x2 max pooling, a block."""
+    """A level of the encoder: a block on the skip connection, and 2x2 max pooling with a block."""
 
     takes_pending = True
 
@@ -25,7 +25,7 @@ class Down(Chained):
     def forward(
         self, x: Tensor | Pending, complete: bool = True
     ) -> tuple[Tensor | Pending, Tensor | Pending]:
-        """(N, W, H, H) to the skip connection, same size, and (N, W, H/2, H/2)."""
+        """(N, W, H, H) to the skip connection (N, W, H, H) and the features (N, W, H/2, H/2)."""
         x = Pending.of(x)
         skip = call_chained(self.skip, x, complete=False)
         low = call_chained(self.encoder, max_pool_by_2(x.complete()), complete=False)
@@ -33,10 +33,10 @@ class Down(Chained):
 
 
 class Up(Chained):
-    """A level of the way up: a block, nearest 2x upsampling, fusion with the skip connection.
+    """A level of the decoder: a block, nearest 2x upsampling, fusion with the skip connection.
 
-    "concat" joins the two to 2W channels and takes them back to W by a grouped 3x3 convolution;
-    "add" sums them, as the original hourglass does.
+    "concat" concatenates both to 2W channels, and a grouped 3x3 convolution reduces them to W. "add"
+    sums them, as the original hourglass does.
     """
 
     takes_pending = True
@@ -62,15 +62,15 @@ class Up(Chained):
 
 
 class Hourglass(Chained):
-    """`depth` levels down and up again, at constant width.
+    """An encoder-decoder of `depth` levels, all of the same width.
 
     Args:
-        width: W, channels everywhere.
+        width: W, the channels of all features.
         depth: number of levels.
-        groups: groups of the fusing convolution ("concat" only).
+        groups: groups of the convolution after "concat".
         fusion: how a skip connection joins the decoder, "concat" or "add".
-        inner_block: whether one more block sits at the lowest resolution.
-        make_block: called with input and output channels.
+        inner_block: whether there is one more block at the lowest resolution.
+        make_block: makes a block from its input and output channels.
     """
 
     takes_pending = True

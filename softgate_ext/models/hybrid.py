@@ -1,4 +1,4 @@
-"""The stacked network: stem, hourglasses, heatmaps after each, fed back into the next."""
+"""The hybrid network: a stem and stacked hourglasses, whose heatmaps are fed into the next one."""
 
 import inspect
 from collections.abc import Sequence
@@ -32,7 +32,10 @@ _BLOCKS = {"gated": SoftGatedBlock, "bottleneck": Bottleneck}
 
 
 class Stem(Chained):
-    """Image to features at a quarter of its size; widths W/4, W/2, W/2, W."""
+    """A convolution and three blocks, from images to features at a quarter of their height and width.
+
+    The widths are W/4, W/2, W/2 and W.
+    """
 
     takes_pending = True
 
@@ -53,10 +56,10 @@ class Stem(Chained):
 
     def forward(self, images: Tensor, complete: bool = True) -> Tensor | Pending:
         """(N, 3, H, H), RGB in [0, 1], to (N, W, H/4, H/4)."""
-        # Half models take float images, as autocast ones do.
+        # Images may be float32 although the network is in half precision, as under autocast.
         x = self.conv(normalised(images, self.mean, self.std).to(self.conv.weight.dtype))
         x = bn_relu(x, self.bn)
-        # The sum is left to this level, where what the block has read is released already.
+        # The sum is completed here and not in the block, because the block's input is freed by then.
         x = call_chained(self.block1, x, complete=False)
         x = max_pool_by_2(Pending.of(x).complete())
         x = call_chained(self.block2, x, complete=False)
@@ -64,7 +67,7 @@ class Stem(Chained):
 
 
 class Stack(Chained):
-    """An hourglass, the features and heatmaps read from it, and the input of the next stack."""
+    """An hourglass, the layers that make heatmaps from it, and those that feed the next stack."""
 
     takes_pending = True
 
@@ -81,7 +84,7 @@ class Stack(Chained):
     def forward(
         self, x: Tensor | Pending, complete: bool = True
     ) -> tuple[Tensor, Tensor | Pending | None]:
-        """(N, W, H, H) to heatmaps (N, J, H, H) and the next input; None from the last stack."""
+        """(N, W, H, H) to heatmaps (N, J, H, H) and the next stack's input, None in the last stack."""
         x = Pending.of(x)
         features = self.conv(
             call_chained(self.block, call_chained(self.hourglass, x, complete=False))
@@ -91,7 +94,7 @@ class Stack(Chained):
         if self.feedback_features is None:
             return heatmaps, None
         feedback = self.feedback_features(features)
-        if self.feedback_heatmaps is not None:  # folded, it is part of the other
+        if self.feedback_heatmaps is not None:  # `fold` makes it part of `feedback_features`
             feedback = feedback + self.feedback_heatmaps(heatmaps)
         return heatmaps, sum_or_pending(self, Pending(x.complete(), (feedback,)), complete)
 
@@ -99,29 +102,32 @@ class Stack(Chained):
 class HybridNet(PoseModel):
     """Stacked hourglasses with soft-gated blocks and concatenated skip connections.
 
-    Bulat et al., FG 2020. With `block="bottleneck"`, `fusion="add"`, `inner_block=True`, width 256
-    and 8 stacks it is the hourglass of Newell et al., ECCV 2016, the baseline.
+    Bulat et al., "Toward fast and accurate human pose estimation via soft-gated skip connections", FG
+    2020. With `block="bottleneck"`, `fusion="add"`, `gate="none"`, `inner_block=True`, width 256 and 8
+    stacks it is the baseline, the hourglass of Newell et al., ECCV 2016.
 
     Args:
         width: channels W of the features, a multiple of 8.
         stacks: number of hourglasses, each with its own heatmaps.
-        depth: levels of an hourglass; images must be divisible by `4 * 2 ** depth`.
-        groups: groups of the 3x3 convolution that fuses 2W channels to W; a divisor of `width`.
-        fusion: skip connections are joined by "concat" (and that convolution) or by "add".
+        depth: levels of an hourglass. Height and width of the images must be divisible by
+            `4 * 2 ** depth`.
+        groups: groups of the 3x3 convolution that reduces 2W channels to W; a divisor of `width`.
+        fusion: how skip connections join the decoder: "concat" (and that convolution) or "add".
         joints: number of heatmaps J.
         gate: one alpha per "channel", one per "block", or "none".
         alpha_init: initial value of the gates.
         block: "gated" (`SoftGatedBlock`) or "bottleneck".
-        inner_block: whether one more block sits at the lowest resolution.
-        mean, std: of the images' red, green and blue in [0, 1]; the network normalises.
-        recompute: training keeps no activation that a fused norm can compute again (see
-            `softgate_ext.recompute`): less memory, the same bits.
-        conv: "direct", PyTorch's convolutions, or "winograd", which computes the 3x3 ones of float32
-            activations on the CPU in channels_last with a quarter of the multiplications, forward
-            and backward (see `softgate_ext.nn.WinogradConv2d`).
+        inner_block: whether there is one more block at the lowest resolution.
+        mean, std: mean and standard deviation of the images' red, green and blue in [0, 1], with which
+            the network normalises the images.
+        recompute: whether training computes the outputs of fused norms again instead of storing them
+            (see `softgate_ext.recompute`). It needs less memory, and the results have the same bits.
+        conv: "direct" for PyTorch's convolutions, or "winograd" for Winograd's algorithm in 3x3
+            convolutions on the CPU in channels_last, which needs a quarter of the multiplications
+            (see `softgate_ext.nn.WinogradConv2d`).
 
     Raises:
-        InputError: for a value out of range.
+        InputError: a value is out of range.
     """
 
     def __init__(
@@ -175,9 +181,9 @@ class HybridNet(PoseModel):
         use_conv(self, conv)
 
     def reset_parameters(self) -> None:
-        """He initialisation; heatmaps start near zero, where the targets' mean is.
+        """He initialisation of the convolutions. Heatmaps start near zero, the mean of the targets.
 
-        Batch norms and gates keep the values that their modules gave them.
+        Batch norms and gates are not changed.
         """
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
@@ -189,7 +195,7 @@ class HybridNet(PoseModel):
                 nn.init.normal_(module.heatmaps.weight, std=0.001)
 
     def forward(self, images: Tensor) -> list[Tensor]:
-        """Heatmaps of every stack; the last is the prediction.
+        """Predicts heatmaps, once per stack; those of the last stack are the network's prediction.
 
         Args:
             images: (N, 3, H, W), floating point, RGB in [0, 1]; the network normalises them.
@@ -198,8 +204,8 @@ class HybridNet(PoseModel):
             One (N, J, H/4, W/4) tensor per stack.
 
         Raises:
-            InputError: for images of another type, shape or of a size that cannot be halved
-                often enough.
+            InputError: the images have another type or shape, or their height or width is not
+                divisible by `step`.
         """
         images = checked_images(images, self.step)
         if not (self.recompute and torch.is_grad_enabled()):
@@ -216,16 +222,16 @@ class HybridNet(PoseModel):
         return outputs
 
 
-@torch.fx.wrap  # a step of a traced graph: it asks for dtypes
+@torch.fx.wrap  # one node of a traced graph, because it asks for dtypes
 def normalised(images: Tensor, mean: Tensor, std: Tensor) -> Tensor:
-    """`(images - mean) / std`, (N, 3, H, W), in one pass and the wider dtype of the two."""
+    """`(images - mean) / std`, (N, 3, H, W), in one pass, in the wider dtype of images and mean."""
     images = images.to(torch.promote_types(images.dtype, mean.dtype))
     return ops.bn_relu(images, running_mean=mean, running_var=std.square(), eps=0.0, relu=False)
 
 
-@torch.fx.wrap  # a step of a traced graph: it asks for shapes, which a trace does not have
+@torch.fx.wrap  # one node of a traced graph, because it asks for shapes
 def checked_images(images: Tensor, step: int) -> Tensor:
-    """The images.
+    """Checks the images of a network and returns them.
 
     Raises:
         InputError: they are not (N, 3, H, W) floating point with H and W divisible by `step`.

@@ -1,4 +1,4 @@
-"""What the networks' options may be."""
+"""Checks of the networks' options."""
 
 import math
 from collections.abc import Sequence
@@ -6,22 +6,23 @@ from collections.abc import Sequence
 from softgate_ext.errors import InputError
 from softgate_ext.ranges import RANGES, shown
 
-LARGEST = 2**25  # by which `check_size` goes: some 700 million parameters, 16 times the paper's
+LARGEST = 2**25  # the limit of `check_size`: about 700 million parameters, far above any in use
 
 
 def check_numbers(**numbers: float) -> None:
-    """Raises InputError for the first that is out of its range."""
+    """Raises InputError for the first number that is outside of its range in `RANGES`."""
     for name, value in numbers.items():
         if value not in RANGES[name]:
             raise InputError(f"{name} must be {RANGES[name]}, got {shown(value)}")
 
 
 def check_size(product: str, size: int) -> None:
-    """Raises InputError for a network too large for memory.
+    """Raises InputError for a network that is too large for memory.
 
     Args:
-        product: of the options to which its parameters are about proportional, for the message.
-        size: that product.
+        product: a product of options that the number of parameters is roughly proportional to, as
+            text for the message.
+        size: the value of that product.
     """
     if size > LARGEST:
         raise InputError(
@@ -37,7 +38,7 @@ def check_choice(name: str, value: str, choices: Sequence[str]) -> None:
 
 
 def check_colours(mean: Sequence[float], std: Sequence[float]) -> None:
-    """Raises InputError unless they are three finite numbers each, those of `std` positive."""
+    """Raises InputError unless `mean` and `std` are three finite numbers each, `std` positive."""
     for name, values in (("mean", mean), ("std", std)):
         numbers = isinstance(values, Sequence) and all(isinstance(v, int | float) for v in values)
         if not numbers or len(values) != 3 or not all(math.isfinite(v) for v in values):

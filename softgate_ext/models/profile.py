@@ -1,8 +1,8 @@
-"""Parameters and multiply-accumulates of the models: `softgate profile`.
+"""The numbers of parameters and multiply-accumulates (MACs) of the models: `softgate profile`.
 
-A MAC is one multiplication and addition of a convolution or matrix product; norms, gates and
-additions are not counted, as is usual. PyTorch counts them while shapes are propagated on the meta
-device: nothing is computed.
+A MAC is one multiplication and one addition in a convolution or matrix product. Norms, gates and
+other additions are not counted, as is usual. PyTorch's counter counts on the meta device, where only
+shapes are propagated and nothing is computed.
 """
 
 import copy
@@ -29,7 +29,7 @@ class Cost:
 
     Attributes:
         parameters: number of learnable values.
-        macs: multiply-accumulates for one image.
+        macs: number of multiply-accumulates for one image.
     """
 
     parameters: int
@@ -38,7 +38,7 @@ class Cost:
 
 @dataclass(frozen=True)
 class Profile:
-    """Cost of a model, and of its parts by name, which add up to the total."""
+    """The cost of a model, and that of its parts by name. The parts add up to the total."""
 
     total: Cost
     parts: dict[str, Cost]
@@ -48,17 +48,17 @@ def profile(model: nn.Module, image_size: int = 256) -> Profile:
     """Counts parameters and MACs of a model for one square image.
 
     Args:
-        model: maps images (N, 3, S, S) to anything; it is left untouched.
+        model: a network that takes images (N, 3, S, S); it is not changed.
         image_size: S in pixels.
 
     Raises:
-        InputError: if the model does not take images of that size.
+        InputError: the model does not take images of that size.
     """
     if image_size < 1:
         raise InputError(f"image_size must be at least 1, got {image_size}")
     if isinstance(model, PoseModel):
         model.check_image_size(image_size)
-    # One value per channel, as at the bottom of a small image, has no batch statistics.
+    # In training mode a batch norm would refuse a map of one pixel, as a small image may lead to.
     model = copy.deepcopy(model).to("meta").eval()
     counter = FlopCounterMode(display=False)
     with counter, torch.no_grad(), use_backend("reference"):
@@ -66,11 +66,11 @@ def profile(model: nn.Module, image_size: int = 256) -> Profile:
     counted = counter.get_flop_counts()
 
     def cost(part: nn.Module, name: str) -> Cost:
-        # The counter calls a multiplication and an addition two operations.
+        # The counter counts a multiplication and an addition as two operations.
         macs = sum(counted.get(name, {}).values()) // 2
         return Cost(sum(p.numel() for p in part.parameters()), macs)
 
-    kind = type(model).__name__  # by which the counter begins the names of a model's parts
+    kind = type(model).__name__  # the counter puts it before the names of the model's parts
     parts = {name: cost(part, f"{kind}.{name}") for name, part in _parts(model)}
     return Profile(cost(model, kind), parts)
 
@@ -81,12 +81,12 @@ def print_profile(
     """Prints a table of models beside the hourglass baseline, and each named model by its parts.
 
     Args:
-        names: models to print; all registered ones by default, without their parts.
+        names: the models to print; without names, all registered models, without their parts.
         image_size: side of the square image in pixels.
-        console: where to print; standard output by default.
+        console: where to print; None for standard output.
 
     Raises:
-        InputError: for an unknown name or an impossible size, before anything is printed.
+        InputError: a name is unknown or the size is impossible. Nothing is printed then.
     """
     console = console or Console()
     with torch.device("meta"):

@@ -1,4 +1,4 @@
-"""Pose models by name."""
+"""The registry of pose models: names, their default options, and how to build them."""
 
 import inspect
 from collections.abc import Callable, Mapping
@@ -15,13 +15,13 @@ from softgate_ext.pretrained.shipped import list_pretrained, read_card, read_pre
 
 @dataclass(frozen=True)
 class ModelDefaults:
-    """What a model is made for.
+    """The defaults of a named model.
 
     Attributes:
         input_size: usual side of the square input image in pixels.
-        stride: image pixels per heatmap pixel, where the model gives heatmaps.
-        skeleton: name of the skeleton whose joints the model's default outputs are.
-        kwargs: options given to the model's class; those it leaves out keep the class's defaults.
+        stride: image pixels per heatmap pixel, if the model gives heatmaps.
+        skeleton: name of the skeleton whose joints are the model's default outputs.
+        kwargs: options of the model's class; the others keep the defaults of the class.
     """
 
     input_size: int = 256
@@ -39,13 +39,13 @@ def register_model(
     """Adds a model.
 
     Args:
-        name: what `create_model` will know it by.
-        build: class or function that returns the model, with its `config`; its parameters are the
-            model's options.
-        defaults: what the model is made for, and the values of its options.
+        name: the name that `create_model` takes.
+        build: a class or function that returns the model. The model has a `config`. The parameters of
+            `build` are the model's options.
+        defaults: the defaults of the model.
 
     Raises:
-        InputError: if the name is taken.
+        InputError: the name is taken.
     """
     if name in _models:
         raise InputError(f"name must be new, got {name!r}, which is registered already")
@@ -53,41 +53,40 @@ def register_model(
 
 
 def list_models(pretrained: bool = False) -> list[str]:
-    """Names that `create_model` knows, in alphabetical order.
+    """The names that `create_model` takes, in alphabetical order.
 
     Args:
-        pretrained: only those that the package ships weights of.
+        pretrained: whether to list only the models for which the package ships weights.
     """
     return sorted(_models.keys() & _shipped() if pretrained else _models)
 
 
 def model_defaults(name: str) -> ModelDefaults:
-    """What the named model is made for.
+    """The defaults of the named model.
 
     Raises:
-        InputError: for an unknown name.
+        InputError: the name is unknown.
     """
     return _find(name)[1]
 
 
 def create_model(name: str, pretrained: bool | str = False, **kwargs: Any) -> PoseModel:
-    """Builds a model, with fresh weights or with those that the package ships.
+    """Builds a model with newly initialised weights, or with weights that the package ships.
 
     Args:
         name: one of `list_models()`.
-        pretrained: True takes the shipped weights of this network, a text those of that name (one
-            of `list_pretrained()`). The options are then those of the weights: their joints are
-            the ones that they were trained on, in the order that their card gives.
+        pretrained: True loads the shipped weights of this network. A text loads the weights of that
+            name, one of `list_pretrained()`. The options are then those of the weights: their joints
+            are those of the training, in the order of their card.
         kwargs: options that replace the named model's own, such as `joints`, `width`, `stacks`,
             `depth`, `groups`, `fusion`, `gate` and `alpha_init` (see `HybridNet`).
 
     Returns:
-        The model, float32 and in training mode; its `config` is the name and all options, and
-        rebuilds it.
+        The model, float32 and in training mode. Its `config` holds the name and all options.
 
     Raises:
-        InputError: for an unknown name, option or value; or there are no such weights, they are
-            damaged, or they have other options than those given.
+        InputError: a name, option or value is unknown; or there are no such weights, they are
+            damaged, or their options differ from `kwargs`.
     """
     if not pretrained:
         return build_model(name, kwargs)
@@ -95,7 +94,7 @@ def create_model(name: str, pretrained: bool | str = False, **kwargs: Any) -> Po
 
 
 def build_model(name: str, options: Mapping[str, Any]) -> PoseModel:
-    """As `create_model`, with fresh weights; `options` may come from a command or a file."""
+    """As `create_model`, without shipped weights, with the options as a mapping."""
     build, defaults = _find(name)
     _check_options(name, options)
     model = build(**{**defaults.kwargs, **options})
@@ -104,11 +103,11 @@ def build_model(name: str, options: Mapping[str, Any]) -> PoseModel:
 
 
 def rebuild(config: Any, source: str) -> PoseModel:
-    """The model, with fresh weights, whose `config` was stored as JSON.
+    """Builds a model, with newly initialised weights, from a `config` that was stored as JSON.
 
     Args:
-        config: what was stored.
-        source: where, for the message.
+        config: the stored `config` of a model.
+        source: the file that stored it, for the message.
 
     Raises:
         InputError: no model has that config.
@@ -150,7 +149,7 @@ def _pretrained_model(name: str, pretrained: str | bool, kwargs: dict[str, Any])
 
 
 def _shipped() -> dict[str, str]:
-    """Names of shipped weights by their networks; of several, the first in alphabetical order."""
+    """The names of shipped weights by their networks; of several, the alphabetically first."""
     return {read_card(weights)["model"]: weights for weights in reversed(list_pretrained())}
 
 

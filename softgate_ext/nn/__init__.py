@@ -1,4 +1,4 @@
-"""Drop-in modules over the fused ops."""
+"""Drop-in modules that call the fused ops."""
 
 from softgate_ext.nn.block import Gate, SoftGatedBlock, make_gate
 from softgate_ext.nn.convolution import Conv, WinogradConv2d, use_conv

@@ -1,4 +1,7 @@
-"""Unfinished sums: what a block hands on so that the next block can finish it within its own op."""
+"""Pending sums: a block returns the parts of its residual sum, and the next block computes the sum.
+
+The add that ends a block and the BN-ReLU that opens the next block are then one fused op.
+"""
 
 from collections.abc import Sequence
 from typing import Any
@@ -11,19 +14,18 @@ from softgate_ext.nn.norm import bn_relu, has_hooks, is_fusable, with_batch_norm
 
 
 class Pending:
-    """The unfinished residual `y = alpha * x + cat(branches)`.
+    """The pending residual `y = alpha * x + cat(branches)`.
 
-    The add that ends a block and the BN-ReLU that opens the next are one op, so a block returns a
-    Pending and its consumer completes it with its own batch norm. It is completed once: where
-    several consumers read one `y`, the first completes it and the others find it done; a merge takes
-    it over, and then there is nothing left to read. Code that calls a module twice with the same
-    input, as activation checkpointing does, is to be given the completed sum.
+    A block returns a Pending, and its consumer completes it with the consumer's own batch norm. The
+    sum is computed once. If several consumers read one `y`, the first one completes it and the others
+    find it complete. A merge uses a Pending up: it cannot be read afterwards. Code that calls a module
+    twice with the same input, such as activation checkpointing, must be given the completed sum.
 
     Args:
         x: (N, C, H, W), the skip connection.
-        branches: tensors of (N, C_i, H, W) whose channels add up to C; none leaves `alpha * x`
-            to `merge`, or marks an `x` that is complete already.
-        alpha: gate of shape (C,) or (1,), or None for 1.
+        branches: tensors of shape (N, C_i, H, W) whose channels add up to C. Without branches, `x` is
+            complete if there is no alpha, and `alpha * x` can only be merged if there is one.
+        alpha: the gate, of shape (C,) or (1,), or None for 1.
     """
 
     def __init__(self, x: Tensor, branches: Sequence[Tensor] = (), alpha: Tensor | None = None):
@@ -34,7 +36,7 @@ class Pending:
 
     @staticmethod
     def of(x: "Tensor | Pending") -> "Pending":
-        """A tensor as a residual with nothing left to do; a Pending as it is."""
+        """A complete Pending of a tensor; a Pending is returned unchanged."""
         return x if isinstance(x, Pending) else Pending(x)
 
     @property
@@ -50,7 +52,7 @@ class Pending:
         return self.x
 
     def complete_bn_relu(self, norm: nn.Module, relu: bool = True) -> tuple[Tensor, Tensor]:
-        """The sum and its normalised activation, in one op where `norm` is a BatchNorm2d.
+        """The sum and its normalised activation, in one op if `is_fusable(norm)`.
 
         Returns:
             `(y, z)`, both (N, C, H, W), with `z = relu(norm(y))`.
@@ -64,7 +66,7 @@ class Pending:
         return y, z
 
     def merge(self, low: Tensor, mode: str) -> "PendingMerge":
-        """This residual as the skip half of a merge with a decoder's half-size features `low`."""
+        """The pending merge of this residual, as the skip, with the decoder's features `low`."""
         return PendingMerge(self, low, mode)
 
     def _check(self) -> None:
@@ -72,12 +74,13 @@ class Pending:
             raise RuntimeError("this residual became part of a merge: its sum is read there alone")
 
     def _use_up(self) -> tuple[Tensor, tuple[Tensor, ...], Tensor | None]:
-        """The unfinished sum, for the one who finishes it; a finished one stays readable."""
+        """The parts of a pending sum, which can be taken once; a complete sum stays readable."""
         self._check()
         parts = self.x, self.branches, self.alpha
         if not self.is_complete:
             self._used_up = True
-            del self.x, self.branches  # released where they are read, whoever else holds this
+            # So that the op's caller can free them although others still hold this object.
+            del self.x, self.branches
         return parts
 
     def _settle(self, y: Tensor) -> None:
@@ -93,12 +96,13 @@ class Pending:
 
 
 class PendingMerge(Pending):
-    """The unfinished merge of a skip connection with nearest 2x upsampled features.
+    """The pending merge of a skip connection with nearest 2x upsampled features.
 
-    The skip's own residual is completed straight into its half of the merge buffer.
+    The op that merges also computes the residual sum of the skip, and stores it directly in the merged
+    tensor.
 
     Args:
-        skip: (N, C, H, W), complete or not; an unfinished one is used up here.
+        skip: (N, C, H, W), complete or not. A skip that is not complete is used up.
         low: (N, C2, H/2, W/2).
         mode: "concat" (C + C2 channels) or "add" (C channels).
     """
@@ -113,7 +117,7 @@ class PendingMerge(Pending):
         return self.low is None
 
     def _use_up(self) -> tuple[Tensor, tuple[Tensor, ...], Tensor | None]:
-        self.complete()  # no op merges twice
+        self.complete()  # no op computes two merges at once
         return super()._use_up()
 
     def _settle(self, y: Tensor) -> None:
@@ -138,12 +142,13 @@ class PendingMerge(Pending):
 
 
 class Chained(nn.Module):
-    """A module that may take Pendings for tensors, and return them where it is told not to complete.
+    """A module whose forward may take Pendings, and returns one if `complete=False` is given.
 
     Attributes:
-        takes_pending: whether the forward does, and has a keyword argument `complete`, True by
-            default. A class says so beside its forward: that of a subclass may keep what it is
-            given, as checkpointing does, and sees tensors unless the subclass says it too.
+        takes_pending: whether the forward takes Pendings and has a keyword argument `complete`, True
+            by default. A class that defines both sets it to True. A subclass with a forward of its own
+            gets tensors unless it sets the attribute again, because that forward may store its
+            input, as activation checkpointing does.
     """
 
     takes_pending = False
@@ -159,10 +164,10 @@ class Chained(nn.Module):
 
 
 def call_chained(module: nn.Module, *inputs: Tensor | Pending, complete: bool = True) -> Any:
-    """`module(*inputs)`, unfinished with `complete=False` if the module can leave its sum so.
+    """Calls `module(*inputs)`. With `complete=False` the result may be a Pending.
 
-    Modules with hooks, and what a user has put around or in the place of one of ours
-    (checkpointing, adapters), see tensors and return tensors.
+    Modules that have hooks get tensors and return tensors. So do all modules that are not
+    `Chained`, such as a user's wrapper or replacement (checkpointing, adapters).
     """
     if isinstance(module, Chained) and module.takes_pending and not has_hooks(module):
         return module(*inputs, complete=complete)
@@ -170,9 +175,9 @@ def call_chained(module: nn.Module, *inputs: Tensor | Pending, complete: bool = 
 
 
 def sum_or_pending(module: nn.Module, result: Tensor | Pending, complete: bool) -> Tensor | Pending:
-    """What the forward of `module` returns for a residual: the sum, where it has hooks too.
+    """The result of a module's forward: a tensor if `complete` is set or the module has hooks.
 
-    Hooks look for tensors, as full backward hooks do, and FSDP's free the module's parameters: a
-    gate would be gone before the next block completes the sum with it.
+    Hooks expect tensors, as full backward hooks do. FSDP's hooks also free the module's parameters
+    after its forward: the gate would be freed before the next block computes the sum with it.
     """
     return Pending.of(result).complete() if complete or has_hooks(module) else result

@@ -1,4 +1,4 @@
-"""The gated residual block: three convolutions, their outputs concatenated, plus a gated skip."""
+"""The soft-gated residual block: three concatenated convolutions plus a gated skip connection."""
 
 import math
 from typing import Literal, get_args
@@ -20,7 +20,7 @@ def make_gate(gate: Gate, channels: int, alpha_init: float) -> nn.Parameter | No
         alpha of shape (channels,) for "channel", (1,) for "block", None (no gate) for "none".
 
     Raises:
-        InputError: for any other `gate`, and for an `alpha_init` that is no finite number.
+        InputError: `gate` is another value, or `alpha_init` is not a finite number.
     """
     if gate not in get_args(Gate):
         raise InputError(f"gate must be 'channel', 'block' or 'none', got {gate!r}")
@@ -32,10 +32,10 @@ def make_gate(gate: Gate, channels: int, alpha_init: float) -> nn.Parameter | No
 
 
 class SoftGatedBlock(Chained):
-    """`y = alpha * x + cat(f1, f2, f3)`, the pre-activation block with soft-gated skip connection.
+    """`y = alpha * x + cat(f1, f2, f3)`, the pre-activation block with a soft-gated skip connection.
 
-    `f1`, `f2`, `f3` are the outputs of a chain of BN-ReLU-conv3x3 with C/2, C/4 and C/4 channels
-    (C = `out_channels`), without bias. Where `in_channels != out_channels` the gate acts on
+    `f1`, `f2` and `f3` are the outputs of three BN-ReLU-conv3x3 in a row, without bias. They have C/2,
+    C/4 and C/4 channels, C being `out_channels`. If `in_channels != out_channels`, the gate acts on a
     BN-ReLU-conv1x1 of the input, with a batch norm of its own.
 
     Bulat et al., "Toward fast and accurate human pose estimation via soft-gated skip connections",
@@ -48,7 +48,8 @@ class SoftGatedBlock(Chained):
         alpha_init: initial value of alpha; ignored without a gate.
 
     Raises:
-        InputError: for channel counts the block cannot have, and for an unknown gate.
+        InputError: the block cannot have these numbers of channels, the gate is unknown, or
+            `alpha_init` is not a finite number.
     """
 
     takes_pending = True
@@ -88,16 +89,16 @@ class SoftGatedBlock(Chained):
         """Applies the block.
 
         Args:
-            x: (N, in_channels, H, W), a tensor or the Pending of the block before; a Pending is
-                completed here, with this block's first batch norm.
-            complete: False leaves the final sum to the consumer, unless the block has hooks.
+            x: (N, in_channels, H, W), a tensor or the Pending of the previous block. A Pending is
+                completed here, in one op with this block's first batch norm.
+            complete: False returns a Pending, unless the block has hooks.
 
         Returns:
-            (N, out_channels, H, W), a tensor, or a Pending.
+            (N, out_channels, H, W), a tensor or a Pending.
         """
         y, z = Pending.of(x).complete_bn_relu(self.bn1)
         f1 = self.conv1(z)
-        del z  # where no gradient keeps it, it is gone before the rest is computed
+        del z  # without autograd, its memory is free for the rest of the block
         f2 = self.conv2(bn_relu(f1, self.bn2))
         f3 = self.conv3(bn_relu(f2, self.bn3))
         if self.skip_bn is not None and self.skip_conv is not None:

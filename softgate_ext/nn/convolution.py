@@ -1,4 +1,4 @@
-"""How 3x3 convolutions are computed: what the options called `conv` take, and the module that serves both."""
+"""The choice of the algorithm for 3x3 convolutions, "direct" or "winograd", and the Winograd module."""
 
 from typing import Any, Literal, NamedTuple, get_args
 
@@ -14,28 +14,29 @@ from softgate_ext.ops.processor import Bf16, bf16_on_cpu
 
 Conv = Literal["direct", "winograd"]
 
-LEAST_TILES = 16
+LEAST_TILES = 16  # tiles of 4 x 4 results; a smaller call costs more than PyTorch's
 
 
 class Cut(NamedTuple):
-    """The shapes of which the kernels are faster than PyTorch's convolution in training.
+    """The shapes for which the kernels are faster than PyTorch's convolution in training.
 
-    In inference, where weights are transformed once and the norm is computed on load, they are for all
-    shapes of a dtype that has a cut: narrower ones are slower by themselves, and faster in a network.
+    In inference the weights are transformed once, and the norm is computed as the input is loaded. The
+    kernels then serve all shapes of a dtype that has a cut. A narrower convolution alone is slower with
+    them, but the network as a whole is faster.
     """
 
-    channels: int  # the fewest of a group, in and out
-    kernels: int  # the most for every tile of 4 x 4 results
+    channels: int  # the fewest input and output channels of a group
+    kernels: int  # the most 3x3 kernels (O * I / groups) for every tile of 4 x 4 results
 
 
-# The kernels compute in float32 whatever is stored. Vectors of bfloat16 halve the lead that Winograd's
-# algorithm has, and what PyTorch emulates is as slow as float32 or slower. Tiles (AMX) are left to PyTorch,
-# since no processor that has them was there to measure.
+# The kernels compute in float32, whatever dtype is stored. Vector instructions for bfloat16 (in PyTorch's
+# convolution) halve the lead of Winograd's algorithm; emulated bfloat16 is as slow as float32 or slower.
+# With AMX tiles PyTorch's convolution is used, because no such processor was available to measure.
 _OF_BF16: dict[Bf16, Cut] = {"emulated": Cut(8, 4096), "vectors": Cut(24, 256)}
 
 
 def cuts(bf16: Bf16) -> dict[torch.dtype, Cut]:
-    """By what activations are stored as, where a processor multiplies bfloat16 so."""
+    """The cut of each dtype that the kernels serve, on a processor that multiplies bfloat16 this way."""
     found = {torch.float32: Cut(8, 4096)}
     return {**found, torch.bfloat16: _OF_BF16[bf16]} if bf16 in _OF_BF16 else found
 
@@ -44,27 +45,33 @@ CUTS = cuts(bf16_on_cpu())
 
 
 def check_conv(conv: Any) -> None:
-    """Refuses what is no `Conv`.
+    """Checks a value of `Conv`.
 
     Raises:
-        InputError: it is none.
+        InputError: it is neither "direct" nor "winograd".
     """
     if conv not in get_args(Conv):
         raise InputError(f"conv must be 'direct' or 'winograd', got {conv!r}")
 
 
 class WinogradConv2d(nn.Conv2d):
-    """`nn.Conv2d`, forward and backward by Winograd's F(4x4, 3x3) where the compiled kernels serve it.
+    """`nn.Conv2d` that runs Winograd's F(4x4, 3x3) forward and backward where that is faster.
 
-    They serve 3x3 kernels of stride 1 with a border of 1, float32 parameters, and activations on the CPU
-    in channels_last, of float32 or under autocast to bfloat16, where that is faster: of 8 or more
-    channels a group in and out, and of tiles of 4 x 4 results enough to pay for the transform of the
-    weights, 16 and one for every 4096 kernels. Under autocast they store bfloat16 and compute in float32
-    with the weights as they are: from 24 channels on, and for a tile for every 256 kernels, where the
-    processor multiplies bfloat16 in vectors (AVX512_BF16), and not at all where it does so in tiles
-    (AMX) or PyTorch does not say. All else is computed as `nn.Conv2d` does: other dtypes, devices and layouts, the backend
-    "reference", forward-mode AD, `torch.func`, torch.fx and `torch.export`. Parameters and their names
-    are those of `nn.Conv2d`.
+    Parameters and their names are those of `nn.Conv2d`. The compiled kernels run if all of this holds:
+
+    - the kernels are 3x3, with stride 1 and zero padding of 1, and the parameters are float32;
+    - activations are on the CPU in channels_last, float32 or under autocast to bfloat16;
+    - a group has at least 8 input and 8 output channels;
+    - there are enough tiles of 4 x 4 results to pay for the transform of the weights: at least 16, and
+      at least one for every 4096 kernels.
+
+    Under autocast the kernels store bfloat16 and compute in float32 with the float32 weights. If the
+    processor has vector instructions for bfloat16 (AVX512_BF16), a group must then have 24 channels,
+    and there must be one tile for every 256 kernels. If it has tile instructions (AMX), or if PyTorch
+    cannot tell, PyTorch's convolution runs under autocast.
+
+    Everything else is computed as `nn.Conv2d` does: other dtypes, devices and layouts, the backend
+    "reference", forward-mode AD, `torch.func`, torch.fx and `torch.export`.
     """
 
     def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
@@ -76,18 +83,22 @@ class WinogradConv2d(nn.Conv2d):
 
 
 def is_faster_in(dtype: torch.dtype) -> bool:
-    """Whether the kernels are faster on this CPU for some shapes, with activations stored in `dtype`."""
+    """Whether the kernels are faster on this CPU for some shapes of activations of this dtype."""
     return dtype in CUTS
 
 
 def use_conv(module: nn.Module, conv: Conv) -> None:
-    """Has the 3x3 convolutions in `module` computed by Winograd's algorithm, or directly again.
+    """Switches the 3x3 convolutions in `module` to Winograd's algorithm, or back.
 
-    Modules, parameters and hooks stay what they are: only their class changes between `nn.Conv2d` and
-    `WinogradConv2d`. Subclasses of others are left alone.
+    Only the class of a convolution changes, between `nn.Conv2d` and `WinogradConv2d`; the module object,
+    its parameters and its hooks stay. Other subclasses of `nn.Conv2d` are not changed.
+
+    Args:
+        module: changed in place, with all its submodules.
+        conv: "winograd" or "direct".
 
     Raises:
-        InputError: for an unknown `conv`.
+        InputError: `conv` is another value.
     """
     check_conv(conv)
     for part in module.modules():
@@ -98,14 +109,14 @@ def use_conv(module: nn.Module, conv: Conv) -> None:
 
 
 def is_3x3(conv: nn.Conv2d) -> bool:
-    """Whether its kernels are of 3x3 and stride 1, with a border of zeros that keeps the size."""
+    """Whether a convolution has 3x3 kernels, stride 1, dilation 1 and zero padding that keeps the size."""
     form = (conv.kernel_size, conv.stride, conv.dilation, conv.padding_mode)
     bordered = conv.padding in ((1, 1), "same")
     return form == ((3, 3), (1, 1), (1, 1), "zeros") and bordered
 
 
 def _pays(x: Tensor, weight: Tensor, groups: int, stored: torch.dtype) -> bool:
-    """Whether the kernels are faster than PyTorch's by what was measured, forward and backward."""
+    """Whether the kernels are faster than PyTorch's in forward and backward, by the measured cuts."""
     n, _, h, w = x.shape
     tiles = n * ((h + 3) // 4) * ((w + 3) // 4)
     outputs, inputs = weight.shape[:2]
@@ -115,6 +126,7 @@ def _pays(x: Tensor, weight: Tensor, groups: int, stored: torch.dtype) -> bool:
 
 
 def _is_served(x: Tensor, weight: Tensor, bias: Tensor | None) -> bool:
+    """Whether the kernels support the call: device, layout, dtypes, autocast and tracing."""
     parameters = (weight,) if bias is None else (weight, bias)
     if isinstance(x, Proxy) or has_torch_function((x, *parameters)) or is_transformed():
         return False

@@ -1,4 +1,4 @@
-"""The fused ops as drop-in modules."""
+"""The fused ops as modules with a batch norm and a gate of their own."""
 
 from collections.abc import Sequence
 from typing import Literal, get_args
@@ -15,17 +15,17 @@ MergeMode = Literal["concat", "add"]
 class GatedResidualBNReLU(nn.Module):
     """`y = alpha * x + cat(branches)`, `z = relu(bn(y))`, in one op.
 
-    For pre-activation networks: `y` is the residual stream, `z` the input of the next convolution.
+    For pre-activation networks: `y` is the residual stream, and `z` the input of the next convolution.
 
     Args:
-        channels: C of `x`.
+        channels: C, the channels of `x`.
         gate: one alpha per "channel", one per "block", or "none".
         alpha_init: initial value of alpha.
         eps, momentum, affine, track_running_stats: as in `torch.nn.BatchNorm2d`.
-        relu: False leaves the ReLU out.
+        relu: whether the ReLU is applied.
 
     Raises:
-        InputError: for an unknown gate.
+        InputError: the gate is unknown, or `alpha_init` is not a finite number.
     """
 
     alpha: nn.Parameter | None
@@ -52,10 +52,13 @@ class GatedResidualBNReLU(nn.Module):
 
         Args:
             x: (N, C, H, W).
-            branches: one tensor of C channels, or up to four whose channels add up to C.
+            branches: one tensor of C channels, or up to four tensors whose channels add up to C.
 
         Returns:
-            `(y, z)`, both (N, C, H, W).
+            `(y, z)`, both (N, C, H, W), with the dtype and layout of `x`.
+
+        Raises:
+            InputError: a shape, dtype or device does not fit.
         """
         parts = branches if isinstance(branches, Sequence) else (branches,)
         return Pending(x, parts, self.alpha).complete_bn_relu(self.bn, self.relu)
@@ -69,15 +72,16 @@ class SkipMerge(nn.Module):
 
     Args:
         skip_channels: C of the skip connection.
-        low_channels: C2 of the decoder features; `skip_channels` by default.
+        low_channels: C2 of the decoder features; None is `skip_channels`.
         mode: "concat" (C + C2 channels) or "add" (C channels, C2 = C).
         gate: one alpha per "channel" of the skip, one per "block", or "none".
-        alpha_init: initial value of alpha; at 1 the merge starts as the ungated one.
-        bn_relu: whether a batch norm and a ReLU of the merged features are computed along.
+        alpha_init: initial value of alpha; with 1 the merge starts as one without a gate.
+        bn_relu: whether a batch norm and a ReLU of the merged features are computed too.
         eps, momentum, affine, track_running_stats: as in `torch.nn.BatchNorm2d`.
 
     Raises:
-        InputError: for an unknown mode or gate, and for channels that cannot be added.
+        InputError: the mode or gate is unknown, `alpha_init` is not a finite number, or the
+            channels differ in mode "add".
     """
 
     alpha: nn.Parameter | None
@@ -117,7 +121,7 @@ class SkipMerge(nn.Module):
     def forward(
         self, skip: Tensor, low: Tensor, branches: Tensor | Sequence[Tensor] = ()
     ) -> Tensor | tuple[Tensor, Tensor]:
-        """Merges.
+        """Applies the module.
 
         Args:
             skip: (N, C, H, W).
@@ -126,7 +130,10 @@ class SkipMerge(nn.Module):
                 the gated skip.
 
         Returns:
-            The merged features (N, C + C2 or C, H, W); with `bn_relu`, `(merged, z)`.
+            The merged features (N, C + C2 or C, H, W); with `bn_relu`, `(merged, z)` of that shape.
+
+        Raises:
+            InputError: a shape, dtype or device does not fit.
         """
         parts = branches if isinstance(branches, Sequence) else (branches,)
         merge = Pending(skip, parts, self.alpha).merge(low, self.mode)

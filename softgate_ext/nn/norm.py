@@ -1,4 +1,4 @@
-"""How a `torch.nn.BatchNorm2d` is handed to the fused ops, with the module's exact semantics."""
+"""Calls of the fused ops with a `torch.nn.BatchNorm2d`, which keep the exact semantics of the module."""
 
 from collections.abc import Callable
 from typing import TypeGuard, TypeVar
@@ -24,7 +24,7 @@ Result = TypeVar("Result")
 
 
 def has_hooks(module: nn.Module) -> bool:
-    """Whether a call of the module runs other than its class's forward: hooks, or one of its own."""
+    """Whether a call of the module runs more than its class's forward: hooks, or a replaced forward."""
     if "forward" in module.__dict__:
         return True
     forward = module._forward_hooks or module._forward_pre_hooks
@@ -33,13 +33,13 @@ def has_hooks(module: nn.Module) -> bool:
 
 
 class SyncBatchNorm2d(nn.BatchNorm2d):
-    """A batch norm over the batches of all processes, as `torch.nn.SyncBatchNorm`, CPUs included.
+    """A batch norm over the batches of all processes, as `torch.nn.SyncBatchNorm`, also on CPUs.
 
-    DistributedDataParallel takes torch's own class on GPUs only, whatever it is computed with.
+    DistributedDataParallel refuses torch's own class on a CPU, whatever computes it.
 
     Args:
         num_features, eps, momentum, affine, track_running_stats: as in `torch.nn.BatchNorm2d`.
-        process_group: the processes; None for all.
+        process_group: the processes whose batches are normalised together; None for all.
     """
 
     def __init__(
@@ -58,9 +58,12 @@ class SyncBatchNorm2d(nn.BatchNorm2d):
     def convert(
         cls, module: nn.Module, process_group: "dist.ProcessGroup | None" = None
     ) -> nn.Module:
-        """Puts this class in the place of every `nn.BatchNorm2d` in `module`, which it returns.
+        """Replaces every `nn.BatchNorm2d` in `module` by this class.
 
-        Parameters and buffers are kept, so optimizers made before still hold them.
+        Parameters and buffers are the same tensors as before, so that an optimizer keeps them.
+
+        Returns:
+            The changed module; a new one if `module` itself is an `nn.BatchNorm2d`.
         """
         if type(module) is nn.BatchNorm2d:
             options = (module.eps, module.momentum, module.affine, module.track_running_stats)
@@ -73,7 +76,7 @@ class SyncBatchNorm2d(nn.BatchNorm2d):
         return module
 
     def forward(self, x: Tensor) -> Tensor:
-        """The batch norm of x, (N, C, H, W).
+        """The batch norm of x, (N, C, H, W), with the dtype and layout of x.
 
         Raises:
             InputError: a shape, dtype or device does not fit.
@@ -90,10 +93,10 @@ _SYNCHRONISED = (nn.SyncBatchNorm, SyncBatchNorm2d)
 def is_fusable(norm: nn.Module) -> TypeGuard[_BatchNorm]:
     """Whether the fused ops compute what `norm` computes.
 
-    True for `nn.BatchNorm2d` and subclasses that leave its forward alone, and for a synchronised
-    batch norm while it has nothing to synchronise. Another module in its place
-    (`GroupNorm`, `Identity`) is called unfused. A batch norm with hooks is called unfused too, since
-    only a call of the module runs its hooks.
+    True for `nn.BatchNorm2d` and its subclasses with the same forward, and for a synchronised batch
+    norm while it has nothing to synchronise. Other modules (`GroupNorm`, `Identity`) are called
+    unfused. A batch norm with hooks is called unfused too, because only a call of the module runs
+    its hooks.
     """
     if isinstance(norm, _SYNCHRONISED):
         return _is_plain_sync(norm) and synchronises(norm) is None
@@ -101,7 +104,7 @@ def is_fusable(norm: nn.Module) -> TypeGuard[_BatchNorm]:
 
 
 def synchronises(norm: nn.SyncBatchNorm | SyncBatchNorm2d) -> "dist.ProcessGroup | None":
-    """The processes over which `norm` computes its statistics now, None for this one alone."""
+    """The processes over which `norm` now computes its statistics, or None for this process alone."""
     if not (norm.training and dist.is_available() and dist.is_initialized()):
         return None
     group = norm.process_group if norm.process_group is not None else dist.group.WORLD
@@ -125,21 +128,24 @@ def with_batch_norm(
     relu: bool = True,
     **options: object,
 ) -> Result:
-    """Calls `op` with the statistics, parameters and mode of a batch norm, and keeps its buffers.
+    """Calls `op` with the statistics, parameters and mode of a batch norm, and updates its buffers.
 
-    Follows `torch.nn.modules.batchnorm._BatchNorm.forward`: batch statistics are used in training
-    and wherever there are no running ones; `num_batches_tracked` counts training calls;
-    `momentum=None` is the cumulative average over them.
+    Follows `torch.nn.modules.batchnorm._BatchNorm.forward`. Batch statistics are used in training, and
+    if there are no running statistics. `num_batches_tracked` counts the calls in training.
+    `momentum=None` makes the running statistics the average over these calls.
 
     Args:
         op: an op of `softgate_ext.ops` whose arguments after `inputs` are those of a batch norm.
         inputs: the op's leading arguments.
-        bn: the module, for which `is_fusable` holds or which `op` synchronises.
+        bn: a module for which `is_fusable` holds, or which `op` synchronises.
         relu: whether the op ends with a ReLU.
         options: further keyword arguments of the op.
 
+    Returns:
+        The result of `op`.
+
     Raises:
-        InputError: torch.fx traces a training norm.
+        InputError: torch.fx traces a norm in training mode, or `op` refuses its input.
     """
     if bn.training and isinstance(inputs[0], Proxy):
         raise InputError(
@@ -159,22 +165,22 @@ def with_batch_norm(
 
 
 class Deferred(nn.Identity):
-    """In the place of a norm that the next convolution computes, with the ReLU, as it loads."""
+    """Replaces a norm that the next convolution computes, with the ReLU, as it loads its input."""
 
 
 def bn_relu(x: Tensor, norm: nn.Module, *, relu: bool = True) -> Tensor:
-    """`relu(norm(x))`; one op where `norm` is a BatchNorm2d, synchronised or not.
+    """`relu(norm(x))`, in one op if `norm` is a BatchNorm2d, synchronised or not.
 
     Args:
         x: (N, C, H, W), float32, float64, float16 or bfloat16.
         norm: any module that takes and returns (N, C, H, W).
-        relu: False leaves the ReLU out.
+        relu: whether the ReLU is applied.
 
     Returns:
-        z, (N, C, H, W), dtype and layout of x.
+        z, (N, C, H, W), with the dtype and layout of x.
 
     Raises:
-        InputError: a shape, dtype or device does not fit, or torch.fx traces a training norm.
+        InputError: a shape, dtype or device does not fit, or torch.fx traces a norm in training mode.
     """
     if isinstance(norm, Deferred):
         return x

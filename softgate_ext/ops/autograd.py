@@ -1,9 +1,12 @@
-"""What an op saves for its backward, and which backward op serves it, for every op at once.
+"""Autograd of the ops: what a forward op saves, and which backward op it calls.
 
-Saved: ``y`` (an output anyway), the batch statistics and, only where alpha wants a gradient, ``x``;
-no mask, no concatenation, no upsampled copy. A gradient that nobody wants is not computed, one that
-two inputs share is written once, and an output that takes part in no loss arrives as None and costs
-nothing.
+An op saves ``y``, which is an output anyway, and the batch statistics. It saves ``x`` only if alpha
+requires a gradient. It saves no ReLU mask, no concatenated copy and no upsampled copy. A gradient
+that is not required is not computed, and a gradient that two inputs share is stored once. The
+gradient of an output that takes part in no loss arrives as None and costs nothing.
+
+The compiled extension has its own autograd nodes (``csrc/autograd.cpp``). The formulas here serve
+an installation without the extension, and the Triton ops in eager mode.
 """
 
 from collections.abc import Sequence
@@ -28,9 +31,10 @@ _SAVED = ("y", "x", "alpha", "mean", "var", "weight", "bias")
 
 
 class Formula:
-    """Of one forward op; ``ctx.ops`` holds the backward ops that it shall call.
+    """The autograd formula of one forward op. ``ctx.ops`` holds the backward ops that it calls.
 
-    Small tensors are bound by what runs here, so where everything lies is settled beforehand.
+    For small tensors the time of a call is spent in this code, so the positions of all arguments
+    are looked up once, when the formula is made.
     """
 
     def __init__(self, op: str):
@@ -43,9 +47,9 @@ class Formula:
         self.vectors_at = takes.index("running_mean") if self.normalises else 0
         constants = [name for name in ("training", "eps", "relu", "mode") if name in takes]
         self.constants_at = [takes.index(name) for name in constants]
-        # A backward's arguments are picked from these.
+        # The arguments of a backward op are picked from this list by position.
         pool = [*_SAVED, *constants, "split", "channels", "needs", *("d" + g for g in GIVES[op])]
-        # Where z takes part in no loss, the op without a norm has the gradients of y.
+        # If z takes part in no loss, the backward of the op without the norm gives the gradients.
         self.whole, self.without_z = (
             (
                 name + "_backward",
@@ -56,7 +60,7 @@ class Formula:
         )
 
     def setup(self, ctx: Any, inputs: Sequence[Any], output: Any) -> None:
-        """Notes what the backward needs."""
+        """Saves what the backward needs in ``ctx``."""
         x, skip, alpha, y = inputs[0], None, None, None
         vectors: Sequence[Tensor | None] = (None,) * 4
         ctx.set_materialize_grads(False)
@@ -73,14 +77,21 @@ class Formula:
             y, batch = output[0] if self.sums else x, output[-2:]
             if batch[0] is not None:
                 ctx.mark_non_differentiable(*batch)
-            # Running statistics are saved as they are, so that a later update of them is noticed.
+            # The running statistics are saved without a copy, so that autograd notices if they
+            # are updated before the backward.
             vectors = inputs[self.vectors_at : self.vectors_at + 4]
             if ctx.constants[0]:  # training
                 vectors = (*batch, *vectors[2:])
         ctx.save_for_backward(y, skip, alpha, *vectors)
 
     def backward(self, ctx: Any, needs: Sequence[Any], *gradients: Tensor | None) -> tuple:
-        """One entry per input, branches as a list, as ``needs`` has them."""
+        """The gradients, one entry per input of the op; that of the branches is a list.
+
+        Args:
+            ctx: what ``setup`` filled.
+            needs: whether each input needs a gradient; one flag or a list of flags for the branches.
+            gradients: the gradients of the op's outputs, None for an output in no loss.
+        """
         constants, layout = ctx.constants, ctx.layout
         split = constants[-2]
         entries: list[Any] = [None] * self.inputs
@@ -94,11 +105,11 @@ class Formula:
         wanted = [needs[i] for i in places]
         if self.sums and isinstance(wanted[1], Sequence):
             wanted[1] = any(wanted[1])
-        # Without a gate x and a lone branch have one gradient: it is written once, as x's.
+        # Without a gate, x and a single branch have the same gradient: the kernel stores x's only.
         shared = len(split) == 1 and saved[2] is None and wanted[0] and wanted[1]
         written = [wanted[0], False, *wanted[2:]] if shared else wanted
         pool = [*saved, *constants, written]
-        # Expanded and transposed ones are copied; of a batch of gradients, each by the op.
+        # The kernels need dense gradients. A batch of gradients (vmap) is made dense by the op itself.
         pool += [
             g if g is None or is_batched(g) else g.contiguous(memory_format=layout)
             for g in gradients
@@ -118,7 +129,7 @@ FORMULAS = {op: Formula(op) for op in SCHEMAS if not op.endswith("_backward")}
 
 
 def _register(namespace: str, op: str) -> None:
-    """The op's backward calls the ops of the same namespace."""
+    """Registers the op's autograd formula. Its backward calls the ops of the same namespace."""
     formula, ops = FORMULAS.get(op), getattr(torch.ops, namespace)
 
     def setup(ctx: Any, inputs: Sequence[Any], output: Any) -> None:
@@ -139,7 +150,7 @@ def _register(namespace: str, op: str) -> None:
     )
 
 
-if not is_available("cpu"):  # the compiled extension brings its own for both, csrc/autograd.cpp
+if not is_available("cpu"):  # the compiled extension registers its own for both namespaces
     for _namespace in LIBRARIES:
         for _op in SCHEMAS:
             _register(_namespace, _op)

@@ -1,9 +1,9 @@
-"""Which implementation serves a call: ``cuda``, ``triton``, ``cpu`` or ``reference``.
+"""The choice of the backend that runs the ops: ``cuda``, ``triton``, ``cpu`` or ``reference``.
 
-``auto`` picks by the tensors' device and by what was built. ``use_backend`` (a context manager) and
-the environment variable ``SOFTGATE_BACKEND`` force one; a forced backend that cannot serve raises
-and says why. The choice is a plain module variable, so that ``torch.compile`` guards on it; it
-holds for the whole process.
+``auto`` picks a backend by the device of the tensors and by what was built. The context manager
+``use_backend`` and the environment variable ``SOFTGATE_BACKEND`` force one backend. A forced
+backend that cannot run raises an error that says why. The choice is stored in a module variable:
+it holds for the whole process, and ``torch.compile`` guards on it.
 """
 
 import importlib
@@ -29,7 +29,7 @@ _BUILD_FILE = Path(__file__).parents[1] / "_build.json"
 
 
 def _load_extension() -> tuple[Any, str]:
-    """The compiled module, or None and the reason why there is none."""
+    """The compiled module and an empty text, or None and the reason why there is no such module."""
     if os.environ.get("SOFTGATE_EXTENSION") == "0":
         return None, "SOFTGATE_EXTENSION=0 is set"
     try:
@@ -55,17 +55,17 @@ _extension, _reason = _load_extension()
 _has_cuda_kernels = bool(_extension is not None and _extension.build_info()["cuda"])
 _has_triton = importlib.util.find_spec("triton") is not None
 _interpreting = _has_triton and os.environ.get("TRITON_INTERPRET") == "1"
-# Why Triton, installed as it is, could launch nothing; the interpreter needs no driver.
+# Why Triton cannot launch a kernel although it is installed. The interpreter needs no driver.
 _no_driver = None if _interpreting or not _has_triton else triton_driver.obstacle()
 _triton_runs = _has_triton and _no_driver is None
 
-# The devices that a backend serves.
+# The device types that each backend runs on.
 _DEVICES = {
     "cpu": ("cpu",),
     "cuda": ("cuda",),
     "triton": ("cuda", "xpu", "cpu") if _interpreting else ("cuda", "xpu"),
 }
-# What "auto" picks; other devices get the reference.
+# What "auto" picks for a device type; types that are missing here get the reference.
 _AUTO = {
     "cpu": "cpu" if _extension is not None else "reference",
     "cuda": "cuda" if _has_cuda_kernels else "triton" if _triton_runs else "reference",
@@ -74,19 +74,23 @@ _AUTO = {
 
 
 def serve(ops: Iterable[str]) -> None:
-    """Has the compiled kernels, where there are some, serve the ops of these names."""
+    """Registers the compiled kernels of the named ops, if the extension was built."""
     if _extension is not None:
         for op in ops:
             _extension.serve(op)
 
 
 def extension() -> Any:
-    """The compiled module; None where there is none."""
+    """The compiled module, or None if it was not built or cannot be loaded."""
     return _extension
 
 
 def unavailable(name: str) -> str | None:
-    """Why the backend cannot serve anything in this process, or None when it can."""
+    """The reason why a backend cannot run in this process, or None if it can.
+
+    Raises:
+        InputError: the name is unknown.
+    """
     if name in ("auto", "reference"):
         return None
     if name == "cpu":
@@ -118,19 +122,19 @@ _refused, _refusal = "", ""
 
 
 def current() -> str:
-    """The backend in force, ``auto`` unless one was forced."""
+    """The name of the forced backend, or ``auto``."""
     return _forced
 
 
 @contextmanager
 def use_backend(name: str) -> Iterator[None]:
-    """Force one backend inside a ``with`` block.
+    """Forces one backend inside a ``with`` block, for the whole process.
 
     Args:
         name: "auto", "cuda", "triton", "cpu" or "reference".
 
     Raises:
-        InputError: The name is unknown, or that backend cannot serve in this process.
+        InputError: the name is unknown, or that backend cannot run in this process.
     """
     global _forced
     before = _forced
@@ -142,10 +146,10 @@ def use_backend(name: str) -> Iterator[None]:
 
 
 def serving(device_type: str) -> str:
-    """The backend that serves tensors of this device.
+    """The backend that runs the ops on tensors of this device type.
 
     Raises:
-        InputError: One is forced that does not serve them.
+        InputError: a backend is forced that does not support this device type.
     """
     if _forced == "auto":
         return _AUTO.get(device_type, "reference")
@@ -160,22 +164,28 @@ def serving(device_type: str) -> str:
 
 
 def is_transformed() -> bool:
-    """Whether forward-mode AD or a transform of ``torch.func`` runs, which kernels do not know."""
+    """Whether forward-mode AD or a transform of ``torch.func`` runs; the kernels support neither."""
     return forward_ad._current_level >= 0 or torch._C._are_functorch_transforms_active()
 
 
 def interpreting() -> bool:
-    """Whether Triton's interpreter runs the kernels, on the CPU."""
+    """Whether Triton's interpreter runs the Triton kernels on the CPU."""
     return _interpreting
 
 
 def falls_to_triton() -> bool:
-    """Whether the Triton kernels stand in for CUDA kernels that were not built."""
+    """Whether the Triton kernels replace the CUDA kernels, because those were not built."""
     return _triton_runs and not _has_cuda_kernels
 
 
 def info() -> dict[str, Any]:
-    """What was built, against what, and what ``auto`` picks."""
+    """What was built, against which versions, and which backend ``auto`` picks.
+
+    Returns:
+        The versions of Python, torch, CUDA and Triton; the record of the build; for each backend
+        "available" or the reason why it is not; what ``auto`` picks for each device type that is
+        present; the forced backend; the number of threads of torch.
+    """
     build: dict[str, Any] = dict(_extension.build_info()) if _extension is not None else {}
     backends = {n: unavailable(n) or "available" for n in NAMES if n != "auto"}
     there = {"cpu": True, "cuda": torch.cuda.is_available(), "xpu": torch.xpu.is_available()}
@@ -194,12 +204,12 @@ def info() -> dict[str, Any]:
 
 
 def is_available(name: str) -> bool:
-    """Whether the backend can serve in this process."""
+    """Whether the backend can run in this process."""
     return unavailable(name) is None
 
 
 _forced = os.environ.get("SOFTGATE_BACKEND") or "auto"
 try:
     _checked(_forced, "SOFTGATE_BACKEND")
-except InputError as error:  # said by the first op: `softgate info` must still tell what there is
+except InputError as error:  # raised by the first op, so that `softgate info` can still report
     _refused, _refusal = _forced, str(error)

@@ -1,7 +1,9 @@
-"""Several gradients in one backward pass: the backward ops run once for each of them.
+"""Batched gradients: how `torch.vmap` and its older form run the backward ops.
 
-`torch.vmap` of a backward pass has its own rule for an op. What is older has another dispatch key:
-`torch.autograd.grad(..., is_grads_batched=True)` and `torch.autograd.functional.jacobian(..., vectorize=True)`.
+The backward op runs once for each sample of the batch of gradients. Two rules are registered for
+each op: one for `torch.vmap`, and one for the older dispatch key `Batched`, which
+`torch.autograd.grad(..., is_grads_batched=True)` and
+`torch.autograd.functional.jacobian(..., vectorize=True)` use.
 """
 
 from functools import partial
@@ -14,7 +16,7 @@ from softgate_ext.ops.schema import LIBRARIES, SCHEMAS
 
 
 def is_batched(t: Tensor) -> bool:
-    """Whether a tensor is seen one sample at a time, and so cannot tell its layout."""
+    """Whether a tensor is one sample of a vmapped batch, and so cannot report its memory layout."""
     functorch = torch._C._functorch
     return functorch.is_batchedtensor(t) or functorch.is_legacy_batchedtensor(t)
 
@@ -22,7 +24,7 @@ def is_batched(t: Tensor) -> bool:
 def _map(op: Any, size: int, dims: list[int | None], args: tuple) -> list[Tensor]:
     """The gradients of each of `size` samples, stacked along a first dimension.
 
-    `dims` are the mapped dimensions of the arguments, None where one is the same for all samples.
+    `dims` holds the mapped dimension of each argument, None if all samples share the argument.
     """
     pairs = [*zip(args, dims, strict=True)]
     made = [op(*(a if dim is None else a.select(dim, i) for a, dim in pairs)) for i in range(size)]
@@ -30,7 +32,7 @@ def _map(op: Any, size: int, dims: list[int | None], args: tuple) -> list[Tensor
 
 
 def _vmap(op: Any, info: Any, in_dims: tuple, *args: Any) -> tuple[list[Tensor], list[int]]:
-    # A list that holds no tensor has a list of None for its dimension.
+    # For a list without tensors vmap gives a list of None in place of a dimension.
     dims = [dim if isinstance(dim, int) else None for dim in in_dims]
     made = _map(op, info.batch_size, dims, args)
     return made, [0] * len(made)
@@ -39,7 +41,7 @@ def _vmap(op: Any, info: Any, in_dims: tuple, *args: Any) -> tuple[list[Tensor],
 def _batched(op: Any, *args: Any) -> list[Tensor]:
     level = torch._C._vmapmode_increment_nesting() - 1
     torch._C._vmapmode_decrement_nesting()
-    # The mapped dimension comes first; a tensor that has none gets one of size 1.
+    # `_remove_batch_dim` puts the mapped dimension first, of size 1 for a tensor that has none.
     peeled = [torch._remove_batch_dim(a, level, 1, 0) if isinstance(a, Tensor) else a for a in args]
     size = max(a.shape[0] for a in peeled if isinstance(a, Tensor))
     own = [a.expand(size, *a.shape[1:]) if isinstance(a, Tensor) else a for a in peeled]

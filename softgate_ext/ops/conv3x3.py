@@ -1,14 +1,14 @@
-"""The 3x3 convolution of stride 1 with a border of zeros, by Winograd's algorithm.
+"""The 3x3 convolution of stride 1 and zero padding of 1, by Winograd's algorithm.
 
-The compiled kernels compute in float32 on the CPU by F(4x4, 3x3) in channels_last, with a quarter of the
+The compiled kernels run on the CPU in channels_last. They compute F(4x4, 3x3) in float32, with a quarter of the
 multiplications of the direct sum. Activations are stored in float32 or bfloat16, parameters and their gradients in
-float32. The transforms are those of the points 0, 1, -1, 2, -2 and infinity (Lavin and Gray, "Fast algorithms for
-convolutional neural networks", CVPR 2016); the error in float32 is six to seven times that of the direct sum.
+float32. The transforms use the points 0, 1, -1, 2, -2 and infinity (Lavin and Gray, "Fast algorithms for
+convolutional neural networks", CVPR 2016). The error in float32 is six to seven times that of the direct sum.
 
-`conv3x3`, for training, takes weights as they are. The gradient of its result by the input is the convolution with
-turned kernels, that by the weights is the adjoint of the convolution by its weights. What the kernels do not serve is
-PyTorch's convolution. `winograd_conv3x3`, for inference, takes weights that were `transformed` once, and computes the
-norm and ReLU of the input on load.
+`conv3x3` is for training and takes ordinary weights. The gradient by the input is a convolution with the kernels
+rotated by 180 degrees. The gradient by the weights uses the adjoint of the three transforms. Calls that the
+kernels do not support run PyTorch's convolution. `winograd_conv3x3` is for inference. It takes weights that
+`transformed` made once, and computes the norm and ReLU of the input as it loads the input.
 """
 
 from collections.abc import Sequence
@@ -48,24 +48,24 @@ _WEIGHTS = [
     [1 / 24, -1 / 12, 1 / 6],
     [0, 0, 1],
 ]
-_STRIDE_1 = ([1, 1], [1, 1], [1, 1], False, [0, 0])  # with a border and a dilation of 1
+_STRIDE_1 = ([1, 1], [1, 1], [1, 1], False, [0, 0])  # padding 1, dilation 1, not transposed
 
 
 def conv3x3(x: Tensor, weight: Tensor, bias: Tensor | None = None, groups: int = 1) -> Tensor:
-    """`torch.nn.functional.conv2d(x, weight, bias, padding=1, groups=groups)` of 3x3 kernels.
+    """`torch.nn.functional.conv2d(x, weight, bias, padding=1, groups=groups)` with 3x3 kernels.
 
     Args:
-        x: (N, I, H, W). Beside float32 parameters, bfloat16 too, which the kernels alone take.
+        x: (N, I, H, W). On the CPU it may be bfloat16 while the parameters are float32.
         weight: (O, I / groups, 3, 3).
         bias: (O,), or None.
-        groups: divides I and O.
+        groups: a divisor of I and O.
 
     Returns:
-        (N, O, H, W) in the dtype of x; channels_last from the kernels. Differentiable any number of times;
-        forward-mode AD and the transforms of `torch.func` see PyTorch's convolution.
+        (N, O, H, W) in the dtype of x, in channels_last if the kernels computed it. It can be differentiated any
+        number of times. Forward-mode AD and the transforms of `torch.func` run PyTorch's convolution.
 
     Raises:
-        InputError: kernels of another size.
+        InputError: the kernels of `weight` are not 3x3.
     """
     if is_transformed():
         checks.of_3x3(weight)
@@ -76,8 +76,16 @@ def conv3x3(x: Tensor, weight: Tensor, bias: Tensor | None = None, groups: int =
 
 
 def transformed(weight: Tensor, groups: int) -> Tensor:
-    """Weights (O, I / groups, 3, 3) as `winograd_conv3x3` reads them, (groups, 36, panels, I / groups, PANEL)
-    float32."""
+    """The weights in the form that `winograd_conv3x3` reads.
+
+    Args:
+        weight: (O, I / groups, 3, 3), any floating dtype.
+        groups: a divisor of O.
+
+    Returns:
+        (groups, 36, panels, I / groups, PANEL), float32, contiguous. 36 are the 6 x 6 points of a tile; a panel
+        holds PANEL output channels, the last one padded with zeros.
+    """
     rows = torch.tensor(_WEIGHTS, dtype=torch.float64, device=weight.device)
     points = torch.einsum("ai,ocij,bj->abco", rows, weight.double(), rows)
     by_group = points.flatten(0, 1).unflatten(-1, (groups, -1)).permute(2, 0, 1, 3)
@@ -86,7 +94,7 @@ def transformed(weight: Tensor, groups: int) -> Tensor:
 
 
 def weight_of(points: Tensor, channels: int) -> Tensor:
-    """The weights (channels, I / groups, 3, 3) that `transformed` made `points` of, to its rounding."""
+    """The inverse of `transformed`, up to its rounding: weights of shape (channels, I / groups, 3, 3)."""
     taps = _taps(
         _taps(points.unflatten(1, (6, 6)), 1), 2
     )  # (groups, 3, 3, panels, I / groups, PANEL)
@@ -95,7 +103,7 @@ def weight_of(points: Tensor, channels: int) -> Tensor:
 
 
 def _taps(points: Tensor, dim: int) -> Tensor:
-    """The rows of `_WEIGHTS` solved for what they are sums of."""
+    """Inverts the weight transform along one dimension: 6 points to 3 taps."""
     first, plus, minus, last = (points.select(dim, at) for at in (0, 1, 2, 5))
     return torch.stack([4 * first, 3 * (minus - plus), last], dim)
 
@@ -175,7 +183,8 @@ def _keep_all(ctx: Any, inputs: Sequence[Any], output: Any) -> None:
 
 
 def _second_gradients(ctx: Any, gradients: Sequence[Tensor]) -> tuple[Tensor | None, ...]:
-    """The convolution is linear in x and in weight, so its gradients are of the same two ops."""
+    """The gradients of the backward op. The convolution is linear in x and in weight, so they are calls
+    of the same two ops."""
     (dy, x, weight), groups = ctx.saved_tensors, ctx.groups
     given = iter(gradients)
     by_x, by_weight, by_bias = (next(given) if need else None for need in ctx.needs)

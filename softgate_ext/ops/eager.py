@@ -1,11 +1,12 @@
-"""The Triton ops for a call that no compiler traces: round the dispatcher where nobody needs it.
+"""The Triton ops in eager mode: a call skips PyTorch's dispatcher if nothing needs to see the op.
 
-Small tensors are bound by what a call costs on the CPU. The dispatcher with its Python kernels
-costs as much as a launch, so a call that no gradient is wanted of plays its tape. Where one is
-wanted the compiled extension's node (``csrc/autograd.cpp``) takes the op; without the extension a
-plain ``torch.autograd.Function`` over the same formulas does, at a tenth of what
-``torch.library.register_autograd`` costs. Whoever wants to see the op itself, a mode, a tracer, the
-profiler or a tensor of another class, gets it.
+For small tensors the time of a call is the time that the CPU spends on it. The dispatcher with
+Python kernels costs as much as a launch. A call that records no gradient therefore replays its tape
+(a recorded list of launches, ``triton_kernels/replay.py``). If a gradient is recorded, the autograd
+node of the compiled extension (``csrc/autograd.cpp``) takes the call. Without the extension, a plain
+``torch.autograd.Function`` over the same formulas takes it, at a tenth of the cost of
+``torch.library.register_autograd``. The op goes through the dispatcher if a mode, a tracer, the
+profiler or a tensor subclass wants to see it.
 """
 
 from collections.abc import Callable, Iterable
@@ -48,12 +49,12 @@ def _chosen(name: str, function: Any) -> Callable:
 
 
 def is_watched() -> bool:
-    """Whether something may want to see the op itself."""
+    """Whether a mode, a tracer or the profiler may want to see the op itself."""
     return bool(_dispatch_modes() or _function_modes() or _tracing() or _profiling())
 
 
 def wants_gradient(args: Iterable[Any]) -> bool:
-    """Whether autograd records a call: whether a tensor among the arguments asks for it."""
+    """Whether autograd records a call, because a tensor among the arguments requires a gradient."""
     if not torch.is_grad_enabled():
         return False
     for a in args:
@@ -66,14 +67,17 @@ def wants_gradient(args: Iterable[Any]) -> bool:
 
 
 def _flat(args: tuple) -> tuple:
-    """``autograd.Function`` looks into no list: how many tensors the second argument lists, or -1,
-    and all arguments in a row."""
+    """The arguments without nesting, after the length of the list that the second argument is, or -1.
+
+    ``autograd.Function`` ignores tensors inside a list.
+    """
     if type(args[1]) is list:
         return len(args[1]), args[0], *args[1], *args[2:]
     return -1, *args
 
 
 def _nested(count: int, flat: tuple) -> tuple:
+    """The inverse of ``_flat``."""
     if count < 0:
         return flat
     return flat[0], list(flat[1 : 1 + count]), *flat[1 + count :]
@@ -98,8 +102,8 @@ def _function(formula: Formula) -> Any:
     return Function
 
 
-eager_ops = SimpleNamespace()  # has every op of the schemas as an attribute
+eager_ops = SimpleNamespace()  # every op of SCHEMAS is an attribute
 for _name in SCHEMAS:
-    # A backward op has no formula: its own gradient is refused by the op.
+    # A backward op has no formula: the op itself refuses to be differentiated.
     _formula = None if extension() is not None else FORMULAS.get(_name)
     setattr(eager_ops, _name, _chosen(_name, _formula and _function(_formula)))

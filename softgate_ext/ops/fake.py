@@ -1,7 +1,7 @@
-"""The ops without values: what shapes, dtypes and layouts their results have, for every op at once.
+"""Fake kernels: the shapes, dtypes and layouts of the results of every op, without values.
 
-These serve meta and fake tensors, as tracers have them. Every tensor is checked, so that none
-answers for a mixture of fake and real ones.
+Tracers such as ``torch.compile`` call them with meta or fake tensors. Every tensor of a call is
+checked, so that a mixture of fake and real tensors is refused.
 """
 
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from softgate_ext.ops import checks
+from softgate_ext.ops.call_checks import check_call
 from softgate_ext.ops.schema import (
     LIBRARIES,
     SCHEMAS,
@@ -24,13 +24,13 @@ from softgate_ext.ops.schema import (
 
 
 def empty(like: Tensor, size: Sequence[int], layout: torch.memory_format) -> Tensor:
-    """An activation of ``size`` with the dtype and device of ``like``."""
+    """An uninitialised tensor of shape ``size``, with the dtype and device of ``like``."""
     return torch.empty(tuple(size), dtype=like.dtype, device=like.device, memory_format=layout)
 
 
 def _serve(op: str, *args: Any) -> Any:
     c = Call(op, args)
-    channels = checks.call(c)
+    channels = check_call(c)
     return _gradients(c, channels) if c.needs is not None else _results(c, channels)
 
 

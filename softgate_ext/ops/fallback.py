@@ -1,7 +1,8 @@
-"""The dispatcher ops where no compiled kernel serves: the formulas in plain tensor code.
+"""The dispatcher ops in plain tensor code, for devices and builds without a compiled kernel.
 
-Registered for every device below the compiled kernels, so that ``torch.ops.softgate.*`` works
-without a compiler. The backward formulas are those of ``csrc/math.h``.
+They are registered for every device with a lower priority than the compiled kernels, so that
+``torch.ops.softgate.*`` works without a C++ compiler. The backward formulas are those of
+``csrc/math.h``.
 """
 
 from functools import partial
@@ -12,7 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from softgate_ext.ops import checks, reference
+from softgate_ext.ops import reference
+from softgate_ext.ops.call_checks import check_call
 from softgate_ext.ops.schema import (
     SCHEMAS,
     Call,
@@ -55,7 +57,7 @@ def _pre_activation(c: Call, wide: Tensor, mean: Tensor, var: Tensor) -> Tensor:
 
 
 def _normalise_backward(c: Call) -> tuple[Tensor, Tensor, Tensor]:
-    """``dy + BN'(relu'(dz))`` and the gradients of weight and bias, in the accumulator's dtype."""
+    """``dy + BN'(relu'(dz))`` and the gradients of weight and bias, in the accumulation dtype."""
     dtype = accumulator(c.y.dtype)
     mean, var = c.mean.to(dtype), c.var.to(dtype)
     wide, g = c.y.to(dtype), c.dz.to(dtype)
@@ -73,7 +75,7 @@ def _normalise_backward(c: Call) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def _sum(c: Call) -> Tensor:
-    """y: the gated sum or the merge; of an op without one, its x."""
+    """y: the gated sum or the merge, or x for an op without a sum."""
     if not c.sums:
         return c.x
     if c.low is None:
@@ -90,14 +92,14 @@ def _forward(c: Call) -> Any:
 
 
 def _children(d: Tensor) -> Tensor:
-    """The sums of the four pixels that one of the half-size map became."""
+    """The gradient of nearest 2x upsampling: (N, C, H, W) to (N, C, H/2, W/2), sums of 2 x 2 pixels."""
     n, channels, h, w = d.shape
     return d.reshape(n, channels, h // 2, 2, w // 2, 2).sum((3, 5))
 
 
 def _backward(c: Call, channels: int) -> list[Tensor]:
     like = c.dy if c.y is None else c.y
-    sums: list[Tensor] = []  # of weight and bias
+    sums: list[Tensor] = []  # the gradients of weight and bias
     if c.normalises:
         d, *sums = _normalise_backward(c)
     else:
@@ -124,9 +126,13 @@ def _backward(c: Call, channels: int) -> list[Tensor]:
 
 
 def serve(op: str, *args: Any) -> Any:
-    """The op of this name."""
+    """Runs the op of this name.
+
+    Raises:
+        InputError: an argument does not fit.
+    """
     c = Call(op, args)
-    channels = checks.call(c)
+    channels = check_call(c)
     return _forward(c) if c.needs is None else _backward(c, channels)
 
 

@@ -1,25 +1,24 @@
-"""The five public ops: pick the backend, call it, update the running statistics.
+"""The five public ops. Each picks a backend, calls it and updates the running statistics.
 
-Shapes: activations are (N, C, H, W), float32, float64, float16 or bfloat16, contiguous or
-channels_last (other strides are copied); results have the layout of the first argument. Per-channel
-vectors may stay float32 beside half activations. What is no tensor is given by its name. Wrong input
-raises :class:`softgate_ext.errors.InputError` (a ValueError), with the same sentence from every
-backend.
+Activations have the shape (N, C, H, W) and are float32, float64, float16 or bfloat16, contiguous or
+channels_last; tensors with other strides are copied. Results have the dtype and layout of the first
+argument. Per-channel vectors may be float32 beside half-precision activations. Arguments after the
+``*`` of a signature are given by keyword. Wrong input raises
+:class:`softgate_ext.errors.InputError` (a ValueError) with the same sentence from every backend.
 """
 
-from collections.abc import Sequence
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from softgate_ext.ops import batching, checks, conv3x3, fake, fallback, reference, triton  # noqa: F401  (they register)
-from softgate_ext.ops.backend import is_transformed, serving
-from softgate_ext.ops.eager import eager_ops
+from softgate_ext.ops.call_checks import check_call
+from softgate_ext.ops.dispatch import as_list, matched, ops_for
 from softgate_ext.ops.overrides import overridable
 from softgate_ext.ops.recipes import note
+from softgate_ext.ops.reference import Branches
 from softgate_ext.ops.running import by_reference, update_running
-from softgate_ext.ops.schema import NAMESPACE, TRITON_NAMESPACE, Call
+from softgate_ext.ops.schema import Call
 
 __all__ = [
     "bn_relu",
@@ -29,34 +28,28 @@ __all__ = [
     "skip_merge_bn_relu",
 ]
 
-Branches = Tensor | Sequence[Tensor]
-
-_AUTOCAST_DEVICES = ("cpu", "cuda", "xpu", "mps")
-
-_compiled, _triton = getattr(torch.ops, NAMESPACE), getattr(torch.ops, TRITON_NAMESPACE)
-
 
 @overridable
 def gated_residual(x: Tensor, branches: Branches, alpha: Tensor | None = None) -> Tensor:
     """``y = alpha[c] * x + cat(branches)``, the gated skip of arXiv 2002.11098, in one pass.
 
     Args:
-        x: (N, C, H, W), the skip.
-        branches: One tensor of x's shape, or 1 to 4 whose channels add up to C.
-        alpha: (C,) one gate per channel, (1,) one for all, or None (= 1). Where it is exactly 0, the
-            kernels need not read x: what is infinite or NaN there may be left out.
+        x: (N, C, H, W), the skip connection.
+        branches: one tensor of x's shape, or 1 to 4 tensors whose channels add up to C.
+        alpha: (C,) one gate per channel, (1,) one gate for all, or None (= 1). The kernels need not
+            read x where alpha is exactly 0, so infinite or NaN values of x may be lost there.
 
     Returns:
-        y, (N, C, H, W), dtype and layout of x.
+        y, (N, C, H, W), with the dtype and layout of x.
 
     Raises:
-        InputError: A shape, dtype or device does not fit.
+        InputError: a shape, dtype or device does not fit.
     """
-    x, parts = _match(x, branches, alpha)
-    ops = _ops_for(x)
+    x, parts = matched(x, branches, alpha)
+    ops = ops_for(x)
     if ops is not None:
         return ops.gated_residual(x, parts, alpha)
-    checks.call(Call("gated_residual", (x, parts, alpha)))
+    check_call(Call("gated_residual", (x, parts, alpha)))
     return reference.gated_residual(x, parts, alpha)
 
 
@@ -78,39 +71,41 @@ def gated_residual_bn_relu(
 ) -> tuple[Tensor, Tensor]:
     """``y = alpha[c] * x + cat(branches)`` and ``z = relu(batch_norm(y))``.
 
-    The add that ends one residual block and the BN-ReLU that opens the next. Arguments from
-    ``running_mean`` on are those of :func:`torch.nn.functional.batch_norm`; in training the running
-    statistics are updated in place.
+    The op fuses the add that ends one residual block and the BN-ReLU that opens the next. The
+    arguments from ``running_mean`` on are those of :func:`torch.nn.functional.batch_norm`. In
+    training the running statistics are updated in place, the variance as its unbiased estimate.
 
     Args:
-        x: (N, C, H, W), the skip.
-        branches: One tensor of x's shape, or 1 to 4 whose channels add up to C.
-        alpha: (C,) one gate per channel, (1,) one for all, or None (= 1).
-        running_mean, running_var: (C,), both or neither; needed unless ``training``.
+        x: (N, C, H, W), the skip connection.
+        branches: one tensor of x's shape, or 1 to 4 tensors whose channels add up to C.
+        alpha: (C,) one gate per channel, (1,) one gate for all, or None (= 1).
+        running_mean, running_var: (C,); both or neither are given. Required unless ``training``.
         weight, bias: (C,), the affine part of the norm, or None.
-        training: Normalise with the statistics of this batch.
-        momentum: Weight of this batch in the running statistics; None keeps the average of all calls.
-        eps: Added to the variance.
-        relu: False leaves the ReLU out.
-        num_batches_tracked: (), int64, counts the calls in training, as the buffer of
-            :class:`torch.nn.BatchNorm2d`; or None. Needed where ``momentum`` is None.
+        training: whether to normalise with the statistics of this batch.
+        momentum: the weight of this batch in the running statistics. With None they are the average
+            over all calls.
+        eps: a number added to the variance.
+        relu: whether the ReLU is applied.
+        num_batches_tracked: (), int64, the number of calls in training, as in
+            :class:`torch.nn.BatchNorm2d`; incremented in place. Required if ``momentum`` is None.
 
     Returns:
-        (y, z), each (N, C, H, W) with dtype and layout of x; z is computed from y as stored.
+        (y, z), each (N, C, H, W) with the dtype and layout of x. z is computed from y after y was
+        rounded to its dtype.
 
     Raises:
-        InputError: A shape, dtype or device does not fit.
+        InputError: a shape, dtype or device does not fit.
     """
     checks.norm_options(training, momentum, num_batches_tracked, eps, relu)
-    x, parts = _match(x, branches, alpha, running_mean, running_var, weight, bias)
+    x, parts = matched(x, branches, alpha, running_mean, running_var, weight, bias)
     tensors = (x, parts, alpha, running_mean, running_var, weight, bias)
-    ops = _ops_for(x)
+    ops = ops_for(x)
     if ops is not None:
         y, z, mean, var = ops.gated_residual_bn_relu(*tensors, training, eps, relu)
         norm = (running_mean, running_var, weight, bias)
         _settle(ops, y, z, mean, var, norm, training, momentum, num_batches_tracked, eps, relu)
         return y, z
-    checks.call(Call("gated_residual_bn_relu", (*tensors, training, eps, relu)))
+    check_call(Call("gated_residual_bn_relu", (*tensors, training, eps, relu)))
     norm = (running_mean, running_var, weight, bias)
     return by_reference(
         reference.gated_residual_bn_relu, (x, parts, alpha), norm, training, momentum,
@@ -132,27 +127,29 @@ def bn_relu(
     relu: bool = True,
     num_batches_tracked: Tensor | None = None,
 ) -> Tensor:
-    """``z = relu(batch_norm(x))``; arguments as in :func:`gated_residual_bn_relu`.
+    """``z = relu(batch_norm(x))``.
 
     Args:
         x: (N, C, H, W).
 
+    The other arguments are those of :func:`gated_residual_bn_relu`.
+
     Returns:
-        z, (N, C, H, W), dtype and layout of x.
+        z, (N, C, H, W), with the dtype and layout of x.
 
     Raises:
-        InputError: A shape, dtype or device does not fit.
+        InputError: a shape, dtype or device does not fit.
     """
     checks.norm_options(training, momentum, num_batches_tracked, eps, relu)
     checks.tensors(x, (), None, running_mean, running_var, weight, bias)
     tensors = (x, running_mean, running_var, weight, bias)
-    ops = _ops_for(x)
+    ops = ops_for(x)
     if ops is not None:
         z, mean, var = ops.bn_relu(*tensors, training, eps, relu)
         norm = (running_mean, running_var, weight, bias)
         _settle(ops, x, z, mean, var, norm, training, momentum, num_batches_tracked, eps, relu)
         return z
-    checks.call(Call("bn_relu", (*tensors, training, eps, relu)))
+    check_call(Call("bn_relu", (*tensors, training, eps, relu)))
     return by_reference(
         reference.bn_relu, (x,), tensors[1:], training, momentum, num_batches_tracked,
         eps=eps, relu=relu,
@@ -168,28 +165,31 @@ def skip_merge(
     mode: str = "concat",
     branches: Branches = (),
 ) -> Tensor:
-    """Nearest 2x upsampling of ``low`` merged with the gated ``skip``, without the upsampled copy.
+    """Merges the gated ``skip`` with ``low``, upsampled 2x by nearest neighbour.
+
+    The upsampled tensor is never stored.
 
     Args:
         skip: (N, C, H, W), H and W even.
         low: (N, C2, H/2, W/2).
         alpha: (C,), (1,) or None (= 1), the gate on ``skip``.
-        mode: "concat" gives C + C2 channels, skip first; "add" gives C and takes C2 == C.
-        branches: None, or 1 to 4 tensors whose channels add up to C: the skip side is then the
-            unfinished residual ``alpha * skip + cat(branches)``, completed in the merge buffer.
+        mode: "concat" gives C + C2 channels, those of skip first. "add" gives C channels and
+            requires C2 == C.
+        branches: nothing, or 1 to 4 tensors whose channels add up to C. The skip half is then the
+            residual ``alpha * skip + cat(branches)``, which is stored directly into the result.
 
     Returns:
-        merged, dtype and layout of skip.
+        merged, (N, C + C2 or C, H, W), with the dtype and layout of skip.
 
     Raises:
-        InputError: A shape, dtype, device or the mode does not fit.
+        InputError: a shape, dtype, device or the mode does not fit.
     """
     checks.mode(mode)
-    skip, (low, *parts) = _match(skip, [low, *_sequence(branches)], alpha)
-    ops = _ops_for(skip)
+    skip, (low, *parts) = matched(skip, [low, *as_list(branches)], alpha)
+    ops = ops_for(skip)
     if ops is not None:
         return ops.skip_merge(skip, parts, low, alpha, mode)
-    checks.call(Call("skip_merge", (skip, parts, low, alpha, mode)))
+    check_call(Call("skip_merge", (skip, parts, low, alpha, mode)))
     return reference.skip_merge(skip, low, alpha, mode=mode, branches=parts)
 
 
@@ -213,20 +213,20 @@ def skip_merge_bn_relu(
 ) -> tuple[Tensor, Tensor]:
     """``merged = skip_merge(...)`` and ``z = relu(batch_norm(merged))``.
 
-    Arguments as in :func:`skip_merge` and :func:`gated_residual_bn_relu`; the vectors of the norm
-    have one value per channel of ``merged``.
+    The arguments are those of :func:`skip_merge` and :func:`gated_residual_bn_relu`. The vectors of
+    the norm have one value per channel of ``merged``.
 
     Returns:
-        (merged, z), dtype and layout of skip.
+        (merged, z), each (N, C + C2 or C, H, W) with the dtype and layout of skip.
 
     Raises:
-        InputError: A shape, dtype, device or the mode does not fit.
+        InputError: a shape, dtype, device or the mode does not fit.
     """
     checks.norm_options(training, momentum, num_batches_tracked, eps, relu)
     checks.mode(mode)
     vectors = (alpha, running_mean, running_var, weight, bias)
-    skip, (low, *parts) = _match(skip, [low, *_sequence(branches)], *vectors)
-    ops = _ops_for(skip)
+    skip, (low, *parts) = matched(skip, [low, *as_list(branches)], *vectors)
+    ops = ops_for(skip)
     if ops is not None:
         merged, z, mean, var = ops.skip_merge_bn_relu(
             skip, parts, low, *vectors, training, eps, relu, mode
@@ -234,50 +234,11 @@ def skip_merge_bn_relu(
         norm = (running_mean, running_var, weight, bias)
         _settle(ops, merged, z, mean, var, norm, training, momentum, num_batches_tracked, eps, relu)
         return merged, z
-    checks.call(Call("skip_merge_bn_relu", (skip, parts, low, *vectors, training, eps, relu, mode)))
+    check_call(Call("skip_merge_bn_relu", (skip, parts, low, *vectors, training, eps, relu, mode)))
     return by_reference(
         reference.skip_merge_bn_relu, (skip, low, alpha), vectors[1:], training, momentum,
         num_batches_tracked, eps=eps, relu=relu, mode=mode, branches=parts,
     )  # fmt: skip
-
-
-def _ops_for(t: Tensor) -> Any:
-    """The ops of the backend that serves a tensor; None is the reference.
-
-    It serves the transforms of ``torch.func`` too, which differentiate and batch its plain code,
-    and forward-mode differentiation.
-    """
-    backend = serving(t.device.type)
-    if backend == "reference":
-        return None
-    if torch.compiler.is_compiling():
-        return _triton if backend == "triton" else _compiled
-    if is_transformed():
-        return None
-    return eager_ops if backend == "triton" else _compiled
-
-
-def _sequence(branches: Branches | None) -> list[Tensor]:
-    if branches is None:
-        return []
-    return list(branches) if isinstance(branches, Sequence) else [branches]
-
-
-def _match(first: Tensor, others: Branches, *vectors: Tensor | None) -> tuple[Tensor, list[Tensor]]:
-    """The branches as a list; under autocast all in one dtype, as PyTorch's own ops would have it.
-
-    Convolutions hand over half tensors there, while a skip that no autocast op has touched is still
-    float32: it takes the dtype of the others instead of widening the whole residual stream.
-    """
-    rest = _sequence(others)
-    checks.tensors(first, rest, *vectors)
-    device = first.device.type
-    if rest and device in _AUTOCAST_DEVICES and torch.is_autocast_enabled(device):
-        dtype = torch.get_autocast_dtype(device)
-        tensors = [first, *rest]
-        if any(t.dtype == dtype for t in tensors):
-            first, *rest = [t.to(dtype) if t.dtype == torch.float32 else t for t in tensors]
-    return first, rest
 
 
 def _settle(
@@ -293,7 +254,7 @@ def _settle(
     eps: float,
     relu: bool,
 ) -> None:
-    """What is left to do when z is computed: its recipe, and the running statistics of training."""
+    """Notes how z can be recomputed (`recompute`), and updates the running statistics in training."""
     running_mean, running_var, weight, bias = norm
     used = (mean, var) if training else (running_mean, running_var)
     note(z, ops.bn_relu, y, (*used, weight, bias), eps, relu)

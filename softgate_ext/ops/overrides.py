@@ -1,4 +1,4 @@
-"""Functions that torch.fx, and whatever else speaks PyTorch's protocol, sees as one step."""
+"""The decorator that lets torch.fx and tensor subclasses see a public op as one call."""
 
 import functools
 from collections.abc import Callable
@@ -11,10 +11,10 @@ R = TypeVar("R")
 
 
 def overridable(function: Callable[P, R]) -> Callable[P, R]:
-    """Hands a call over to `__torch_function__` where one of its arguments has its own.
+    """Passes a call to `__torch_function__` if one of the arguments defines it.
 
-    As the functions of `torch.nn.functional` do: any tracer of torch.fx records the call whole, a
-    subclass of Tensor may answer it, and a TorchFunctionMode sees it.
+    The functions of `torch.nn.functional` do the same. A tracer of torch.fx then records the call
+    as one node, a subclass of Tensor may replace it, and a TorchFunctionMode sees it.
     """
 
     @functools.wraps(function)

@@ -1,4 +1,4 @@
-"""What the processor is called, and what it makes of bfloat16."""
+"""The name of the processor, and how it multiplies bfloat16."""
 
 import platform
 from pathlib import Path
@@ -12,10 +12,11 @@ Bf16 = Literal["tiles", "vectors", "emulated", "unknown"]
 def bf16_on_cpu() -> Bf16:
     """How the CPU multiplies bfloat16.
 
-    "tiles" is AMX, "vectors" AVX512_BF16, "emulated" an x86 processor with neither, and "unknown" any
-    other, or one of which PyTorch does not say.
+    Returns:
+        "tiles" for AMX, "vectors" for AVX512_BF16, "emulated" for an x86 processor with neither, and
+        "unknown" for any other processor, or if PyTorch cannot tell.
     """
-    # Not every PyTorch that this package works with has the query.
+    # The oldest supported PyTorch has no such query.
     capabilities: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
     if capabilities.get("amx_bf16"):
         return "tiles"
@@ -25,7 +26,7 @@ def bf16_on_cpu() -> Bf16:
 
 
 def cpu_name() -> str:
-    """Model, family and stepping where the system says them."""
+    """The processor's model name, with family, model and stepping if the system reports them."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:

@@ -1,10 +1,11 @@
-"""`recompute`: a training step that keeps the sum before a norm, and not what the norm makes of it.
+"""`recompute`: training that does not store the outputs of fused norms, but computes them again.
 
-A convolution needs its input again for the gradient of its weights. Behind a fused norm and ReLU that
-input is a map of values which are kept anyway: the sum, the statistics, weight and bias. So where a
-convolution (or anything else) would keep it, the recipe is kept, and the backward pass cooks it anew,
-bit for bit: one pass over memory in exchange for one activation. In-place activated batch norm
-(Rota Bulo et al., CVPR 2018) saves the same activation by inverting the norm.
+A convolution needs its input in the backward pass, for the gradient of its weights. If that input
+is the result z of a fused norm and ReLU, it can be computed from tensors that are stored anyway: the
+sum y, the statistics, weight and bias. Within `recompute`, autograd stores a recipe (these tensors
+and the op) in place of z, and the backward pass computes z again with the same bits. This saves one
+activation and costs one pass over memory. In-place activated batch norm (Rota Bulo et al., CVPR
+2018) saves the same activation by inverting the norm.
 """
 
 import threading
@@ -19,7 +20,10 @@ from torch.autograd.graph import saved_tensors_hooks
 
 
 class _Kept:
-    """A tensor that a backward pass needs, as it is now: PyTorch leaves this check to hooks."""
+    """A saved tensor, with a check that it was not changed in place since.
+
+    PyTorch makes this check for tensors that it saves itself, and leaves it to saved-tensor hooks.
+    """
 
     def __init__(self, t: Tensor):
         self._tensor, self._version = t, t._version
@@ -35,7 +39,7 @@ class _Kept:
 
 
 class _Recipe:
-    """How z was computed: `op(y, mean, var, weight, bias, False, eps, relu)`."""
+    """How to compute z again: `op(y, mean, var, weight, bias, False, eps, relu)`."""
 
     def __init__(
         self, z: Tensor, op: Any, y: Tensor, vectors: tuple[Tensor | None, ...], *rest: Any
@@ -45,7 +49,7 @@ class _Recipe:
         self._of = _traits(z)
 
     def makes(self, t: Tensor) -> bool:
-        """Whether t, which starts where z did, is all of z as it was."""
+        """Whether t, which has the address of z, is the whole of z, unchanged."""
         return _traits(t) == self._of
 
     def __call__(self) -> Tensor:
@@ -60,7 +64,7 @@ def _traits(t: Tensor) -> tuple[Any, ...]:
 
 
 class _Recipes(threading.local):
-    """The recipes of the activations that are alive, by address; None outside of `recompute`."""
+    """The recipes of all living results of fused norms, by address; None outside of `recompute`."""
 
     by_address: dict[int, _Recipe] | None = None
 
@@ -69,7 +73,7 @@ _recipes = _Recipes()
 
 
 def note(z: Tensor, op: Any, y: Tensor, vectors: tuple[Tensor | None, ...], *rest: Any) -> Tensor:
-    """z, whose recipe is known from now on as long as it is alive, within `recompute`."""
+    """Notes the recipe of z as long as z is alive, if `recompute` is active; returns z."""
     if torch.compiler.is_compiling():
         return z
     table = _recipes.by_address
@@ -82,16 +86,16 @@ def note(z: Tensor, op: Any, y: Tensor, vectors: tuple[Tensor | None, ...], *res
 
 @contextmanager
 def recompute(enabled: bool = True) -> Iterator[None]:
-    """Within it, forward passes keep no activation that a fused norm can compute again.
+    """Saves memory in training: inside the `with` block, outputs of fused norms are not stored.
 
-    Around the forward pass of any model whose norms are this package's (`bn_relu`,
-    `gated_residual_bn_relu`, `skip_merge_bn_relu`, converted networks included), with the compiled
-    kernels and with Triton's. Gradients are the same bits. On the reference backend, in norms that are
-    synchronised over processes and under `torch.compile`, which plans its own recomputation, nothing
-    is left out.
+    Put it around the forward pass of a model that uses `bn_relu`, `gated_residual_bn_relu` or
+    `skip_merge_bn_relu`; converted networks do. The backward pass computes these outputs again. The
+    gradients have the same bits. It works with the compiled kernels and with Triton. It has no effect
+    on the reference backend, on norms that are synchronised over processes, and under
+    `torch.compile`, which plans its own recomputation.
 
     Args:
-        enabled: False does nothing.
+        enabled: with False the block has no effect.
     """
     if not enabled or torch.compiler.is_compiling():
         yield

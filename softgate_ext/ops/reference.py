@@ -1,8 +1,8 @@
-"""The five ops in plain eager PyTorch: unfused baseline, fallback and oracle of the tests.
+"""The five ops in plain eager PyTorch: the backend "reference".
 
-Signatures and results are those of :mod:`softgate_ext.ops`; nothing here needs a compiler, and
-autograd differentiates it any number of times. Running the same code in float64 gives the values
-that every kernel is compared with.
+It is the unfused baseline, runs where no kernel does, and can be differentiated any number of
+times. Signatures and results are those of :mod:`softgate_ext.ops`. The tests compare every kernel
+with this code in float64.
 """
 
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ Branches = Tensor | Sequence[Tensor]
 
 
 def gated_residual(x: Tensor, branches: Branches, alpha: Tensor | None = None) -> Tensor:
-    """``alpha[c] * x + cat(branches)``; alpha is cast, so that a half stream stays half."""
+    """``alpha[c] * x + cat(branches)``, in the dtype of x: a float32 alpha is cast to it."""
     f = branches if isinstance(branches, Tensor) else torch.cat(list(branches), dim=1)
     return f + _gate(x, alpha)
 
@@ -33,7 +33,7 @@ def bn_relu(
     eps: float = 1e-5,
     relu: bool = True,
 ) -> Tensor:
-    """``relu(batch_norm(x))``; vectors of several widths meet in the accumulator's."""
+    """``relu(batch_norm(x))``; vectors of other dtypes are cast to the accumulation dtype."""
     vectors = (running_mean, running_var, weight, bias)
     if any(v is not None and v.dtype != x.dtype for v in vectors):
         wide = torch.float64 if x.dtype == torch.float64 else torch.float32
@@ -50,7 +50,7 @@ def bn_relu(
 def gated_residual_bn_relu(
     x: Tensor, branches: Branches, alpha: Tensor | None, *norm: Any, **options: Any
 ) -> tuple[Tensor, Tensor]:
-    """``y = gated_residual(...)`` and ``z = relu(batch_norm(y))``; the rest is of ``bn_relu``."""
+    """``y = gated_residual(...)`` and ``z = relu(batch_norm(y))``, with the options of ``bn_relu``."""
     y = gated_residual(x, branches, alpha)
     return y, bn_relu(y, *norm, **options)
 
@@ -63,12 +63,12 @@ def skip_merge(
     mode: str = "concat",
     branches: Branches = (),
 ) -> Tensor:
-    """Nearest 2x upsampling of ``low``, joined to the gated ``skip``: concatenated or added."""
+    """The gated ``skip`` and the nearest 2x upsampling of ``low``, concatenated or added."""
     empty = not isinstance(branches, Tensor) and len(branches) == 0
     left = _gate(skip, alpha) if empty else gated_residual(skip, branches, alpha)
     if low.numel():
         up = F.interpolate(low, scale_factor=2, mode="nearest")
-    else:  # it refuses images without pixels
+    else:  # `interpolate` refuses images without pixels
         up = low.repeat_interleave(2, 2).repeat_interleave(2, 3)
     return left + up if mode == "add" else torch.cat([left, up], dim=1)
 
@@ -82,7 +82,7 @@ def skip_merge_bn_relu(
     branches: Branches = (),
     **options: Any,
 ) -> tuple[Tensor, Tensor]:
-    """``merged = skip_merge(...)`` and ``z = relu(batch_norm(merged))``, as in ``bn_relu``."""
+    """``merged = skip_merge(...)`` and ``z = relu(batch_norm(merged))``, with ``bn_relu``'s options."""
     merged = skip_merge(skip, low, alpha, mode=mode, branches=branches)
     return merged, bn_relu(merged, *norm, **options)
 

@@ -1,4 +1,4 @@
-"""The running statistics of a norm, which a training call updates."""
+"""Updates of a norm's running statistics in training."""
 
 from collections.abc import Callable
 from typing import Any
@@ -20,14 +20,17 @@ def update_running(
     calls: Tensor | None,
     momentum: float | None,
 ) -> None:
-    """In place, with the unbiased variance, as ``batch_norm``; an empty batch only counts as a call.
+    """Updates the running statistics in place, with the unbiased variance, as ``batch_norm`` does.
+
+    An empty batch only increments ``calls``.
 
     Args:
-        y: (N, C, H, W), what was normalised.
-        mean, var: (C,), its mean and biased variance.
+        y: (N, C, H, W), the tensor that was normalised.
+        mean, var: (C,), the mean and biased variance of y.
         running_mean, running_var: (C,), or None.
-        calls: (), int64, the number of calls in training before this one, or None.
-        momentum: Weight of this batch; None is 1 / calls, this one included: the average of all.
+        calls: (), int64, the number of earlier calls in training, or None; incremented in place.
+        momentum: the weight of this batch. None is 1 / (number of calls with this one), which makes
+            the running statistics the average over all calls.
     """
     if running_mean is None or running_var is None or y.numel() == 0:
         if calls is not None:
@@ -51,8 +54,11 @@ def update_running(
 
 
 def weight_of_batch(momentum: float | None, calls: Tensor | None) -> float | Tensor:
-    """Its weight in the running statistics; that of an average is not read out, which would stop the
-    device and break a graph."""
+    """The weight of a batch in the running statistics.
+
+    The weight of an average stays a tensor. Reading it as a number would synchronise the device and
+    break a graph.
+    """
     if momentum is not None:
         return momentum
     assert calls is not None  # a norm without momentum counts its calls
@@ -68,9 +74,10 @@ def by_reference(
     calls: Tensor | None,
     **options: Any,
 ) -> Any:
-    """The reference's op, whose batch norm knows momenta that are numbers and counts no calls.
+    """Calls an op of the reference, and adds what its batch norm lacks.
 
-    The weight of an average is a number in a tensor: that one is kept behind the op.
+    PyTorch's functional batch norm takes no momentum of None and counts no calls. With momentum
+    None, the running statistics are updated here, after the op.
     """
     mean, var, *affine = norm
     if not training or momentum is not None:

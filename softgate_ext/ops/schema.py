@@ -1,19 +1,20 @@
-"""The schemas of the dispatcher ops: the one table from which the rest of an op is made.
+"""The schemas of the dispatcher ops: the table from which the other parts of an op are made.
 
-An argument, or a result, means the same under its name in every op, so that checks, fake kernels,
-the fallback and autograd are written once for all of them, here and in C++ (``csrc/arguments.h``).
-A merge has names of its own: its ``skip`` is another op's ``x``, its ``merged`` the ``y``.
+An argument or result of one name means the same in every op. Checks, fake kernels, the fallback and
+autograd are therefore written once for all ops, here and in C++ (``csrc/arguments.h``). The merge
+ops use names of their own: ``skip`` plays the part of ``x``, and ``merged`` that of ``y``.
 
-Each op exists twice, from one schema: in ``softgate`` with the compiled kernels, and in
-``softgate_triton`` with the Triton kernels. The name of an op says which kernels it calls, so that
-the two can be had side by side and a compiled graph keeps the ones that it was traced with.
+Each schema gives two ops: one in the namespace ``softgate`` with the compiled kernels, and one in
+``softgate_triton`` with the Triton kernels. The name of an op thus tells which kernels it calls, both
+can be used side by side, and a compiled graph keeps the kernels that it was traced with.
 
-Declared in Python, so that the ops exist with and without a compiler; the compiled extension, where
-there is one, adds its kernels to those of ``softgate``. The ops are functional: they return the
-batch statistics (``mean`` and biased ``var``, float32, or float64 beside float64; empty in
-evaluation), and the public functions update the running ones. No argument has a default: the
-dispatcher drops arguments equal to one, and autograd would then see another number of inputs. A
-backward op returns the wanted gradients only, as one list in the order of ``needs``.
+The schemas are declared in Python, so that the ops exist without a C++ compiler. The compiled
+extension adds its kernels to the ops of ``softgate``. The ops are functional. They return the batch
+statistics (``mean`` and biased ``var``, float64 for float64 activations, else float32; empty in
+evaluation), and the public functions update the running statistics. No argument has a default,
+because the dispatcher drops arguments that equal their default, and autograd would then see a
+varying number of inputs. A backward op returns one list with the gradients that ``needs`` asks for,
+in the order of ``needs``.
 """
 
 from collections.abc import Callable
@@ -87,19 +88,26 @@ _LEARNT = ("x", "branches", "low", "alpha", "weight", "bias")
 
 def _names(op: str, names: list[str]) -> dict[str, str]:
     found = {_OF_A_MERGE.get(name, name): name for name in names}
-    if "dz" in found and "y" not in found:  # its x is the sum that was normalised
+    if "dz" in found and "y" not in found:  # the x of `bn_relu_backward` is the normalised tensor
         found = {"y" if role == "x" else role: name for role, name in found.items()}
     return found
 
 
 _parsed = {op: getattr(torch.ops.softgate, op).default._schema for op in SCHEMAS}
-# The arguments of each op by what they are, in order: what the schema calls them. And its results.
+# For each op, its arguments in order: from the common name (such as x) to the schema's (such as skip).
+# And the common names of its results.
 TAKES = {op: _names(op, [a.name for a in parsed.arguments]) for op, parsed in _parsed.items()}
 GIVES = {op: [*_names(op, [r.name for r in parsed.returns])] for op, parsed in _parsed.items()}
 
 
 def check_name(op: str, gives: list[str]) -> None:
-    """Where z takes part in no loss, the backward of the sum alone serves an op: found by its name."""
+    """Checks that an op with y and z is named after the op of its sum alone.
+
+    If z takes part in no loss, autograd calls the backward of that op and finds it by this name.
+
+    Raises:
+        RuntimeError: the op has another name.
+    """
     if {"y", "z"} <= {*gives} and op.removesuffix("_bn_relu") not in SCHEMAS.keys() - {op}:
         raise RuntimeError(f"{op} must be called <op>_bn_relu after the op of its sum alone")
 
@@ -109,14 +117,14 @@ for _op, _gives in GIVES.items():
 
 
 class Call:
-    """The arguments of one call of an op as attributes, None where the op has no such argument.
+    """The arguments of one call of an op as attributes, None if the op has no such argument.
 
-    A merge has its skip as ``x`` and its sum as ``y``; ``names`` says what the schema calls them.
+    The skip of a merge is ``x``, and its merged tensor is ``y``. ``names`` gives the schema's names.
     """
 
     def __init__(self, op: str, args: tuple):
         self.op, self.names = op, TAKES[op]
-        for name, value in zip(self.names, args, strict=True):  # one by one: Dynamo traces that
+        for name, value in zip(self.names, args, strict=True):  # Dynamo can trace this loop
             setattr(self, name, value)
 
     if TYPE_CHECKING:
@@ -125,11 +133,12 @@ class Call:
 
     @property
     def normalises(self) -> bool:
+        """Whether the op has a batch norm."""
         return "training" in self.names
 
     @property
     def sums(self) -> bool:
-        """Whether a gated skip is part of the result."""
+        """Whether the op adds a gated skip connection."""
         return "alpha" in self.names
 
 
@@ -139,18 +148,18 @@ for _name in {name for takes in TAKES.values() for name in takes}:
 
 @cache
 def differentiable(op: str) -> list[str]:
-    """The arguments that may want a gradient, in the order of ``needs`` and of a backward's list."""
+    """The arguments that may require a gradient, in the order of ``needs`` and of the gradients."""
     return [name for name in TAKES[op.removesuffix("_backward")] if name in _LEARNT]
 
 
 def results(op: str, **make: Callable[[], Any]) -> Any:
-    """What a forward op returns, each made by the function of its name."""
+    """The results of a forward op. ``make`` has a function for each result, under its name."""
     made = tuple(make[name]() for name in GIVES[op])
     return made if len(made) > 1 else made[0]
 
 
 def wanted_gradients(c: Call, **make: Callable[[], Any]) -> list[Tensor]:
-    """The list of a backward op: what ``needs`` asks for, each made by the function of its name."""
+    """The result of a backward op: the gradients that ``needs`` asks for, each made by its function."""
     found: list[Tensor] = []
     for name, need in zip(differentiable(c.op), c.needs, strict=True):
         if need:
@@ -160,10 +169,10 @@ def wanted_gradients(c: Call, **make: Callable[[], Any]) -> list[Tensor]:
 
 
 def layout_of(t: Tensor) -> torch.memory_format:
-    """The layout of an op's outputs: channels_last where the tensor is, else contiguous."""
+    """The layout of an op's outputs: channels_last if the tensor is channels_last, else contiguous."""
     return torch._prims_common.suggest_memory_format(t)
 
 
 def accumulator(dtype: torch.dtype) -> torch.dtype:
-    """The dtype of statistics and sums beside activations of ``dtype``."""
+    """The dtype in which statistics and sums of activations of ``dtype`` are computed."""
     return torch.float64 if dtype == torch.float64 else torch.float32

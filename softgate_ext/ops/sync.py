@@ -1,8 +1,8 @@
-"""`bn_relu` with the statistics of the batches of all processes, as `torch.nn.SyncBatchNorm`.
+"""`bn_relu` with batch statistics over all processes, as `torch.nn.SyncBatchNorm`.
 
-One collective a direction, both functional, so that ``torch.compile(fullgraph=True)`` traces them.
-Between the collectives run the ops that exist: with the merged statistics given, normalising is
-what they do in evaluation, forward and backward.
+The forward and the backward pass have one collective each. Both are functional collectives, so that
+``torch.compile(fullgraph=True)`` can trace them. The norm itself is computed by the ordinary ops in
+evaluation mode, which take the merged statistics in place of the running statistics.
 """
 
 from typing import Any
@@ -12,7 +12,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from softgate_ext.ops import checks, fallback
-from softgate_ext.ops.functional import _ops_for
+from softgate_ext.ops.dispatch import ops_for
 from softgate_ext.ops.overrides import overridable
 from softgate_ext.ops.running import weight_of_batch
 from softgate_ext.ops.schema import accumulator, layout_of
@@ -29,7 +29,7 @@ def sync_bn_relu(
     weight: Tensor | None,
     bias: Tensor | None,
     *,
-    training: bool,  # the other norms' place for it; in evaluation there is nothing to synchronise
+    training: bool,  # always True: it is here because `with_batch_norm` gives it to every norm
     momentum: float | None,
     eps: float,
     relu: bool,
@@ -38,22 +38,23 @@ def sync_bn_relu(
 ) -> Tensor:
     """``z = relu(batch_norm(x))``, normalised over the batches of all processes of ``group``.
 
-    Every process calls it, also with an empty batch. Sizes of the batches may differ. The gradients
-    of ``weight`` and ``bias`` are those of this process's batch: DistributedDataParallel averages
-    them.
+    Every process of the group must call it, also with an empty batch. The sizes of the batches may
+    differ. The gradients of ``weight`` and ``bias`` are those of this process's batch, as
+    DistributedDataParallel, which averages them, expects.
 
     Args:
-        x: (N, C, H, W), N, H and W as they come on each process.
-        running_mean, running_var: (C,), both or neither, updated in place with what all saw.
+        x: (N, C, H, W). N, H and W may differ between processes.
+        running_mean, running_var: (C,), both or neither; updated in place with the statistics of
+            all processes.
         group: the processes.
 
-    The others are as in :func:`softgate_ext.ops.gated_residual_bn_relu`.
+    The other arguments are those of :func:`softgate_ext.ops.gated_residual_bn_relu`.
 
     Returns:
-        z, (N, C, H, W), dtype and layout of x.
+        z, (N, C, H, W), with the dtype and layout of x.
 
     Raises:
-        InputError: A shape, dtype or device does not fit.
+        InputError: a shape, dtype or device does not fit.
     """
     checks.tensors(x, (), None, running_mean, running_var, weight, bias)
     checks.activation("x", x)
@@ -65,7 +66,8 @@ def sync_bn_relu(
         num_batches_tracked.add_(1)
     if running_mean is not None and running_var is not None:
         with torch.no_grad():
-            # Tensors, not numbers: only the gathered counts know how many there were.
+            # The count is a tensor: it is known only after the collective, and reading it would
+            # synchronise the device.
             share = (count > 0).to(mean.dtype) * weight_of_batch(momentum, num_batches_tracked)
             unbiased = var * (count / (count - 1).clamp(min=1))
             running_mean.lerp_(mean.to(running_mean.dtype), share.to(running_mean.dtype))
@@ -74,7 +76,7 @@ def sync_bn_relu(
 
 
 class _SyncBNReLU(torch.autograd.Function):
-    """z; and mean, biased variance and count over all processes."""
+    """Returns z, and the mean, biased variance and count over all processes."""
 
     @staticmethod
     def forward(ctx, x, weight, bias, eps, relu, group):  # type: ignore[override]
@@ -83,7 +85,7 @@ class _SyncBNReLU(torch.autograd.Function):
         z = ops.bn_relu(x, mean, var, weight, bias, False, eps, relu)[0]
         ctx.save_for_backward(x, mean, var, count, weight, bias)
         ctx.norm, ctx.group = (False, eps, relu), group
-        ctx.layout = layout_of(x)  # here: torch.compile bans the question in a backward
+        ctx.layout = layout_of(x)  # torch.compile allows this query in a forward only
         ctx.mark_non_differentiable(mean, var, count)
         ctx.set_materialize_grads(False)
         return z, mean, var, count
@@ -92,7 +94,7 @@ class _SyncBNReLU(torch.autograd.Function):
     def backward(ctx, dz, *_):  # type: ignore[override]
         x, mean, var, count, weight, bias = ctx.saved_tensors
         ops = _kernels(x)
-        # A process whose result is in no loss still owes the others their collective.
+        # A process whose z takes part in no loss must still join the collective of the others.
         dz = torch.zeros_like(x) if dz is None else dz.contiguous(memory_format=ctx.layout)
         wide = mean.dtype
         scale = torch.ones_like(mean) if weight is None else weight.to(wide)
@@ -102,8 +104,8 @@ class _SyncBNReLU(torch.autograd.Function):
         dx = None
         if ctx.needs_input_grad[0]:
             total = collectives.wait_tensor(collectives.all_reduce(local, "sum", ctx.group))
-            # dx = scale * rstd * (g - dbias / n - normal * dweight / n): the part without g is
-            # itself a batch norm of x, which the kernel adds to the part with it.
+            # dx = scale * rstd * (g - dbias / n - normal * dweight / n). The part without g is
+            # itself a batch norm of x: one op computes it, and the next adds the part with g.
             rstd = torch.rsqrt(var + ctx.norm[1])
             dweight, dbias = (-scale * rstd * total / count.clamp(min=1)).unbind()
             others = ops.bn_relu(x, mean, var, dweight, dbias, False, ctx.norm[1], False)[0]
@@ -122,12 +124,12 @@ class _SyncBNReLU(torch.autograd.Function):
 
 
 def _kernels(x: Tensor) -> Any:
-    """The ops of the backend that serves x; the reference has its backward in plain tensor code."""
-    return _ops_for(x) or fallback.kernels
+    """The ops of the backend for x; for the reference, the fallback, which has backward ops."""
+    return ops_for(x) or fallback.kernels
 
 
 def _local(x: Tensor) -> Tensor:
-    """(2C + 1,): mean, sum of squared deviations and count of this process's batch."""
+    """(2C + 1,): the mean, the sum of squared deviations and the count of this process's batch."""
     dtype = accumulator(x.dtype)
     channels = x.shape[1]
     if x.numel() == 0:
@@ -138,15 +140,18 @@ def _local(x: Tensor) -> Tensor:
 
 
 def _gather(local: Tensor, group: "dist.ProcessGroup") -> Tensor:
-    """(processes, 2C + 1)"""
-    # The op itself: its Python name changed, from all_gather_tensor to all_gather_single.
+    """The statistics of all processes, (processes, 2C + 1)."""
+    # The op is called directly, because the name of its Python function differs between versions.
     ops = torch.ops._c10d_functional
     gathered = ops.all_gather_into_tensor(local[None], group.size(), group.group_name)
     return ops.wait_tensor(gathered)
 
 
 def _merge(parts: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Mean, biased variance and count of the union (Chan); the same bits on every process."""
+    """The mean, biased variance and count over all processes, the same bits on every process.
+
+    Chan et al., "Algorithms for computing the sample variance", The American Statistician 1983.
+    """
     channels = parts.shape[1] // 2
     means, squares, counts = parts.split([channels, channels, 1], dim=1)
     count = counts.sum()

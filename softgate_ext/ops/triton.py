@@ -1,13 +1,13 @@
-"""The Triton kernels behind the ops of ``softgate_triton``, loaded at their first call.
+"""Registers the Triton kernels with the ops of ``softgate_triton``. The first call imports Triton.
 
 A plain ``torch.library`` implementation is the shortest way from the dispatcher to a launch;
-``torch.library.triton_op`` would add a Python custom op in front of it. What that one gives besides
-is two registrations, made here: while a graph is traced, the op dissolves into its launches, so
-that the compiler schedules around them, and the kernels' sources are part of the key of a cached
+``torch.library.triton_op`` would add a Python custom op in front of it. Two of its registrations are
+useful and are made here. While a graph is traced, an op is replaced by its launches, so that the
+compiler can schedule around them. And the sources of the kernels are part of the key of a cached
 graph.
 
-Where the extension has no CUDA kernels the ops of ``softgate`` have these on a GPU too, for graphs
-that were exported with them.
+If the extension has no CUDA kernels, the ops of ``softgate`` get the Triton kernels on a GPU too.
+Graphs that were exported with those ops need this.
 """
 
 import importlib
@@ -23,7 +23,7 @@ import softgate_ext
 from softgate_ext.ops import backend, fallback
 from softgate_ext.ops.schema import SCHEMAS, TRITON_NAMESPACE, library, triton_library
 
-# In a source checkout the kernels lie beside the package, not in it.
+# In a source checkout the folder of the kernels is beside the package, not in it.
 _root = Path(__file__).resolve().parents[2]
 if (_root / "triton_kernels" / "residual.py").is_file():
     softgate_ext.__path__.append(str(_root))
@@ -34,7 +34,7 @@ def _kernels() -> Any:
 
 
 class Implementation:
-    """An op; its module is imported by the first call, as Triton is with it."""
+    """The Triton implementation of one op. Its first call imports the kernels, and Triton."""
 
     def __init__(self, name: str):
         self.name = name
@@ -47,7 +47,7 @@ class Implementation:
         return self.prepared[0](*args)
 
     def find(self, args: tuple) -> Any:
-        """A tape that serves the arguments, and the tensors among them; None where there is none."""
+        """A recorded tape of launches for these arguments and the tensors among them, or None."""
         return self.prepared[1](args)
 
 
@@ -62,7 +62,7 @@ def _dissolve(name: str, implementation: Callable) -> Callable:
 
 
 class _Sources:
-    """All kernels, for the key of a cached graph."""
+    """All kernels, listed when the key of a cached graph is made and not earlier."""
 
     def __iter__(self) -> Iterator[Any]:
         return iter(_kernels().KERNELS)

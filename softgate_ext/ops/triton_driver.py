@@ -1,7 +1,7 @@
-"""Whether Triton can have its driver, a C file that it compiles at its first launch and then caches.
+"""Whether Triton can build its driver, a C file that it compiles at its first launch and then caches.
 
-Asked when the package is imported: Triton, which takes a second to import, stays out of it, and so
-does every device.
+The question is asked when this package is imported. The answer therefore imports no Triton, which
+takes a second, and touches no device.
 """
 
 import os
@@ -15,7 +15,7 @@ _DRIVERS = ("cuda_utils", "hip_utils", "spirv_utils")  # as the cache names them
 
 
 def obstacle() -> str | None:
-    """What is missing that Triton needs for its driver, or None."""
+    """What Triton lacks to build its driver, or None if the driver is built or can be."""
     lacking = _compiler() or _header()
     if lacking is None or _has_own_build() or _is_cached():
         return None
@@ -24,7 +24,7 @@ def obstacle() -> str | None:
 
 def _compiler() -> str | None:
     named = os.environ.get("CC")
-    if named is not None:  # then Triton looks for no other
+    if named is not None:  # Triton then tries no other compiler
         return None if shutil.which(named) else f"CC must name a program, got '{named}'"
     found = any(map(shutil.which, _COMPILERS))
     return None if found else "no C compiler was found (CC, gcc or clang)"
@@ -41,7 +41,7 @@ def _header() -> str | None:
 
 
 def _has_own_build() -> bool:
-    """Whether the caller has given Triton another way to build it."""
+    """Whether the user has set Triton's knob that replaces its own way to build the driver."""
     knobs = sys.modules.get("triton.knobs")
     return knobs is not None and knobs.build.impl is not None
 

@@ -1,1 +1,1 @@
-"""A page that shows the pose in a picture: what it takes, what it shows, how it is served."""
+"""The web page of `softgate serve`, which shows the poses in an image that a visitor sends."""

@@ -1,4 +1,4 @@
-"""What the page takes, and what it shows of it; knows nothing of the page itself."""
+"""From the bytes of an image to the answer of the page: checks, prediction and drawings, without HTTP."""
 
 import base64
 import io
@@ -20,27 +20,29 @@ from softgate_ext.prediction.predictor import PersonDetails, PosePredictor
 
 Drawing = npt.NDArray[np.uint8]
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF")
-SIDE = 256  # of a heatmap drawn over its crop, pixels
-LARGEST = 1600  # longer side of the drawing that is sent back, pixels
-SCANS = 50  # of a JPEG; ten are usual, and each of thousands is a pass over all pixels
-MARKER = re.compile(rb"\xff+([^\x00\x01\xff\xd0-\xd7])")  # of a part of a JPEG that has a length
+SIDE = 256  # side of a heatmap drawn over its crop, in pixels
+LARGEST = 1600  # the largest longer side of the returned drawing, in pixels
+SCANS = 50  # the most scans of a JPEG. Ten are usual; each one is a pass over all pixels
+MARKER = re.compile(rb"\xff+([^\x00\x01\xff\xd0-\xd7])")  # a JPEG marker that a length may follow
 
 
 def decoded(data: bytes | bytearray, megapixels: float) -> Drawing:
-    """A picture's file as (H, W, 3) uint8 RGB, upright.
+    """Decodes the file of an image to (H, W, 3) uint8 RGB, upright.
 
     Args:
-        megapixels: that it may have, known before it is decoded: few bytes may unfold to gigabytes.
+        data: the bytes of the file.
+        megapixels: the most that the image may have. This is checked before decoding, because few bytes
+            may decode to gigabytes.
 
     Raises:
-        InputError: with a sentence for the page, where it is no whole picture of that size.
+        InputError: with a message for the page, if it is not a whole image within that size.
     """
     most = f"give one of up to {megapixels:g} megapixels"
     try:
         image = Image.open(io.BytesIO(data), formats=FORMATS)
     except Image.DecompressionBombError:
         raise InputError(f"the picture has too many pixels; {most}") from None
-    except Exception:  # what Pillow raises for a file made to break it has a dozen types
+    except Exception:  # Pillow raises a dozen types for damaged files
         kinds = f"{', '.join(FORMATS[:-1])} or {FORMATS[-1]}"
         raise InputError(f"the file is not a picture that can be read; give {kinds}") from None
     if is_raw(bytes(data[:HEAD]), image):
@@ -60,26 +62,31 @@ def decoded(data: bytes | bytearray, megapixels: float) -> Drawing:
 
 
 def scans(data: bytes | bytearray) -> int:
-    """Passes over its pixels that the first picture of a JPEG file consists of."""
+    """The number of scans of the first image in a JPEG file."""
     at = count = 0
-    while (found := MARKER.search(data, at)) and found[1] != b"\xd9":  # the picture's end
+    while (found := MARKER.search(data, at)) and found[1] != b"\xd9":  # end of image
         at = found.end()
-        if found[1] != b"\xd8":  # its beginning
+        if found[1] != b"\xd8":  # start of image, which has no length
             count += found[1] == b"\xda"
             at += int.from_bytes(data[at : at + 2])
     return count
 
 
 def answer(predictor: PosePredictor, data: bytes | bytearray, megapixels: float) -> dict[str, Any]:
-    """The poses in a picture's file, as the page gets them.
+    """The answer of the page to the file of an image.
+
+    Args:
+        predictor: finds the poses.
+        data: the bytes of the file.
+        megapixels: as in `decoded`.
 
     Returns:
-        `words`, a sentence; `drawing`, the picture with the poses; `heatmaps` of the first person,
-        each with its `joint` and `score`; `people`, the figures as `softgate predict` writes them.
-        Pictures are PNG in base64.
+        `words`, a sentence; `drawing`, the image with the poses; `heatmaps` of the first person, each
+        with its `joint` and `score`; `people`, the numbers as `softgate predict` writes them. Images
+        are PNG in base64.
 
     Raises:
-        InputError: as `decoded`.
+        InputError: as in `decoded`.
     """
     picture = decoded(data, megapixels)
     height, width = picture.shape[:2]
@@ -88,7 +95,7 @@ def answer(predictor: PosePredictor, data: bytes | bytearray, megapixels: float)
     words = "Nobody was found in the picture."
     if people:
         words = f"{counted(len(people), '[person|people]')} in {width} x {height} pixels"
-        if looks[0].heatmaps is not None:  # else the network does not tell how sure it is
+        if looks[0].heatmaps is not None:  # a network without heatmaps gives no meaningful scores
             words += f"; mean score of the joints {np.mean(people[0].scores):.2f}"
         words += "."
     scale = min(1.0, LARGEST / max(height, width))
@@ -111,8 +118,10 @@ def answer(predictor: PosePredictor, data: bytes | bytearray, megapixels: float)
 
 
 def heatmaps(look: PersonDetails) -> list[dict[str, Any]]:
-    """Each joint's heatmap over the crop, with the joint's name and score; none of a network
-    without heatmaps."""
+    """The heatmap of each joint over the crop, with the joint's name and score.
+
+    The list is empty for a network without heatmaps.
+    """
     if look.heatmaps is None:
         return []
     crop = cv2.resize(look.crop, (SIDE, SIDE), interpolation=cv2.INTER_LINEAR)
@@ -124,10 +133,10 @@ def heatmaps(look: PersonDetails) -> list[dict[str, Any]]:
 
 
 def glowing(crop: npt.NDArray[Any], heatmap: npt.NDArray[np.float32]) -> Drawing:
-    """A heatmap over the darkened crop.
+    """A heatmap over the darkened crop, (H, W, 3) uint8.
 
-    Brightness is relative to the highest value of that map, so that an unsure joint shows where
-    the network looked; the score tells how sure it was.
+    Brightness is relative to the highest value of the heatmap, so that the peak of a joint with a low
+    score is visible too.
     """
     values = np.clip(heatmap / max(float(heatmap.max()), 1e-6), 0, 1)
     share = cv2.resize(values, crop.shape[1::-1], interpolation=cv2.INTER_LINEAR)[..., None]
@@ -136,5 +145,5 @@ def glowing(crop: npt.NDArray[Any], heatmap: npt.NDArray[np.float32]) -> Drawing
 
 
 def png(picture: Drawing) -> str:
-    """A picture (H, W, 3) uint8 RGB as PNG in base64."""
+    """An image (H, W, 3) uint8 RGB as PNG in base64."""
     return base64.b64encode(png_bytes(picture)).decode()

@@ -1,6 +1,6 @@
-"""The page itself, and its one door: bytes of a picture in, JSON with PNGs out.
+"""The ASGI application of the page. It takes the bytes of an image and returns JSON with PNGs.
 
-Nothing that a visitor sends names a file, and nothing of it is written to one.
+A request never names a file on the server, and nothing of it is written to a file.
 """
 
 import asyncio
@@ -27,22 +27,24 @@ from softgate_ext.page.answer import FORMATS, answer
 from softgate_ext.page.serve_config import ServeConfig
 from softgate_ext.prediction.predictor import PosePredictor
 
-SLOWEST = 30.0  # seconds that a file may take to arrive, and each part of an answer to leave
+SLOWEST = (
+    30.0  # seconds: the longest time for a file to arrive, and for each part of an answer to leave
+)
 CLOSING = "the page is closing"
-SEAT = "softgate.seat"  # in a request's scope: that it is one of those that may be with us at once
-LOG = logging.getLogger("uvicorn.error")  # the one that the server writes to
+SEAT = "softgate.seat"  # key in a request's scope: the request counts towards the limit
+LOG = logging.getLogger("uvicorn.error")  # the log of the server
 
 
 class Page:
     """The page as an ASGI application.
 
-    A picture is decoded and looked at in one of `at_once` threads, while up to `waiting` others
-    are read and wait; that bounds the memory too. What fails is one line of the log, without a
-    traceback: anybody could fill the disk with those.
+    An image is decoded and predicted in one of `at_once` threads, while up to `waiting` others are
+    received and wait. This also limits the memory. A failure is one line in the log, without a
+    traceback, because visitors could fill the disk with tracebacks.
 
     Args:
-        predictor: the run.
-        config: limits.
+        predictor: finds the poses.
+        config: the limits.
     """
 
     def __init__(self, predictor: PosePredictor, config: ServeConfig) -> None:
@@ -77,7 +79,7 @@ class Page:
         self._router = Router(routes, redirect_slashes=False)
 
     def close(self) -> None:
-        """Ends what is still arriving or waiting; pictures that are worked on are finished."""
+        """Ends requests that are still arriving or waiting; predictions that run are finished."""
         self._closing = True
         for deadline in self._deadlines:
             deadline.reschedule(0.0)
@@ -108,7 +110,7 @@ class Page:
             self._free += scope.get(SEAT, 0)
 
     async def _pose(self, request: Request) -> Response:
-        """The answer to a picture: JSON, or a sentence in plain text."""
+        """The answer to an image: JSON, or an error as plain text."""
         if request.headers.get("sec-fetch-site", "none") not in ("none", "same-origin"):
             return _sentence(403, "only this page may send pictures here")
         if self._closing:
@@ -116,7 +118,7 @@ class Page:
         if not self._free:
             return _sentence(503, "many pictures are waiting; try again in a while")
         self._free -= 1
-        request.scope[SEAT] = 1  # until the answer has left, which takes memory too
+        request.scope[SEAT] = 1  # released when the answer has left, because it takes memory too
         try:
             async with asyncio.timeout(SLOWEST) as deadline:
                 self._deadlines.add(deadline)
@@ -140,15 +142,15 @@ class Page:
             if self._closing:
                 return _sentence(503, CLOSING)
             late = _sentence(408, f"the file did not arrive within {SLOWEST:g} seconds")
-            late.headers["connection"] = "close"  # or the rest would be waited for
+            late.headers["connection"] = "close"  # else the server would wait for the rest
             return late
         except InputError as error:
             return _sentence(400, str(error))
         except ClientDisconnect:
-            return Response()  # nobody reads it
+            return Response()  # the visitor has left
 
     async def _read(self, request: Request) -> bytearray | None:
-        """The body, or None of one that is too large; the server drops the rest of that."""
+        """The body of a request, or None if it is too large; the server drops the rest then."""
         data = bytearray()
         if int(request.headers.get("content-length", 0)) > self._most:
             return None
@@ -167,7 +169,7 @@ def _sentence(status: int, words: str) -> Response:
 
 
 def _gates(predictor: PosePredictor) -> bytes:
-    """The picture of the gates, PNG; empty for a network without any."""
+    """The plot of the gates as PNG; empty for a network without gates."""
     gates = predictor.gates()
     if not gates:
         return b""
@@ -178,13 +180,14 @@ def _gates(predictor: PosePredictor) -> bytes:
 
 
 def _html(**facts: object) -> str:
-    """The page, with what is to be said of this run and its limits."""
+    """The HTML of the page, with values for its {{NAME}} placeholders."""
     page = files(__package__).joinpath("page.html").read_text(encoding="utf-8")
     return re.sub(r"\{\{(\w+)\}\}", lambda found: html.escape(str(facts[found[1]])), page)
 
 
 def _headers(page: str) -> list[tuple[bytes, bytes]]:
-    """Of every answer: everything comes from this server, so nobody else learns of a visit."""
+    """The headers of every answer. They allow content from this server only, so that no other server
+    learns of a visit."""
     allowed = {}
     for kind in ("script", "style"):
         (text,) = re.findall(rf"<{kind}>(.*?)</{kind}>", page, re.DOTALL)

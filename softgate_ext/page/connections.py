@@ -1,4 +1,4 @@
-"""uvicorn, with a deadline for what is asked, and an end although somebody has the page open."""
+"""The uvicorn server with deadlines for requests, and an end even if a page is open in a browser."""
 
 import asyncio
 import socket
@@ -8,15 +8,17 @@ from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 
 from softgate_ext.page.app import SLOWEST, Page
 
-PATIENCE = SLOWEST  # seconds for the head of a request, and for reading an answer to its end
-FAREWELL = 10  # seconds that a visitor who does not read keeps the server from ending
-CONNECTIONS = 256  # beside those whose pictures are waited for; further ones are answered with 503
+PATIENCE = (
+    SLOWEST  # seconds for a visitor to send the head of a request, and to read on in an answer
+)
+FAREWELL = 10  # seconds after which open connections no longer delay the end of the server
+CONNECTIONS = 256  # open connections beside those with images; further ones get status 503
 
 
 class Connection(H11Protocol):
-    """One connection; it is dropped where no whole head of a request arrives, or an answer stays.
+    """One connection. It is dropped if no complete request head arrives, or if the answer is not read.
 
-    How long a body may take, and each part of an answer, is the page's own affair.
+    The page itself limits the time for a body and for each part of an answer.
     """
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -36,19 +38,19 @@ class Connection(H11Protocol):
             self._watched, self._since = state, now
         if self._lost:
             return
-        waits = not busy or self.flow.write_paused  # for the visitor, who writes or reads
+        waits = not busy or self.flow.write_paused  # for the visitor to write or to read
         if waits and now - self._since >= PATIENCE:
-            self.transport.abort()  # closing would wait for whoever does not read
+            self.transport.abort()  # `close` would wait until the visitor reads
         else:
             self.loop.call_later(min(1.0, PATIENCE / 4), self._watch)
 
 
 class Server(uvicorn.Server):
-    """The page's server.
+    """The server of the page.
 
     Args:
         page: the page.
-        waiting: pictures that may be with it at once.
+        waiting: number of images that may be at the page at once.
     """
 
     def __init__(self, page: Page, waiting: int) -> None:

@@ -1,4 +1,4 @@
-"""`softgate serve`: where the page listens, and what ends it."""
+"""`softgate serve`: the socket that the page listens on, and the signals that end it."""
 
 import contextlib
 import importlib.util
@@ -29,7 +29,7 @@ def serve(config: ServeConfig) -> None:
             or the address cannot be listened at.
     """
     with ended_as_by_ctrl_c(), listening(config) as (server, listener, address):
-        listener.listen()  # whoever reads the line may connect at once
+        listener.listen()  # before the line is printed, so that its reader can connect at once
         tell(f"serving {config.run} at {address} (Ctrl-C ends it)")
         with contextlib.suppress(KeyboardInterrupt):
             server.run(sockets=[listener])
@@ -37,9 +37,9 @@ def serve(config: ServeConfig) -> None:
 
 @contextmanager
 def ended_as_by_ctrl_c() -> Iterator[None]:
-    """A block that SIGTERM and SIGHUP end as Ctrl-C does, by an exception, so that it tidies up.
+    """A block that SIGTERM and SIGHUP end as Ctrl-C does, by an exception, so that it cleans up.
 
-    The server catches SIGTERM, finishes its answers, and then raises the signal again.
+    While the server runs, it catches SIGTERM, finishes its answers, and then raises the signal again.
     """
 
     def interrupt(number: int, frame: FrameType | None) -> None:
@@ -49,13 +49,13 @@ def ended_as_by_ctrl_c() -> Iterator[None]:
         signal.raise_signal(signal.SIGTERM)
 
     caught = []
-    if threading.current_thread() is threading.main_thread():  # signals are its own
+    if threading.current_thread() is threading.main_thread():  # only it can handle signals
         # Windows has no SIGHUP.
         handlers = {signal.SIGTERM: interrupt, getattr(signal, "SIGHUP", None): hang_up}
         for number, handler in handlers.items():
             if number is None:
                 continue
-            if signal.getsignal(number) == signal.SIG_DFL:  # not what nohup ignores
+            if signal.getsignal(number) == signal.SIG_DFL:  # nohup makes the process ignore SIGHUP
                 signal.signal(number, handler)
                 caught.append(number)
     try:
@@ -67,13 +67,13 @@ def ended_as_by_ctrl_c() -> Iterator[None]:
 
 @contextmanager
 def listening(config: ServeConfig) -> Iterator[tuple["Server", socket.socket, str]]:
-    """A server for the page, its socket and its address.
+    """The server of the page, its socket and its address.
 
     Raises:
-        InputError: as `serve`.
+        InputError: as in `serve`.
     """
     _check(config)
-    # What Pillow thinks of a strange file is for its sender, who gets a sentence, and not for the log.
+    # Pillow's warnings about an image do not belong in the log: its sender gets an error.
     warnings.filterwarnings("ignore", module=r"PIL\.")
     logging.getLogger("PIL").setLevel(logging.CRITICAL)
     with _listen(config) as listener:

@@ -1,1 +1,1 @@
-"""Skeletons, crop geometry, heatmaps, metrics and drawing of single-person poses."""
+"""Arithmetic on the joints of one person: skeletons, crop geometry, codecs, metrics and drawing."""

@@ -1,4 +1,4 @@
-"""The body parts that PCP counts, and how far predicted ones lie from the truth."""
+"""The body parts of the metric PCP, and the distances of predicted parts from the ground truth."""
 
 from dataclasses import dataclass
 
@@ -20,16 +20,16 @@ _LIMBS = (
 
 @dataclass(frozen=True)
 class BodyParts:
-    """The parts that a skeleton has of the ten whose PCP is published for LSP.
+    """The body parts of a skeleton, out of the ten whose PCP is published for LSP.
 
-    They are the torso (middle of the hips to middle of the shoulders), upper and lower legs and
-    arms, and the head (neck to head top): the sticks of Eichner and Ferrari as the evaluation of
-    Pishchulin et al., CVPR 2013, makes them of joints.
+    These are the torso (from the midpoint of the hips to the midpoint of the shoulders), the upper
+    and lower legs and arms, and the head (neck to head top). They are the sticks of Eichner and
+    Ferrari, made of joints as in the evaluation of Pishchulin et al., CVPR 2013.
 
     Attributes:
-        names: Such as "torso" and "right_hip-knee".
-        ends: Of each part, the joints whose middle is the one end, and those of the other end.
-        columns: Titles of the published tables, and indices of the parts that each stands for.
+        names: names of the parts, such as "torso" and "right_hip-knee".
+        ends: for each part and each of its two ends, the joints whose mean is that end.
+        columns: for each title of the published tables, the indices of its parts.
     """
 
     names: tuple[str, ...]
@@ -38,7 +38,7 @@ class BodyParts:
 
     @classmethod
     def of(cls, skeleton: Skeleton) -> "BodyParts":
-        """The parts whose joints are among those of `skeleton`, by their names; possibly none."""
+        """The parts whose joints the skeleton has, found by their names. There may be none."""
         hips, shoulders = ([f"{side}_{j}" for side in _SIDES] for j in ("hip", "shoulder"))
         neck = "neck" if skeleton.find("neck") is not None else "upper_neck"
         wanted = [("Torso", "torso", hips, shoulders)]
@@ -67,27 +67,27 @@ def part_distances(
     parts: BodyParts,
     strict: bool = True,
 ) -> Floats:
-    """Distance from each part to its truth, in lengths of the true part.
+    """The distance of each predicted part from its ground truth, in lengths of the true part.
 
-    A part is correct where this is at most 0.5 (Ferrari, Marin-Jimenez and Zisserman, CVPR 2008).
-    By the strict rule, which the paper's text gives and DeepPose and the LSP tables go by, each end
-    must be as near as that, so the distance is that of the worse end. By the loose rule, which the
-    evaluation code of Eichner and Ferrari (Buffy Stickmen) applies, it is the mean of both ends
-    (Pishchulin et al., CVPR 2012, tell the two apart).
+    A part is correct if this is at most 0.5 (Ferrari, Marin-Jimenez and Zisserman, CVPR 2008). By the
+    strict rule, both ends must be within that limit, so the distance is that of the worse end. The
+    text of that paper, DeepPose and the LSP tables use the strict rule. By the loose rule, which the
+    evaluation code of Eichner and Ferrari (Buffy Stickmen) uses, it is the mean over both ends.
+    Pishchulin et al., CVPR 2012, describe both.
 
     Args:
-        predicted: (N, J, 2) pixels; NaN where there is no prediction.
-        target: (N, J, 2) pixels.
+        predicted: (N, J, 2), in pixels; NaN for a missing prediction.
+        target: (N, J, 2), in pixels.
         labelled: (N, J) bool.
         parts: P parts of these joints.
-        strict: Which rule.
+        strict: whether to use the strict rule.
 
     Returns:
-        (N, P) float64: NaN where a joint of the part is not labelled, infinity where all are and
-        one has no finite prediction, or the true part has no length and is not hit exactly.
+        (N, P) float64. NaN if a joint of the part is not labelled. Infinity if a prediction is not
+        finite, or if the true part has length 0 and is not hit exactly.
 
     Raises:
-        InputError: Shapes disagree, or a labelled target is not finite.
+        InputError: the shapes disagree, or a labelled target is not finite.
     """
     predicted, target = np.asarray(predicted, np.float64), np.asarray(target, np.float64)
     labelled = np.asarray(labelled, bool)

@@ -1,4 +1,4 @@
-"""From the peak of a heatmap to the probability that the joint is right."""
+"""The calibration that turns the peak of a heatmap into the probability that the joint is right."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -16,7 +16,7 @@ class Calibration:
     The probability is 1 / (1 + exp(-(slope * peak + offset))).
 
     Attributes:
-        slope: not negative, so that a surer joint never becomes a less sure one.
+        slope: not negative, so that a higher peak never gives a lower probability.
         offset: the logarithm of the odds at a peak of zero.
     """
 
@@ -25,14 +25,14 @@ class Calibration:
 
     @classmethod
     def fitted(cls, peaks: npt.ArrayLike, right: npt.ArrayLike) -> "Calibration":
-        """The calibration that makes the outcomes likeliest.
+        """The calibration with the highest likelihood.
 
         Args:
-            peaks: (N,) peaks of heatmaps.
-            right: (N,) bool, whether the joint was right. With Platt's targets, which lie a little
-                inside of 0 and 1, it may be all or none of them.
+            peaks: (N,), the peaks of heatmaps.
+            right: (N,) bool, whether each joint was right. All or none may be right, because Platt's
+                targets lie a little inside of 0 and 1.
         """
-        from scipy.optimize import minimize  # who predicts needs no SciPy
+        from scipy.optimize import minimize  # imported here, because prediction must not need SciPy
 
         peaks, right = np.asarray(peaks, np.float64), np.asarray(right, bool)
         targets = np.where(right, right.sum() + 1, 1) / np.where(
@@ -50,7 +50,7 @@ class Calibration:
 
     @classmethod
     def from_json(cls, stored: Any) -> "Calibration | None":
-        """That of the header of weights; None where they have none, or one that cannot be."""
+        """The calibration in the header of weights, or None if there is none or it is not valid."""
         try:
             slope, offset = (float(value) for value in stored)
         except (TypeError, ValueError):
@@ -58,11 +58,11 @@ class Calibration:
         return cls(slope, offset) if slope >= 0 and np.isfinite((slope, offset)).all() else None
 
     def to_json(self) -> list[float]:
-        """Slope and offset."""
+        """The list of slope and offset."""
         return [self.slope, self.offset]
 
     def __call__(self, peaks: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        """Probabilities of the shape of `peaks`."""
+        """The probabilities, float32, in the shape of `peaks`."""
         return _logistic(self.slope * peaks.astype(np.float64) + self.offset).astype(np.float32)
 
 

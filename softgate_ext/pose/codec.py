@@ -1,4 +1,4 @@
-"""Joint positions to heatmaps and back, in torch, on the device of the input."""
+"""Codecs between joints and the tensors that a network learns, and the one for heatmaps."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -12,38 +12,43 @@ from softgate_ext.errors import InputError
 from softgate_ext.ranges import RANGES
 
 Decoder = Literal["argmax", "quarter", "dark", "softargmax"]
-LARGEST = int(RANGES["image_size"].high)  # side of a crop, pixels
-SIGMA = 1.0  # what is usual, of a heatmap network
+LARGEST = int(RANGES["image_size"].high)  # the largest side of a crop, in pixels
+SIGMA = 1.0  # the usual standard deviation of the targets, in heatmap pixels
 DECODER: Decoder = "dark"
 
 
 class PoseCodec(Protocol):
-    """What a network learns in place of joints, and how joints are read from what it gives.
+    """Turns joints into training targets, and the outputs of a network into joints.
 
     Attributes:
-        image_size: Side of the crop in pixels.
+        image_size: side of the crop in pixels.
     """
 
     image_size: int
 
     def encode(self, joints: Tensor, weights: Tensor) -> Tensor:
-        """Targets (B, J, ...) of joints (B, J, 2), crop pixels, whose weights are (B, J)."""
+        """Targets (B, J, ...) for joints (B, J, 2) in crop pixels with weights (B, J)."""
 
     def decode(self, outputs: Tensor, /) -> tuple[Tensor, Tensor]:
-        """Joints (B, J, 2), crop pixels, and scores (B, J) of outputs like the targets."""
+        """Joints (B, J, 2) in crop pixels and scores (B, J), from outputs of the targets' shape."""
 
     def mirrored(self, outputs: Tensor, order: Tensor) -> Tensor:
-        """Outputs of the mirror image as those of the image, its joints in this order."""
+        """Turns the outputs for a mirror image into outputs for the image.
+
+        Args:
+            outputs: (B, J, ...).
+            order: (J,), the order of the joints in the mirror image.
+        """
 
     def average(self, outputs: Sequence[Tensor], scales: Sequence[float]) -> Tensor:
-        """Mean of the outputs for concentric crops of these sizes, as of the first crop."""
+        """The mean of the outputs for concentric crops of these sizes, in the frame of the first."""
 
 
 def checked_joints(joints: Tensor, weights: Tensor) -> Tensor:
     """The joints in float32.
 
     Raises:
-        InputError: They are not (B, J, 2), or the weights not (B, J).
+        InputError: the joints are not (B, J, 2), or the weights are not (B, J).
     """
     if joints.ndim != 3 or joints.shape[-1] != 2:
         raise InputError(f"joints must have shape (B, J, 2), got {tuple(joints.shape)}")
@@ -55,27 +60,27 @@ def checked_joints(joints: Tensor, weights: Tensor) -> Tensor:
 
 
 class HeatmapCodec:
-    """Gaussian heatmaps of joint positions.
+    """The codec between joints and Gaussian heatmaps. It runs on the device of its input.
 
-    Positions are crop pixels with centres at integers; cell coordinates are
-    `(x + 0.5) / stride - 0.5`, so an image and its mirror image have mirrored heatmaps.
+    Positions are crop pixels with pixel centres at integers. Heatmap coordinates are
+    `(x + 0.5) / stride - 0.5`, so that the heatmaps of a mirror image are mirrored exactly.
 
-    Each decoder starts from the highest cell:
+    Each decoder starts from the highest heatmap pixel (cell):
 
     - argmax: the cell itself.
-    - quarter: a quarter cell towards the larger neighbour, per axis (Newell et al. 2016).
-    - dark: Newton step on the logarithm of the blurred map (Zhang et al. 2020, arXiv 1910.06278);
-      exact on a Gaussian, at the border too.
-    - softargmax: centre of mass within 4 sigma; biased inwards within 4 sigma of the border.
+    - quarter: a quarter of a cell towards the larger neighbour, per axis (Newell et al. 2016).
+    - dark: a Newton step on the logarithm of the blurred heatmap (Zhang et al. 2020, arXiv
+      1910.06278). It is exact for a Gaussian, also at the border.
+    - softargmax: the centre of mass within 4 sigma. It is biased inwards within 4 sigma of the border.
 
     Args:
-        image_size: Side of the crop in pixels.
-        heatmap_size: Side of the heatmap in cells.
-        sigma: Standard deviation of the Gaussian in cells.
-        decoder: One of the above.
+        image_size: side of the crop in pixels.
+        heatmap_size: side of the heatmap in cells.
+        sigma: standard deviation of the Gaussian in cells.
+        decoder: one of the above.
 
     Raises:
-        InputError: A size or sigma is not positive, or the decoder is unknown.
+        InputError: a size or sigma is out of range, or the decoder is unknown.
     """
 
     def __init__(
@@ -109,12 +114,15 @@ class HeatmapCodec:
         """Heatmaps with peak 1 at the real-valued position of each joint.
 
         Args:
-            joints: (B, J, 2) crop pixels.
-            weights: (B, J); a joint of weight 0 gets an empty map.
+            joints: (B, J, 2), in crop pixels.
+            weights: (B, J); a joint of weight 0 gets an empty heatmap.
 
         Returns:
-            (B, J, heatmap_size, heatmap_size) float32 on the device of `joints`; all zero where
-            the weight is 0 or the joint is not finite or lies outside the crop.
+            (B, J, heatmap_size, heatmap_size) float32 on the device of `joints`. A heatmap is zero if
+            the weight is 0, or if the joint is not finite or outside the crop.
+
+        Raises:
+            InputError: the joints are not (B, J, 2), or the weights are not (B, J).
         """
         joints = checked_joints(joints, weights)
         inside = ((joints >= -0.5) & (joints < self.image_size - 0.5)).all(-1)
@@ -127,14 +135,17 @@ class HeatmapCodec:
         return profile[:, :, 1, :, None] * profile[:, :, 0, None, :]
 
     def decode(self, heatmaps: Tensor) -> tuple[Tensor, Tensor]:
-        """Joint positions and their scores; non-finite cells count as no evidence (0).
+        """The positions of the joints, and their scores. Cells that are not finite count as 0.
 
         Args:
             heatmaps: (B, J, heatmap_size, heatmap_size), any floating dtype.
 
         Returns:
-            Joints (B, J, 2) float32 in crop pixels and scores (B, J) float32, the highest value
-            of each map.
+            Joints (B, J, 2) float32 in crop pixels, and scores (B, J) float32: the highest value of
+            each heatmap.
+
+        Raises:
+            InputError: the heatmaps have another shape or dtype.
         """
         side = self.heatmap_size
         if heatmaps.ndim != 4 or heatmaps.shape[-2:] != (side, side):
@@ -150,24 +161,27 @@ class HeatmapCodec:
         return (cells + 0.5) * self.stride - 0.5, scores
 
     def mirrored(self, outputs: Tensor, order: Tensor) -> Tensor:
-        """The mirror image's heatmaps (B, J, h, w) as of the image itself; `order` as in
-        `Skeleton.flip_permutation`. Pixel centres mirror onto pixel centres: no map is shifted."""
+        """Turns heatmaps (B, J, h, w) of a mirror image into heatmaps of the image.
+
+        Pixel centres are mirrored onto pixel centres, so that no shift is needed. `order` is
+        `Skeleton.flip_permutation`.
+        """
         return outputs.flip(-1)[:, order]
 
     def average(self, outputs: Sequence[Tensor], scales: Sequence[float]) -> Tensor:
-        """Mean of heatmaps (B, J, h, w) of concentric crops, on the grid of the first one.
+        """The mean of heatmaps (B, J, h, w) of concentric crops, on the grid of the first crop.
 
-        Where a smaller crop ends, the mean is over the others.
+        Outside of a smaller crop, the mean is over the other crops.
 
         Args:
-            outputs: Heatmaps, one tensor a crop size.
-            scales: Sizes of the crops.
+            outputs: one tensor of heatmaps per crop size.
+            scales: the sizes of the crops.
         """
         first, *others = outputs
         total, covered = first, torch.ones_like(first[:, :1])
         for heat, scale in zip(others, scales[1:], strict=True):
-            # grid_sample's coordinates run from edge to edge of the map, as those of concentric
-            # crops do: they differ by the factor alone.
+            # grid_sample's coordinates run from edge to edge of a map, so that those of concentric
+            # crops differ by a factor only.
             zoom = torch.eye(2, 3, device=heat.device).expand(len(heat), 2, 3) * (scales[0] / scale)
             grid = functional.affine_grid(zoom, list(heat.shape), align_corners=False)
             total = total + functional.grid_sample(heat, grid, align_corners=False)
@@ -177,7 +191,7 @@ class HeatmapCodec:
 
 
 def _cells(maps: Tensor, at: Tensor, dx: int, dy: int) -> Tensor:
-    """Values (B, J) of the maps at integer positions (B, J, 2) plus an offset inside the map."""
+    """The values (B, J) of the maps at integer positions (B, J, 2) plus an offset."""
     flat = (at[..., 1] + dy) * maps.shape[-1] + (at[..., 0] + dx)
     return maps.flatten(2).gather(-1, flat[..., None])[..., 0]
 
@@ -192,18 +206,19 @@ def _quarter(maps: Tensor, peak: Tensor, sigma: float) -> Tensor:
         ],
         -1,
     )
-    # On the border one neighbour is missing, so there is no difference to follow.
+    # On the border one neighbour is missing, and the cell itself is taken.
     return peak + 0.25 * torch.where(inner == peak, slope.sign(), 0.0)
 
 
 def _dark(maps: Tensor, peak: Tensor, sigma: float) -> Tensor:
     last = maps.shape[-1] - 1
     radius = math.ceil(4 * sigma)
-    # The blur lacks the mass beyond the border, so next to it the map is used as it is.
+    # The blur would lack the mass beyond the border, so the map is not blurred near the border.
     near_border = ((peak <= radius) | (peak >= last - radius)).any(-1)
     smooth = torch.where(near_border[..., None, None], maps, _blur(maps, sigma, radius))
     log = smooth.clamp_min(1e-10).log()
-    # A parabola is the same from every point: on the border it is taken from one cell inside.
+    # A parabola can be computed from any of its points. For a peak on the border, the differences
+    # are taken one cell inside.
     at = peak.clamp(1, last - 1)
     middle = _cells(log, at, 0, 0)
     east, west = _cells(log, at, 1, 0), _cells(log, at, -1, 0)
@@ -218,7 +233,7 @@ def _dark(maps: Tensor, peak: Tensor, sigma: float) -> Tensor:
     concave = (hxx < -1e-6) & (det > 1e-9)
     safe = torch.where(concave, det, 1.0)
     step = torch.stack([hxy * gy - hyy * gx, hxy * gx - hxx * gy], -1) / safe[..., None]
-    # Further than a cell from the highest one, the parabola no longer describes this peak.
+    # The parabola describes the peak only within one cell of the highest cell.
     refined = torch.minimum(torch.maximum(at + step, peak - 1.0), peak + 1.0)
     return torch.where(concave[..., None], refined, peak.float())
 

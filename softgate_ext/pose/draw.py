@@ -1,4 +1,4 @@
-"""Poses drawn over images, and sheets of images."""
+"""Drawing of poses on images, and sheets of images."""
 
 import math
 from collections.abc import Sequence
@@ -13,10 +13,10 @@ from softgate_ext.pose.skeleton import LSP, Skeleton
 Image = npt.NDArray[np.uint8]
 
 RIGHT, LEFT, CENTRE = (255, 122, 41), (38, 166, 255), (245, 224, 66)
-"""RGB of the person's right side (orange), left side (blue) and middle (yellow): apart in hue and
-in lightness, so that colour-blind readers and grey prints keep the sides."""
+"""RGB of the person's right side (orange), left side (blue) and middle (yellow). They differ in hue
+and in lightness, so that the sides can be told apart by colour-blind readers and in grey prints."""
 
-_SHIFT = 4  # cv2 draws at 1/16 pixel
+_SHIFT = 4  # cv2 takes coordinates in 1/16 of a pixel
 
 
 def draw_pose(
@@ -25,16 +25,19 @@ def draw_pose(
     shown: npt.ArrayLike | None = None,
     skeleton: Skeleton = LSP,
 ) -> Image:
-    """Limbs and joints over a copy of the image, right orange, left blue, middle yellow.
+    """Draws limbs and joints on a copy of an image: right orange, left blue, middle yellow.
 
     Args:
         image: (H, W, 3) uint8 RGB.
-        joints: (J, 2) pixels, centres at integers; a joint that is not finite is left out.
-        shown: (J,) bool, or None for all; the other joints are left out, with their limbs.
-        skeleton: Names and limbs of the joints.
+        joints: (J, 2), in pixels, pixel centres at integers. A joint that is not finite is not drawn.
+        shown: (J,) bool, or None for all. Other joints and their limbs are not drawn.
+        skeleton: the joints with their names and limbs.
+
+    Returns:
+        (H, W, 3) uint8 RGB.
 
     Raises:
-        InputError: The image or the joints have another shape.
+        InputError: the image or the joints have another shape.
     """
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
         raise InputError(f"image must be (H, W, 3) uint8, got {image.shape} {image.dtype}")
@@ -49,12 +52,12 @@ def draw_pose(
         drawn &= wanted
     canvas = np.ascontiguousarray(image).copy()
     unit = max(1.0, math.hypot(*image.shape[:2]) / 160)
-    # Far outside the picture fixed-point coordinates would overflow; the line keeps its slope
-    # to the eye.
+    # Far outside the image, fixed-point coordinates would overflow. Clipping changes the slope of such
+    # a line hardly visibly.
     limit = 4.0 * max(image.shape[:2])
     points = np.clip(np.where(drawn[:, None], joints, 0.0), -limit, limit)
     fixed = [(int(x), int(y)) for x, y in np.rint(points * (1 << _SHIFT))]
-    # A dark rim first keeps the limbs apart from any background and from each other.
+    # A dark rim is drawn first, so that limbs stand out from the background and from each other.
     for a, b in skeleton.limbs:
         if drawn[a] and drawn[b]:
             colour = _colour(skeleton, a, b)
@@ -79,10 +82,15 @@ def _colour(skeleton: Skeleton, a: int, b: int) -> tuple[int, int, int]:
 
 
 def contact_sheet(images: Sequence[Image], columns: int, gap: int = 4) -> Image:
-    """Images in rows on white, each centred in a cell of the largest width and height.
+    """Arranges images in rows on white, each centred in a cell of the largest width and height.
+
+    Args:
+        images: (H, W, 3) uint8 RGB, of any sizes.
+        columns: images in a row.
+        gap: pixels between images.
 
     Raises:
-        InputError: There are no images or no columns.
+        InputError: there are no images or no columns.
     """
     if not images:
         raise InputError("images must hold at least one image, got none")

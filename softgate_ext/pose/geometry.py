@@ -1,9 +1,8 @@
-"""One affine from source image to network crop; everything else follows from it.
+"""Crop geometry: the affine map from the source image to the network's crop, and its resampling.
 
-Pixel centres lie at integer coordinates in every image, so pixel (0, 0) covers [-0.5, 0.5) in
-both axes, and a map of stride s over an image has x_map = (x + 0.5) / s - 0.5. With this
-convention a mirror image is x -> width - 1 - x at every resolution, and nothing has to be
-shifted or rounded.
+Pixel centres are at integer coordinates in every image. Pixel (0, 0) therefore covers [-0.5, 0.5) on
+both axes, and a heatmap of stride s has x_map = (x + 0.5) / s - 0.5. With this convention a mirror
+image is x -> width - 1 - x at every resolution, and no shift or rounding is needed.
 """
 
 import math
@@ -18,8 +17,8 @@ from softgate_ext.errors import InputError
 Array = npt.NDArray[np.float64]
 
 BORDER = 127
-"""Grey level outside the source. Constant, because a replicated border draws every limb that the
-image cuts off out into a long false limb; mid-grey, because it is near zero once normalised."""
+"""The grey level outside the source image. A constant is used, because a replicated border would
+extend limbs that the image cuts off. Mid-grey is used, because it is near zero after normalisation."""
 
 
 def crop_affine(
@@ -29,20 +28,20 @@ def crop_affine(
     rotation: float = 0.0,
     flip: bool = False,
 ) -> Array:
-    """Affine that takes a square of the source to a square crop.
+    """The affine map from a square of the source image to a square crop.
 
     Args:
-        center: (x, y) of the square's centre in source pixels.
-        size: Side of the square in source pixels.
-        output: Side of the crop in pixels.
-        rotation: Degrees by which the picture turns counter-clockwise, as seen on a screen.
-        flip: Mirror left and right, after the rotation.
+        center: (x, y) of the square's centre, in source pixels.
+        size: side of the square, in source pixels.
+        output: side of the crop, in pixels.
+        rotation: degrees by which the image turns counter-clockwise, as seen on a screen.
+        flip: whether left and right are mirrored, after the rotation.
 
     Returns:
         (2, 3) float64 matrix from source pixels to crop pixels.
 
     Raises:
-        InputError: `size` or `output` is not positive or a value is not finite.
+        InputError: `size` or `output` is not positive, or a value is not finite.
     """
     cx, cy = (float(value) for value in center)
     size, rotation = float(size), float(rotation)
@@ -64,13 +63,17 @@ def crop_affine(
 
 
 def apply_affine(matrix: npt.ArrayLike, points: npt.ArrayLike) -> Array:
-    """Points (..., 2) moved by a (2, 3) matrix, in float64."""
+    """Points (..., 2) mapped by a (2, 3) matrix, in float64."""
     matrix = np.asarray(matrix, np.float64)
     return np.asarray(points, np.float64) @ matrix[:, :2].T + matrix[:, 2]
 
 
 def invert_affine(matrix: npt.ArrayLike) -> Array:
-    """The (2, 3) matrix that undoes another; `InputError` where it is singular."""
+    """The inverse (2, 3) matrix of an affine map.
+
+    Raises:
+        InputError: the matrix is singular.
+    """
     matrix = np.asarray(matrix, np.float64)
     linear = matrix[:, :2]
     if not abs(np.linalg.det(linear)) > 0:
@@ -80,22 +83,21 @@ def invert_affine(matrix: npt.ArrayLike) -> Array:
 
 
 def warp(image: npt.NDArray[np.uint8], matrix: npt.ArrayLike, output: int) -> npt.NDArray[np.uint8]:
-    """Resample an image through an affine, bilinear, without aliasing when it shrinks.
+    """Resamples an image through an affine map, bilinearly and without aliasing.
 
-    Where the affine shrinks, the part of the source that the crop covers is first averaged down
-    by area to the crop's resolution: bilinear sampling alone reads four source pixels and lets
-    the others alias.
+    If the map shrinks the image, the part of the source that the crop covers is first averaged by area
+    to the crop's resolution. Bilinear sampling alone reads four source pixels and would alias.
 
     Args:
         image: (H, W, 3) uint8.
-        matrix: (2, 3) source pixels -> crop pixels.
-        output: Side of the square crop in pixels.
+        matrix: (2, 3), from source pixels to crop pixels.
+        output: side of the square crop in pixels.
 
     Returns:
         (output, output, 3) uint8, grey (`BORDER`) outside the source.
 
     Raises:
-        InputError: The image is not (H, W, 3) uint8 or is empty.
+        InputError: the image is not (H, W, 3) uint8, or is empty.
     """
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
         raise InputError(
@@ -118,21 +120,22 @@ def warp(image: npt.NDArray[np.uint8], matrix: npt.ArrayLike, output: int) -> np
 def reduce_region(
     image: npt.NDArray[np.uint8], matrix: Array, output: int, shrink: float
 ) -> tuple[npt.NDArray[np.uint8], Array]:
-    """The part of the source that a crop covers, area-averaged to a lower resolution.
+    """The part of the source that a crop covers, averaged by area to a lower resolution.
 
     Args:
         image: (H, W, 3) uint8.
-        matrix: (2, 3) source pixels -> crop pixels.
-        output: Side of the square crop in pixels.
-        shrink: Side of a source pixel in pixels of the result; 1 keeps the pixels as they are.
+        matrix: (2, 3), from source pixels to crop pixels.
+        output: side of the square crop in pixels.
+        shrink: side of a source pixel in pixels of the result; 1 keeps the resolution.
 
     Returns:
-        (h, w, 3) uint8, at least one pixel, and its own (2, 3) affine to the crop.
+        The part, (h, w, 3) uint8, of at least one pixel; and the (2, 3) matrix from its pixels to crop
+        pixels.
     """
     height, width = image.shape[:2]
     corners = np.array([[-1, -1], [output, -1], [output, output], [-1, output]], np.float64)
     covered = apply_affine(invert_affine(matrix), corners)
-    margin = 2 / shrink  # two reduced pixels, so that the interpolation sees true neighbours
+    margin = 2 / shrink  # two reduced pixels, which the interpolation at the edges reads
     x0, y0 = np.clip(np.floor(covered.min(0) - margin), 0, (width - 1, height - 1)).astype(int)
     x1, y1 = np.clip(np.ceil(covered.max(0) + margin), 0, (width - 1, height - 1)).astype(int)
     part = image[y0 : y1 + 1, x0 : x1 + 1]

@@ -1,4 +1,4 @@
-"""Percentage of correct key points (PCK), and the predictor that any model has to beat."""
+"""Percentage of correct key points (PCK) with its reference lengths, and the constant mean pose."""
 
 import dataclasses
 import math
@@ -16,16 +16,18 @@ Floats = npt.NDArray[np.float64]
 
 @dataclasses.dataclass(frozen=True)
 class PCK:
-    """Percentages of correct joints, 0 to 100, or of how similar they are (`mean_similarity`).
+    """The percentage of correct joints, 0 to 100, of each joint and on average.
 
-    Of body parts (PCP) it is the same, with a part wherever a joint is named here. Papers print one of two averages without saying which, hence both:
+    It also holds the mean similarity of joints (`mean_similarity`), and PCP, with body parts in place
+    of joints. Papers print one of two averages without naming it, so both are given: `mean` and
+    `pooled`.
 
     Attributes:
-        per_joint: (J,) percentage of each joint, NaN where nobody has it labelled.
-        counts: (J,) number of labelled instances of each joint.
-        threshold: Largest accepted distance as a share of the reference length; of an area under
-            the curve, where the curve ends.
-        members: Indices of the joints that enter the two averages; None for all.
+        per_joint: (J,), the percentage of each joint; NaN if it is labelled nowhere.
+        counts: (J,), the number of labelled instances of each joint.
+        threshold: the largest accepted distance, in reference lengths; for an area under the curve, the
+            end of the curve.
+        members: indices of the joints that enter the two averages; None for all.
     """
 
     per_joint: Floats
@@ -35,12 +37,12 @@ class PCK:
 
     @property
     def mean(self) -> float:
-        """Plain mean of the joints' percentages, each joint counting alike."""
+        """The plain mean of the joints' percentages, in which all joints have the same weight."""
         return _plain(self.per_joint[self._chosen], self.counts[self._chosen])
 
     @property
     def pooled(self) -> float:
-        """Percentage over all labelled joint instances together: the weighted mean."""
+        """The percentage over all labelled instances of all joints: the mean weighted by counts."""
         percent, counts = self.per_joint[self._chosen], self.counts[self._chosen]
         if not counts.any():
             return float("nan")
@@ -51,7 +53,7 @@ class PCK:
         return list(range(len(self.counts)) if self.members is None else self.members)
 
     def grouped(self, columns: Mapping[str, Sequence[int]] = LSP.groups) -> dict[str, float]:
-        """Columns of the published tables, each the plain mean of its joints as it is there."""
+        """The columns of the published tables, each the plain mean of its joints."""
         return {
             title: _plain(self.per_joint[list(joints)], self.counts[list(joints)])
             for title, joints in columns.items()
@@ -63,7 +65,7 @@ def _plain(percent: Floats, counts: npt.NDArray[np.int64]) -> float:
 
 
 def half_up(percentage: float, digits: int) -> str:
-    """A percentage as published tables print it: 78.25 is 78.3 and 92.05 is 92.1."""
+    """A percentage rounded half up, as published tables print it: 78.25 gives 78.3."""
     if not math.isfinite(percentage):
         return "-"
     step = Decimal(1).scaleb(-digits)
@@ -71,10 +73,10 @@ def half_up(percentage: float, digits: int) -> str:
 
 
 def not_below(percentage: float) -> float:
-    """The float itself, or where it is a short decimal but for rounding, one not below that.
+    """The percentage, raised to the next float if it is a rounded short decimal from below.
 
-    Counts make exact ties: 1841 of 2000 is 92.05, published as 92.1, yet the nearest float is
-    smaller, and whoever rounds that one gets 92.0.
+    Counts give exact ties: 1841 of 2000 is 92.05, which is published as 92.1. The nearest float is
+    smaller, and rounding it would give 92.0.
     """
     short = round(float(percentage), 3)
     if not abs(short - percentage) < 1e-9:
@@ -88,20 +90,20 @@ def normalized_distances(
     labelled: npt.ArrayLike,
     reference_length: npt.ArrayLike,
 ) -> Floats:
-    """Distance from each joint to its truth, in reference lengths.
+    """The distance of each predicted joint from its ground truth, in reference lengths.
 
     Args:
-        predicted: (N, J, 2) pixels of the original image; NaN where there is no prediction.
-        target: (N, J, 2) pixels of the original image.
-        labelled: (N, J) bool; joints that count, occluded ones included.
-        reference_length: (N,) pixels, such as `mpii_head_size(boxes)`.
+        predicted: (N, J, 2), in pixels of the original image; NaN for a missing prediction.
+        target: (N, J, 2), in pixels of the original image.
+        labelled: (N, J) bool, the joints that count, including occluded ones.
+        reference_length: (N,), in pixels, such as `mpii_head_size(boxes)`.
 
     Returns:
-        (N, J) float64: NaN where the joint is not labelled, infinity where it is and has no finite
+        (N, J) float64. NaN if the joint is not labelled. Infinity if it is labelled and has no finite
         prediction, which the official evaluations count as wrong too.
 
     Raises:
-        InputError: Shapes disagree, or a labelled target or its length is not finite.
+        InputError: the shapes disagree, or a labelled target or its length is not finite.
     """
     predicted, target = np.asarray(predicted, np.float64), np.asarray(target, np.float64)
     labelled = np.asarray(labelled, bool)
@@ -125,7 +127,7 @@ def normalized_distances(
         )
     with np.errstate(invalid="ignore", over="ignore"):
         distance = np.hypot(*np.moveaxis(predicted - target, -1, 0))
-        # A quotient, not a product: 3 pixels of 15 are then exactly the 0.2 of the threshold.
+        # Dividing the distance is more exact than multiplying the threshold: 3 / 15 is exactly 0.2.
         share = np.divide(
             distance,
             length[:, None],
@@ -138,9 +140,15 @@ def normalized_distances(
 
 
 def pck_of(distances: Floats, threshold: float, members: tuple[int, ...] | None = None) -> PCK:
-    """PCK from `normalized_distances`; the limit itself counts as correct (`<=`).
+    """PCK from the result of `normalized_distances`. A distance equal to the limit is correct.
 
-    A distance within 1e-9 of the limit is at the limit: rounding must not decide.
+    A distance within a factor of 1 + 1e-9 of the limit counts as equal, so that rounding errors do not
+    decide.
+
+    Args:
+        distances: (N, J), in reference lengths.
+        threshold: the limit, in reference lengths.
+        members: as in `PCK`.
     """
     correct = (distances <= threshold * (1 + 1e-9)).sum(0)  # NaN compares false
     counts = (~np.isnan(distances)).sum(0)
@@ -151,10 +159,17 @@ def pck_of(distances: Floats, threshold: float, members: tuple[int, ...] | None 
 def area_under_curve(
     distances: Floats, limit: float = 0.5, members: tuple[int, ...] | None = None
 ) -> PCK:
-    """Area under the PCK curve from 0 to `limit` in steps of 0.01, as a percentage of the whole.
+    """The area under the PCK curve from 0 to `limit`, as a percentage of the largest possible area.
 
-    The trapezoidal rule over thresholds that are scaled to [0, 1], with the steps of the official
-    MPII evaluation.
+    It is computed by the trapezoidal rule with steps of 0.01, as in the official MPII evaluation.
+
+    Args:
+        distances: (N, J), in reference lengths.
+        limit: the end of the curve, in reference lengths.
+        members: as in `PCK`.
+
+    Raises:
+        InputError: `limit` is less than a step.
     """
     steps = round(100 * limit)
     if steps < 1:
@@ -165,12 +180,12 @@ def area_under_curve(
 
 
 def box_diagonal(boxes: npt.ArrayLike) -> Floats:
-    """Diagonals (N,) of boxes (N, 4) x1, y1, x2, y2, corners in any order; NaN for NaN."""
+    """The diagonals (N,) of boxes (N, 4) x1, y1, x2, y2, corners in any order; NaN for NaN."""
     return np.hypot(*box_sides(boxes).T)
 
 
 def box_sides(boxes: npt.ArrayLike) -> Floats:
-    """Widths and heights (N, 2) of boxes (N, 4) x1, y1, x2, y2, corners in any order."""
+    """The widths and heights (N, 2) of boxes (N, 4) x1, y1, x2, y2, corners in any order."""
     boxes = np.asarray(boxes, np.float64)
     if boxes.ndim != 2 or boxes.shape[1] != 4:
         raise InputError(f"boxes must have shape (N, 4), got {boxes.shape}")
@@ -178,8 +193,12 @@ def box_sides(boxes: npt.ArrayLike) -> Floats:
 
 
 def boxes_around(joints: npt.ArrayLike, labelled: npt.ArrayLike) -> Floats:
-    """Boxes (N, 4) x1, y1, x2, y2 around the labelled (N, J) of the joints (N, J, 2); NaN around
-    none."""
+    """The boxes (N, 4) x1, y1, x2, y2 around the labelled joints; NaN if no joint is labelled.
+
+    Args:
+        joints: (N, J, 2).
+        labelled: (N, J) bool.
+    """
     seen = np.asarray(labelled, bool)[..., None]
     low = np.where(seen, joints, np.inf).min(1)
     high = np.where(seen, joints, -np.inf).max(1)
@@ -188,7 +207,7 @@ def boxes_around(joints: npt.ArrayLike, labelled: npt.ArrayLike) -> Floats:
 
 
 def box_overlaps(one: npt.ArrayLike, other: npt.ArrayLike) -> Floats:
-    """Intersection over union (N, M) of boxes (N, 4) and (M, 4) x1, y1, x2, y2; 0 for NaN."""
+    """The intersection over union (N, M) of boxes (N, 4) and (M, 4) x1, y1, x2, y2; 0 for NaN."""
     a, b = np.reshape(one, (-1, 1, 4)), np.reshape(other, (1, -1, 4))
     low, high = np.maximum(a[..., :2], b[..., :2]), np.minimum(a[..., 2:], b[..., 2:])
     shared = np.clip(high - low, 0, None).prod(-1)
@@ -198,16 +217,21 @@ def box_overlaps(one: npt.ArrayLike, other: npt.ArrayLike) -> Floats:
 
 
 def mpii_head_size(head_boxes: npt.ArrayLike) -> Floats:
-    """Reference length of PCKh, (N,) pixels: 0.6 of the diagonal of the annotated head box.
+    """The reference length of PCKh, (N,) in pixels: 0.6 of the diagonal of the annotated head box.
 
-    Not the distance from neck to head top (Andriluka et al., CVPR 2014; 0.6 is from the official
-    code).
+    It is not the distance from neck to head top (Andriluka et al., CVPR 2014). The factor 0.6 is from
+    the official code.
     """
     return 0.6 * box_diagonal(head_boxes)
 
 
 def joint_distance(target: npt.ArrayLike, ends: tuple[int, int]) -> Floats:
-    """Distance (N,) between two joints of the truth (N, J, 2), such as `LSP_PCK`'s."""
+    """The distance (N,) between two joints of the ground truth (N, J, 2), in pixels.
+
+    Args:
+        target: (N, J, 2), in pixels.
+        ends: indices of the two joints.
+    """
     target = np.asarray(target, np.float64)
     if target.ndim != 3 or target.shape[1] <= max(ends) or target.shape[2] != 2:
         raise InputError(
@@ -219,18 +243,18 @@ def joint_distance(target: npt.ArrayLike, ends: tuple[int, int]) -> Floats:
 def mean_pose(
     joints: npt.ArrayLike, labelled: npt.ArrayLike, centers: npt.ArrayLike, sizes: npt.ArrayLike
 ) -> Floats:
-    """Mean training pose relative to the crop: (J, 2), offset from the centre over the size.
+    """The mean pose of the training samples, relative to the crop.
 
-    With `place_pose` it is the constant predictor: what a model scores that ignores the image.
+    With `place_pose` it is a constant predictor. Its score is that of a model which ignores the image.
 
     Args:
-        joints: (N, J, 2) pixels.
+        joints: (N, J, 2), in pixels.
         labelled: (N, J) bool.
-        centers: (N, 2) crop centres, pixels.
-        sizes: (N,) crop sides, pixels.
+        centers: (N, 2), centres of the crops, in pixels.
+        sizes: (N,), sides of the crops, in pixels.
 
     Returns:
-        The pose, NaN for a joint that is labelled nowhere.
+        (J, 2), offsets from the centre divided by the side; NaN for a joint that is labelled nowhere.
     """
     joints, labelled = np.asarray(joints, np.float64), np.asarray(labelled, bool)
     centers, sizes = np.asarray(centers, np.float64), np.asarray(sizes, np.float64)
@@ -241,6 +265,6 @@ def mean_pose(
 
 
 def place_pose(pose: npt.ArrayLike, centers: npt.ArrayLike, sizes: npt.ArrayLike) -> Floats:
-    """A relative pose (J, 2) put into every crop: (N, J, 2) pixels. Inverse of `mean_pose`."""
+    """The joints (N, J, 2) in pixels of a relative pose (J, 2), as from `mean_pose`, in every crop."""
     centers, sizes = np.asarray(centers, np.float64), np.asarray(sizes, np.float64)
     return np.asarray(pose, np.float64)[None] * sizes[:, None, None] + centers[:, None]

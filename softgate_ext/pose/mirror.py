@@ -1,4 +1,4 @@
-"""Which joints change places in a mirror image, told beside their names, and said in words."""
+"""Flip pairs that a user gives where the joints' names do not show them, and a text about them."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -9,16 +9,16 @@ from softgate_ext.pose.skeleton import Skeleton
 
 
 def pair_joints(skeleton: Skeleton, pairs: Sequence[Any], argument: str = "pairs") -> Skeleton:
-    """The skeleton with these flip pairs, and of its own those of other joints.
+    """The skeleton with the given flip pairs. Its own flip pairs of other joints are kept.
 
     Args:
-        skeleton: The joints.
-        pairs: Two joints each, by name, in any spelling, or index. A joint beside itself
-            keeps its place, whatever its name says; a pair may be there both ways round.
-        argument: What the caller calls the pairs, for messages.
+        skeleton: the skeleton.
+        pairs: pairs of joints, by name in any spelling or by index. A joint paired with itself keeps
+            its place in a mirror image, whatever its name says. A pair may occur in both orders.
+        argument: name of the argument that gave the pairs, for the message.
 
     Raises:
-        InputError: A pair is not two joints of the skeleton, or a joint is in two pairs.
+        InputError: a pair is not two joints of the skeleton, or a joint is in two pairs.
     """
     partners: dict[int, int] = {}
     told: dict[frozenset[int], tuple[int, int]] = {}
@@ -49,10 +49,10 @@ def pair_joints(skeleton: Skeleton, pairs: Sequence[Any], argument: str = "pairs
 
 
 def swap_joints(skeleton: Skeleton, words: Sequence[str]) -> Skeleton:
-    """`pair_joints` of names one after another, as `--swap a b c d` gives them.
+    """As `pair_joints`, with the names in one list, as `--swap a b c d` gives them.
 
     Raises:
-        InputError: As there, or the last name is alone.
+        InputError: as in `pair_joints`, or the number of names is odd.
     """
     if len(words) % 2:
         raise InputError(f"swap: got {' '.join(words)}; takes pairs of names, such as eye1 eye2")
@@ -60,7 +60,7 @@ def swap_joints(skeleton: Skeleton, words: Sequence[str]) -> Skeleton:
 
 
 def mirror_words(skeleton: Skeleton) -> str:
-    """One line: which joints change places in a mirror image, and which ought to."""
+    """A line that names the flip pairs, and the joints that lack a partner on the other side."""
     names = [f"{skeleton.joints[a]} with {skeleton.joints[b]}" for a, b in skeleton.flip_pairs]
     alone = ", ".join(skeleton.joints[i] for i in skeleton.unpaired)
     if names:

@@ -1,4 +1,4 @@
-"""What a joint's name says: which side it is on, and what is left of the name without that."""
+"""Reading of joint names: the side of a joint, and the rest of its name, in any usual spelling."""
 
 import re
 from collections import Counter
@@ -15,12 +15,12 @@ _MARKS: dict[str, Side] = {
 }  # fmt: skip
 _MIRROR = {"left": "right", "lt": "rt", "l": "r"}
 _MIRROR |= {after: before for before, after in _MIRROR.items()}
-# Between eye and L, R and Hip, knee and 1; and after a whole word that is written on with.
+# The places where a name is split into words: eye|L, R|Hip, knee|1.
 _SEAMS = re.compile(
     r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])|(?<=[^\W\d_])(?=\d)|(?<=\d)(?=[^\W\d_])"
 )
 _EITHER = re.compile(r"(left|right)|([lr]t)|[lr]")
-# Of a paw or leg: front or rear (hind, back), and then left or right; others may overlap.
+# The corner of a paw or leg: front or rear (hind, back), then left or right. Matches may overlap.
 _CORNER = re.compile(r"(?=([frhb])([lr]))")
 _ENDS = {"f": "front", "r": "rear", "h": "hind", "b": "back"}
 _WHOLE = re.compile(r"\b(left|right)(?=[^\W\d_]{2})")
@@ -28,12 +28,12 @@ _WHOLE = re.compile(r"\b(left|right)(?=[^\W\d_]{2})")
 
 @dataclass(frozen=True)
 class JointName:
-    """A joint's name however it is spelled: `R_Hip`, `rightHip` and "hip right" are equal.
+    """A joint's name independent of its spelling: `R_Hip`, `rightHip` and "hip right" are equal.
 
     Attributes:
-        part: What is left without the sides, lower case and without separators.
-        sides: The sides in the order of the name, usually one or none; the first is the joint's
-            own ("right eye, left corner").
+        part: the name without its sides, in lower case and without separators.
+        sides: the sides in the order of the name, usually one or none. The first is the side of the
+            joint ("right eye, left corner").
     """
 
     part: str
@@ -41,27 +41,35 @@ class JointName:
 
     @property
     def side(self) -> Side | None:
-        """The side that the joint is on, None for one in the middle."""
+        """The side of the joint, None for a joint in the middle."""
         return self.sides[0] if self.sides else None
 
     @property
     def mirrored(self) -> "JointName":
-        """The name in a mirror image."""
+        """The name that the joint has in a mirror image."""
         opposite: dict[Side, Side] = {"left": "right", "right": "left"}
         return JointName(self.part, tuple(opposite[side] for side in self.sides))
 
 
 @lru_cache
 def read_names(joints: tuple[str, ...]) -> tuple[JointName, ...]:
-    """What the names of one set of joints say.
+    """Reads the names of one set of joints.
 
-    `left` and `right` count as words of their own and at the start of a word, `l`, `r`, `lt` and
-    `rt` as words beside others with letters, wherever they are; words end at separators, digits
-    and changes of case. What is grown together without any of these (`lhip`, `LASI`, `eyer`), or
-    is the letter of a number (`L5`), counts where the set has the same with the other side, so
-    that `leg`, `rump` and `ear` stay what they are. `FR`, `FL`, `RR` and `RL` of quadrupeds count
-    where a set has all four, also with H (hind) or B (back) as the rear: the second letter is the
-    side then.
+    A name is split into words at separators, digits and changes of case. These are read as a side:
+
+    - `left` and `right`, as a word or at the start of a word;
+    - `l`, `r`, `lt` and `rt`, as a word beside another word with letters;
+    - a side that is joined to a word (`lhip`, `LASI`, `eyer`), or a letter before a number (`L5`), only
+      if the set has the same name with the other side. `leg`, `rump` and `ear` are therefore not
+      changed;
+    - `FR`, `FL`, `RR` and `RL` of quadrupeds, if the set has all four. The rear may also be H (hind) or
+      B (back). The second letter is the side.
+
+    Args:
+        joints: the names of all joints.
+
+    Returns:
+        The parsed names, in the same order.
     """
     words = [_words(name) for name in joints]
     found = [_by_words(one) for one in words]
@@ -87,18 +95,18 @@ def read_names(joints: tuple[str, ...]) -> tuple[JointName, ...]:
 def pairs_by_name(
     joints: Sequence[str], settled: Collection[int] = ()
 ) -> tuple[tuple[tuple[int, int], ...], tuple[int, ...]]:
-    """Index pairs (right, left) of names that differ in the side alone, and what is left over.
+    """Pairs of joints whose names differ in the side only, and the joints without a partner.
 
-    Where several are called so, those of one spelling are pairs: `L_Eye` with `R_Eye`, and `eyeL`
-    beside them with `eyeR`.
+    If several joints have the same name in different spellings, pairs have the same spelling: `L_Eye`
+    with `R_Eye`, and `eyeL` with `eyeR`.
 
     Args:
-        joints: The names.
-        settled: Indices of joints that are not to be paired.
+        joints: the names.
+        settled: indices of joints that are not to be paired.
 
     Returns:
-        The pairs in the order of the right ones; and the other joints with a side, since nothing
-        is called as their mirror image, or several are in other spellings.
+        Index pairs (right, left) in the order of the right joints; and the indices of the other joints
+        that have a side, because no joint, or several in other spellings, could be their partner.
     """
     names = read_names(tuple(joints))
     count = Counter(names)
@@ -117,7 +125,7 @@ def pairs_by_name(
 
 
 def _spelling(name: str) -> str:
-    """The name with the same mark in place of either side: equal for both joints of a pair."""
+    """The name with each side replaced by a mark, so that both joints of a pair give the same."""
     return _EITHER.sub(lambda mark: f"<{mark.lastindex}>", name.lower())
 
 
@@ -127,11 +135,11 @@ def _words(name: str) -> list[str]:
 
 
 def _by_words(words: Sequence[str]) -> JointName:
-    """What words of their own say; whole words count before letters."""
+    """The name from sides that are words; `left` and `right` have priority over letters."""
     whole = [word in ("left", "right") for word in words]
     if any(whole):
         return _named(words, whole)
-    # Not the letter of a number: L5 is a vertebra.
+    # A letter before a number is no side: L5 is a vertebra.
     letters = [
         word in _MARKS and not after.isdigit()
         for word, after in zip(words, [*words, ""][1:], strict=True)
@@ -141,7 +149,7 @@ def _by_words(words: Sequence[str]) -> JointName:
 
 
 def _corners(joints: Sequence[str]) -> dict[int, JointName]:
-    """What the names say that are equal but for the letters of the four corners: `FRpaw`."""
+    """Names that differ only in the letters of the four corners, such as `FRpaw`, by their indices."""
     met: dict[tuple[str, str], dict[str, int]] = {}
     for i, name in enumerate(joints):
         for mark in _CORNER.finditer(low := name.lower()):
@@ -164,7 +172,7 @@ def _named(words: Sequence[str], marks: Sequence[bool]) -> JointName:
 
 
 def _grown_together(words: Sequence[str]) -> Iterator[tuple[Side, list[str], tuple[str, ...]]]:
-    """Ways to see a side at the start or end of a word: side, the rest, words of the mirror."""
+    """All ways to read a side at the start or end of a word: side, other words, mirrored words."""
     for i, word in enumerate(words):
         before, after = words[:i], words[i + 1 :]
         for mark, side in _MARKS.items():
@@ -175,5 +183,5 @@ def _grown_together(words: Sequence[str]) -> Iterator[tuple[Side, list[str], tup
 
 
 def _joined(words: Sequence[str]) -> str:
-    """Words as one, but for numbers, which stay apart."""
+    """The words joined into one, with a separator between two numbers only."""
     return re.sub(r"(?<!\d)_|_(?!\d)", "", "_".join(word for word in words if word))

@@ -1,4 +1,4 @@
-"""Object key point similarity (OKS), and COCO's average precision by it."""
+"""Object key point similarity (OKS), and COCO's average precision (AP) based on it."""
 
 import io
 from collections.abc import Sequence
@@ -19,13 +19,14 @@ _SIGMAS = (
     0.087, 0.087, 0.089, 0.089,
 )  # fmt: skip
 COCO_SIGMAS = dict(zip(COCO.joints, _SIGMAS, strict=True))
-"""Spread of the annotators of COCO's joints, in square roots of the person's area."""
+"""Standard deviation of the annotators for each of COCO's joints, in square roots of the person's
+area."""
 
 FIGURES = ("AP", "AP50", "AP75", "APm", "APl", "AR", "AR50", "AR75", "ARm", "ARl")
-"""What COCO's evaluation tells, in its order."""
+"""The results of COCO's evaluation, in its order."""
 
 MOST = 20
-"""As many people of a picture, the surest first, are looked at."""
+"""The most people of an image that are evaluated, those with the highest scores first."""
 
 Ints = npt.NDArray[np.int64]
 
@@ -33,12 +34,12 @@ Ints = npt.NDArray[np.int64]
 def mean_similarity(
     distances: Floats, sigmas: Sequence[float], members: tuple[int, ...] | None = None
 ) -> PCK:
-    """Mean similarity of each joint, percent: 100 at the truth, 61 at two sigmas from it.
+    """The mean similarity of each joint in percent: 100 at the ground truth, 61 at two sigmas.
 
     Args:
-        distances: (N, J) of `normalized_distances`, in square roots of the person's area.
-        sigmas: Of the J joints.
-        members: As in `PCK`.
+        distances: (N, J), the result of `normalized_distances` in square roots of the person's area.
+        sigmas: the sigma of each of the J joints.
+        members: as in `PCK`.
     """
     similarity = np.exp(-((distances / (2 * np.asarray(sigmas))) ** 2) / 2)
     counts = (~np.isnan(distances)).sum(0)
@@ -48,19 +49,19 @@ def mean_similarity(
 
 @dataclass(frozen=True)
 class Annotated:
-    """N annotations, as COCO's AP takes them.
+    """The ground truth of COCO's AP: N annotations.
 
     Attributes:
-        images: (N,) numbers of their pictures. Where scores are equal, those of the lower ones come
-            first.
-        joints: (N, J, 2) pixels.
+        images: (N,), the numbers of their images. Detections of equal scores are ordered by them.
+        joints: (N, J, 2), in pixels.
         labelled: (N, J) bool.
-        boxes: (N, 4) x, y, width, height: of those without a labelled joint where they are.
-        areas: (N,) pixels.
-        ignored: (N,) bool, where nobody is looked for, and who is found is neither right nor wrong.
-        crowds: (N,) bool, which of these have room for any number of people.
-        categories: (N,) numbers of the categories, each of which is measured by itself before the mean
-            is taken.
+        boxes: (N, 4), x, y, width, height in pixels; they locate annotations without labelled joints.
+        areas: (N,), in square pixels.
+        ignored: (N,) bool, annotations that need not be found. A detection that matches one is neither
+            right nor wrong.
+        crowds: (N,) bool, ignored annotations that may match any number of detections.
+        categories: (N,), the numbers of the categories. Each category is evaluated alone, and the mean
+            over the categories is taken.
     """
 
     images: Ints
@@ -75,14 +76,14 @@ class Annotated:
 
 @dataclass(frozen=True)
 class Detected:
-    """M people that were found, as COCO's AP takes them.
+    """The predictions of COCO's AP: M detected people.
 
     Attributes:
-        images: (M,) numbers of their pictures.
-        joints: (M, J, 2) pixels; a joint that is not finite is at (0, 0), as in COCO's files.
-        scores: (M,), how sure each of them is. Of equal ones of a picture the earlier is first.
-        categories: (M,), as of `Annotated`.
-        areas: (M,) pixels, of their boxes; None for those around the joints.
+        images: (M,), the numbers of their images.
+        joints: (M, J, 2), in pixels. A joint that is not finite is set to (0, 0), as in COCO's files.
+        scores: (M,), the scores of the people. Equal scores in an image keep their order.
+        categories: (M,), as in `Annotated`.
+        areas: (M,), the areas of their boxes in square pixels; None for the boxes around the joints.
     """
 
     images: Ints
@@ -95,25 +96,26 @@ class Detected:
 def average_precision(
     truth: Annotated, found: Detected, sigmas: Sequence[float]
 ) -> dict[str, float]:
-    """COCO's figures for key points, by pycocotools, in percent.
+    """COCO's AP and AR for key points, computed by pycocotools, in percent.
 
     Args:
-        truth: Who is there.
-        found: Who was found; of a picture the `MOST` surest count.
-        sigmas: Of the J joints.
+        truth: the annotations.
+        found: the predictions; of each image the `MOST` with the highest scores count.
+        sigmas: the sigma of each of the J joints.
 
     Returns:
-        The `FIGURES`; NaN for those of areas that nobody has.
+        The values of `FIGURES`; NaN for a range of areas without annotations.
     """
     finite = np.asarray(np.isfinite(found.joints).all(-1))
-    # Joints that nobody has and nobody looked for would lie at (0, 0), outside all that is ignored.
+    # A joint that is neither labelled nor predicted is left out: at (0, 0) it would lie outside of all
+    # ignored areas.
     known = np.asarray(finite.any(0) | truth.labelled.any(0))
     labelled, places = truth.labelled[:, known], truth.joints[:, known]
     joints = np.where(finite[..., None], found.joints, 0.0)[:, known]
     areas = (joints.max(1) - joints.min(1)).prod(1) if found.areas is None else found.areas
     people = [
         {
-            "id": number,  # 0 would be taken for a person who was not found
+            "id": number,  # starts at 1, because pycocotools reads 0 as "not matched"
             "image_id": image,
             "category_id": category,
             "iscrowd": int(crowd),

@@ -1,4 +1,4 @@
-"""How each benchmark is scored: which joints, which threshold, which tables (docs/evaluation.md)."""
+"""The scoring rules of a benchmark (joints, threshold, tables) and its scores (docs/evaluation.md)."""
 
 import dataclasses
 import math
@@ -22,10 +22,10 @@ from softgate_ext.pose.metrics import (
 from softgate_ext.pose.oks import mean_similarity
 from softgate_ext.pose.skeleton import Skeleton
 
-FINE = 0.1  # the stricter threshold printed beside each benchmark's own
-HALF = 0.5  # the share of a part's length that PCP goes by (Ferrari et al., CVPR 2008)
-FRACTIONS = (0.1, 0.2, 0.3, 0.4, 0.5)  # of the torso's diameter, at which PDJ is told
-PDJ = "PDJ@0.2"  # the one that is printed
+FINE = 0.1  # the stricter threshold that is printed beside each benchmark's own
+HALF = 0.5  # the threshold of PCP, in lengths of the part (Ferrari et al., CVPR 2008)
+FRACTIONS = (0.1, 0.2, 0.3, 0.4, 0.5)  # the thresholds of PDJ, in diameters of the torso
+PDJ = "PDJ@0.2"  # the PDJ that is printed
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,15 +33,15 @@ class Protocol:
     """The rules of one benchmark.
 
     Attributes:
-        metric: Name and threshold, such as "PCKh@0.5".
-        skeleton: Joints of its annotations.
-        threshold: Largest accepted distance as a share of the reference length; NaN of OKS.
-        unit: The reference length in words.
-        reference: What of a person the reference length is: one of the boxes or the area, by the
-            name that it has in a pose set, or the two joints that it lies between.
-        members: Indices of the joints that enter the two means.
-        digits: Decimals that its published tables print.
-        sigmas: Of OKS, a number for each joint; None of PCK.
+        metric: name and threshold, such as "PCKh@0.5".
+        skeleton: the joints of its annotations.
+        threshold: the largest accepted distance in reference lengths; NaN for OKS.
+        unit: a description of the reference length.
+        reference: the source of the reference length: the name of a field of `PoseSet` with a box or
+            the area, or the two joints whose distance it is.
+        members: indices of the joints that enter the two means.
+        digits: number of decimals in the published tables.
+        sigmas: the sigma of each joint for OKS; None for PCK.
     """
 
     metric: str
@@ -55,16 +55,19 @@ class Protocol:
 
     @property
     def columns(self) -> dict[str, tuple[int, ...]]:
-        """Columns of the published tables that consist of members."""
+        """The columns of the published tables whose joints are all members."""
         groups = self.skeleton.groups.items()
         return {title: joints for title, joints in groups if set(joints) <= set(self.members)}
 
     def score(self, distances: Floats, visible: npt.ArrayLike | None = None) -> "Score":
-        """All figures from the (N, J) result of `normalized_distances`.
+        """The scores that follow from distances alone.
 
         Args:
-            distances: One predictor's.
-            visible: (N, J) bool, labelled and not occluded, or None where that is not known.
+            distances: (N, J), the result of `normalized_distances` for one predictor.
+            visible: (N, J) bool, labelled and not occluded; None if that is not known.
+
+        Raises:
+            InputError: `visible` has another shape.
         """
         seen = None if visible is None else np.asarray(visible, bool)
         if seen is not None and seen.shape != distances.shape:
@@ -85,10 +88,10 @@ class Protocol:
         return Score(self, of(), parts)
 
     def right(self, distances: Floats) -> npt.NDArray[np.bool_]:
-        """(N, J), whether a joint counts as found; of OKS where its similarity is a half or more.
+        """Whether each joint counts as right, (N, J) bool. For OKS its similarity must be at least 0.5.
 
         Args:
-            distances: (N, J) of `normalized_distances`; NaN is no distance, and not right.
+            distances: (N, J), the result of `normalized_distances`; NaN is not right.
         """
         limit: float | Floats = self.threshold
         if self.sigmas is not None:
@@ -103,14 +106,14 @@ class Protocol:
         lengths: npt.ArrayLike,
         visible: npt.ArrayLike | None = None,
     ) -> "Score":
-        """All figures from joints: those of `score`, and beside PCK also PCP and PDJ.
+        """All scores of predicted joints: those of `score`, and with PCK also PCP and PDJ.
 
         Args:
-            predicted, target, labelled, lengths: As in `normalized_distances`.
-            visible: As in `score`.
+            predicted, target, labelled, lengths: as in `normalized_distances`.
+            visible: as in `score`.
 
         Raises:
-            InputError: As `normalized_distances`.
+            InputError: as in `normalized_distances`.
         """
         distances = normalized_distances(predicted, target, labelled, lengths)
         result = self.score(distances, visible)
@@ -123,7 +126,7 @@ class Protocol:
         pdj = {}
         ends = torso_of(self.skeleton)
         if ends is not None:
-            # Nobody's torso is known by the labels of another, hence people without do not count.
+            # A sample whose torso is not labelled has no reference length and does not count.
             counted = np.array(labelled, bool)
             counted[~counted[:, ends].all(1)] = False
             torsos = joint_distance(target, ends)
@@ -134,20 +137,20 @@ class Protocol:
 
 @dataclasses.dataclass(frozen=True)
 class Score:
-    """The figures of one predictor.
+    """The scores of one predictor.
 
     Attributes:
-        protocol: The rules.
-        pck: At the benchmark's own threshold; of OKS the similarity of the joints.
-        parts: The figures beside it, by name: of PCK at the threshold `FINE` and the area under
-            the curve up to the benchmark's own; `visible` and `hidden`, `pck` of the joints that
-            are not occluded and of the others that are labelled, where that is known.
-        precision: Of OKS, COCO's figures by their names, percent.
-        pcp: Percentage of correct parts, strict ("PCP") and loose ("PCP loose"), in the order of
-            `BodyParts`; empty where the joints make up no part.
-        pdj: Percentage of detected joints (Sapp and Taskar, CVPR 2013; Toshev and Szegedy, CVPR
-            2014) at each of `FRACTIONS` of the torso's diameter, that of `torso_of`; of the people
-            who have it labelled. Empty where the joints have no torso.
+        protocol: the rules.
+        pck: PCK at the benchmark's own threshold; for OKS the similarity of the joints.
+        parts: further scores by name. For PCK: the PCK at the threshold `FINE`, and the area under the
+            curve up to the benchmark's own threshold. If occlusion is known: `visible` and `hidden`,
+            the `pck` of the joints that are not occluded, and of those that are.
+        precision: for OKS, the results of COCO's evaluation by name, in percent.
+        pcp: percentage of correct parts, strict ("PCP") and loose ("PCP loose"), in the order of
+            `BodyParts`; empty if the joints form no part.
+        pdj: percentage of detected joints (Sapp and Taskar, CVPR 2013; Toshev and Szegedy, CVPR 2014)
+            at each of `FRACTIONS` of the torso's diameter (see `torso_of`), over the samples whose
+            torso is labelled; empty if the joints have no torso.
     """
 
     protocol: Protocol
@@ -159,19 +162,22 @@ class Score:
 
     @property
     def main(self) -> float:
-        """The one figure to compare by, percent: AP of OKS, else the weighted mean."""
+        """The score to compare by, in percent: AP for OKS, else the weighted mean."""
         return self.precision.get("AP", self.pck.pooled)
 
     def totals(self) -> dict[str, float]:
-        """The figures beside the two means, one number each."""
+        """The scores beside the two means, one number each, in percent."""
         printed = {name: self.pdj[name] for name in (PDJ,) if name in self.pdj}
         named = self.parts | printed | self.pcp
         return {name: part.pooled for name, part in named.items()} | self.precision
 
     def to_json(self) -> dict[str, Any]:
-        """`per_joint` (the published columns), `mean`, `weighted_mean`, `joints`; then the same of
-        each of the `parts` and of `pdj`; of `pcp` the same of body parts, called `per_part` and
-        `parts`; and `precision`. None stands for what nobody has labelled."""
+        """The scores as a dictionary for JSON.
+
+        It has `per_joint` (the published columns), `mean`, `weighted_mean` and `joints`; the same
+        entries for each of the `parts` and of `pdj`; for each of `pcp` the same for body parts, called
+        `per_part` and `parts`; and the entries of `precision`. None stands for a score without labels.
+        """
         skeleton = self.protocol.skeleton
 
         def figures(result: PCK) -> dict[str, Any]:
@@ -202,9 +208,10 @@ def _number(percentage: float) -> float | None:
 
 
 def torso_of(skeleton: Skeleton) -> tuple[int, int] | None:
-    """The joints at the ends of the torso's diagonal, left shoulder and right hip, if it has both.
+    """The joints of the torso's diagonal, left shoulder and right hip, or None if one is missing.
 
-    One diagonal only, after Sapp and Taskar (CVPR 2013); not the mean of both, not neck-pelvis.
+    This one diagonal is used by Sapp and Taskar (CVPR 2013); it is neither the mean of both diagonals
+    nor the distance from neck to pelvis.
     """
     shoulder, hip = skeleton.find("left_shoulder"), skeleton.find("right_hip")
     return None if shoulder is None or hip is None else (shoulder, hip)

@@ -1,4 +1,4 @@
-"""The rules of the benchmarks, and those that a user asks for by name."""
+"""The scoring rules of the known benchmarks, and those that a user selects by `--metric`."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -10,10 +10,10 @@ from softgate_ext.pose.skeleton import FLIC, LSP, MPII, Skeleton
 
 
 def torso_pck(skeleton: Skeleton) -> Protocol:
-    """PCK@0.2 by the torso's diagonal over all joints: LSP's rules, for any joints that allow it.
+    """PCK@0.2 with the torso's diagonal as the reference length, over all joints: the rules of LSP.
 
     Raises:
-        InputError: The joints do not include the ends of that diagonal.
+        InputError: the joints do not include the ends of that diagonal.
     """
     ends = torso_of(skeleton)
     if ends is None:
@@ -25,24 +25,24 @@ def torso_pck(skeleton: Skeleton) -> Protocol:
 
 
 def box_pck(skeleton: Skeleton) -> Protocol:
-    """PCK@0.2 by the longer side of the person's box, for any joints: hands, faces, animals."""
+    """PCK@0.2 with the longer side of the person's box as the reference length, for any joints."""
     return _pck("PCK@0.2 (box)", skeleton, "longer side of the person's box", "boxes")
 
 
 def named_protocol(
     metric: str, skeleton: Skeleton, sigmas: Sequence[float], known: Mapping[str, float]
 ) -> Protocol:
-    """The rules that a user asks for by name.
+    """The rules of the metric that a user selects by name.
 
     Args:
-        metric: `torso`, `box`, `oks`, or two joints with a comma between, as in "nose,tail", whose
-            distance is then the unit of PCK@0.2; each in any spelling that names one joint.
-        skeleton: The joints.
-        sigmas: Of OKS, one for each joint; empty for those that are `known`, or COCO's by name.
-        known: Sigmas that the data have, by joint.
+        metric: `torso`, `box`, `oks`, or two joints with a comma between them, as in "nose,tail", whose
+            distance is then the reference length of PCK@0.2. Joints may be in any spelling.
+        skeleton: the joints.
+        sigmas: the sigma of each joint for OKS; empty for those in `known`, or COCO's by joint name.
+        known: sigmas of the dataset by joint.
 
     Raises:
-        InputError: There is no such metric, or the joints or sigmas do not allow it.
+        InputError: there is no such metric, or the joints or sigmas do not allow it.
     """
     if metric == "oks":
         return _oks(skeleton, sigmas, known)
@@ -63,13 +63,13 @@ def named_protocol(
 
 
 def _two_joints(words: str, skeleton: Skeleton) -> tuple[int, int] | None:
-    """The joints on both sides of a comma; None where there are none, or several such pairs."""
+    """The joints before and after a comma; None if there is no such pair, or more than one."""
     parts = words.split(",")  # a joint's own name may hold commas
     halves = [
         (",".join(parts[:place]).strip(), ",".join(parts[place:]).strip())
         for place in range(1, len(parts))
     ]
-    # Names as they are printed count before those in other spellings.
+    # Names in the spelling of the skeleton have priority over other spellings.
     printed = [pair for pair in halves if {end.lower() for end in pair} <= set(skeleton.joints)]
     found = [(skeleton.find(first), skeleton.find(second)) for first, second in printed or halves]
     pairs = [(a, b) for a, b in found if a is not None and b is not None and a != b]
@@ -102,7 +102,7 @@ def _pck(name: str, skeleton: Skeleton, unit: str, reference: str | tuple[int, i
     return Protocol(name, skeleton, 0.2, unit, reference, tuple(range(len(skeleton))), 1)
 
 
-# Pelvis and thorax are annotated but do not count.
+# MPII's evaluation leaves out pelvis and thorax, although they are annotated.
 _counted = tuple(i for i, name in enumerate(MPII.joints) if name not in ("pelvis", "thorax"))
 _arms = tuple(i for i, name in enumerate(FLIC.joints) if name.endswith(("elbow", "wrist")))
 _head, _torso = "0.6 x diagonal of the head box", "diagonal of the torso box"

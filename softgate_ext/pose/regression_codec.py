@@ -1,4 +1,4 @@
-"""Joint positions as networks regress them, and back."""
+"""The codec for networks that regress the coordinates of joints."""
 
 from collections.abc import Sequence
 
@@ -10,16 +10,17 @@ from softgate_ext.pose.codec import LARGEST, checked_joints
 
 
 class RegressionCodec:
-    """Joints as shares of the crop's side from its centre, -0.5 to 0.5 inside of it.
+    """The codec between joints in crop pixels and joints relative to the crop, as DeepPose gives them.
 
-    The normalisation of Toshev and Szegedy, CVPR 2014, by the box that is the crop. Positions are
-    crop pixels with centres at integers, so a mirror image negates x alone.
+    Relative positions are offsets from the centre divided by the side, from -0.5 to 0.5 inside the
+    crop. This is the normalisation of Toshev and Szegedy, CVPR 2014, with the crop as the box. Pixel
+    centres are at integers, so that mirroring negates x.
 
     Args:
-        image_size: Side of the crop in pixels.
+        image_size: side of the crop in pixels.
 
     Raises:
-        InputError: The size is out of range.
+        InputError: the size is out of range.
     """
 
     def __init__(self, image_size: int) -> None:
@@ -28,23 +29,36 @@ class RegressionCodec:
         self.image_size = image_size
 
     def encode(self, joints: Tensor, weights: Tensor) -> Tensor:
-        """Targets (B, J, 2) float32 of joints (B, J, 2), crop pixels; 0 where a weight (B, J) is 0
-        or a joint is not finite."""
+        """The targets of the network.
+
+        Args:
+            joints: (B, J, 2), in crop pixels.
+            weights: (B, J).
+
+        Returns:
+            (B, J, 2) float32; 0 if the weight is 0 or the joint is not finite.
+
+        Raises:
+            InputError: the joints are not (B, J, 2), or the weights are not (B, J).
+        """
         joints = checked_joints(joints, weights)
         present = (weights.to(joints.device) > 0) & joints.isfinite().all(-1)
         shares = (joints + 0.5) / self.image_size - 0.5
         return torch.where(present[..., None], shares, 0.0)
 
     def decode(self, outputs: Tensor) -> tuple[Tensor, Tensor]:
-        """Joint positions and their scores.
+        """The positions of the joints, and their scores.
 
         Args:
             outputs: (B, J, 2), any floating dtype.
 
         Returns:
-            Joints (B, J, 2) float32 in crop pixels and scores (B, J) float32. A regression does
-            not tell how sure it is: each score is 1, and 0 of a joint that is not finite, which is
-            put at the centre.
+            Joints (B, J, 2) float32 in crop pixels, and scores (B, J) float32. A regressed joint has no
+            confidence: its score is 1. A joint that is not finite has the score 0 and is put at the
+            centre.
+
+        Raises:
+            InputError: the outputs have another shape or dtype.
         """
         if outputs.ndim != 3 or outputs.shape[-1] != 2:
             raise InputError(f"outputs must have shape (B, J, 2), got {tuple(outputs.shape)}")
@@ -56,11 +70,13 @@ class RegressionCodec:
         return (shares + 0.5) * self.image_size - 0.5, finite.float()
 
     def mirrored(self, outputs: Tensor, order: Tensor) -> Tensor:
-        """What the mirror image gives (B, J, 2), as of the image itself; `order` as in
-        `Skeleton.flip_permutation`."""
+        """Turns outputs (B, J, 2) for a mirror image into outputs for the image.
+
+        `order` is `Skeleton.flip_permutation`.
+        """
         return outputs[:, order] * outputs.new_tensor([-1.0, 1.0])
 
     def average(self, outputs: Sequence[Tensor], scales: Sequence[float]) -> Tensor:
-        """Mean of the joints (B, J, 2) of concentric crops of these sizes, in the first one's."""
+        """The mean of outputs (B, J, 2) for concentric crops of these sizes, relative to the first."""
         pairs = zip(outputs, scales, strict=True)
         return torch.stack([one * (scale / scales[0]) for one, scale in pairs]).mean(0)

@@ -1,4 +1,4 @@
-"""Whose left and right: the person's own, or the picture's."""
+"""Person-centric and observer-centric labels: left and right of the person, or of the image."""
 
 from collections.abc import Sequence
 from typing import Literal, TypeVar
@@ -14,7 +14,7 @@ Sides = Literal["pc", "oc"]
 WORDS: dict[Sides, str] = {"pc": "person-centric", "oc": "observer-centric"}
 
 LIMBS = (("shoulder", "elbow", "wrist"), ("hip", "knee", "ankle"))
-"""Joints that are left or right together, by the place of the first; others are by their own."""
+"""Joints that get the same side, which the first of them decides. Other joints are decided alone."""
 
 
 def observer_order(
@@ -22,26 +22,26 @@ def observer_order(
     skeleton: Skeleton,
     labelled: npt.NDArray[np.bool_] | None = None,
 ) -> npt.NDArray[np.int64]:
-    """Where to take each joint from, to name left and right by the picture and not by the person.
+    """The order of the joints that turns person-centric into observer-centric labels.
 
-    Observer-centric labels name everybody as if they faced the camera: with the picture turned so
-    that the trunk hangs down from the shoulders, the arm whose shoulder is further right is the
-    left one, and so is the leg by its hip. What is seen from behind changes its names, what is
-    seen from the front keeps them, and limbs stay whole where they cross. These are the rules by
-    which LSP's labels are converted (Eichner and Ferrari, ACCV 2012).
+    Observer-centric labels name all people as if they faced the camera. The image is thought of as
+    turned so that the trunk points down from the shoulders. The arm whose shoulder is then further
+    right is called left, and so is the leg with that hip. The labels of a person seen from behind are
+    exchanged, those of a person seen from the front are kept, and a limb keeps one side even where
+    limbs cross. LSP's labels are converted by these rules (Eichner and Ferrari, ACCV 2012).
 
     Args:
-        joints: (N, J, 2) pixels with left and right of any kind; NaN where there is none.
-        skeleton: The J joints.
-        labelled: (N, J) bool, joints whose place is known; None for all. An arm or leg whose
-            first joint is not known on both sides keeps its name; the trunk of whom shoulders or
-            hips are not known is taken to hang down in the picture as it is.
+        joints: (N, J, 2), in pixels, with labels of either kind; NaN for a missing joint.
+        skeleton: the J joints.
+        labelled: (N, J) bool, the joints whose position is known; None for all. An arm or leg whose
+            first joint is not known on both sides keeps its label. If shoulders or hips are not
+            known, the trunk is assumed to point down in the image.
 
     Returns:
         (N, J) indices, for `take_joints`.
 
     Raises:
-        InputError: The joints have no left and right, or some the one without the other.
+        InputError: the joints have no left and right, or a joint has no partner on the other side.
     """
     if skeleton.unpaired or not skeleton.flip_pairs:
         which = ", ".join(skeleton.joints[i] for i in skeleton.unpaired) or "the joints"
@@ -61,7 +61,7 @@ def observer_order(
 
 
 def _across(joints: npt.NDArray[np.floating], skeleton: Skeleton) -> npt.NDArray[np.floating]:
-    """(N, 2): where the right of the picture points when the trunk hangs down in it."""
+    """(N, 2): the direction that points right when the image is turned so that the trunk points down."""
     trunk = np.full((len(joints), 2), np.nan)
     names = [f"{side}_{part}" for part in ("shoulder", "hip") for side in ("left", "right")]
     ends = [place for place in map(skeleton.find, names) if place is not None]
@@ -73,14 +73,14 @@ def _across(joints: npt.NDArray[np.floating], skeleton: Skeleton) -> npt.NDArray
 
 
 def take_joints(values: npt.NDArray[T], order: npt.NDArray[np.int64]) -> npt.NDArray[T]:
-    """Values (N, J) or (N, J, 2) of the joints in the order (N, J) of `observer_order`."""
+    """Values (N, J) or (N, J, 2) of the joints, reordered by the result (N, J) of `observer_order`."""
     index = order if values.ndim == 2 else order[..., None]
     taken: npt.NDArray[T] = np.take_along_axis(values, index, axis=1)
     return taken
 
 
 def _limbs(skeleton: Skeleton) -> list[Sequence[tuple[int, int]]]:
-    """The pairs (right, left) of each limb, the one that decides first."""
+    """The pairs (right, left) of joints of each limb; the first pair of a limb decides its side."""
     parts = {pair: skeleton.names[pair[0]].part for pair in skeleton.flip_pairs}
     limbs = [[pair for name in limb for pair in parts if parts[pair] == name] for limb in LIMBS]
     others = [[pair] for pair in parts if not any(pair in limb for limb in limbs)]

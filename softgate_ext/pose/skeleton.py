@@ -1,4 +1,4 @@
-"""Joint names, their order, left-right pairs and limbs of each annotation scheme."""
+"""The joints of each annotation scheme: names, order, flip pairs and limbs."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -13,14 +13,14 @@ class Skeleton:
     """The joints of one annotation scheme.
 
     Attributes:
-        name: Name of the scheme, lower case.
-        joints: Joint names in file order; "left" and "right" are the person's own.
-        flip_pairs: Index pairs (right, left) that change places in a mirrored image.
-        limbs: Index pairs (from, to) of the bones, for drawing.
-        unpaired: Indices of joints that are on a side, by their names, and in no flip pair: a
-            mirror image would have no names for them.
-        written: The names before they were put in lower case, whose capitals part words; empty
-            where these say no more.
+        name: name of the scheme, in lower case.
+        joints: joint names in the order of the files; "left" and "right" are those of the person.
+        flip_pairs: index pairs (right, left) that change places in a mirror image.
+        limbs: index pairs (from, to) of the bones, for drawing.
+        unpaired: indices of joints that have a side by their names but are in no flip pair. In a mirror
+            image they would have no name.
+        written: the names before conversion to lower case, because capitals separate words; empty if
+            they are the same.
     """
 
     name: str
@@ -35,13 +35,14 @@ class Skeleton:
 
     @property
     def names(self) -> tuple[JointName, ...]:
-        """What the joints' names say, however they are spelled."""
+        """The joints' names, parsed independently of their spelling."""
         return read_names(self.written or self.joints)
 
     def find(self, joint: str | JointName) -> int | None:
-        """Index of a joint by name, in any spelling: "left_hip" finds `LHip`.
+        """The index of a joint by name, in any spelling: "left_hip" finds `LHip`.
 
-        None where there is no such joint, or where several are called so in other spellings.
+        Returns:
+            The index; None if there is no such joint, or if several have this name in other spellings.
         """
         if isinstance(joint, str) and joint.lower() in self.joints:
             return self.joints.index(joint.lower())
@@ -49,7 +50,11 @@ class Skeleton:
         return self.names.index(name) if self.names.count(name) == 1 else None
 
     def index(self, joint: str) -> int:
-        """Index of a joint by name, in any spelling. Raises InputError where there is none."""
+        """The index of a joint by name, in any spelling.
+
+        Raises:
+            InputError: there is no such joint.
+        """
         place = self.find(joint)
         if place is None:
             raise InputError(
@@ -59,7 +64,7 @@ class Skeleton:
         return place
 
     def places_in(self, other: "Skeleton") -> list[int | None]:
-        """Where `other` has each joint, by names in any spelling; None where it has not."""
+        """The index of each joint in `other`, by names in any spelling; None if it is missing there."""
         return [
             other.find(joint if joint in other.joints or self.names.count(name) > 1 else name)
             for joint, name in zip(self.joints, self.names, strict=True)
@@ -67,10 +72,10 @@ class Skeleton:
 
     @property
     def flip_permutation(self) -> tuple[int, ...]:
-        """Order of the joints after mirroring: `flipped = joints[list(flip_permutation)]`.
+        """The order of the joints after mirroring: `flipped = joints[list(flip_permutation)]`.
 
         Raises:
-            InputError: Joints are unpaired.
+            InputError: there are unpaired joints.
         """
         if self.unpaired:
             names = ", ".join(self.joints[i] for i in self.unpaired)
@@ -86,7 +91,7 @@ class Skeleton:
 
     @property
     def stored(self) -> str | dict[str, Any]:
-        """What `get_skeleton` makes this skeleton of again: its name, or all of it if unknown."""
+        """The form from which `get_skeleton` rebuilds it: its name, or a dict if the name is unknown."""
         try:
             known = get_skeleton(self.name) == self
         except InputError:
@@ -98,7 +103,7 @@ class Skeleton:
 
     @property
     def groups(self) -> dict[str, tuple[int, ...]]:
-        """Joints that published tables print as one column, such as both elbows."""
+        """The joints of each column of the published tables, such as both elbows."""
         columns: dict[str, tuple[int, ...]] = {}
         for title, parts in _COLUMNS:
             members = tuple(i for i, name in enumerate(self.names) if name.part in parts)
@@ -107,8 +112,8 @@ class Skeleton:
         return columns
 
 
-# Titles as the tables print them. LSP's "Head" is the mean of head top and neck; MPII's is the head
-# top alone in nearly every paper, although the benchmark's own table takes in the upper neck.
+# The titles of the published tables. LSP's "Head" is the mean of head top and neck. MPII's is the head
+# top alone in nearly every paper, although the benchmark's own table includes the upper neck.
 _COLUMNS = (
     ("Head", ("headtop", "neck")),
     ("Sho", ("shoulder",)),
@@ -174,10 +179,10 @@ _SKELETONS = {skeleton.name: skeleton for skeleton in (LSP, MPII, FLIC, COCO)}
 
 
 def get_skeleton(stored: str | Mapping[str, Any]) -> Skeleton:
-    """Skeleton by name, by names joined with "+" (their union), or from `Skeleton.stored`.
+    """The skeleton of a name, of names joined by "+" (their union), or of `Skeleton.stored`.
 
     Raises:
-        InputError: The name is unknown, or what was stored is not a skeleton.
+        InputError: the name is unknown, or the stored value is not a skeleton.
     """
     if isinstance(stored, Mapping):
         try:
@@ -187,7 +192,7 @@ def get_skeleton(stored: str | Mapping[str, Any]) -> Skeleton:
             )
             if "unpaired" in stored:
                 unpaired = tuple(map(int, stored["unpaired"]))
-            else:  # stored when names were read in one spelling alone
+            else:  # stored by an earlier version, which knew one spelling of names only
                 more, unpaired = pairs_by_name(joints, [i for pair in pairs for i in pair])
                 pairs += more
             written = tuple(map(str, stored.get("written", ())))
@@ -204,10 +209,10 @@ def get_skeleton(stored: str | Mapping[str, Any]) -> Skeleton:
 
 
 def join_skeletons(skeletons: Sequence[Skeleton]) -> Skeleton:
-    """The union by joint names: the first one's joints, then those that each other one adds.
+    """The union of skeletons by joint names: the joints of the first, then the new ones of each other.
 
-    Names are the same in any spelling, and are kept in the one that comes first. Sides that are
-    missing in the one may be in the other.
+    Names are compared independently of their spelling; the first spelling is kept. A joint without a
+    partner in one skeleton may get its partner from another.
     """
     if len(set(skeletons)) == 1:
         return skeletons[0]
@@ -251,15 +256,16 @@ def join_skeletons(skeletons: Sequence[Skeleton]) -> Skeleton:
 def name_skeleton(
     name: str, joints: Sequence[str], limbs: Sequence[tuple[int, int]] = ()
 ) -> Skeleton:
-    """A skeleton whose flip pairs follow from the joints' names in any usual spelling.
+    """A skeleton whose flip pairs are found from the joints' names, in any usual spelling.
 
     Args:
-        name: Name of the scheme.
-        joints: Names as they are written, since capitals part words; they are kept in lower case.
-        limbs: Index pairs of the bones.
+        name: name of the scheme.
+        joints: the names in their original capitals, which separate words. They are stored in lower
+            case.
+        limbs: index pairs of the bones.
 
     Raises:
-        InputError: Two joints share a name, or a limb leads to no joint.
+        InputError: there are no joints, two joints have the same name, or a limb has an invalid index.
     """
     kept = tuple(joint.lower() for joint in joints)
     doubled = [joint for joint, low in zip(joints, kept, strict=True) if kept.count(low) > 1]

@@ -1,1 +1,1 @@
-"""People in pictures, videos and before cameras."""
+"""Finding the joints of people in images, videos and camera frames."""

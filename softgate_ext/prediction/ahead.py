@@ -1,4 +1,4 @@
-"""Work ahead of whoever waits for it, and items some at a time."""
+"""Iterators that work ahead in threads, and that group items."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -13,7 +13,7 @@ R = TypeVar("R")
 def ahead(
     pool: ThreadPoolExecutor, work: Callable[[T], R], items: Sequence[T], depth: int
 ) -> Iterator[R]:
-    """`map(work, items)` in the pool's threads, at most `depth` results ahead of the reader."""
+    """`map(work, items)` in the pool's threads, at most `depth` results ahead of the consumer."""
     queue: deque[Future[R]] = deque()
     coming = iter(items)
     while True:
@@ -24,7 +24,7 @@ def ahead(
 
 
 def groups(items: Iterable[T], size: int) -> Iterator[list[T]]:
-    """Lists of `size` items, the last of which may be shorter."""
+    """Lists of `size` items; the last list may be shorter."""
     coming = iter(items)
     while group := list(islice(coming, size)):
         yield group

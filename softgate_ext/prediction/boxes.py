@@ -1,4 +1,4 @@
-"""The boxes of people that a file holds for pictures, found by the pictures' names or numbers."""
+"""The file of `--boxes`: boxes of people for images, found by the images' names or numbers."""
 
 import os
 import re
@@ -19,13 +19,13 @@ from softgate_ext.files.reading import read_json
 from softgate_ext.prediction.person import check_box, shortened
 
 ENTRY = '{"file", "bbox_xywh"} or {"image_id", "category_id", "bbox"}'
-TOLD = 5  # pictures that one sentence names
-PERSON = "1"  # id of COCO's category
+TOLD = 5  # the most images that one message names
+PERSON = "1"  # id of COCO's category "person"
 
 
 @dataclass(frozen=True)
 class ListedBox:
-    """What a file says of one person: the box, unchecked, and how sure a detector was of it."""
+    """One person of the file: the box, not checked yet, and the score of a detector, 0 to 1."""
 
     values: Any
     score: float | None = None
@@ -34,7 +34,7 @@ class ListedBox:
 def meeting(
     boxes: Sequence[ListedBox], width: int, height: int
 ) -> tuple[list[ListedBox], list[InputError]]:
-    """The boxes that meet a picture of this size, and what is wrong with the others."""
+    """The valid boxes that overlap an image of this size, and an error for each of the others."""
     good, faults = [], []
     for box in boxes:
         try:
@@ -45,33 +45,33 @@ def meeting(
 
 
 class BoxList:
-    """The boxes that a JSON file holds for each picture.
+    """The boxes that a JSON file gives for each image.
 
     The file is one of these:
 
     - a list of {"file", "bbox_xywh"};
-    - detection results of COCO's form, a list of {"image_id", "category_id", "bbox", "score"}: of
-      several categories the first, COCO's person, counts;
-    - annotations of COCO's form, an object of "images" and "annotations": crowds are left out, and
-      where a category is called "person", the others.
+    - detection results in COCO's form, a list of {"image_id", "category_id", "bbox", "score"}. If
+      there are several categories, only category 1 is used, which is COCO's person;
+    - annotations in COCO's form, an object with "images" and "annotations". Crowds are left out. If
+      one category is called "person", all other categories are left out.
 
-    Ids of pictures and categories are compared as text: 1, 1.0 and "1" are one.
+    Ids of images and categories are compared as text, so that 1, 1.0 and "1" are equal.
 
     Args:
         path: the file.
         min_score: boxes with a lower "score" are left out.
 
     Attributes:
-        odd: a sentence for each entry of another form.
+        odd: a message for each entry that has another form.
 
     Raises:
-        InputError: the file is something else.
+        InputError: the file has another form.
     """
 
     def __init__(self, path: Path, min_score: float) -> None:
         self.path, self.odd = path, list[str]()
         self._min_score = min_score
-        self._boxes: list[ListedBox | None] = []  # None stands for nobody
+        self._boxes: list[ListedBox | None] = []  # None is an entry without a person
         self._by_name: dict[str, list[int]] = defaultdict(list)
         self._by_number: dict[int, list[int]] = defaultdict(list)
         stored = read_json(path, "boxes")
@@ -89,7 +89,7 @@ class BoxList:
             )
         self._by_path: dict[str, list[int]] = defaultdict(list)
         self._by_end: dict[tuple[str, ...], list[int]] = defaultdict(list)
-        real_folder = cache(os.path.realpath)  # lists name thousands of files of one folder
+        real_folder = cache(os.path.realpath)  # a list names thousands of files in one folder
         for name, indices in self._by_name.items():
             parts = PurePath(name).parts
             places = set()
@@ -104,14 +104,15 @@ class BoxList:
                 self._by_end[parts] += indices
 
     def of(self, picture: Path) -> list[ListedBox]:
-        """The boxes of a picture or video, in the file's order.
+        """The boxes of an image or video, in the order of the file.
 
-        A file in the list is a path seen from the working folder or from the list's own, or the
-        end of a path ("im0001.jpg", "images/im0001.jpg", "im0001"). A number is the last one in a
-        picture's name: 785 stands for COCO_val2014_000000000785.jpg.
+        An entry may name a file by a path relative to the working folder or to the list's folder, or
+        by the end of a path ("im0001.jpg", "images/im0001.jpg", "im0001"). An entry with a number
+        means the images with that number as the last one in their names: 785 is
+        COCO_val2014_000000000785.jpg.
 
         Raises:
-            InputError: the list does not know the picture.
+            InputError: the list has no entry for the image.
         """
         found = self._entries(picture)
         if not found:
@@ -122,7 +123,7 @@ class BoxList:
         return [box for box in own if box.score is None or box.score >= self._min_score]
 
     def others(self, pictures: Iterable[Path]) -> str:
-        """A sentence about the pictures that have boxes and are none of these; empty without any."""
+        """A message about images that have boxes but are not among these, or an empty text."""
         used = {index for picture in pictures for index in self._entries(picture)}
         names = [
             brief(picture, 100)
@@ -190,12 +191,12 @@ class BoxList:
                     self._add(names[key], _box(annotation, "bbox"))
 
     def _add(self, picture: str | int, box: ListedBox | None) -> None:
-        """Raises TypeError or ValueError where the picture is neither a path nor a number."""
+        """Adds an entry; raises TypeError or ValueError unless the image is a path or a number."""
         if isinstance(picture, str):
             if b"\0" in os.fsencode(picture):
                 raise ValueError("no file can have this name")
             self._by_name[picture].append(len(self._boxes))
-        elif type(picture) is int:  # a truth value would pass for one
+        elif type(picture) is int:  # and no bool, which is an int too
             self._by_number[picture].append(len(self._boxes))
         else:
             raise TypeError
@@ -203,7 +204,7 @@ class BoxList:
 
     @contextmanager
     def _odd_told(self, what: str, number: int, got: Any) -> Iterator[None]:
-        """Makes a sentence of what is wrong with an entry, which then costs itself."""
+        """Turns the error of an entry into a message; only this entry is lost."""
         try:
             yield
         except OddEntry as odd:
@@ -215,7 +216,7 @@ class BoxList:
 
 
 def _box(entry: dict[str, Any], key: str) -> ListedBox:
-    """Raises OddEntry where the score is no number."""
+    """The box and score of an entry; raises OddEntry if the score is not a number."""
     score = entry.get("score")
     if score is not None and numbers(score) is None:
         raise OddEntry(f"has the score {shortened(score)}; takes a finite number")

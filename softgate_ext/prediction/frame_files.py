@@ -1,4 +1,4 @@
-"""What is written of a video or camera, frame by frame."""
+"""The files that are written for a video or camera, frame by frame: a drawn video and JSON lines."""
 
 import json
 import os
@@ -21,11 +21,13 @@ Draw = Callable[[npt.NDArray[np.uint8], Sequence[Person]], npt.NDArray[np.uint8]
 
 @dataclass
 class FrameFiles:
-    """A drawn video, and JSON with a line a frame.
+    """A drawn video, and a file with one line of JSON per frame.
 
     Attributes:
-        draw: the people over a copy of a picture.
-        paths: where the files will be.
+        draw: draws people on a copy of a frame.
+        paths: the final paths of the files.
+        video: the writer of the drawn video, or None if it is not wanted.
+        lines: the file of JSON lines, or None if it is not wanted.
     """
 
     draw: Draw
@@ -47,15 +49,14 @@ class FrameFiles:
 def frame_files(
     target: Path, outputs: Collection[Output], rate: float, height: int, width: int, draw: Draw
 ) -> Iterator[FrameFiles]:
-    """The files about a video, which appear when the context is left, but for an exception.
+    """Opens the files of a video. They appear when the block ends, unless it raises.
 
     Args:
-        target: the drawn video; the lines lie beside it.
+        target: path of the drawn video; the JSON lines are put beside it.
         outputs: which of `overlay` and `json` are wanted.
-        rate: frames a second, on average.
-        height: of the frames, pixels.
-        width: of the frames, pixels.
-        draw: the people over a copy of a picture.
+        rate: average frames per second.
+        height, width: size of the frames in pixels.
+        draw: draws people on a copy of a frame.
 
     Raises:
         InputError: the video cannot be written.

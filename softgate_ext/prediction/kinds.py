@@ -1,4 +1,4 @@
-"""Whether a file is a picture, an animated one, or a video: what it holds says so, not its name."""
+"""The kind of a file (image, animated image or video), decided by its content and not by its name."""
 
 from pathlib import Path
 from typing import Literal
@@ -12,10 +12,10 @@ from softgate_ext.files.paths import unusual
 from softgate_ext.prediction.video import VideoReader
 
 Kind = Literal["picture", "animation", "video"]
-HEAD = 4096  # bytes from the beginning; text has no null byte in them, and every video has
+HEAD = 4096  # the first bytes of a file; in a video they contain a null byte, in a text they do not
 STARTS = (b"\xff\xd8\xff", b"II*\0", b"MM\0*", b"\0\0\0\x0cjP  ")  # of JPEG, TIFF, JPEG 2000
-ANIMATED = ("GIF", "PNG", "WEBP", "AVIF")  # further pictures of TIFF and MPO are no frames
-STILLS = (b"avif", b"heic", b"heix", b"heim", b"heis", b"mif1")  # brands, of what is built as MP4
+ANIMATED = ("GIF", "PNG", "WEBP", "AVIF")  # several images in TIFF or MPO are pages, not frames
+STILLS = (b"avif", b"heic", b"heix", b"heim", b"heis", b"mif1")  # MP4 brands of image formats
 PICTURES = tuple(
     [
         ".jpg",
@@ -39,9 +39,10 @@ VIDEOS = tuple(
 
 
 def kind_of(path: Path) -> Kind | None:
-    """What a file is; None where it neither holds nor is called a picture or a video.
+    """The kind of a file, or None if neither its content nor its name is that of an image or a video.
 
-    A damaged or empty file, a named pipe or a device is what it is called, so that whoever reads it says what is wrong.
+    For a damaged or empty file, a named pipe and a device the name decides. Reading it then raises an
+    error that says what is wrong.
     """
     if unusual(path):
         return _by_name(path)
@@ -58,7 +59,7 @@ def kind_of(path: Path) -> Kind | None:
             return "animation" if moves else "picture"
     except UnidentifiedImageError:
         pass
-    except Exception:  # what Pillow raises for a damaged file has a dozen types
+    except Exception:  # Pillow raises a dozen types for damaged files
         return "picture"
     if b"\0" in head:
         try:
@@ -70,7 +71,10 @@ def kind_of(path: Path) -> Kind | None:
 
 
 def _is_still(head: bytes) -> bool:
-    """Whether the first bytes alone tell: most files, and those that Pillow would read as a whole."""
+    """Whether the first bytes show an image that is not animated.
+
+    This is faster than Pillow, which reads some formats as a whole to answer.
+    """
     if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
         return head[12:16] != b"VP8X" or not int.from_bytes(head[20:21]) & 2
     return head.startswith(STARTS) or (head[4:8] == b"ftyp" and head[8:12] in STILLS)

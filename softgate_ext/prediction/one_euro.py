@@ -1,19 +1,23 @@
-"""The One-Euro filter: jitter goes where a point rests, and lag where it moves."""
+"""The One-Euro filter, which removes jitter from points at rest without lag for points that move."""
 
 import numpy as np
 import numpy.typing as npt
 
-REST = 1.0  # Hz: cutoff frequency of a joint at rest
-SHARE = 12.0  # Hz more where a joint moves by the size of the person in a second
-SPEED = 1.0  # Hz: cutoff frequency of the speed itself
-SOONEST = 1e-3  # seconds between two frames, at least: some files give two the same time
+REST = 1.0  # Hz: the cutoff frequency of a joint at rest
+SHARE = 12.0  # Hz: added to the cutoff of a joint that moves by the size of the person per second
+SPEED = 1.0  # Hz: the cutoff frequency of the speed itself
+SOONEST = 1e-3  # seconds: the least time between two frames, since some files repeat a time
 
 
 class OneEuro:
-    """Joints of one person, each filtered by itself (Casiez, Roussel, Vogel, CHI 2012).
+    """The One-Euro filter of each joint of one person (Casiez, Roussel and Vogel, CHI 2012).
 
-    A low pass whose cutoff frequency grows with the speed, at times that need not be evenly
-    spaced. Speeds count in sizes of the person, so that it does the same at any resolution.
+    It is a low-pass filter whose cutoff frequency grows with the speed. The frames need not be evenly
+    spaced in time. Speeds are measured in sizes of the person, so that the result does not depend on
+    the resolution.
+
+    Args:
+        joints: number of joints J.
     """
 
     def __init__(self, joints: int) -> None:
@@ -28,13 +32,17 @@ class OneEuro:
         seconds: float,
         size: float,
     ) -> npt.NDArray[np.float64]:
-        """The joints, filtered; those that are not seen as they come, without a trace.
+        """Filters the joints of the next frame.
 
         Args:
-            points: (J, 2), pixels.
-            seen: (J,), which of them to trust; those that are no numbers never are.
+            points: (J, 2), in pixels.
+            seen: (J,), whether to filter each joint. Other joints, and those that are not finite, are
+                returned unchanged and do not change the state of the filter.
             seconds: time of the frame.
-            size: longer side of the person, pixels.
+            size: longer side of the person's box, in pixels.
+
+        Returns:
+            (J, 2), in pixels.
         """
         seen = (seen & np.isfinite(points).all(1))[:, None]
         first = seen & np.isnan(self._seconds)
@@ -51,6 +59,6 @@ class OneEuro:
 
 
 def _weight(cutoff: npt.ArrayLike, passed: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Share of what is new that a low pass of first order lets through after this time."""
+    """The weight of a new value in a first-order low-pass filter, after `passed` seconds."""
     turned = 2 * np.pi * np.asarray(cutoff) * passed
     return turned / (1 + turned)

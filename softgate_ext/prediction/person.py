@@ -1,4 +1,4 @@
-"""A person found in a picture, and the box that was asked about."""
+"""The result for one person, `Person`, and the checks of a box."""
 
 import math
 from collections.abc import Sequence
@@ -11,23 +11,23 @@ import numpy.typing as npt
 from softgate_ext.errors import InputError
 
 Box = tuple[float, float, float, float]
-LONGEST = 1_000_000  # side of a box, pixels: far beyond, a crop's scale leaves the range of floats
+LONGEST = 1_000_000  # pixels, the longest side of a box; much larger ones overflow a crop's scale
 
 
 @dataclass(frozen=True)
 class Person:
-    """One person found.
+    """The joints of one person in an image.
 
     Attributes:
-        box: x, y, width, height of the box that was asked about, pixels of the picture.
-        joints: (J, 2) float64, x and y in pixels of the picture, centres at integer coordinates.
-        scores: (J,) float32, the probability that each joint is right, as the people say whom the
-            training watched; of weights that no calibration came with, the peak of its heatmap.
-        names: J names of the joints; "left" and "right" are the person's own.
-        shown: (J,) bool, whether a joint is sure enough and inside the picture, so that it is drawn;
-            None of all.
-        box_score: how sure the detector was of the box, from 0 to 1; None where it was given.
-        track: number of the person in a video, the same in every frame; None in a picture.
+        box: x, y, width, height of the box that was given or detected, in pixels of the image.
+        joints: (J, 2) float64, x and y in pixels of the image, pixel centres at integer coordinates.
+        scores: (J,) float32, the probability that each joint is right, calibrated on the watched
+            samples of the training. For weights without a calibration it is the peak of the heatmap.
+        names: the names of the J joints; "left" and "right" are those of the person.
+        shown: (J,) bool, whether a joint has a sufficient score and is inside the image, so that it
+            is drawn. None means that all are.
+        box_score: score of the detector for the box, from 0 to 1; None if the box was given.
+        track: number of the person in a video, the same in every frame; None in an image.
     """
 
     box: Box
@@ -39,7 +39,7 @@ class Person:
     track: int | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """The person as a dictionary that `json` can write; a joint that is not drawn says so."""
+        """The person as a dictionary for `json`; joints that are not drawn have "shown": false."""
         shown = np.ones(len(self.names), bool) if self.shown is None else self.shown
         rows = zip(self.names, self.joints, self.scores, shown, strict=True)
         found = {} if self.box_score is None else {"box_score": round(self.box_score, 4)}
@@ -64,7 +64,7 @@ def read_box(box: Sequence[float]) -> Box:
     """The box as four floats.
 
     Raises:
-        InputError: it is not x, y, width, height of an area, in whatever picture.
+        InputError: it is not x, y, width, height of an area of at least a pixel.
     """
     try:
         if isinstance(box, str | bytes) or any(isinstance(v, str | bytes | bool) for v in box):
@@ -89,7 +89,7 @@ def check_box(box: Sequence[float], width: int, height: int) -> Box:
     """The box as four floats.
 
     Raises:
-        InputError: it is not x, y, width, height of an area that meets the picture.
+        InputError: it is not x, y, width, height of an area that overlaps an image of this size.
     """
     x, y, w, h = read_box(box)
     if x >= width or y >= height or x + w <= 0 or y + h <= 0:
@@ -100,7 +100,7 @@ def check_box(box: Sequence[float], width: int, height: int) -> Box:
 
 
 def shortened(value: Any) -> str:
-    """`repr`, or its beginning; integers may be too long even to be printed."""
+    """`repr(value)`, cut to 60 characters. Python refuses to print very long integers."""
     try:
         text = repr(value)
     except ValueError:

@@ -1,4 +1,4 @@
-"""What may be given as a picture: a file, an array, a Pillow image, a tensor."""
+"""The kinds of images that a predictor takes (file, array, Pillow image, tensor) as one kind."""
 
 from pathlib import Path
 from typing import TypeAlias
@@ -17,15 +17,15 @@ TAKES = "takes a path, a Pillow image, an array (H, W, 3) or a tensor (3, H, W)"
 
 
 def as_picture(image: Picture) -> npt.NDArray[np.uint8]:
-    """The picture as (H, W, 3) uint8, RGB.
+    """The image as (H, W, 3) uint8, RGB.
 
     Args:
         image: the path of a file; a Pillow image of any mode; an array (H, W, 3), (H, W, 4) or
-            (H, W); a tensor (3, H, W), (4, H, W), (1, H, W) or (H, W) on any device. Numbers are
-            uint8, or floats from 0 to 1; three channels are RGB; a fourth, alpha, is dropped.
+            (H, W); or a tensor (3, H, W), (4, H, W), (1, H, W) or (H, W) on any device. Values are
+            uint8, or floats from 0 to 1. Three channels are RGB; a fourth, alpha, is dropped.
 
     Raises:
-        InputError: it is something else, or cannot be read.
+        InputError: the image has another type or shape, or cannot be read.
     """
     if isinstance(image, str | Path):
         return read_image(image)
@@ -35,7 +35,7 @@ def as_picture(image: Picture) -> npt.NDArray[np.uint8]:
             return upright_rgb(image, "image")
         except (InputError, MemoryError):
             raise
-        except Exception as error:  # what Pillow raises for a damaged file has a dozen types
+        except Exception as error:  # Pillow raises a dozen types for damaged files
             raise InputError(
                 f"image: got a Pillow image that is cut short ({reason(error)}); takes a whole one"
             ) from None
@@ -51,7 +51,7 @@ def as_picture(image: Picture) -> npt.NDArray[np.uint8]:
 
 
 def _eight_bits(values: npt.NDArray[np.generic], shape: tuple[int, ...]) -> npt.NDArray[np.uint8]:
-    """Values (H, W) or (H, W, 1, 3 or 4) as (H, W, 3) uint8; `shape` is for the message."""
+    """(H, W), (H, W, 1), (H, W, 3) or (H, W, 4) as (H, W, 3) uint8; `shape` is for the message."""
     if values.ndim == 2:
         values = values[..., None]
     if values.ndim != 3 or values.shape[-1] not in (1, 3, 4) or 0 in values.shape:

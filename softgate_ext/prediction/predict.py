@@ -1,4 +1,4 @@
-"""Pictures, videos and cameras in; drawings, JSON and CSV out."""
+"""The command `softgate predict`: reads images, videos and cameras, writes drawings, JSON and CSV."""
 
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -36,22 +36,25 @@ from softgate_ext.prediction.summary import Outcome, Summary
 from softgate_ext.prediction.targets import keep_inputs, name_targets
 from softgate_ext.prediction.tracks import Tracks
 
-READERS = 2  # threads that read and write pictures beside the network
+READERS = 2  # threads that read and write images while the network runs
 
 
 def predict(config: PredictConfig, tell: Callable[[str], None] = lambda sentence: None) -> Outcome:
-    """Finds the people of every source and writes what `config.outputs` names.
+    """Finds the joints of the people in every source and writes what `config.outputs` names.
 
-    A source that cannot be used costs a sentence, and the others go on. Each file appears when it
-    is complete.
+    A source that cannot be used gives a message, and the other sources are still read. Each output
+    file appears when it is complete.
 
     Args:
-        config: the command.
-        tell: called with the sentence of each failure, as it happens, and of what is slow.
+        config: the options of the command.
+        tell: called with each message, as it happens.
+
+    Returns:
+        What was written, what failed, and the counts of frames and people.
 
     Raises:
         InputError: an option, the run, the list of boxes or the output folder cannot be used, or
-            a file to write is one of those to read.
+            an output file would overwrite an input file.
     """
     config.check()
     config.run, config.images = run_and_images(config.run, config.images)
@@ -81,10 +84,10 @@ def predict(config: PredictConfig, tell: Callable[[str], None] = lambda sentence
 
 
 class _Batch:
-    """The state of one `predict`: what is read, what is found, what is written."""
+    """The state of one call of `predict`: predictor, boxes, output paths and summary."""
 
     def __init__(self, config: PredictConfig, sources: Sequence[Source], summary: Summary) -> None:
-        assert config.run is not None  # `run_and_images` says which
+        assert config.run is not None  # `run_and_images` sets it
         self.config, self.summary = config, summary
         self.listed: BoxList | None = None
         if config.boxes is not None:
@@ -111,7 +114,7 @@ class _Batch:
             summary.tell(slow)
 
     def run_pictures(self, sources: Sequence[Source]) -> None:
-        """Reads ahead, shares forward passes between pictures, and writes behind."""
+        """Predicts all images. Threads read and write while the network runs on batches of people."""
         with ThreadPoolExecutor(READERS) as pool:
             waiting: list[tuple[Source, Located]] = []
             writing: list[Future[None]] = []
@@ -132,14 +135,14 @@ class _Batch:
                 job.result()
 
     def run_video(self, source: Source) -> None:
-        """Writes the video with its poses, and a line of JSON a frame."""
+        """Writes the video with the poses drawn, and one line of JSON per frame."""
         try:
             with closing(open_frames(source)) as reader, ctrl_c_waits() as interrupted:
                 self._run_frames(source, reader, interrupted)
         except InputError as error:
             self.summary.fail(source, error)
         except KeyboardInterrupt:
-            if source.kind != "camera":  # whose end it is
+            if source.kind != "camera":  # Ctrl-C is the way to stop a camera
                 raise
 
     def finish(self) -> None:
@@ -156,13 +159,13 @@ class _Batch:
             )
 
     def tell_others(self) -> None:
-        """Says which pictures have boxes and are none of the sources."""
+        """Reports the images that have boxes but are not among the sources."""
         own = [source.place for source in self.targets if isinstance(source.place, Path)]
         if self.listed is not None and (sentence := self.listed.others(own)):
             self.summary.tell(sentence)
 
     def _locate(self, source: Source) -> tuple[Located | None, list[InputError]]:
-        """Whom to look at in a picture, and what is wrong with its boxes, or with itself."""
+        """The image with its boxes, or None; and the errors of its boxes or of the image itself."""
         try:
             assert isinstance(source.place, Path)
             picture = read_image(source.place)
@@ -183,10 +186,10 @@ class _Batch:
     def _boxes(
         self, source: Source, picture: npt.NDArray[np.uint8]
     ) -> tuple[list[ListedBox] | None, list[InputError]]:
-        """The boxes given for a source, and what is wrong with others; None where none are given.
+        """The valid boxes of a source, None if the command gives no boxes, and the errors of others.
 
         Raises:
-            InputError: the file of boxes does not know the source.
+            InputError: the file of boxes has no entry for the source.
         """
         if self.config.box is not None:
             given = [ListedBox(self.config.box)]
@@ -204,7 +207,13 @@ class _Batch:
         waiting: Sequence[tuple[Source, Located]],
         writing: Sequence["Future[None]"],
     ) -> list["Future[None]"]:
-        """Starts to write what is found; `writing`, the jobs of the call before, are waited for."""
+        """Predicts a batch and starts to write its drawings.
+
+        Waits for `writing`, the jobs of the previous call, so that few drawings are in memory at once.
+
+        Returns:
+            The jobs that write.
+        """
         found = self.predictor.predict([located for _, located in waiting])
         for job in writing:
             job.result()
@@ -240,7 +249,7 @@ class _Batch:
             return
         height, width = first.picture.shape[:2]
         self.summary.make_folder()
-        # A camera's pictures are of now: they do not wait for each other.
+        # A camera's frames are predicted one by one, so that the result is not delayed.
         together = 1 if source.kind == "camera" else config.batch_size
         tracks = Tracks(config.smooth)
         number = 0
@@ -279,7 +288,7 @@ def draw_people(
     people: Iterable[Person],
     skeleton: Skeleton,
 ) -> npt.NDArray[np.uint8]:
-    """The poses of all people over a copy of the picture."""
+    """A copy of the image (H, W, 3) with the poses of all people drawn on it."""
     canvas = picture
     for person in people:
         canvas = draw_pose(canvas, person.joints, person.shown, skeleton)

@@ -1,4 +1,4 @@
-"""What `softgate predict` is told, a dataclass that is the command line, and whether it goes together."""
+"""The options of `softgate predict`: a dataclass from which the command line is made."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -62,10 +62,10 @@ class PredictConfig:
     bf16 arithmetic."""
 
     def check(self) -> None:
-        """Looks at everything that can be told from the arguments alone.
+        """Checks everything that can be checked without reading a file.
 
         Raises:
-            InputError: they do not go together, or one is out of range.
+            InputError: options exclude each other, or one is out of range.
         """
         if sum((self.box is not None, self.boxes is not None, self.detect)) > 1:
             raise InputError("box, boxes and detect: got more than one; give one of them")
@@ -92,9 +92,9 @@ class PredictConfig:
         check_folder(self.out)
 
     def check_folders(self) -> None:
-        """Raises InputError where drawings would lie among the pictures of a folder that is read.
+        """Raises InputError if drawings would be written into a folder whose images are read.
 
-        The next prediction of that folder would take them for pictures.
+        The next prediction of that folder would read the drawings as images.
         """
         for word in self.images:
             if Path(word).is_dir() and real_path(Path(word)) == real_path(self.out):

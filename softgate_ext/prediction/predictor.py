@@ -1,4 +1,4 @@
-"""A trained run that finds the joints of people in pictures."""
+"""`PosePredictor`: a trained network that finds the joints of people in images."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -31,13 +31,13 @@ from softgate_ext.runs.run_config import RunConfig
 
 Boxes = Sequence[Sequence[float]]
 MIN_SCORE = 0.3
-"""Of the joints that score less seven of ten are wrong (docs/prediction.md)."""
-CHUNK = 32  # crops in a forward pass, whatever the number of boxes
+"""Of the joints with a lower score, seven of ten are wrong (docs/prediction.md)."""
+CHUNK = 32  # the most crops in a forward pass
 
 
 @dataclass(frozen=True)
 class Located:
-    """A picture (H, W, 3) uint8, and the people to look at: box, side of the crop, box score."""
+    """An image (H, W, 3) uint8 and its people: box, side of the crop in pixels, score of the box."""
 
     picture: npt.NDArray[np.uint8]
     people: list[tuple[Box, float, float | None]]
@@ -45,8 +45,13 @@ class Located:
 
 @dataclass(frozen=True)
 class PersonDetails:
-    """A person with what the network saw: crop (S, S, 3) uint8 and heatmaps (J, S/4, S/4), None of
-    a network that gives joints."""
+    """A person with the network's input and output.
+
+    Attributes:
+        person: the person.
+        crop: (S, S, 3) uint8, the input.
+        heatmaps: (J, S/4, S/4) float32, the output; None if the network gives joints.
+    """
 
     person: Person
     crop: npt.NDArray[np.uint8]
@@ -54,22 +59,24 @@ class PersonDetails:
 
 
 class PosePredictor:
-    """A trained run, ready for pictures: `PosePredictor.from_pretrained(run)(image)`.
+    """Finds the joints of people in images: `PosePredictor.from_pretrained(run)(image)`.
 
-    Threads may share one; what they get does not depend on each other.
+    Threads may share one predictor; their results do not depend on each other.
 
     Args:
-        model: the run's network.
-        config: what the run says of it.
+        model: the network.
+        config: the configuration of its run.
         device: "auto", "cpu", "cuda" or "cuda:N".
-        amp: autocast of convolutions.
-        flip_test: average the heatmaps of each crop and of its mirror image.
-        detector: finds the people of a picture that comes without boxes.
-        min_score: joints of a lower score are marked as not shown.
-        calibration: from the peak of a heatmap to the score of the joint, which is that peak
-            without.
-        folded: run the network as `softgate_ext.fold` makes it, which is faster and takes less
-            memory; False runs the model itself, whose weights may then still change.
+        amp: autocast of convolutions: "off", "bf16" or "auto".
+        flip_test: whether to average the heatmaps of each crop and of its mirror image.
+        detector: finds the people of an image without boxes; None takes the whole image as one box.
+        folded: whether to run the network as `softgate_ext.fold` makes it, which is faster and needs
+            less memory. False runs the model itself, whose weights may then still change.
+        min_score: joints with a lower score are marked as not shown.
+        calibration: turns the peak of a heatmap into the score of the joint; None keeps the peak.
+
+    Raises:
+        InputError: the device or an option cannot be used.
     """
 
     def __init__(
@@ -114,20 +121,20 @@ class PosePredictor:
         """Loads a run that `softgate train` wrote, or weights that the package ships.
 
         Args:
-            path_or_name: the run's folder; or the name of one in the folder `runs`, or in the one
-                that the environment variable SOFTGATE_RUNS names; or the name of shipped weights
-                (`softgate_ext.models.list_pretrained()`). A folder goes before weights of its name.
-            weights: the `last` of the run, or those that were `best` on the people it watched.
+            path_or_name: the folder of a run; or the name of a run in the folder `runs`, or in the
+                folder that the environment variable SOFTGATE_RUNS names; or the name of shipped
+                weights (`softgate_ext.models.list_pretrained()`). If a folder and shipped weights
+                have the same name, the folder is used.
+            weights: the `last` weights of the run, or those that were `best` on its watched samples.
             device: `auto`, `cpu`, `cuda` or `cuda:N`.
-            amp: `off`, `bf16`, or `auto` (where the device multiplies it natively).
-            flip_test: average the heatmaps of a picture and of its mirror image.
-            detect: find the people of a picture that comes without boxes (needs the extra
-                `detect`); a number is the lowest score of a person, else 0.5.
-            folded: as of `PosePredictor`.
-            min_score: joints of a lower score, and those outside the picture, are marked as not
+            amp: `off`, `bf16`, or `auto` (bf16 if the device multiplies it natively).
+            flip_test: whether to average the heatmaps of each crop and of its mirror image.
+            detect: whether to find the people of an image without boxes (needs the extra `detect`).
+                A number is the lowest score of a detected person; True is 0.5.
+            folded: as in `PosePredictor`.
+            min_score: joints with a lower score, and those outside the image, are marked as not
                 shown.
-            min_box: of people who were detected, those whose box has a shorter longer side, pixels,
-                are left out.
+            min_box: detected people whose box has a shorter longer side, in pixels, are left out.
 
         Raises:
             InputError: the run or the device cannot be used, or the extra is not installed.
@@ -151,17 +158,20 @@ class PosePredictor:
         boxes: Sequence[Boxes | None] | None = None,
     ) -> list[list[Person]]: ...
     def __call__(self, image: Any, boxes: Any = None) -> list[Person] | list[list[Person]]:
-        """The people of a picture, one for each box; of a list of pictures, a list of these.
+        """Finds the joints of the people in one image or in a list of images.
 
         Args:
-            image: a path; an array (H, W, 3), RGB; a Pillow image; a tensor (3, H, W); arrays and
-                tensors of uint8, or floats from 0 to 1. Or a list of such pictures.
-            boxes: x, y, width, height of each person in pixels. Without them: the people that the
-                detector finds, or the whole picture as the box of one. For a list of pictures, a
-                list of boxes, or None, for each.
+            image: a path; an array (H, W, 3), RGB; a Pillow image; or a tensor (3, H, W). Arrays and
+                tensors are uint8, or floats from 0 to 1. Or a list of such images.
+            boxes: x, y, width, height of each person in pixels. With None the detector finds the
+                people; without a detector the whole image is the box of one person. For a list of
+                images: a list with the boxes, or None, of each image.
+
+        Returns:
+            The people of the image, one for each box; for a list of images, a list of such lists.
 
         Raises:
-            InputError: a picture cannot be read or a box is empty or outside of it.
+            InputError: an image cannot be read, or a box is empty or outside of its image.
         """
         if not isinstance(image, list | tuple):
             return self.predict([self.locate(as_picture(image), boxes)])[0]
@@ -174,10 +184,10 @@ class PosePredictor:
         return self.predict([self.locate(as_picture(one), own) for one, own in pairs])
 
     def locate(self, picture: npt.NDArray[np.uint8], boxes: Boxes | None = None) -> Located:
-        """Whom to look at in a picture (H, W, 3) uint8: its boxes checked, or people detected.
+        """The people to look at in an image (H, W, 3) uint8: the checked boxes, or detected people.
 
         Raises:
-            InputError: a box is empty or outside of the picture.
+            InputError: a box is empty or outside of the image.
         """
         height, width = picture.shape[:2]
         margin = self.config.box_margin
@@ -195,18 +205,18 @@ class PosePredictor:
         return Located(picture, [(whole, max(whole[2:]), None)])
 
     def predict(self, located: Sequence[Located]) -> list[list[Person]]:
-        """The people of each picture; crops of several pictures share a forward pass."""
+        """The people of each image. Crops of several images share a forward pass."""
         people: list[list[Person]] = [[] for _ in located]
         for index, one in self._details(located):
             people[index].append(one.person)
         return people
 
     def predict_with_heatmaps(self, located: Located) -> list[PersonDetails]:
-        """The people of one picture, with the crops and the heatmaps."""
+        """The people of one image, with their crops and heatmaps."""
         return [one for _, one in self._details([located])]
 
     def gates(self) -> dict[str, Tensor]:
-        """Values of the network's gates by block, from the image to the heatmaps."""
+        """The values of the network's gates by block, in the order of the forward."""
         return self._gates
 
     def _details(self, located: Sequence[Located]) -> Iterator[tuple[int, PersonDetails]]:
@@ -233,7 +243,7 @@ class PosePredictor:
             rows = zip(part, joints, scores, crops, outputs.cpu(), strict=True)
             for (index, (box, _, sure)), where, score, crop, output in rows:
                 height, width = located[index].picture.shape[:2]
-                # Pixels have their centres at integers.
+                # Pixel centres are at integer coordinates.
                 inside = ((where >= -0.5) & (where <= (width - 0.5, height - 0.5))).all(-1)
                 shown = inside & (score >= self.min_score)
                 person = Person(box, where, score, self.skeleton.joints, shown, sure)

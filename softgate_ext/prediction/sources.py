@@ -1,4 +1,4 @@
-"""What the words of a command stand for: pictures, animated ones, videos, cameras."""
+"""The sources of a prediction: how words of the command line become images, videos and cameras."""
 
 import glob
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ GIVE = "give pictures, videos, folders, patterns, or a camera's number"
 
 @dataclass(frozen=True)
 class Source:
-    """A picture, animation or video (its path), or a camera (its number)."""
+    """An image, animation or video, given by its path, or a camera, given by its number."""
 
     kind: Kind | Literal["camera"]
     place: Path | int
@@ -31,23 +31,24 @@ class Source:
 
     @property
     def stem(self) -> str:
-        """What files about it are called."""
+        """The stem of the names of its output files."""
         return self.place.stem if isinstance(self.place, Path) else f"camera{self.place}"
 
 
 def find_sources(words: Sequence[str]) -> tuple[list[Source], dict[str, InputError]]:
-    """What paths, folders, glob patterns and camera numbers stand for, each once.
+    """The sources that paths, folders, glob patterns and camera numbers stand for, each once.
 
-    What a file holds says what it is. Of a folder, hidden files and those that neither hold nor
-    are called a picture or a video are left out; one that is named itself is taken for a picture.
+    The content of a file decides what it is. In a folder, hidden files are left out, and files that
+    are neither by content nor by name an image or a video. Such a file that is named itself is
+    treated as an image.
 
     Returns:
-        The sources; and what is wrong with each word that stands for nothing or cannot be looked up.
+        The sources; and an error for each word that stands for nothing or cannot be looked up.
 
     Raises:
         InputError: there is no word, or one is empty.
     """
-    if not words or "" in words:  # a variable that is not set; as a path, the working folder
+    if not words or "" in words:  # probably an unset variable; Path("") would be the working folder
         raise InputError(f"images: got none; {GIVE}")
     found: dict[Source, None] = {}
     lost: dict[str, InputError] = {}
@@ -78,19 +79,19 @@ def find_sources(words: Sequence[str]) -> tuple[list[Source], dict[str, InputErr
 
 
 def _is_source(path: Path) -> bool:
-    """Whether it is a file, or something that is refused when it is read."""
+    """Whether a path is a file, or a pipe or device, for which reading gives an error."""
     return path.is_file() or unusual(path) is not None
 
 
 def run_and_images(run: Path | None, images: tuple[str, ...]) -> tuple[Path, tuple[str, ...]]:
-    """The run, the shipped one by default, and the words of the pictures.
+    """The run, which defaults to the shipped weights, and the words that name images.
 
     Args:
-        run: the first word, which may also be that of a picture.
-        images: the others.
+        run: the first word of the command, which may also name an image.
+        images: the other words.
 
     Raises:
-        InputError: the only word is neither.
+        InputError: the only word is neither a run nor an image.
     """
     if run is None:
         return Path(DEFAULT), images
@@ -99,7 +100,7 @@ def run_and_images(run: Path | None, images: tuple[str, ...]) -> tuple[Path, tup
     _, lost = find_sources([str(run)])
     if not lost:
         return Path(DEFAULT), (str(run), *images)
-    if images:  # a misspelt run, which is refused when it is opened, and no picture that is lost
+    if images:  # the first word is probably a misspelt run: opening it raises the error
         return run, images
     raise InputError(
         f"images: got {shortened(str(run))}, which is neither a run nor a picture; {GIVE}"
@@ -107,7 +108,7 @@ def run_and_images(run: Path | None, images: tuple[str, ...]) -> tuple[Path, tup
 
 
 def open_frames(source: Source) -> Reader:
-    """What reads a source that is no picture.
+    """The reader of a video, an animation or a camera.
 
     Raises:
         InputError: it cannot be opened.

@@ -1,4 +1,4 @@
-"""What is known of each picture and frame, on its way into JSON and CSV."""
+"""The results of all images and frames, collected for predictions.json and predictions.csv."""
 
 import csv
 import io
@@ -36,14 +36,14 @@ SUMMARIES = ("predictions.json", "predictions.csv")
 
 @dataclass
 class Outcome:
-    """What `predict` did.
+    """The outcome of `predict`.
 
     Attributes:
         written: the files, in the order of the sources; then predictions.json and .csv.
-        failed: a sentence for each source, or box of one, that could not be used.
-        frames: pictures and frames looked at.
-        people: people in them.
-        seconds: time they took, without loading the network.
+        failed: a message for each source, or box, that could not be used.
+        frames: number of images and frames that were read.
+        people: number of people in them.
+        seconds: time that this took, without loading the network.
     """
 
     written: list[Path] = field(default_factory=list)
@@ -53,7 +53,7 @@ class Outcome:
     seconds: float = 0.0
 
     def throughput(self) -> str:
-        """How many there were, and how many a second."""
+        """A line with the numbers of images and people, in all and per second."""
         rate = self.frames / max(self.seconds, 1e-9)
         return (
             f"{counted(self.frames, 'picture[s]')}, {counted(self.people, '[person|people]')} in {self.seconds:.2f} s: "
@@ -62,12 +62,12 @@ class Outcome:
 
 
 class Summary:
-    """People found, source by source, and sentences about the sources that could not be used.
+    """The people of all sources, and messages about the sources that could not be used.
 
     Args:
-        out: folder of what is written; created when there is something to write.
+        out: the output folder, which is created when there is something to write.
         outputs: which of `json` and `csv` are wanted.
-        tell: called with the sentence of each failure.
+        tell: called with the message of each failure.
     """
 
     def __init__(self, out: Path, outputs: Sequence[Output], tell: Callable[[str], None]) -> None:
@@ -80,7 +80,7 @@ class Summary:
     def add(
         self, source: Source, people: Sequence[Person], frame: int | str = "", seconds: str = ""
     ) -> None:
-        """The people of a picture, or of a frame of a video, which has a number and a time."""
+        """Adds the people of an image, or of a frame of a video with its number and time."""
         self.outcome.frames += 1
         self.outcome.people += len(people)
         if "csv" not in self.outputs:
@@ -93,7 +93,7 @@ class Summary:
                 self._rows.append((*about, name, *where))
 
     def fail(self, source: Source | Path | str, error: Exception) -> None:
-        """Keeps and tells the sentence about a source, or a part of one, that cannot be used."""
+        """Records and reports that a source, or a part of it, cannot be used."""
         sentence = str(error)
         if str(source) not in sentence:
             sentence = f"{source}: {sentence}"
@@ -102,13 +102,13 @@ class Summary:
         self.tell(sentence)
 
     def make_folder(self) -> None:
-        """Creates `out`, once."""
+        """Creates the output folder at the first call."""
         if not self._made:
             make_folder(self.out)
             self._made = True
 
     def write(self, about: dict[str, Any]) -> None:
-        """Writes predictions.json, with `about` before the people, and predictions.csv."""
+        """Writes predictions.json, which starts with the entries of `about`, and predictions.csv."""
         self.make_folder()
         if "json" in self.outputs:
             write_json(self.out / SUMMARIES[0], {**about, **self.entries})

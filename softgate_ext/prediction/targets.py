@@ -1,4 +1,4 @@
-"""Which file the drawing of each source becomes: each its own, and none of those that are read."""
+"""The output path of each source's drawing: all different, and none of them an input file."""
 
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
@@ -10,7 +10,7 @@ from softgate_ext.prediction.summary import SUMMARIES
 
 
 def name_targets(sources: Sequence[Source], out: Path) -> dict[Source, Path]:
-    """The drawing of each source, in the folder `out`: PNG of a picture, else MP4."""
+    """The path of each source's drawing in the folder `out`: PNG for an image, else MP4."""
     targets: dict[Source, Path] = {}
     for source in sources:
         suffix = ".png" if source.kind == "picture" else ".mp4"
@@ -19,11 +19,11 @@ def name_targets(sources: Sequence[Source], out: Path) -> dict[Source, Path]:
 
 
 def keep_inputs(targets: Mapping[Source, Path], boxes: Path | None) -> None:
-    """Raises InputError where a file to write is one of those to read: a source, or the boxes.
+    """Raises InputError if an output file is also an input: a source, or the file of boxes.
 
     Args:
-        targets: as `name_targets` gives them; the lines and summaries lie beside.
-        boxes: the file of boxes.
+        targets: the result of `name_targets`. JSON lines and summaries are written beside them.
+        boxes: the file of boxes, or None.
     """
     places = (source.place for source in targets)
     inputs = {real_path(place) for place in places if isinstance(place, Path)}
@@ -38,7 +38,7 @@ def keep_inputs(targets: Mapping[Source, Path], boxes: Path | None) -> None:
 
 
 def _free_name(path: Path, taken: Collection[Path]) -> Path:
-    """`path`, or with -2, -3, ... after the stem where two sources share a name."""
+    """`path`, or with -2, -3, ... added to the stem if another source has the same name."""
     name, number = path, 1
     while name in taken:
         number += 1

@@ -1,4 +1,4 @@
-"""Who is who from one frame of a video to the next, and the same people with less jitter."""
+"""Tracking of people from frame to frame by the overlap of their boxes, with optional smoothing."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -11,8 +11,8 @@ from softgate_ext.pose.metrics import box_overlaps
 from softgate_ext.prediction.one_euro import OneEuro
 from softgate_ext.prediction.person import Box, Person
 
-OVERLAP = 0.3  # of two boxes (intersection over union), from which on they are of one person
-GONE = 1.0  # seconds for which somebody may be out of sight and then still has the same track
+OVERLAP = 0.3  # boxes of one person in two frames have at least this intersection over union
+GONE = 1.0  # seconds that a person may be missing without losing the track
 
 
 @dataclass(eq=False)
@@ -24,10 +24,10 @@ class _Track:
 
 
 class Tracks:
-    """Numbers the people of a video, frame by frame.
+    """Gives the people of a video numbers that stay the same from frame to frame.
 
     Args:
-        smooth: pass their joints through a One-Euro filter.
+        smooth: whether to pass the joints through a One-Euro filter.
     """
 
     def __init__(self, smooth: bool) -> None:
@@ -36,11 +36,14 @@ class Tracks:
         self._count = 0
 
     def follow(self, people: Sequence[Person], seconds: float) -> list[Person]:
-        """The people of the next frame, each with the number of the track.
+        """Assigns the people of the next frame to tracks.
 
         Args:
-            people: as they were found.
+            people: the people of the frame, without tracks.
             seconds: time of the frame.
+
+        Returns:
+            The same people with the numbers of their tracks, and with filtered joints if `smooth`.
         """
         overlaps = box_overlaps(
             _corners([one.box for one in people]), _corners([t.box for t in self._tracks])
@@ -71,6 +74,6 @@ class Tracks:
 
 
 def _corners(boxes: Sequence[Box]) -> npt.NDArray[np.float64]:
-    """x1, y1, x2, y2 of boxes x, y, width, height."""
+    """Boxes x, y, width, height as an array (N, 4) of x1, y1, x2, y2."""
     given = np.reshape(np.asarray(boxes, np.float64), (-1, 4))
     return np.hstack([given[:, :2], given[:, :2] + given[:, 2:]])

@@ -1,4 +1,4 @@
-"""Frames in and out with their time: files by PyAV, cameras by OpenCV."""
+"""Readers and a writer of frames with their times: video files by PyAV, cameras by OpenCV."""
 
 import math
 import time
@@ -15,38 +15,43 @@ import numpy.typing as npt
 from softgate_ext.errors import InputError
 from softgate_ext.files.paths import unusual
 
-USUAL_RATE = 25.0  # frames a second, where a file or camera does not say
-PACKETS = (188, 192, 204)  # bytes, of transport streams and of those with times or checks beside
-# What is opened, by FFmpeg's names, whatever a file is called: not its pictures and texts, nor what
-# is a list of other files or of addresses (concat, hls, dash, sdp, imf ...).
+USUAL_RATE = 25.0  # frames per second, if a file or camera does not state it
+PACKETS = (
+    188,
+    192,
+    204,
+)  # bytes: the packet sizes of transport streams, plain, with time, with checksum
+# The formats that are opened, by FFmpeg's names. FFmpeg's formats of images and texts are left out, and
+# so are lists of other files or addresses (concat, hls, dash, sdp, imf ...).
 CONTAINERS = ("mov", "matroska", "avi", "mpeg", "mpegts", "asf", "flv", "ogg", "mxf", "dv")
 STREAMS = ("mpegvideo", "m4v", "h264", "hevc", "obu", "ivf", "yuv4mpegpipe")
 FORMATS = (*CONTAINERS, *STREAMS)
-MOST_PIXELS = 1 << 27  # of a frame, whatever few bytes it is in; 8K has 2^25
-TICK = Fraction(1, 90_000)  # seconds: what the times of a written video are multiples of
+MOST_PIXELS = 1 << 27  # of a frame, because a few bytes can claim any size; 8K has 2^25
+TICK = Fraction(1, 90_000)  # seconds: the time base of a written video
 
 
 @dataclass(frozen=True)
 class Frame:
-    """A picture (H, W, 3) uint8 RGB, and its time in seconds from the start of the video."""
+    """A frame (H, W, 3) uint8 RGB, and its time in seconds from the start of the video."""
 
     picture: npt.NDArray[np.uint8]
     seconds: float
 
 
 class VideoReader:
-    """The frames of a video file one after the other, upright, at the times that the file says.
+    """An iterator over the frames of a video file, upright, with the times that the file states.
 
     Args:
         path: the file.
-        head: bytes from its beginning that must tell the format; FFmpeg's own choice is the default.
+        head: number of bytes from the start from which FFmpeg must recognise the format. The default
+            is FFmpeg's own.
 
     Attributes:
-        rate: frames a second, on average.
-        cut: whether the frames that were read to their end stop in the middle of one.
+        rate: average frames per second.
+        cut: whether the file is damaged or ends within a frame; known when the iteration has ended.
 
     Raises:
-        InputError: it cannot be opened.
+        InputError: the file cannot be opened.
     """
 
     def __init__(self, path: Path, head: int = 1 << 20) -> None:
@@ -66,7 +71,7 @@ class VideoReader:
         except (self._error, OSError, ValueError):
             raise InputError(f"video {path} is not a video that can be read") from None
         self._stream = self._container.streams.best("video")
-        # FFmpeg also takes the cover of a piece of music for a video of one frame.
+        # FFmpeg presents the cover image of an audio file as a video of one frame.
         cover = av.stream.Disposition.attached_pic
         if self._stream is None or self._stream.disposition & cover:
             self.close()
@@ -78,16 +83,16 @@ class VideoReader:
                 f"video {path} has frames of {coded.width} x {coded.height} pixels; takes up to "
                 f"{MOST_PIXELS / 1e6:.0f} megapixels"
             )
-        coded.options = {"max_pixels": str(MOST_PIXELS)}  # for frames that are larger than it says
+        coded.options = {"max_pixels": str(MOST_PIXELS)}  # a frame may be larger than stated
         self._stream.thread_type = "AUTO"
         self.rate = _usable(self._stream.average_rate or self._stream.guessed_rate)
 
     def __iter__(self) -> Iterator[Frame]:
-        """Until the end, or where it is cut short; raises InputError where there is not one."""
+        """The frames until the end, or until the file is damaged; InputError if there is none."""
         first, number = self._container.start_time, 0
         start = None if first is None else first / 1e6
         for frame in self._frames():
-            if start is None:  # a file of few frames, whose container does not tell
+            if start is None:  # a container of few frames may not state its start
                 start = frame.time
             seconds = number / self.rate if frame.time is None else frame.time - (start or 0)
             picture = np.rot90(frame.to_ndarray(format="rgb24"), round(frame.rotation / 90))
@@ -97,11 +102,11 @@ class VideoReader:
             raise InputError(f"video {self.path} holds no frame that can be read")
 
     def _frames(self) -> Iterator[Any]:
-        damaged, last = False, None  # of what comes last
+        damaged, last = False, None  # the state of the last packet, and the last frame
         try:
             for packet in self._container.demux(self._stream):
                 try:
-                    if packet.size:  # one without data asks for the frames that wait
+                    if packet.size:  # an empty packet makes the decoder return its last frames
                         damaged = packet.is_corrupt
                     for frame in packet.decode():
                         yield frame
@@ -114,7 +119,10 @@ class VideoReader:
         self.cut = damaged or broken or self._ends_in_a_packet()
 
     def _ends_in_a_packet(self) -> bool:
-        """Whether a transport stream, which says nothing of its length, is no whole packets."""
+        """Whether the file is a transport stream whose last packet is incomplete.
+
+        A transport stream does not state its length, so that this is the only sign of a cut.
+        """
         stream = self._container.format.name == "mpegts"
         return stream and all(self._container.size % size for size in PACKETS)
 
@@ -123,14 +131,17 @@ class VideoReader:
 
 
 class CameraReader:
-    """What a camera sees, from now on, at the times when it is seen.
+    """An iterator over the frames of a camera, with the times at which they were read.
+
+    Args:
+        number: the number of the camera, as OpenCV counts.
 
     Attributes:
-        rate: frames a second.
-        cut: False; it ends where somebody ends it.
+        rate: frames per second, as the camera states it.
+        cut: always False, because a camera's frames have no last one.
 
     Raises:
-        InputError: it cannot be opened.
+        InputError: the camera cannot be opened.
     """
 
     def __init__(self, number: int) -> None:
@@ -148,7 +159,7 @@ class CameraReader:
         self.rate = _usable(self._capture.get(cv2.CAP_PROP_FPS))
 
     def __iter__(self) -> Iterator[Frame]:
-        """Until it is unplugged; raises InputError where it gives not one frame."""
+        """The frames until the camera is unplugged; InputError if there is none."""
         start = None
         while (read := self._capture.read())[0]:
             now = time.monotonic()
@@ -163,7 +174,12 @@ class CameraReader:
 
 
 class VideoWriter:
-    """Frames of one size into an MP4 file, H.264, each at its time.
+    """Writes frames to an MP4 file, H.264, each at its time.
+
+    Args:
+        path: the file.
+        rate: average frames per second.
+        height, width: size of the frames in pixels; other frames are resized to it.
 
     Raises:
         InputError: the file cannot be written.
@@ -174,11 +190,11 @@ class VideoWriter:
         self._size, self._last, self._new = (height, width), -1, av.VideoFrame.from_ndarray
         try:
             self._container = av.open(f"file:{path}", "w", format="mp4")
-            # Without frames that wait for later ones, whose times MP4 would take for the length.
+            # No B-frames: MP4 would count their delay as part of the video's length.
             options = {"preset": "veryfast", "crf": "20", "bf": "0"}
             steady = max(Fraction(rate).limit_denominator(100_000), Fraction(1, 100_000))
             self._stream = self._container.add_stream("h264", steady, options)
-            # Players take colour at half the resolution alone, which needs even sides.
+            # Most players support only yuv420p, whose colour has half the resolution: sides are even.
             self._stream.width, self._stream.height = width + width % 2, height + height % 2
             self._stream.pix_fmt = "yuv420p"
             self._stream.codec_context.time_base = TICK
@@ -189,10 +205,10 @@ class VideoWriter:
             ) from None
 
     def write(self, frame: Frame) -> None:
-        """Appends a frame; one that is not later than the last is put right behind it."""
+        """Appends a frame. If it is not later than the previous one, it gets the next time step."""
         height, width = self._size
         picture = frame.picture
-        if picture.shape[:2] != self._size:  # some streams change their size on the way
+        if picture.shape[:2] != self._size:  # a stream may change its size
             picture = cv2.resize(picture, (width, height)).astype(np.uint8, copy=False)
         even = ((0, height % 2), (0, width % 2), (0, 0))
         coded = self._new(np.pad(picture, even, "edge"), format="rgb24")
@@ -201,7 +217,7 @@ class VideoWriter:
         self._container.mux(self._stream.encode(coded))
 
     def close(self) -> None:
-        """Writes what is still to be coded; a second time it does nothing."""
+        """Encodes the remaining frames and closes the file. A second call does nothing."""
         if self._last >= 0:
             self._last = -1
             self._container.mux(self._stream.encode())

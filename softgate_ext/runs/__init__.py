@@ -1,1 +1,1 @@
-"""A run's folder: its configuration, weights, training state and log."""
+"""The folder of a training run: its configuration, weights, training state and log."""

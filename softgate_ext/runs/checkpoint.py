@@ -1,15 +1,16 @@
-"""What a run leaves on the disk, and how it is read back.
+"""The files of a run, and functions that write and read its configuration and training state.
 
-    config.json         what the weights are (RunConfig); written with the first epoch
-    model.safetensors   the last weights, the ones to use; the header says of which epoch
-    best.safetensors    the weights with the highest figure on the people watched during training
-    training.pt         all that `--resume` needs: raw weights, optimizer, counters, RNG
-    log.jsonl           a line an epoch
-    plots.png           the plot sheet, once the training is over
+    config.json         the configuration (RunConfig); written with the first epoch
+    model.safetensors   the last weights, which are the ones to use; the header names the epoch
+    best.safetensors    the weights with the best score on the watched samples
+    training.pt         everything that `--resume` needs: raw weights, optimizer, counters, RNG
+    log.jsonl           one line per epoch
+    plots.png           the plot sheet, written at the end of the training
     tensorboard/        event files, with `--tensorboard`
 
-Every file is replaced as a whole and is of use by itself, so a run that is killed at any moment
-leaves a folder that predicts and resumes: from training.pt alone, whichever epoch the others hold.
+Every file is replaced as a whole and can be used without the others. A run that is killed at any
+moment therefore leaves a folder that predicts and resumes. A resume reads training.pt alone, even if
+the other files are of another epoch.
 """
 
 import io
@@ -35,10 +36,10 @@ def save_config(run: Path, config: RunConfig) -> None:
 
 
 def load_config(run: Path) -> RunConfig:
-    """The configuration of a run.
+    """Reads the configuration of a run.
 
     Raises:
-        InputError: `run` is no folder, or holds no (valid) configuration.
+        InputError: `run` is not a folder, or has no valid configuration.
     """
     try:
         there = run.is_dir()
@@ -60,14 +61,14 @@ def load_config(run: Path) -> RunConfig:
 
 def save_state(run: Path, state: dict[str, Any]) -> None:
     """Writes the training state: tensors, numbers, strings, and containers of them."""
-    # By way of memory: writing to a file itself, torch.save hides why a disk refuses.
+    # The state is serialised in memory first, because torch.save hides the error of a full disk.
     data = io.BytesIO()
     torch.save(state, data)
     write_bytes(run / STATE, data.getvalue())
 
 
 def load_state(run: Path) -> dict[str, Any]:
-    """The training state of a run; nothing in the file is executed.
+    """Reads the training state of a run. No code in the file is executed.
 
     Raises:
         InputError: the file is missing or damaged, or a number in it is out of its range.
@@ -85,7 +86,7 @@ def load_state(run: Path) -> dict[str, Any]:
         ) from None
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch.load raises many kinds for damaged files
+    except Exception as error:  # torch.load raises many types for damaged files
         raise InputError(
             f"resume: {path} is damaged, not a readable training state; put a copy of it back, or "
             "train into another folder"

@@ -1,4 +1,4 @@
-"""Dataclasses of options as JSON and back."""
+"""Conversion of option dataclasses to JSON and back."""
 
 import dataclasses
 import json
@@ -18,18 +18,18 @@ def to_json(config: Any) -> dict[str, Any]:
 
 
 def from_json(kind: type[T], stored: Any, source: str) -> T:
-    """The dataclass `kind` from what `to_json` made of it; absent fields take their defaults.
+    """Builds a dataclass from the dictionary of `to_json`. Missing fields take their defaults.
 
     Args:
-        kind: a dataclass.
+        kind: the dataclass.
         stored: the dictionary.
-        source: where it was read, for the message.
+        source: the file that it was read from, for the message.
 
     Raises:
         InputError: a field is unknown, missing without a default, of another type or out of its
             range.
     """
-    # Here, since the help of the command line needs none of it.
+    # Imported here, because `--help` must not need pydantic.
     from pydantic import TypeAdapter, ValidationError
 
     text = json.dumps(stored)
@@ -39,7 +39,7 @@ def from_json(kind: type[T], stored: Any, source: str) -> T:
         found = TypeAdapter(kind).validate_json(text, strict=True)
     except ValidationError as error:
         first, *others = error.errors(include_url=False)
-        # A choice of types has a fault for each of them, at a place of its own.
+        # For a union of types there is one fault per type, each with a longer location.
         same = [first, *(fault for fault in others if fault["input"] == first["input"])]
         places = [source, ".".join(map(str, commonprefix([fault["loc"] for fault in same])))]
         faults = " or ".join(dict.fromkeys(fault["msg"].lower() for fault in same))

@@ -1,4 +1,4 @@
-"""The log of a run: one line of JSON an epoch."""
+"""The log of a run: one line of JSON per epoch."""
 
 import json
 from pathlib import Path
@@ -13,7 +13,7 @@ Entry = dict[str, Any]
 
 
 def read_log(path: Path) -> list[Entry]:
-    """The entries of a log; a last line cut short by a killed process is left out.
+    """Reads the entries of a log. A last line that a killed process left incomplete is ignored.
 
     Raises:
         InputError: the file cannot be read, or another line is damaged.
@@ -39,7 +39,7 @@ def read_log(path: Path) -> list[Entry]:
 
 
 def _is_entry(entry: Any) -> bool:
-    """Whether a value has what an epoch has, each number in its range."""
+    """Whether a value is the entry of an epoch, with each number in its range."""
     if not isinstance(entry, dict) or entry.get("epoch") == 0:
         return False
     watched = entry.get("watched")
@@ -62,7 +62,7 @@ _NEEDED = ("epoch", "loss")
 
 
 def append_entry(path: Path, entry: Entry) -> None:
-    """Adds one line to the log.
+    """Appends an entry to the log as one line.
 
     Raises:
         InputError: the file cannot be written to.
@@ -75,7 +75,11 @@ def append_entry(path: Path, entry: Entry) -> None:
 
 
 def rewind_log(path: Path, epochs: int) -> list[Entry]:
-    """Drops what follows the first `epochs` epochs, so that resuming does not log them twice."""
+    """Removes the entries after the first `epochs` epochs, so that a resume does not log them twice.
+
+    Returns:
+        The remaining entries.
+    """
     entries = [entry for entry in read_log(path) if entry["epoch"] <= epochs]
     write_text(path, "".join(json.dumps(entry) + "\n" for entry in entries))
     return entries

@@ -1,4 +1,4 @@
-"""A run's network, from the folder of a training or from the weights that the package ships."""
+"""Loading of a run's network, from the folder of a training or from shipped weights."""
 
 from pathlib import Path
 from typing import Any
@@ -19,14 +19,18 @@ from softgate_ext.runs.run_config import RunConfig
 
 
 def load_run(run: Path | str, which: Which = "last") -> tuple[PoseModel, RunConfig, dict[str, Any]]:
-    """The network of a run in inference mode on the CPU, its configuration and the header's words.
+    """Loads the network of a run.
 
     Args:
         run: a folder or a name, see `find_run`.
-        which: the weights of a folder; what the package ships has one set, called "last".
+        which: which weights of a folder to load. Shipped weights are always "last".
+
+    Returns:
+        The network in evaluation mode on the CPU, its configuration, and the description in the header
+        of the weights.
 
     Raises:
-        InputError: a file is missing, damaged, or does not fit the others.
+        InputError: a file is missing or damaged, or the files do not fit together.
     """
     if which not in WEIGHTS:
         raise InputError(f"weights: got {which!r}; takes {' or '.join(WEIGHTS)}")
@@ -49,7 +53,7 @@ def load_run(run: Path | str, which: Which = "last") -> tuple[PoseModel, RunConf
 
 
 def config_of(run: Path | str) -> RunConfig:
-    """The configuration of a run that `load_run` opens.
+    """The configuration of a run that `load_run` can load.
 
     Raises:
         InputError: it is missing or damaged.
@@ -72,17 +76,17 @@ def _weights_in(run: Path, which: Which) -> tuple[dict[str, Tensor], dict[str, A
 
 
 def init_weights(source: Path, model: nn.Module) -> str:
-    """Loads what fits `model`, by name and shape, from a run or a safetensors file.
+    """Loads the tensors of a run or safetensors file whose names and shapes fit `model`.
 
     Args:
-        source: a run's folder or name, see `find_run`, or the file.
-        model: the network.
+        source: the folder or name of a run, see `find_run`, or a file.
+        model: the network, which is changed.
 
     Returns:
-        What was taken and what was not, in words.
+        A message that says what was loaded and what was not.
 
     Raises:
-        InputError: the file is missing or damaged, or nothing of it fits.
+        InputError: the file is missing or damaged, or none of its tensors fits.
     """
     place = find_run(source)
     path = place / WEIGHTS["last"] if place.is_dir() else place

@@ -1,4 +1,4 @@
-"""What the options of several commands share: their types, and how a wrong value is named."""
+"""Types of options that several commands share, and a check of their values."""
 
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, TypeAlias, TypeVar
@@ -9,17 +9,17 @@ Device = str
 Amp = Literal["auto", "off", "bf16"]
 T = TypeVar("T")
 Positional: TypeAlias = Annotated[T, "positional"]
-"""A field that the command line gives without its name."""
-STRICT = {"extra": "forbid"}  # pydantic's word for: an entry that is no field is a mistake
+"""A field that is a positional argument on the command line."""
+STRICT = {"extra": "forbid"}  # tells pydantic to refuse unknown entries
 
 
 @dataclass(frozen=True)
 class Alone:
-    """In the annotation of a field: what its option without a word stands for.
+    """An annotation of a field whose option may be given without a value.
 
     Attributes:
-        value: the value.
-        takes: the words that it takes beside none, for messages.
+        value: the value that the option then has.
+        takes: the values that the option takes, for messages.
     """
 
     value: Any

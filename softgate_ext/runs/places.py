@@ -1,4 +1,4 @@
-"""What the files of a run are called, and where a run lies that is named."""
+"""The names of a run's files, and the search for a run by its name."""
 
 import os
 from contextlib import suppress
@@ -12,19 +12,22 @@ CONFIG, STATE, LOG, PLOTS = "config.json", "training.pt", "log.jsonl", "plots.pn
 Which = Literal["last", "best"]
 WEIGHTS: dict[Which, str] = {"last": "model.safetensors", "best": "best.safetensors"}
 FILES = (CONFIG, *WEIGHTS.values(), STATE, LOG, PLOTS)
-RUNS = "SOFTGATE_RUNS"  # environment variable: the folder of runs that are known by name
+RUNS = "SOFTGATE_RUNS"  # environment variable: the folder in which runs are found by name
 
 
 def find_run(path_or_name: Path | str) -> Path:
-    """Where a run lies: the path itself where there is something; else the folder of that name in
-    `SOFTGATE_RUNS` (`runs`); else the weights of that name that the package ships.
+    """The path of a run.
+
+    This is the given path if it exists; else the folder of that name in the folder that the
+    environment variable SOFTGATE_RUNS names, which defaults to `runs`; else the file of the shipped
+    weights of that name; else the given path.
 
     Raises:
-        InputError: it is neither a text nor a path.
+        InputError: `path_or_name` is neither a text nor a path.
     """
     path = as_path(path_or_name, "run", "the folder of a run, or a name")
     known = Path(os.environ.get(RUNS) or "runs")
-    with suppress(OSError, ValueError):  # a name that cannot be one; whoever opens it says so
+    with suppress(OSError, ValueError):  # an impossible name: opening it will give the error
         if len(path.parts) == 1 and not path.exists():
             if (known / path).is_dir():
                 return known / path
@@ -34,12 +37,12 @@ def find_run(path_or_name: Path | str) -> Path:
 
 
 def is_shipped(place: Path) -> bool:
-    """Whether what `find_run` found is a file of the package."""
+    """Whether a result of `find_run` is a file of shipped weights."""
     return place.parent == shipped.FOLDER and place.suffix == ".safetensors"
 
 
 def is_run(path_or_name: Path | str) -> bool:
-    """Whether a run lies there, whole or not, or is known by that name."""
+    """Whether there is a run, complete or not, at this path or under this name."""
     place = find_run(path_or_name)
     with suppress(OSError, ValueError):
         return is_shipped(place) or any((place / name).is_file() for name in FILES if name != PLOTS)

@@ -1,4 +1,4 @@
-"""What a run keeps of its training."""
+"""The configuration that a run stores, `RunConfig`."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -9,18 +9,18 @@ from softgate_ext.runs.train_config import TrainConfig
 
 @dataclass
 class RunConfig:
-    """What a run's folder says of its weights: enough to rebuild, feed and decode the network.
+    """The configuration of a run: enough to rebuild the network, make its input and decode its output.
 
     Attributes:
         model: name and keyword arguments for `create_model`.
-        skeleton: whose joints the network gives: its name, or all of it where a dataset has
-            joints of its own.
-        image_size: side of the square crop, pixels.
-        sigma: standard deviation of the Gaussian targets, heatmap pixels; of a network that gives
-            joints without a meaning.
-        box_margin: side of a crop over the longer side of the box around the person's joints,
-            the median of the training people; crops around boxes are made to match.
-        training: the command that trained it.
+        skeleton: the skeleton of the network's joints: its name, or the whole skeleton if the dataset
+            has joints of its own.
+        image_size: side of the square crop, in pixels.
+        sigma: standard deviation of the Gaussian targets, in heatmap pixels; not used by a network
+            that gives joints.
+        box_margin: side of a crop over the longer side of the box around the person's joints, as the
+            median of the training samples. Crops around given boxes use the same ratio.
+        training: the options of the training.
     """
 
     __pydantic_config__ = STRICT

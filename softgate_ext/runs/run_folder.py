@@ -1,4 +1,4 @@
-"""The folder of a training: who may write there, and in which order."""
+"""The folder of a run during its training: its lock, and the order in which files are written."""
 
 from pathlib import Path
 from typing import Any
@@ -16,10 +16,10 @@ from softgate_ext.runs.run_config import RunConfig
 
 
 class RunFolder:
-    """A run on the disk, while it is trained: `open`, `claim`, then `keep` for each epoch.
+    """The folder of a run during its training. Call `open`, `claim`, and then `keep` for each epoch.
 
     Args:
-        path: the folder, which `claim` makes.
+        path: the folder, which `claim` creates.
     """
 
     def __init__(self, path: Path) -> None:
@@ -28,11 +28,14 @@ class RunFolder:
         self._configured = False
 
     def open(self, resume: bool) -> tuple[RunConfig | None, dict[str, Any] | None]:
-        """Configuration and state of the run to resume, None for a new one; writes nothing.
+        """Checks the folder and reads the run to resume, without writing anything.
+
+        Returns:
+            Configuration and training state of the run; None and None for a new run.
 
         Raises:
-            InputError: another process trains here, or there is no run to resume, or there is one
-                and it would be overwritten.
+            InputError: another process trains in the folder; there is no run to resume; or a new run
+                would overwrite an existing one.
         """
         check_folder(self.path)
         if self.path.is_dir():
@@ -46,10 +49,16 @@ class RunFolder:
         return stored, state
 
     def claim(self, epoch: int) -> list[Entry]:
-        """Makes the folder this training's own; returns the log of the `epoch` epochs done.
+        """Creates and locks the folder, and removes leftovers of killed processes.
+
+        Args:
+            epoch: number of complete epochs.
+
+        Returns:
+            The log of these epochs.
 
         Raises:
-            InputError: another process was quicker, or nothing can be written there.
+            InputError: another process has taken the folder meanwhile, or it cannot be written to.
         """
         make_folder(self.path)
         if self._lock is None:
@@ -66,33 +75,33 @@ class RunFolder:
         best: bool,
         state: dict[str, Any],
     ) -> None:
-        """Writes what an epoch gave; the order makes every moment one to resume from.
+        """Writes the results of an epoch, in an order that allows a resume at every moment.
 
         Args:
-            run: what the weights are.
-            entry: the epoch in the log.
-            weights: the network to use.
-            best: whether no epoch before gave a higher figure.
-            state: all that a resume needs.
+            run: the configuration of the run.
+            entry: the log entry of the epoch.
+            weights: the state_dict of the network to use.
+            best: whether the score is higher than in all epochs before.
+            state: the training state.
         """
-        if not self._configured:  # not earlier: until then the folder holds what it held before
+        if not self._configured:  # until the first epoch ends, an earlier configuration stays
             checkpoint.save_config(self.path, run)
             self._configured = True
         about = {"epoch": entry["epoch"], "watched": entry["watched"]}
         save_tensors(self.path / places.WEIGHTS["last"], weights, about)
         if best:
             save_tensors(self.path / places.WEIGHTS["best"], weights, about)
-        # The log may run ahead of the state, never behind: resuming drops the surplus lines.
+        # The log is written before the state, because a resume can drop surplus lines.
         append_entry(self.path / places.LOG, entry)
         checkpoint.save_state(self.path, state)
 
     def release(self) -> None:
-        """Lets others use the folder."""
+        """Releases the lock of the folder."""
         if self._lock is not None:
             self._lock.release()
 
     def _refuse_a_run(self) -> None:
-        """Raises InputError where the folder holds what a training made, whole or not."""
+        """Raises InputError if the folder holds a run, complete or not."""
         out = self.path
         if (out / places.STATE).exists():
             raise InputError(

@@ -1,4 +1,4 @@
-"""What `softgate train` is told: a dataclass that is the command line."""
+"""The options of `softgate train`: a dataclass from which the command line is made."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -131,7 +131,7 @@ class TrainConfig:
     """Draw `out`/plots.png at the end (the default)."""
 
     def check(self) -> None:
-        """Raises InputError for a value out of its range."""
+        """Checks all values. Raises InputError for one that is out of its range."""
         check_ranges(self)
         require(self, "sigma", self.sigma <= self.image_size / 4, "up to the side of the heatmaps")
         own = "options of the network; its joints are those of the data"

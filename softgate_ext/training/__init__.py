@@ -1,1 +1,1 @@
-"""From a folder of people to a run that evaluates, predicts and resumes."""
+"""Training of a pose network: data, learner, learning-rate schedule, resume, several processes."""

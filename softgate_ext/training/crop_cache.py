@@ -1,4 +1,4 @@
-"""Where kept crops lie, and who makes them: the first process that needs them, at once."""
+"""The cache of crops of a dataset: its folders, and the lock with which one process fills it."""
 
 import os
 import re
@@ -27,14 +27,22 @@ def cached_crops(
     folder: Path,
     console: Console,
 ) -> CropCache:
-    """The kept crops of `people`, made now unless `folder` has them.
+    """Opens the cached crops of `people`, and makes them first unless `folder` has them.
 
-    They lie in a folder of their own, whose name says which pictures, geometry and contents they
-    are of; it appears when it is whole. Crops of pictures that have changed since are made anew
-    and take the place of the old ones. Of several processes one makes them and the others wait.
+    The crops are stored in a folder of their own, whose name identifies the samples, the geometry and
+    the contents of the images. The folder appears when it is complete. If images have changed, new
+    crops replace the old ones. Of several processes, one makes the crops and the others wait.
+
+    Args:
+        people: the samples.
+        image_size: side of a crop, in pixels.
+        augment: the augmentation, whose largest scale decides how much is kept around a crop; None
+            without augmentation.
+        folder: the cache.
+        console: where progress is shown.
 
     Raises:
-        InputError: A picture is missing or damaged, or `folder` cannot be written to or is full.
+        InputError: an image is missing or damaged, or `folder` cannot be written to or is full.
     """
     geometry = CropGeometry.of(image_size, augment)
     asked, contents = fingerprints(people, geometry)
@@ -63,7 +71,7 @@ def cached_crops(
 def _open(target: Path) -> CropCache | None:
     try:
         return CropCache(target) if target.is_dir() else None
-    except (InputError, OSError):  # damaged after it was made, or no name for a folder
+    except (InputError, OSError):  # the crops are damaged, or the name is too long for the system
         return None
 
 
@@ -87,7 +95,10 @@ def _make(target: Path, people: PoseSet, geometry: CropGeometry, console: Consol
 
 
 def _remove_older(folder: Path, stem: str) -> None:
-    """Removes crops of other contents, and what killed processes left; others may still read it."""
+    """Removes crops of earlier contents and the leftovers of killed processes.
+
+    A folder that cannot be removed, because another process still reads it, stays.
+    """
     for old in (*folder.glob(f"{stem}-*"), *folder.glob(f".{stem}-*.tmp")):
         with suppress(OSError):
             shutil.rmtree(old)

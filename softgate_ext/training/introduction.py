@@ -1,4 +1,4 @@
-"""What a training says before its first step."""
+"""The lines that a training prints before its first step."""
 
 from collections.abc import Iterator
 
@@ -23,15 +23,15 @@ def opening_lines(
     watched: PoseSet,
     baseline: Score,
 ) -> Iterator[str]:
-    """The network, the people, the device, and what may surprise about them, a line each.
+    """Lines about the network, the samples and the device, and about what the user may not expect.
 
     Args:
-        config: the command.
+        config: the options of the command.
         group: the processes.
-        parameters: numbers that the network learns.
-        train_set: people to train on.
-        watched: people who are watched.
-        baseline: figures of the constant mean pose on `watched`.
+        parameters: number of learnable parameters.
+        train_set: the samples to train on.
+        watched: the samples that are evaluated during the training.
+        baseline: score of the constant mean pose on `watched`.
     """
     yield "; ".join(
         [

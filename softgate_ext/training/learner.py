@@ -1,4 +1,4 @@
-"""One step of training: forward, loss, backward, update; and all that a resume must restore."""
+"""One training step (forward, loss, backward, update), and the state that a resume restores."""
 
 import inspect
 import math
@@ -27,7 +27,7 @@ Tensors = Sequence[Tensor]
 
 
 def make_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
-    """RMSprop or AdamW; only tensors of two or more dimensions (convolutions) decay."""
+    """RMSprop or AdamW, with weight decay for tensors of two or more dimensions (convolutions) only."""
     parameters = [p for p in model.parameters() if p.requires_grad]
     groups = [
         {"params": [p for p in parameters if p.ndim > 1], "weight_decay": config.weight_decay},
@@ -41,14 +41,15 @@ def make_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.Optimiz
 class Learner:
     """A network in training: weights, optimizer, moving average, and the count of skipped steps.
 
-    A step whose loss or gradient is not finite changes nothing, running statistics included. Where
-    there are several processes, all of them make each step, with their share of the batch.
+    A step whose loss or gradient is not finite is skipped: it changes no weights and no running
+    statistics. With several processes, all of them make each step together, each with its share of
+    the batch.
 
     Attributes:
-        channels_last: whether its activations have their channels innermost.
-        model: the network itself, whatever it is wrapped in to be called.
-        evaluated: the network to evaluate and keep: the moving average where there is one.
-        steps, skipped: steps so far, and how many of them were not finite.
+        channels_last: whether activations are in channels_last.
+        model: the network, without the wrappers of DistributedDataParallel and `torch.compile`.
+        evaluated: the network to evaluate and store: the moving average, or `model` without one.
+        steps, skipped: number of steps so far, and how many of them were skipped.
     """
 
     def __init__(
@@ -79,8 +80,8 @@ class Learner:
         self._good_buffers = [buffer.clone() for buffer in self._buffers]
         self._parallel: DistributedDataParallel | None = None
         if group.size > 1:
-            # Statistics are shared at the end of an epoch, in `share_statistics`. Not every PyTorch
-            # that this package works with knows the new name of the option.
+            # Buffers are not synchronised in each forward pass: `share_statistics` does so once an
+            # epoch. The oldest supported PyTorch knows the option by its old name only.
             known = inspect.signature(DistributedDataParallel).parameters
             new, old = "forward_sync_buffers", "broadcast_buffers"
             self._parallel = DistributedDataParallel(
@@ -97,11 +98,12 @@ class Learner:
         """One update at `factor` times the learning rate.
 
         Args:
-            batch: this process's share, `accumulate` people or more.
-            factor: of the learning rate.
+            batch: this process's share: "image" (B, 3, S, S) uint8, "joints" (B, J, 2) in pixels and
+                "weights" (B, J), with B at least `accumulate`.
+            factor: the learning rate divided by `config.lr`.
 
         Returns:
-            The loss of the batch of all processes, NaN when the step was skipped.
+            The loss over the batches of all processes, NaN if the step was skipped.
         """
         for group in self.optimizer.param_groups:
             group["lr"] = self.config.lr * factor
@@ -125,12 +127,13 @@ class Learner:
         return float(value)
 
     def _backward(self, batch: dict[str, Tensor]) -> Tensor:
-        """The loss of the batch of all processes; leaves its gradient in the parameters."""
+        """The loss over the batches of all processes; its gradient is stored in the parameters."""
         images = to_input(batch["image"], self.device, self.channels_last)
         joints = batch["joints"].to(self.device, non_blocking=True)
         weights = batch["weights"].to(self.device, non_blocking=True)
         targets = self.codec.encode(joints, weights)
-        # DistributedDataParallel averages the gradients, so each loss is of the average count.
+        # DistributedDataParallel averages the gradients over the processes, so each process divides
+        # its loss by the average count of labelled joints.
         count = self.group.total(weights.sum()) / self.group.size
         loss = torch.zeros((), device=self.device)
         chunks = [t.tensor_split(self.config.accumulate) for t in (images, targets, weights)]
@@ -146,7 +149,7 @@ class Learner:
 
     @torch.no_grad()
     def _follow(self, averages: Tensors, current: Tensors, _: object) -> None:
-        # Early on the average forgets faster, or it would hold the first weights for long.
+        # The decay starts low and rises to `ema`, so that the first weights are forgotten soon.
         done = self.steps - self.skipped
         share = 1.0 - min(self.config.ema, done / (9 + done))
         if averages[0].is_floating_point():
@@ -155,7 +158,7 @@ class Learner:
             _copy(averages, current)
 
     def share_statistics(self) -> None:
-        """Gives all processes the mean of their running statistics."""
+        """Sets the running statistics of all processes to their mean over the processes."""
         if self.group.size == 1 or self.config.sync_bn:
             return
         averaged = [] if self.average is None else [*self.evaluated.buffers()]
@@ -166,7 +169,7 @@ class Learner:
         _copy(self._good_buffers, self._buffers)
 
     def state(self) -> dict[str, Any]:
-        """All that `restore` needs to go on as if nothing had happened."""
+        """The state from which `restore` continues with the same bits."""
         return {
             "model": self.model.state_dict(),
             "average": None if self.average is None else self.evaluated.state_dict(),
@@ -177,7 +180,7 @@ class Learner:
         }
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Takes over what `state` returned.
+        """Loads what `state` returned.
 
         Raises:
             InputError: the state is of another architecture.
@@ -188,12 +191,12 @@ class Learner:
             check_range(name, state[name], "resume: the training state: ")
         self.steps, self.skipped = state["steps"], state["skipped"]
         if self.average is not None:
-            # A moving average that is switched on by the resume starts at the weights.
+            # If the resume switches the moving average on, it starts at the current weights.
             self.evaluated.load_state_dict(state["average"] or state["model"])
             self.average.n_averaged.fill_(self.steps - self.skipped if state["average"] else 0)
         decays = [group["weight_decay"] for group in self.optimizer.param_groups]
         self.optimizer.load_state_dict(state["optimizer"])
-        # The configuration's, which may be new: loading brings the stored ones back.
+        # Loading sets the stored weight decay; the resumed command may have changed it.
         for group, decay in zip(self.optimizer.param_groups, decays, strict=True):
             group["weight_decay"] = decay
         torch.set_rng_state(state["rng"])

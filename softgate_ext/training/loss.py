@@ -10,19 +10,22 @@ from torch import Tensor
 def pose_loss(
     predictions: Sequence[Tensor], targets: Tensor, weights: Tensor, count: Tensor | None = None
 ) -> Tensor:
-    """Squared error of heatmaps, or of regressed joints: mean over pixels (over x and y) and
-    labelled joints, summed over the stages.
+    """The mean squared error of heatmaps or of regressed joints, summed over the stages.
 
-    An empty map against a Gaussian of peak 1 and standard deviation 1 costs pi / (h * w), so
-    useful losses are below 1e-3; optimizers that divide by the size of the gradient (RMSprop,
-    AdamW) do not mind. Computed in float32 whatever the network's type.
+    The mean is over the labelled joints, and over the pixels of a heatmap or over x and y. It is
+    computed in float32, whatever the dtype of the network. An empty heatmap against a Gaussian of peak
+    1 and standard deviation 1 has the error pi / (h * w), so that useful losses are below 1e-3. This
+    does not matter to RMSprop and AdamW, which divide by the size of the gradient.
 
     Args:
-        predictions: one tensor a stage, (B, J, h, w) or (B, J, 2).
-        targets: the same shape, float32, as the network's codec encodes the joints.
-        weights: (B, J) float32, 0 leaves a joint out.
-        count: labelled joints that the mean is over, where this is a part of a larger batch;
-            `weights.sum()` by default.
+        predictions: one tensor per stage, (B, J, h, w) or (B, J, 2).
+        targets: a tensor of the same shape, float32, made by the network's codec.
+        weights: (B, J) float32; 0 leaves a joint out.
+        count: the number of labelled joints that the sum of errors is divided by, given if this is a
+            part of a larger batch; None for `weights.sum()`.
+
+    Returns:
+        The loss, a float32 tensor of shape ().
     """
     with torch.autocast(targets.device.type, enabled=False):
         count = weights.sum() if count is None else count

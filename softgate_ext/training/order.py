@@ -1,4 +1,4 @@
-"""The order in which people are trained on, which repeats."""
+"""The order of the samples in training, which depends on the seed and the epoch alone."""
 
 from collections.abc import Iterator
 
@@ -11,16 +11,17 @@ from softgate_ext.inference.batches import Batch, loader
 
 
 class EpochBatches(Sampler[list[int]]):
-    """A permutation of the people that follows from the seed and the epoch alone, in batches.
+    """The batches of an epoch: a random permutation of the samples, made from the seed and the epoch.
 
-    The sizes of the batches differ by one at most: nobody is left out, and no step is taken on a
-    remnant. Each process gets its share of every batch, so that several make the steps of one.
+    The sizes of the batches differ by at most one, so that no sample is left out and no batch is a
+    small remainder. Each process gets its share of every batch, so that several processes make the
+    same steps as one.
 
     Args:
-        count: number of people.
+        count: number of samples.
         batch_size: size of the largest batch, over all processes.
-        seed: first of the two numbers the order comes from; `epoch` is the other.
-        rank, size: number of this process, and of processes.
+        seed: the seed; the attribute `epoch` is set before each epoch.
+        rank, size: the number of this process, and the number of processes.
     """
 
     def __init__(self, count: int, batch_size: int, seed: int, rank: int = 0, size: int = 1):
@@ -30,7 +31,7 @@ class EpochBatches(Sampler[list[int]]):
 
     @property
     def smallest(self) -> int:
-        """People in the smallest share of a batch."""
+        """The number of samples in the smallest share of a batch."""
         return self.count // self.steps // self.size
 
     def __len__(self) -> int:
@@ -45,12 +46,12 @@ class EpochBatches(Sampler[list[int]]):
 def training_loader(
     dataset: PoseDataset, order: EpochBatches, workers: int, device: torch.device
 ) -> DataLoader[Batch]:
-    """Batches of people in an order that repeats, by processes that stay from epoch to epoch.
+    """A loader of training batches, whose worker processes stay alive between epochs.
 
     Args:
-        dataset: the people; `set_epoch` of it chooses their changes.
-        order: which of them make a batch.
-        workers: processes that read and crop; 0 for none beside the training itself.
-        device: where the batches go.
+        dataset: the samples; its `set_epoch` selects their augmentation.
+        order: the indices of each batch.
+        workers: number of worker processes that read and crop; 0 does so in the training process.
+        device: the device that the batches are copied to.
     """
     return loader(dataset, workers, device, batch_sampler=order, persistent_workers=workers > 0)

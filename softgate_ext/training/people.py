@@ -1,4 +1,4 @@
-"""The people that a training is about: those to train on and those to watch."""
+"""The samples of a training: those to train on, and those that are watched (evaluated) meanwhile."""
 
 import os
 from collections.abc import Iterable
@@ -22,11 +22,11 @@ from softgate_ext.runs.train_config import TrainConfig
 
 
 def split_people(config: TrainConfig) -> tuple[PoseSet, PoseSet]:
-    """The people to train on and the people to watch, with the same joints: those of all sets.
+    """The samples to train on and the samples to watch, both with the joints of all datasets.
 
     Raises:
-        InputError: The people cannot be used so, `swap` is not of their joints, or some would be
-            mirrored that are on one side only.
+        InputError: the datasets cannot be used this way, `swap` names other joints than theirs, or
+            mirroring is on although a joint exists on one side only.
     """
     source = recognise(config.data, "data", config.train_folder, config.test_folder)
     _refuse_twice(config, source)
@@ -48,7 +48,7 @@ def split_people(config: TrainConfig) -> tuple[PoseSet, PoseSet]:
         )
     if 0 < config.watch < len(watched):
         watched = watched.subset(np.linspace(0, len(watched) - 1, config.watch).astype(int))
-    # What is said of the dataset, or of one part that is divided, is said once.
+    # A note on the whole dataset is in both parts; it is kept once.
     own = tuple(note for note in watched.notes if note not in train.notes)
     train = join([train, *(open_dataset(path, "train", argument="extra") for path in config.extra)])
     watched = to_skeleton(watched, train.skeleton)
@@ -60,9 +60,9 @@ def split_people(config: TrainConfig) -> tuple[PoseSet, PoseSet]:
 
 
 def _refuse_twice(config: TrainConfig, source: DatasetSource) -> None:
-    """Raises InputError where `extra` names people who are there already.
+    """Raises InputError if `extra` names a dataset that is used already.
 
-    They would count twice, and those watched or held out of the one be trained on in the other.
+    Its samples would count twice, and samples that are watched in one would be trained on in the other.
     """
     known = source.read_from("all")
     for path in config.extra:
@@ -76,10 +76,10 @@ def _refuse_twice(config: TrainConfig, source: DatasetSource) -> None:
 
 
 def check_pictures(paths: Iterable[Path]) -> None:
-    """Reads every picture once, since one that is damaged would cost the epoch that comes upon it.
+    """Reads every image once, so that a damaged one is found before the training and not in it.
 
     Raises:
-        InputError: a picture is missing or damaged.
+        InputError: an image is missing or damaged.
     """
 
     def read(path: Path) -> None:
@@ -95,7 +95,11 @@ def check_pictures(paths: Iterable[Path]) -> None:
 
 
 def box_margin(people: PoseSet) -> float:
-    """Median of the side of the crop over the longer side of the box around the joints."""
+    """The median ratio of the side of a crop to the longer side of the box around the joints.
+
+    Raises:
+        InputError: no sample has two labelled joints at different places.
+    """
     longer = box_sides(boxes_around(people.joints, people.labelled)).max(1)
     usable = longer > 0  # false for NaN
     if not usable.any():

@@ -1,4 +1,4 @@
-"""What a training starts from, made and checked before its first file is written."""
+"""The preparation of a training: everything is made and checked before the first file is written."""
 
 import copy
 from dataclasses import replace
@@ -29,26 +29,26 @@ from softgate_ext.training.processes import Group
 def prepare(
     config: TrainConfig, stored: RunConfig | None, group: Group, console: Console
 ) -> tuple[PoseSet, PoseSet, EpochBatches, PoseModel, RunConfig, Score]:
-    """Reads the people and makes the network; the same in every process, but for the order.
+    """Reads the samples and builds the network, the same in every process.
 
     Args:
-        config: the command.
-        stored: the run that is resumed.
-        group: the processes; each looks at a share of the pictures.
-        console: where the first process talks.
+        config: the options of the command.
+        stored: the configuration of the run that is resumed, or None.
+        group: the processes. Each process checks a share of the images.
+        console: where the first process prints.
 
     Returns:
-        The people to train on and those to watch; the order of the former, this process's share;
-        the network as initialised, on the CPU; what is kept of it; the figures of the constant
-        mean pose on the people watched, by the metric that is watched.
+        The samples to train on; the samples to watch; the order of the former, with this process's
+        share of each batch; the initialised network on the CPU; the configuration of the run; the
+        score of the constant mean pose on the watched samples.
 
     Raises:
-        InputError: the data or the options cannot be used, or not to go on with `stored`.
+        InputError: the data or the options cannot be used, or `stored` cannot be resumed with them.
     """
-    check_open_files(config.workers, loaders=2)  # watching has one of its own
+    check_open_files(config.workers, loaders=2)  # one for training, one for the watched samples
     if config.threads is not None:
         torch.set_num_threads(config.threads)
-    # The number of joints, which the data tell, changes nothing about the sizes that are taken.
+    # The number of joints is not known before the data are read; it does not affect image sizes.
     sized = build_model(config.model, {**config.model_options, "joints": 1})
     sized.check_image_size(config.image_size)
     train_set, watched = split_people(config)
@@ -70,7 +70,7 @@ def prepare(
         box_margin=box_margin(train_set),
         training=replace(config, resume=False),
     )
-    check_ranges(run)  # or nobody could read it back
+    check_ranges(run)  # reading the run's configuration checks the same ranges
     if stored is not None:
         _check_same_network(stored, run)
         if config.init != stored.training.init:
@@ -81,7 +81,7 @@ def prepare(
     elif config.init is not None:
         say(console, init_weights(config.init, model))
     baseline = score(constant_pose(train_set, watched), watched, protocol)
-    unread = [] if config.cache else train_set.image_paths  # making crops reads them all
+    unread = [] if config.cache else train_set.image_paths  # filling the cache reads every image
     pictures = [*unread, *watched.image_paths]
     check_pictures(pictures[group.rank :: group.size])
     order = EpochBatches(len(train_set), config.batch_size, config.seed, group.rank, group.size)
@@ -90,16 +90,16 @@ def prepare(
 
 
 def _with_labels_of(watched: PoseSet, train_set: PoseSet) -> PoseSet:
-    """The same people; joints that nobody of `train_set` has labelled are not counted."""
+    """The same samples without the labels of joints that `train_set` never labels."""
     taught = train_set.labelled.any(0)
     return replace(watched, labelled=watched.labelled & taught, visible=watched.visible & taught)
 
 
 def _try_step(model: PoseModel, config: TrainConfig, order: EpochBatches) -> None:
-    """Raises InputError where the network cannot train on such images or batches.
+    """Raises InputError if the network cannot be trained on images or batches of this size.
 
-    Two images show all that more would: what fails of itself is a normalisation that is left with
-    one value per channel.
+    A forward pass of two images is enough: the fault to find is a batch norm with a single value per
+    channel.
     """
     people, size = order.smallest // config.accumulate, config.image_size
     if people < 1:
@@ -124,13 +124,13 @@ def _try_step(model: PoseModel, config: TrainConfig, order: EpochBatches) -> Non
         ) from error
 
 
-_KEPT = ("optimizer", "metric", "oks_sigmas")  # the best weights and the log go by one metric
+_KEPT = ("optimizer", "metric", "oks_sigmas")  # the log and the best weights rely on one metric
 
 
 def _check_same_network(stored: RunConfig, asked: RunConfig) -> None:
-    """Raises InputError unless a run of `stored` can go on as `asked`."""
+    """Raises InputError unless a run with the configuration `stored` can be resumed as `asked`."""
     skeleton = get_skeleton(stored.skeleton)
-    same = skeleton == get_skeleton(asked.skeleton)  # though one was stored with less about it
+    same = skeleton == get_skeleton(asked.skeleton)  # an older version stored fewer fields
     known = replace(stored, skeleton=asked.skeleton if same else skeleton.stored)
     before, now = to_json(known), to_json(asked)
     for entries in (before, now):

@@ -1,4 +1,4 @@
-"""Several processes that train one network, as `torchrun` starts them."""
+"""The processes that train one network, as `torchrun` starts them, and how they fail together."""
 
 import gc
 import importlib
@@ -22,12 +22,12 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Group:
-    """The processes of a training, one alone included; every method is called by all of them.
+    """The processes of a training, which may be one. All processes must call each method.
 
     Attributes:
-        device: where this process computes.
-        rank: number of this process; 0 is the one that writes files and talks.
-        size: number of processes.
+        device: the device of this process.
+        rank: the number of this process; process 0 writes files and prints.
+        size: the number of processes.
     """
 
     device: torch.device
@@ -36,18 +36,18 @@ class Group:
 
     @property
     def leads(self) -> bool:
-        """Whether this process is the one that writes files and talks."""
+        """Whether this is the process that writes files and prints."""
         return self.rank == 0
 
     def total(self, values: Tensor) -> Tensor:
-        """Sum over the processes; the same bits in all of them."""
+        """The sum over the processes, with the same bits in all of them."""
         if self.size > 1:
             values = values.clone()
             dist.all_reduce(values)
         return values
 
     def gather(self, value: T) -> list[T]:
-        """What each process has, by rank; anything that can be pickled."""
+        """The values of all processes by rank; a value can be anything that pickle takes."""
         if self.size == 1:
             return [value]
         values: list[Any] = [None] * self.size
@@ -56,11 +56,13 @@ class Group:
 
     @contextmanager
     def together(self) -> Iterator[None]:
-        """A block that ends for all when one fails; inside it the processes must not communicate.
+        """A block that fails in all processes if it fails in one.
+
+        The processes must not communicate inside it.
 
         Raises:
-            InputError: where the block raised it.
-            Elsewhere: in the other processes.
+            InputError: in the first process whose block raised it.
+            Elsewhere: in all other processes.
         """
         error: InputError | None = None
         try:
@@ -69,11 +71,11 @@ class Group:
             error = caught
         failed = [rank for rank, bad in enumerate(self.gather(error is not None)) if bad]
         if failed:
-            # One sentence, though all may have found the same fault.
+            # The message appears once, although all processes may have found the same fault.
             raise error if error is not None and failed[0] == self.rank else Elsewhere()
 
     def from_first(self, make: Callable[[], T]) -> T:
-        """What `make` returns in the first process, in all of them."""
+        """Calls `make` in the first process and returns its result in all processes."""
         values: list[Any] = [None]
         with self.together():
             if self.leads:
@@ -84,22 +86,22 @@ class Group:
         return result
 
     def refuse(self, sentence: str) -> InputError:
-        """The error to raise for a fault that all processes see; one of them says it."""
+        """The error to raise for a fault that all processes find; only the first prints its text."""
         return InputError(sentence) if self.leads else Elsewhere()
 
 
 @contextmanager
 def joined(device: str) -> Iterator[Group]:
-    """Joins the processes that `torchrun` started; alone where it started none.
+    """Joins the processes that `torchrun` started. Without `torchrun` there is one process.
 
-    They talk by gloo on CPUs, and by nccl where the tensors are on GPUs. When another process
-    fails within the block, this one ends with `Elsewhere`.
+    Tensors on CPUs are exchanged by gloo, tensors on GPUs by nccl.
 
     Args:
         device: as in `resolve_device`; `auto` and `cuda` give each process a GPU of its own.
 
     Raises:
-        InputError: there are fewer GPUs than processes, or one was named for all of them.
+        InputError: there are fewer GPUs than processes, or one GPU was named for all of them.
+        Elsewhere: another process found the fault, or failed within the block.
     """
     size = int(os.environ.get("WORLD_SIZE", 1))
     if size == 1:
@@ -108,13 +110,13 @@ def joined(device: str) -> Iterator[Group]:
     rank = int(os.environ["RANK"])
     try:
         own = _own_device(device, int(os.environ.get("LOCAL_RANK", rank)))
-    except InputError:  # all find the same fault
+    except InputError:  # all processes find the same fault
         if rank == 0:
             raise
         raise Elsewhere from None
     if own.type == "cuda":
         torch.cuda.set_device(own)
-    # Objects and flags of the host travel by gloo beside nccl, so that no GPU waits for them.
+    # Objects and flags on the host are exchanged by gloo beside nccl, so that no GPU waits for them.
     _import_defaults()
     dist.init_process_group("cpu:gloo,cuda:nccl" if own.type == "cuda" else "gloo")
     try:
@@ -123,15 +125,19 @@ def joined(device: str) -> Iterator[Group]:
         if _is_lost_connection(error):
             raise Elsewhere from error
         raise
-    # Not after a failure: the others may be in a collective, where this would wait for them.
-    # What the training left in cycles holds the group; gloo's threads end with the last reference. A
-    # thread that lives on may free a tensor while the interpreter ends, which aborts the process.
+    # This is skipped after a failure, because the other processes may be in a collective, and
+    # destroying the group would wait for them. gloo's threads end with the last reference to the
+    # group, which reference cycles of the training may still hold. A thread that outlives the
+    # interpreter may free a tensor then, which aborts the process.
     gc.collect()
     dist.destroy_process_group()
 
 
 def _import_defaults() -> None:
-    """Imports a module of PyTorch whose functions keep the group of the time of its import for ever."""
+    """Imports a module whose default arguments hold the process group that exists at its import.
+
+    Imported before the group is made, it holds no group, and the group can be freed at the end.
+    """
     importlib.import_module("torch.distributed.nn.functional")
 
 
@@ -151,5 +157,5 @@ def _own_device(name: str, local_rank: int) -> torch.device:
 
 
 def _is_lost_connection(error: RuntimeError) -> bool:
-    """Whether a collective failed because a process is gone; gloo has no type for it."""
+    """Whether a collective failed because a process has ended; gloo raises no type of its own."""
     return isinstance(error, dist.DistError) or bool(re.search(r"\bgloo\b", str(error)))

@@ -1,4 +1,4 @@
-"""What a training tells the person who waits: a bar on a terminal, plain lines elsewhere."""
+"""The progress of a training: a bar on a terminal, and a line of text per epoch."""
 
 from contextlib import AbstractContextManager, nullcontext
 
@@ -10,14 +10,14 @@ from softgate_ext.runs.log import Entry
 
 
 def clock(seconds: float) -> str:
-    """Seconds as m:ss or h:mm:ss."""
+    """A duration in seconds as m:ss or h:mm:ss."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
 def describe_epoch(entry: Entry, left: float) -> str:
-    """A log entry as a line to read; `left` is in seconds."""
+    """A log entry as a line of text; `left` is the expected remaining time in seconds."""
     words = [f"epoch {entry['epoch']:3d}", f"loss {entry['loss']:.3e}"]
     if (found := entry["watched"]) is not None:
         pooled = "" if "AP" in found else " pooled"
@@ -35,7 +35,7 @@ def describe_epoch(entry: Entry, left: float) -> str:
 
 
 class TrainingProgress:
-    """A bar over the whole training."""
+    """A progress bar over the whole training; it shows nothing unless the console is a terminal."""
 
     def __init__(self, console: Console) -> None:
         self.console = console
@@ -50,7 +50,15 @@ class TrainingProgress:
     def update(
         self, done: float, epoch: int, images_per_second: float, wait: float, left: float
     ) -> None:
-        """Moves the bar to the share `done`; the `wait` for a step's data and `left` in seconds."""
+        """Moves the bar.
+
+        Args:
+            done: share of the training that is done, 0 to 1.
+            epoch: number of the epoch.
+            images_per_second: speed of the training.
+            wait: seconds per step spent waiting for data.
+            left: expected remaining seconds.
+        """
         if self.console.is_terminal:
             words = (
                 f"epoch {epoch}  {images_per_second:.0f} images/s  "

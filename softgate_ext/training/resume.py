@@ -1,4 +1,4 @@
-"""Where a training stands that is resumed, and whether it can go on as it is asked to."""
+"""The checks of a resume: whether the stored training can continue with the new options."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ from softgate_ext.training.schedule import Budget
 
 
 def who(train_set: PoseSet, watched: PoseSet) -> dict[str, str]:
-    """What a training state keeps of its people, to know them again wherever their files lie."""
+    """Digests of the samples, with which a resume recognises them wherever their files are."""
     return {"train": train_set.digest(), "watched": watched.digest()}
 
 
@@ -22,41 +22,41 @@ def standing(
     people: dict[str, str],
     steps: int,
 ) -> tuple[int, float, float, bool]:
-    """Where the training of `state` stands in one of the length that `config` gives it.
+    """How much of the training of `state` is done, given the length in `config`.
 
     Args:
-        config: the command that resumes.
-        stored: the run.
-        state: its training state.
-        people: as `who` tells them now.
-        steps: in an epoch, now.
+        config: the options of the command that resumes.
+        stored: the configuration of the run.
+        state: the training state of the run.
+        people: the result of `who` for the samples of the command.
+        steps: steps of an epoch, with the options of the command.
 
     Returns:
-        Whole epochs; highest figure of the people who are watched, percent, -1 before the first
-        evaluation; seconds of training; whether nothing is left of its length.
+        The number of complete epochs; the best score on the watched samples in percent, -1 before the
+        first evaluation; the seconds of training; whether the training is complete.
 
     Raises:
-        InputError: the people are others, or there are fewer epochs or minutes than are done.
+        InputError: the samples differ, or fewer epochs or minutes are asked for than are done.
         LookupError, TypeError: `state` is not a training state.
     """
-    before = state.get("people", people)  # states of earlier versions do not say
+    before = state.get("people", people)  # earlier versions did not store it
     if before["train"] != people["train"]:
         raise InputError(
             "resume: data, extra and holdout give other samples than the run was trained on; takes "
             f"the same samples, or start a new run from these weights: another --out with --init "
             f"{config.out}"
         )
-    # The best of other people would keep these from ever having one.
+    # A best score on other samples cannot be compared with the scores to come.
     best = state["best"] if before["watched"] == people["watched"] else -1.0
     epoch, elapsed = state["epoch"], state["elapsed"]
     budget = Budget(config.epochs, config.minutes, steps, elapsed, config.schedule)
-    # Refused rather than taken for done: who asks for fewer means to add them.
+    # A user who gives fewer epochs than are done probably means epochs to add, so this is an error.
     if budget.epochs is not None and budget.epochs < epoch:
         raise InputError(
             f"epochs: got {budget.epochs}, but {counted(epoch, '[is|are] done')}; takes the total of all "
             f"epochs, more than {epoch}"
         )
-    # The last step of a training may end a little after its time, hence only where it is changed.
+    # The last step may end a little after the given minutes, so equal minutes are no error.
     minutes = config.minutes
     changed = minutes != stored.training.minutes
     if minutes is not None and changed and 60 * minutes < elapsed:

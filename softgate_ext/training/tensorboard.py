@@ -1,4 +1,4 @@
-"""The log of a run as TensorBoard shows it."""
+"""The log of a run as event files for TensorBoard."""
 
 from pathlib import Path
 
@@ -10,8 +10,9 @@ class Board:
     """Writes the scalars of each epoch into a folder of event files.
 
     Args:
-        folder: the event files; those of earlier parts of a resumed run may be in it.
-        epoch: epochs that are done; what an interrupted process logged after them is dropped.
+        folder: the folder, which may hold event files of earlier parts of the run.
+        epoch: number of complete epochs. TensorBoard drops what an interrupted process logged after
+            them.
 
     Raises:
         InputError: TensorBoard is not installed.
@@ -24,7 +25,7 @@ class Board:
         self._writer = SummaryWriter(folder, purge_step=epoch + 1)  # type: ignore[no-untyped-call]
 
     def write(self, entry: Entry) -> None:
-        """Adds an epoch, to be seen at once."""
+        """Adds the scalars of an epoch and flushes them to the disk."""
         values = {
             "train/loss": entry["loss"],
             "train/lr": entry["lr"],
@@ -37,7 +38,7 @@ class Board:
             values |= {f"{metric}/{k}": v for k, v in found.items() if k not in others}
             values |= {f"{metric} by joint/{k}": v for k, v in found["per_joint"].items()}
         for name, value in values.items():
-            if value is not None:  # a joint or a size that nobody has
+            if value is not None:  # no watched sample has this joint, or is of this size
                 self._writer.add_scalar(name, value, entry["epoch"])  # type: ignore[no-untyped-call]
         self._writer.flush()  # type: ignore[no-untyped-call]
 

@@ -1,4 +1,4 @@
-"""How long training steps and forward passes take, taken in turns."""
+"""Timing of training steps and forward passes, interleaved so that other load affects all alike."""
 
 import statistics
 import time
@@ -22,16 +22,19 @@ def time_steps(
     backends: Sequence[str] = ("auto", "reference"),
     rounds: int = 12,
 ) -> dict[str, float]:
-    """Median seconds of a whole training step (forward, loss, backward, update) by backend.
+    """The median seconds of a training step (forward, loss, backward, update) with each backend.
 
-    The backends take turns, so that whatever else the machine does falls on all of them alike;
-    two rounds of warming up are not counted. The batch is random: its values cost no time.
+    The backends take turns, so that other load on the machine affects all of them alike. Two warm-up
+    rounds are not counted. The batch is random, because the time does not depend on its values.
 
     Args:
         config: network, image size, batch size, precision, layout and device.
-        joints: heatmaps of the network.
+        joints: number of joints of the network.
         backends: names that `use_backend` takes.
-        rounds: steps of each backend that count.
+        rounds: number of steps of each backend that are counted.
+
+    Returns:
+        Median seconds by backend.
     """
     device = resolve_device(config.device)
     torch.manual_seed(config.seed)
@@ -55,12 +58,15 @@ def time_steps(
 def time_forward(
     models: Mapping[str, nn.Module], images: Tensor, rounds: int = 12
 ) -> dict[str, float]:
-    """Median seconds of a forward pass without gradients, by the name of the model, in turns.
+    """The median seconds of a forward pass without gradients, for several models in turns.
 
     Args:
-        models: networks on the device of `images`.
+        models: networks by name, on the device of `images`.
         images: (N, 3, H, W).
-        rounds: passes of each model that count, after two that warm it up.
+        rounds: number of passes of each model that are counted, after two warm-up passes.
+
+    Returns:
+        Median seconds by the name of the model.
     """
 
     def forward(model: nn.Module) -> None:
@@ -77,13 +83,13 @@ def in_turns(
     rounds: int,
     clock: Callable[[], float] = time.perf_counter,
 ) -> dict[str, float]:
-    """Median seconds of each call, by its name; two rounds before are not counted.
+    """The median seconds of each call, by its name, after two warm-up rounds.
 
     Args:
-        calls: what is timed; they take turns.
-        device: what is waited for, where it is a GPU.
-        rounds: calls of each that count.
-        clock: `time.process_time` leaves out what a busy machine gave to other programs.
+        calls: the functions to time, which are called in turns.
+        device: if it is a GPU, the clock stops after a synchronisation with it.
+        rounds: number of calls of each function that are counted.
+        clock: with `time.process_time`, time that other programs take is not counted.
     """
     seconds: dict[str, list[float]] = {name: [] for name in calls}
     for turn in range(rounds + 2):

@@ -1,4 +1,4 @@
-"""Training: from a folder of people to a run that evaluates, predicts and resumes."""
+"""The training loop: epochs, evaluation of the watched samples, and the files of the run."""
 
 import time
 from collections.abc import Callable
@@ -39,17 +39,17 @@ from softgate_ext.training.tensorboard import Board, require_tensorboard
 
 
 class Trainer:
-    """One training, new or resumed, by one process or by each of several.
+    """One training, new or resumed, by one process or by several.
 
-    The random order, augmentation and initial weights follow from the seed, so that training N
-    epochs at once and in several resumed parts gives the same weights (with `epochs`; a budget in
-    `minutes` depends on the clock). Nothing of it follows from the number of processes: with
-    `sync_bn` they make the very steps that one makes, but for rounding.
+    The order of the samples, the augmentation and the initial weights depend on the seed alone. N
+    epochs at once therefore give the same weights as N epochs in several resumed parts. (A length in
+    `minutes` depends on the clock.) The number of processes changes none of this: with `sync_bn`,
+    several processes make the same steps as one, except for rounding.
 
     Args:
-        config: the command.
-        console: where the first process talks.
-        group: the processes; this one alone by default.
+        config: the options of the command.
+        console: where the first process prints.
+        group: the processes; None for this process alone.
 
     Raises:
         InputError: the configuration, the data or the run cannot be used.
@@ -63,7 +63,7 @@ class Trainer:
         self.console = (console or Console()) if self.group.leads else Console(quiet=True)
         self.folder = RunFolder(config.out)
         self.board: Board | None = None
-        # Everything that can be refused is, before the first file is written.
+        # Every fault that can be found is found before the first file is written.
         stored, state = self.group.from_first(self._open_run)
         with self.group.together():
             self.train_set, self.watched, self.order, model, self.run, self.baseline = prepare(
@@ -81,7 +81,7 @@ class Trainer:
         )
         self.people = who(self.train_set, self.watched)
         self.history: list[Entry] = []
-        self.predicted: np.ndarray | None = None  # joints of the watched people, (N, J, 2)
+        self.predicted: np.ndarray | None = None  # joints of the watched samples, (N, J, 2)
         self.epoch, self.best, self.elapsed, self.finished = 0, -1.0, 0.0, False
         with self.group.together():
             if stored is not None and state is not None:
@@ -96,17 +96,17 @@ class Trainer:
         return self.folder.open(self.config.resume)
 
     def _dataset(self, people: PoseSet, augment: Augmentation | None = None) -> PoseDataset:
-        """Crops of `people`, from those that are kept where the command names a cache."""
+        """The crops of `people`, from the cache if the command names one."""
         config, crops = self.config, None
         if config.cache is not None:
             crops = cached_crops(people, config.image_size, augment, config.cache, self.console)
         return PoseDataset(people, config.image_size, augment, config.seed, crops)
 
     def train(self) -> list[Entry]:
-        """Trains to the end of the budget, then lets others use the folder.
+        """Trains to the end of the budget and releases the lock of the run's folder.
 
         Returns:
-            The log, in the first process.
+            The log, one entry per epoch; empty in all processes but the first.
         """
         try:
             with ctrl_c_waits() as interrupted:
@@ -127,7 +127,7 @@ class Trainer:
                 f"{config.out} has finished its training; more --epochs or --minutes continue it",
             )
             if not group.from_first((config.out / places.PLOTS).exists):
-                self._plot()  # the process that trained it was ended before
+                self._plot()  # the process that trained it ended before it could plot
             return
         parameters = sum(p.numel() for p in self.learner.model.parameters())
         people = self.train_set, self.watched
@@ -142,7 +142,7 @@ class Trainer:
         self._plot()
 
     def _plot(self) -> None:
-        """Draws the plot sheet."""
+        """Draws the plot sheet, unless the command switched it off."""
         if not self.config.plots:
             return
         if self.predicted is None:
@@ -164,16 +164,16 @@ class Trainer:
     def _epoch(
         self, budget: Budget, progress: TrainingProgress, interrupted: Callable[[], bool]
     ) -> None:
-        """One pass over the people, its evaluation, its log line and its files."""
+        """One pass over the samples, its evaluation, its log entry and its files."""
         config, learner = self.config, self.learner
         epoch = self.epoch + 1
         self.dataset.set_epoch(epoch)
         self.order.epoch = epoch
         losses: list[float] = []
-        people = len(self.train_set) / len(self.order)  # in a step, on average
+        people = len(self.train_set) / len(self.order)  # samples in a step, on average
         skipped, waited = learner.skipped, 0.0
         start = mark = time.monotonic()
-        # Not the learner's steps: before a resume, batches may have been of another size.
+        # The learner's own count may differ, if a resume changed the size of the batches.
         passed = self.epoch * len(self.order)
         done = self._agree(budget, passed, interrupted)
         for batch in in_one_sentence(self.loader):
@@ -217,8 +217,11 @@ class Trainer:
         say(self.console, describe_epoch(entry, budget.remaining(passed, seconds)))
 
     def _agree(self, budget: Budget, passed: int, interrupted: Callable[[], bool]) -> float:
-        """How much is done after `passed` steps, by the first process's clock; all end here when
-        one is interrupted."""
+        """The share that is done after `passed` steps, by the first process's clock.
+
+        Raises:
+            KeyboardInterrupt: in all processes, if one of them was interrupted.
+        """
         done = budget.progress(passed)
         own = torch.tensor([done * self.group.leads, float(interrupted())], dtype=torch.float64)
         done, interruptions = self.group.total(own).tolist()
@@ -227,7 +230,7 @@ class Trainer:
         return done
 
     def watch(self) -> dict[str, Any]:
-        """Figures of the watched people as they stand."""
+        """The scores of the current network on the watched samples, as the log stores them."""
         config, group, people = self.config, self.group, self.watched
         with group.together():
             dataset = self._dataset(people)
@@ -242,13 +245,15 @@ class Trainer:
         self.predicted, sure = joints[..., :2], joints[..., 2]
         protocol = self.baseline.protocol
         figures = figures_to_json(score(self.predicted, people, protocol, sure))
-        if self.learner.evaluated.gives != "heatmaps":  # all joints are as sure
+        if (
+            self.learner.evaluated.gives != "heatmaps"
+        ):  # regressed joints have no score to calibrate
             return figures
         calibration = calibrated(self.predicted, sure, people, protocol)
         return {**figures, "calibration": calibration.to_json()}
 
     def _keep(self, entry: Entry) -> None:
-        """Writes what the epoch gave."""
+        """Adds the epoch to the log and writes weights and training state."""
         self.history.append(entry)
         found = entry["watched"]
         best = found is not None and found["main"] > self.best
@@ -282,9 +287,9 @@ class Trainer:
 
 @outside_as_told
 def train(config: TrainConfig, console: Console | None = None) -> list[Entry]:
-    """Trains as `config` says and returns the log, one entry an epoch.
+    """Trains with the options of `config` and returns the log, one entry per epoch.
 
-    Under `torchrun` every process calls this; the first alone writes and talks.
+    Under `torchrun` every process calls this function; only the first writes files and prints.
 
     Raises:
         InputError: the configuration, the data or the run cannot be used.

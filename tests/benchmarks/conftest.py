@@ -1,4 +1,4 @@
-"""The benchmarks lie beside the package and are not installed with it."""
+"""Makes the package `benchmarks` importable: it lies beside `softgate_ext` and is not installed."""
 
 import sys
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Rounding errors of the kernels beside eager PyTorch's, both against 80-bit floats."""
+"""The program that compares the rounding errors of the kernels with those of eager PyTorch."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""What ``make gpu`` does around the steps that need a GPU."""
+"""The parts of ``make gpu`` that need no GPU: the runner, the tables and the steps at small sizes."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""The fewest bytes are those of the design's table, in units of one activation."""
+"""The fewest elements that each op moves, against the table of the design."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Inference is measured in processes that take turns, and the page shows what the file holds."""
+"""The benchmark of inference: processes that take turns, the result file, and the table in the docs."""
 
 import copy
 import json

@@ -1,4 +1,4 @@
-"""The functions that are programs: what their command lines take."""
+"""The command lines that are made from the parameters of a main function."""
 
 import inspect
 import sys

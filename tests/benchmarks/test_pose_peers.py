@@ -1,4 +1,4 @@
-"""Peers of the pose network: how they are counted, read, and shown."""
+"""The benchmark of other pose networks: its counts, its joints, its table and its plot."""
 
 import json
 from pathlib import Path

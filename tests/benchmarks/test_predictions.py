@@ -1,4 +1,4 @@
-"""The table of predicted times, and what the model of them is made of."""
+"""The table of predicted times, and the terms of the model that predicts them."""
 
 import re
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Every benchmark runs, and its result file becomes a table and a plot."""
+"""Every benchmark runs at small sizes, and its result file becomes a table and a plot."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""What a command line that is refused says."""
+"""The fixture `refused`, which runs a command line that must fail and returns its message."""
 
 from collections.abc import Callable
 from functools import partial

@@ -1,4 +1,4 @@
-"""The command line as a process of its own and as a call, and words for a training of seconds."""
+"""Runs the command line as a process or as a call, and has options for a training that takes seconds."""
 
 import os
 import shlex

@@ -1,4 +1,4 @@
-"""Small files that unfold to more than memory holds: told as what they are, before memory is taken."""
+"""Small files that would unpack to more than the memory are refused before memory is allocated."""
 
 import gzip
 import io

@@ -1,4 +1,4 @@
-"""The command line, run as a user runs it."""
+"""The command line, run as a process as a user runs it."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""A command line that the parser refuses is one sentence, as any other wrong input is."""
+"""The parser refuses a wrong command line with one sentence, as all other wrong input is refused."""
 
 import os
 import shlex

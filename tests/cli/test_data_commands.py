@@ -1,4 +1,4 @@
-"""`softgate data check` and `softgate data cache`, as a user runs them."""
+"""`softgate data check` and `softgate data cache`, run as a user runs them."""
 
 import json
 import shutil

@@ -1,4 +1,4 @@
-"""A network that gives joints, from the command line as a user runs it."""
+"""The commands with a network that regresses joints, run as a user runs them."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The page of first steps, command by command, as a new user types them."""
+"""Every command of the page of first steps runs as a new user types it."""
 
 import importlib.util
 import os

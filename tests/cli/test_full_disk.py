@@ -1,4 +1,4 @@
-"""Commands that write to a disk without room: a sentence, exit code 2, and nothing half-written."""
+"""Commands on a full disk end with one sentence and exit code 2, and leave no incomplete file."""
 
 import os
 import shutil

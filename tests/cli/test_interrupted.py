@@ -1,4 +1,4 @@
-"""Trainings from the command line that Ctrl-C ends, and how they go on."""
+"""Trainings on the command line end after Ctrl-C, and can be resumed."""
 
 import os
 import signal

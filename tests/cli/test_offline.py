@@ -1,4 +1,4 @@
-"""Nothing calls home: each command, in a network without routes, with a hook that sees each call."""
+"""No command sends anything over the network: each runs without routes and with a hook on all calls."""
 
 import importlib.util
 import os

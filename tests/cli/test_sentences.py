@@ -1,4 +1,4 @@
-"""Wrong input is one sentence that names the argument, what it got and what it takes."""
+"""Wrong input ends with one sentence that names the argument, the given value and the allowed ones."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""What `softgate data check` and `softgate train` say of a file that contradicts itself."""
+"""What `softgate data check` and `softgate train` print for files that contradict themselves."""
 
 import json
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""The demo, in small."""
+"""The demo with few images and few epochs."""
 
 import os
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Exported networks give the network's own results in every runtime, for any batch size."""
+"""Exported networks return the same results as the network in every runtime, for any batch size."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Gates by block and depth, and pruning."""
+"""The table of gates by block and depth, and pruning."""
 
 import shutil
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""Studies: rows that are kept, trainings that go on, and verdicts."""
+"""Studies: rows that are kept, trainings that are resumed, and verdicts."""
 
 import json
 from collections.abc import Callable

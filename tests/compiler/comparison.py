@@ -1,4 +1,4 @@
-"""What the tests of the compiler convert, and how they compare it."""
+"""Models for the tests of the compiler, and the comparison of their results."""
 
 import copy
 from typing import Any

@@ -1,4 +1,4 @@
-"""Every test starts with nothing compiled."""
+"""A fixture that resets torch.compile before every test."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""What the tests of Winograd's convolutions convert, and how they look at the result."""
+"""Models for the tests of Winograd's convolutions, and a fixture that counts the converted ones."""
 
 from collections.abc import Callable
 from typing import Any
@@ -11,8 +11,12 @@ from torch.nn import functional as F
 
 from softgate_ext.compiler import dynamo
 from softgate_ext.compiler.packing import Packing
+from softgate_ext.ops.backend import unavailable
 
 KERNEL = torch.ops.softgate.winograd_conv3x3
+needs_kernels = pytest.mark.skipif(
+    unavailable("cpu") is not None, reason=f"needs the compiled kernels: {unavailable('cpu')}"
+)
 
 
 class PreActivation(nn.Module):

@@ -1,4 +1,4 @@
-"""Random programs that share memory and write in place, for what rewrites graphs."""
+"""Random programs that share memory and write in place, to test the rewriting of graphs."""
 
 from collections.abc import Callable
 

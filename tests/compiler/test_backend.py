@@ -1,4 +1,4 @@
-"""The backend by its name, its options, and what `explain` prints."""
+"""The torch.compile backend by its name, its options, and the output of `explain`."""
 
 import copy
 import subprocess

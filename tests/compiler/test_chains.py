@@ -1,4 +1,4 @@
-"""Chains become ops with the same numbers, whatever form they are written in."""
+"""Chains of operations become ops with the same results, in whatever form they are written."""
 
 from collections.abc import Callable
 

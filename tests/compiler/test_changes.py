@@ -1,4 +1,4 @@
-"""Models that are changed after they were traced, and what a trace must not take for granted."""
+"""Models that are changed after tracing, and facts that a trace must check again."""
 
 import copy
 import random

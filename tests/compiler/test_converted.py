@@ -1,4 +1,4 @@
-"""What is converted is the model itself, to copy, save, wrap and convert again."""
+"""A converted model is the same object, and can be copied, saved, wrapped and converted again."""
 
 import copy
 import io

@@ -1,4 +1,4 @@
-"""Forwards that do more than a graph of tensor operations holds."""
+"""Forwards with Python code that a graph of tensor operations cannot hold."""
 
 import copy
 import random

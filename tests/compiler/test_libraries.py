@@ -1,4 +1,4 @@
-"""Models of timm, torchvision and segmentation-models-pytorch."""
+"""Models of timm, torchvision and segmentation-models-pytorch keep their results when converted."""
 
 import copy
 import importlib

@@ -1,4 +1,4 @@
-"""Small networks as people write them: how many chains are found in each, with the same numbers."""
+"""How many chains are found in small networks as people write them, with the same results."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""Rewritten programs give what the programs give, wherever they write in place."""
+"""Rewritten random programs return the same results, wherever they write in place."""
 
 import copy
 

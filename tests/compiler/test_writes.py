@@ -1,4 +1,4 @@
-"""Every way in which a step can write into its inputs is seen by the rewriting."""
+"""The rewriting sees every way in which an operation can write into its inputs."""
 
 import pytest
 import torch

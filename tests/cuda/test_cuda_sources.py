@@ -1,4 +1,4 @@
-"""What keeps the CUDA sources quick to compile and fit for the emulator."""
+"""Rules for the CUDA sources, so that they compile quickly and run in the emulator."""
 
 import re
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The extension with CUDA kernels in it, on a machine that shows it no GPU."""
+"""The extension with CUDA kernels works on a machine without a visible GPU."""
 
 import os
 import subprocess

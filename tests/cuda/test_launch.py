@@ -1,4 +1,4 @@
-"""What the launchers ask of CUDA's runtime, without a GPU behind it."""
+"""The calls of the launchers to CUDA's runtime, without a GPU."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""What nvcc makes of the kernels: no spills, 128-bit accesses, on every architecture."""
+"""The code that nvcc makes of the kernels: no spills and 128-bit accesses, on every architecture."""
 
 import importlib.util
 import re

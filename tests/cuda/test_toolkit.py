@@ -1,4 +1,4 @@
-"""One place is asked where CUDA's toolkit is, by the build, the tests and ``make gpu``."""
+"""The search for CUDA's toolkit, which the build, the tests and ``make gpu`` share."""
 
 import subprocess
 import sys

@@ -1,6 +1,6 @@
-"""What `softgate data check` says of sample files, as docs/data.md lists it.
+"""Makes the list in docs/data.md of what `softgate data check` prints for sample files.
 
-python tests/data/check_words.py docs/data.md      # writes it anew
+python tests/data/check_words.py docs/data.md      # writes the list again
 """
 
 import contextlib

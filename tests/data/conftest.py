@@ -1,4 +1,4 @@
-"""A small folder of drawn people, written once."""
+"""A fixture with a small dataset of drawn people, which is written once."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Files in COCO's form with something odd in them."""
+"""Makes files in COCO's form with unusual or faulty entries."""
 
 import json
 from pathlib import Path

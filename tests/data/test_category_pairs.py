@@ -1,4 +1,4 @@
-"""Left and right as a category in COCO's form has them."""
+"""The pairs of left and right joints that a category of a file in COCO's form has."""
 
 import re
 from pathlib import Path

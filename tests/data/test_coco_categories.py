@@ -1,4 +1,4 @@
-"""Categories of files in COCO's form: joints, names and limbs as tools write them."""
+"""Categories of files in COCO's form: joints, names and limbs as annotation tools write them."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""Annotations and images in COCO's form as tools write them: what is odd costs itself, and is told."""
+"""Faulty annotations and images in files of COCO's form are left out alone and reported."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Where the pictures of an annotation file are looked for, and what is said of those that are not there."""
+"""Where the images of an annotation file are searched, and what is printed for missing ones."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Key points as JSON: COCO's form, and the two forms of MPII's people."""
+"""Keypoints as JSON: COCO's form, and the two forms of MPII's people."""
 
 import gzip
 import json

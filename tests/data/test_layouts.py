@@ -1,4 +1,4 @@
-"""Folders as the tools write them: which file is which part, and where its pictures lie."""
+"""Folders as annotation tools write them: which file is which part, and where its images are."""
 
 import gzip
 import json

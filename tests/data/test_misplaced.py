@@ -1,4 +1,4 @@
-"""Joints that lie where nobody's are: they are told, and nobody is left out for them."""
+"""Joints at impossible places are reported, and their people are still used."""
 
 import json
 from pathlib import Path

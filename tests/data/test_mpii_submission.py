@@ -1,4 +1,4 @@
-"""The file that the MPII benchmark takes."""
+"""The file for a submission to the MPII benchmark."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""Parts that a user names: --train-folder and --test-folder."""
+"""Parts that a user names with --train-folder and --test-folder."""
 
 import json
 from collections.abc import Sequence

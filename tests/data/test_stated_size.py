@@ -1,4 +1,4 @@
-"""Pictures of another size than the file states."""
+"""Images whose size differs from the size in the annotation file."""
 
 import json
 from pathlib import Path

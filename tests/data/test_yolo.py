@@ -1,4 +1,4 @@
-"""Poses as YOLO has them: data.yaml, pictures, and a text file for each picture."""
+"""Poses in YOLO's form: data.yaml, images, and a text file for each image."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Joints of data.yaml: their names, and which change places in a mirror image."""
+"""The joints of data.yaml: their names, and the pairs of left and right."""
 
 import re
 from collections.abc import Callable, Sequence

@@ -1,4 +1,4 @@
-"""Folders as the tools write them."""
+"""Writes datasets in the folders that annotation tools use."""
 
 import json
 from collections.abc import Callable, Sequence

@@ -1,4 +1,4 @@
-"""Sets as YOLO's users have them, whole and with something odd in them."""
+"""Writes datasets in YOLO's form, complete and with faults."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Makes ``processes`` importable, here and in the processes that the tests start."""
+"""Makes ``processes`` importable, in the tests and in the processes that they start."""
 
 import sys
 from pathlib import Path

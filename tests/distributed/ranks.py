@@ -1,4 +1,4 @@
-"""Runs a function on several processes, and hands back what each returned."""
+"""Runs a function in several processes, and returns the result of each."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Converted models on several processes: the numbers of the same ones that are not converted."""
+"""Converted models on several processes give the results of the same models without conversion."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""The network under `fully_shard` (FSDP2): blocks whose parameters are freed when they return."""
+"""The network under `fully_shard` (FSDP2), which frees the parameters of a block when it returns."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""Steps of several processes against those of one on the joined batch."""
+"""Training steps of several processes against those of one process on the joined batch."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""SyncBatchNorm on GPUs that talk by NCCL, against one process on the joined batch."""
+"""SyncBatchNorm on GPUs that communicate by NCCL, against one process on the joined batch."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""What README, CONTRIBUTING and the pages say works: code blocks, command lines, links, names of tests."""
+"""The code blocks, commands, links and test names in README, CONTRIBUTING and the pages are valid."""
 
 import ast
 import re

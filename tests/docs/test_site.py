@@ -1,4 +1,4 @@
-"""The site is built without a warning, and its reference has every public name with its shapes and errors."""
+"""The site is built without a warning, and its reference has every public name with shapes and errors."""
 
 import importlib
 import inspect

@@ -1,4 +1,4 @@
-"""The kernels for the cases: in the emulator, built once a session, or on a GPU."""
+"""A fixture that runs the kernels: in the emulator, which is built once per session, or on a GPU."""
 
 from pathlib import Path
 

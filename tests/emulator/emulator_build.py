@@ -1,4 +1,4 @@
-"""Builds the CUDA kernels for the tests: for the emulator by g++ as C++, for a GPU by nvcc."""
+"""Builds the CUDA kernels for the tests: as C++ by g++ for the emulator, or by nvcc for a GPU."""
 
 import fcntl
 import hashlib

@@ -1,4 +1,4 @@
-"""Calls of the CUDA launchers, emulated or on a GPU: torch tensors in, results and counts out."""
+"""Calls the CUDA launchers in the emulator or on a GPU, with torch tensors, and returns results and counts."""
 
 import ctypes
 from collections.abc import Sequence

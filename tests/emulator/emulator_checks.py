@@ -1,4 +1,4 @@
-"""A case run forward and backward in the emulator and held to float64."""
+"""Runs a case forward and backward in the emulator and compares it with float64."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""One op of the contract as the emulator runs it and as float64 torch computes it."""
+"""Computes one op in the emulator and in torch's float64."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

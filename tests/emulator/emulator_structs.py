@@ -1,4 +1,4 @@
-"""What the CUDA launchers take and tell, field by field as in csrc/args.h, csrc/cuda/plan.h and calls.h."""
+"""The structs of the CUDA launchers for ctypes, field by field as in csrc/args.h, csrc/cuda/plan.h and calls.h."""
 
 from ctypes import (
     Structure,

@@ -1,6 +1,6 @@
-"""One small case of each kernel on the GPU, for compute-sanitizer: ``sanitized_cases.py memcheck``.
+"""Runs one small case of each kernel on the GPU under compute-sanitizer: ``sanitized_cases.py memcheck``.
 
-torch stays on the CPU, so that the sanitizer sees the kernels of csrc/cuda and nothing else.
+torch runs on the CPU, so that the sanitizer sees only the kernels of csrc/cuda.
 """
 
 import itertools

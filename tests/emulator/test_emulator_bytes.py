@@ -1,5 +1,7 @@
-"""Bytes that the CUDA kernels move, held to the fewest possible and 2 % for everything else
-(per-channel vectors, partial sums)."""
+"""The CUDA kernels move the fewest possible bytes of activations, and at most 2 % more for the rest.
+
+The rest are per-channel vectors and partial sums.
+"""
 
 from dataclasses import replace
 

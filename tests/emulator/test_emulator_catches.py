@@ -1,4 +1,4 @@
-"""Wrong kernels that the emulator must catch: each is csrc/cuda with one thing changed."""
+"""The emulator must find the fault in wrong kernels: each is csrc/cuda with one change."""
 
 from dataclasses import dataclass, replace
 

@@ -1,5 +1,8 @@
-"""Tensors of more than 2^32 elements: the blocks at both ends of the grid and in its middle, over memory
-that is reserved and mostly never touched. What overflowed 32 bits would land outside of these places."""
+"""Tensors of more than 2^32 elements, in memory that is reserved and mostly never touched.
+
+Only the blocks at both ends of the grid and in its middle run. An offset that overflows 32 bits would
+lead outside of their places.
+"""
 
 import ctypes
 import mmap

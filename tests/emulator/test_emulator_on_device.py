@@ -1,4 +1,4 @@
-"""The way to a GPU, as far as it can be walked without one."""
+"""The parts of the tests on a GPU that can run without one."""
 
 import json
 import sys

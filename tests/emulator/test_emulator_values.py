@@ -1,5 +1,7 @@
-"""Every op x layout x dtype x option of the CUDA kernels against float64, on sizes that cross
-tiles, warps, blocks, clusters and slices."""
+"""Every op, layout, dtype and option of the CUDA kernels against float64.
+
+The sizes are no multiples of tiles, warps, blocks, clusters and slices.
+"""
 
 import itertools
 from dataclasses import replace

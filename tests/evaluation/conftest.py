@@ -1,4 +1,4 @@
-"""Data that several of these tests measure predictions beside."""
+"""Datasets with which several of these tests compare predictions."""
 
 from pathlib import Path
 

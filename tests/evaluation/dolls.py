@@ -1,4 +1,4 @@
-"""Five people in three pictures, and predictions of them."""
+"""A dataset of five people in three images, and predictions for them."""
 
 import json
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Whose the joints in arrays are: by the arrays beside them."""
+"""The person of each entry in arrays, as stated by other arrays of the same file."""
 
 from pathlib import Path
 from typing import Any

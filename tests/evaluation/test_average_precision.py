@@ -1,4 +1,4 @@
-"""AP of files of predictions: pycocotools' figures of the same two files, to the digit."""
+"""AP of prediction files equals that of pycocotools to the last digit."""
 
 import contextlib
 import io

@@ -1,4 +1,4 @@
-"""What a file of predictions says against the dataset, against itself, or of several people at once."""
+"""Prediction files that contradict the dataset or themselves, or name several people at once."""
 
 from dataclasses import replace
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Each benchmark by its own metric, from its official files."""
+"""Each benchmark is evaluated by its own metric, from its official files."""
 
 import json
 import subprocess

@@ -1,4 +1,4 @@
-"""Whose the joints in a file are: by what it says, never by its order."""
+"""Entries of a file belong to people by what the file states, never by their order."""
 
 from collections.abc import Callable
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""Joints in the files that people exchange them in."""
+"""Joints in the file formats that people use to exchange them."""
 
 import json
 from pathlib import Path

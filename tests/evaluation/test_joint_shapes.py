@@ -1,4 +1,4 @@
-"""Joints that say which they are, in the shapes in which programs write them."""
+"""Joints with names or numbers, in the shapes in which programs write them."""
 
 from dataclasses import replace
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Which metric people are measured by: the one that fits them, or the one that a user names."""
+"""Which metric is used for a dataset: the one that fits it, or the one that a user names."""
 
 import json
 from dataclasses import replace

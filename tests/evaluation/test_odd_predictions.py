@@ -1,4 +1,4 @@
-"""Files of predictions with odd entries, which cost themselves and are told."""
+"""Faulty entries of prediction files are left out alone and reported."""
 
 import json
 from pathlib import Path

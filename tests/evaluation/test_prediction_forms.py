@@ -1,4 +1,4 @@
-"""Files of predictions as programs write them."""
+"""Prediction files in the forms in which programs write them."""
 
 import json
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""Keys of files of predictions: other spellings, and those that no reader knows."""
+"""Keys of prediction files: other spellings, and keys that no reader knows."""
 
 from collections.abc import Callable
 from pathlib import Path

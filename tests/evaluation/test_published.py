@@ -1,4 +1,4 @@
-"""Published predictions beside their ground truth."""
+"""Published predictions, evaluated with their ground truth, give the published figures."""
 
 import json
 import subprocess

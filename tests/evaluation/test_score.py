@@ -1,4 +1,4 @@
-"""The figures of joints against labels: by which length of a person, and who counts."""
+"""The figures of joints against labels: the length of a person, and which people count."""
 
 from dataclasses import replace
 from pathlib import Path

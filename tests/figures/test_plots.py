@@ -1,4 +1,4 @@
-"""The pictures of a run."""
+"""The plots of a run."""
 
 from pathlib import Path
 from typing import Any

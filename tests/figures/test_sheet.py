@@ -1,4 +1,4 @@
-"""The plot sheet of a run."""
+"""The sheet with all plots of a run."""
 
 from pathlib import Path
 

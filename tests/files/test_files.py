@@ -1,4 +1,4 @@
-"""Files that are replaced as a whole."""
+"""Files that are written completely or not at all."""
 
 import math
 import os

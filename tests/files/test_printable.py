@@ -1,4 +1,4 @@
-"""Text of files reaches a terminal as it is read, and does not steer it."""
+"""Text from files is readable on a terminal and cannot control it."""
 
 import io
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Networks whose norms, gates and biases matter, and how their results are compared."""
+"""Networks with norms, gates and biases away from their initial values, and the comparison of results."""
 
 import torch
 from torch import Tensor, nn

@@ -1,4 +1,4 @@
-"""What is said of a precision that the device has not got."""
+"""The message for a precision that the device does not support."""
 
 from collections.abc import Callable
 from pathlib import Path

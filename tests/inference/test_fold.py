@@ -1,4 +1,4 @@
-"""A folded network predicts what its model predicts, from a state of its own."""
+"""A folded network predicts the same as its model, and has a state of its own."""
 
 import copy
 import io

@@ -1,4 +1,4 @@
-"""What a forward pass writes, and how long it keeps it."""
+"""The memory that a forward pass of a folded network allocates, and how long it is kept."""
 
 import weakref
 from typing import Any

@@ -1,4 +1,4 @@
-"""What becomes of each module, and what is left because nothing is known of it."""
+"""How each module is folded, and which modules stay because their type is unknown."""
 
 import copy
 

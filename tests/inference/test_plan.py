@@ -1,4 +1,4 @@
-"""A pass whose kernels are called from a list gives what the modules give, and sees what they would."""
+"""A pass of the recorded plan gives the results of the modules, and notices the same changes."""
 
 import copy
 import pickle

@@ -1,4 +1,4 @@
-"""From crops to joints."""
+"""Inference from crops to joints."""
 
 from pathlib import Path
 from typing import Any

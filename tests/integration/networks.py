@@ -1,4 +1,4 @@
-"""Small networks for the tests of this folder, away from their initial values."""
+"""Small networks for the tests of this folder, with parameters away from their initial values."""
 
 import torch
 from torch import Tensor, nn

@@ -1,4 +1,4 @@
-"""Under autocast the residual stream stays half, beside float32 gates, norms and statistics."""
+"""Under autocast the residual stream stays in half precision, with float32 gates, norms and statistics."""
 
 import pytest
 import torch

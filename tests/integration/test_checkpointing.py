@@ -1,6 +1,6 @@
-"""`torch.utils.checkpoint`: the forward runs twice, and running statistics are updated twice.
+"""Under `torch.utils.checkpoint` the forward runs twice, and running statistics are updated twice.
 
-That is what PyTorch's own batch norm does there; a momentum of `1 - sqrt(1 - m)` undoes it.
+PyTorch's own batch norm does the same. A momentum of `1 - sqrt(1 - m)` makes up for it.
 """
 
 from functools import partial

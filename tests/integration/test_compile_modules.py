@@ -1,4 +1,4 @@
-"""A block and the whole network under `torch.compile(fullgraph=True)`, over steps of training."""
+"""A block and the whole network under `torch.compile(fullgraph=True)`, over several training steps."""
 
 import copy
 

@@ -1,4 +1,4 @@
-"""CUDA graphs of inference and of training steps, by hand and by `mode="reduce-overhead"`."""
+"""CUDA graphs of inference and of training steps, captured by hand and by `mode="reduce-overhead"`."""
 
 import copy
 

@@ -1,4 +1,4 @@
-"""A frozen part of a network runs as in inference, and the rest learns as before."""
+"""A frozen part of a network runs as in inference, and the rest is trained as before."""
 
 import pytest
 import torch

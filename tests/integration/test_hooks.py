@@ -1,4 +1,4 @@
-"""Hooks fire on every module, with tensors; where a kernel would pass them by, it is not used."""
+"""Hooks are called on every module with tensors. A kernel that would skip a hook is not used."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""Parametrised and exchanged children compute in a fused block what they do in a plain one."""
+"""Parametrised and replaced children compute the same in a fused block as in a plain one."""
 
 import copy
 

@@ -1,4 +1,4 @@
-"""Copies and files: any model of the package, from one backend to another and back."""
+"""Models of the package are copied and stored in files, also from one backend to another."""
 
 import copy
 import io

@@ -1,4 +1,4 @@
-"""`torch.func` over the network: what works gives plain values, what does not raises as PyTorch's."""
+"""`torch.func` on the network: supported transforms give the plain values, others raise as in PyTorch."""
 
 import copy
 

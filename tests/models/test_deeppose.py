@@ -1,4 +1,4 @@
-"""The cascade of regressors: what its stages see, tell and learn."""
+"""The cascade of regressors: the crops, the outputs and the losses of its stages."""
 
 import pytest
 import torch

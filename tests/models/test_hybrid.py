@@ -1,4 +1,4 @@
-"""The stacked network against one written here in plain torch, call by call, from its weights."""
+"""The stacked network against one written here in plain torch with the same weights."""
 
 import copy
 import pickle

@@ -1,4 +1,4 @@
-"""The networks' max pooling is PyTorch's, and records places only where a gradient asks for them."""
+"""The networks' max pooling equals PyTorch's, and keeps indices only for a gradient."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""Parameters and MACs: the counts that the design promises, and another way of counting."""
+"""Parameters and MACs against the counts of the design and another way to count."""
 
 import io
 

@@ -1,4 +1,4 @@
-"""Models by name: what they are, what they refuse, and how they are rebuilt."""
+"""Models by name: their arguments, what they refuse, and how they are rebuilt."""
 
 import json
 

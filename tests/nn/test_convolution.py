@@ -1,4 +1,4 @@
-"""Convolutions by Winograd's algorithm in modules and whole networks: where it serves, and where not."""
+"""Which convolutions of modules and networks use Winograd's algorithm."""
 
 import copy
 from collections.abc import Callable

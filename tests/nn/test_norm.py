@@ -1,4 +1,4 @@
-"""Modules built on the ops keep a BatchNorm2d exactly as `nn.BatchNorm2d.forward` does."""
+"""Modules built on the ops treat a BatchNorm2d exactly as `nn.BatchNorm2d.forward` does."""
 
 import copy
 

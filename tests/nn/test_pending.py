@@ -1,4 +1,4 @@
-"""An unfinished residual is completed once, by whoever needs it first."""
+"""A pending residual is computed once, by the first module that needs it."""
 
 import pytest
 import torch

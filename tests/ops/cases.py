@@ -1,7 +1,7 @@
-"""One case of the ops' contract: its inputs, the float64 oracle and the comparison.
+"""Test cases of the ops, which all backends and devices share: inputs, oracle and comparison.
 
-The same bodies serve every backend and device; the oracle is :mod:`softgate_ext.ops.reference` in
-float64, with y rounded to the tested dtype before it is normalised, as the contract has it.
+The oracle is :mod:`softgate_ext.ops.reference` in float64. It rounds y to the tested dtype before the
+norm, as the ops must.
 """
 
 from collections.abc import Sequence

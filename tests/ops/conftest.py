@@ -1,4 +1,4 @@
-"""Makes ``cases`` importable from the tests beside it."""
+"""Makes ``cases`` importable from the tests of this folder."""
 
 import sys
 from pathlib import Path

@@ -1,7 +1,6 @@
-"""Wrong input, through every door: the public function, torch.ops, the fallback, the fake kernel.
+"""Wrong input at every entry to an op: the public function, torch.ops, the fallback, the fake kernel.
 
-Each door refuses it with the same one sentence, an InputError that names the argument, what it got
-and what it takes.
+Each entry raises the same InputError: one sentence with the argument, the given and the allowed value.
 """
 
 import inspect

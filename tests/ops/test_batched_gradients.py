@@ -1,4 +1,4 @@
-"""Several gradients in one backward pass are those of as many passes."""
+"""Several gradients in one backward pass equal those of separate passes."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""Where a gate is exactly 0, its channel of x is not read: pruned gates save that traffic."""
+"""Where a gate is exactly 0, its channel of x is not read, so that pruned gates save memory traffic."""
 
 from dataclasses import replace
 

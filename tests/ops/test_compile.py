@@ -1,4 +1,4 @@
-"""Every op in one graph of `torch.compile`: both directions, any batch, statistics updated."""
+"""Every op in one graph of `torch.compile`: forward and backward, any batch size, updated statistics."""
 
 from collections.abc import Sequence
 from dataclasses import replace

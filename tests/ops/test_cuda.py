@@ -1,4 +1,4 @@
-"""What only a GPU can show of the CUDA ops: graphs, streams, devices, variants and large tensors."""
+"""The CUDA ops on a GPU: graphs, streams, devices, variants and large tensors."""
 
 import importlib
 from dataclasses import replace

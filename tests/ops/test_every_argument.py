@@ -1,6 +1,6 @@
-"""Every tensor of every op, wanted or not, is looked at by every door: what does not fit is refused.
+"""Every entry to an op checks every tensor argument, also those that the call does not need.
 
-And what fits but holds no values is served, or refused, by all doors alike.
+An empty tensor of the right shape is accepted by all entries, or refused by all.
 """
 
 import pytest

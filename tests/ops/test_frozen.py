@@ -1,4 +1,4 @@
-"""What wants no gradient costs none: nothing is kept for it, and none is computed."""
+"""Where no gradient is needed, nothing is kept for it and none is computed."""
 
 import pytest
 import torch

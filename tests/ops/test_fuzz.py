@@ -1,4 +1,4 @@
-"""Random calls of the ops: values and gradients against the oracle, and the same bits through every door."""
+"""Random calls of the ops: values and gradients against the oracle, and the same bits from every entry."""
 
 import random
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""What a processor is said to make of bfloat16."""
+"""How the speed of bfloat16 on a processor is found, from what PyTorch reports of it."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""Activations that a norm can compute again are not kept, and gradients are the same bits."""
+"""Activations that a norm can compute again are not kept, and the gradients have the same bits."""
 
 from collections.abc import Callable
 from typing import Any

@@ -1,4 +1,4 @@
-"""opcheck, gradcheck and second derivatives of the dispatcher ops; no compiled kernel needed."""
+"""opcheck, gradcheck and second derivatives of the registered ops, without compiled kernels."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""The buffers of a norm in training: whoever updates them, kernels or PyTorch's own ops, says the same."""
+"""The running statistics of a norm in training are equal for the kernels and PyTorch's own ops."""
 
 import pytest
 import torch

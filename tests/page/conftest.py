@@ -1,4 +1,4 @@
-"""An untrained run, a drawn picture, and the page served by the command line."""
+"""An untrained run, a drawn image, and the page served by the command line."""
 
 import importlib.util
 import os

@@ -1,4 +1,4 @@
-"""The page as the command line serves it, and how it is asked."""
+"""Starts the page by the command line, and sends requests to it."""
 
 import http.client
 import json

@@ -1,4 +1,4 @@
-"""What the page takes and shows."""
+"""The images that the page accepts, and its answers."""
 
 import base64
 import io

@@ -1,4 +1,4 @@
-"""The page's one door: how much it takes, how long it waits, and for how many."""
+"""The limits of the page: sizes, waiting times and the number of users."""
 
 import asyncio
 import json

@@ -1,7 +1,7 @@
-"""The page in a real browser: Chromium without a screen.
+"""The page in a real browser, headless Chromium.
 
-SOFTGATE_SCREENSHOT=file.png and SOFTGATE_SCREENSHOT_PHONE=file.png keep pictures of the page, SOFTGATE_PAGE_RUN=run serves a trained
-run, and SOFTGATE_PAGE_PICTURE=file drops another picture.
+SOFTGATE_SCREENSHOT=file.png and SOFTGATE_SCREENSHOT_PHONE=file.png keep screenshots of the page, SOFTGATE_PAGE_RUN=run
+serves a trained run, and SOFTGATE_PAGE_PICTURE=file drops another image.
 """
 
 import base64

@@ -1,4 +1,4 @@
-"""How the page ends, and what its log holds then."""
+"""How the page is stopped, and the content of its log then."""
 
 import signal
 import socket

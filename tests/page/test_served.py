@@ -1,4 +1,4 @@
-"""The page by HTTP: what is answered, and what is out of reach."""
+"""The page by HTTP: its answers, and the paths that are not served."""
 
 import io
 import json

@@ -1,4 +1,4 @@
-"""PCP by both rules and PDJ, on poses whose distances are counted by hand."""
+"""PCP by both rules and PDJ, on poses whose distances are computed by hand."""
 
 import json
 

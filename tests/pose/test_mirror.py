@@ -1,4 +1,4 @@
-"""Flip pairs that are told beside the names."""
+"""Pairs of left and right joints that are given beside the names."""
 
 from typing import Any
 

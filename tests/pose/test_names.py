@@ -1,4 +1,4 @@
-"""Left and right in joints' names, however they are spelled."""
+"""Left and right in the names of joints, in many spellings."""
 
 import json
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""OKS and COCO's average precision, beside pycocotools on its own files."""
+"""OKS and COCO's average precision against pycocotools on its own files."""
 
 import contextlib
 import io

@@ -1,4 +1,4 @@
-"""The rules of each benchmark."""
+"""The metric and the rules of each benchmark."""
 
 import json
 

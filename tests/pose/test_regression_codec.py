@@ -1,4 +1,4 @@
-"""Joints as shares of the crop, and back."""
+"""Joints as fractions of the crop, and back."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""Left and right by the picture."""
+"""Left and right as seen in the image."""
 
 import numpy as np
 import pytest

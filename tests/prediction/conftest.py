@@ -1,4 +1,4 @@
-"""Three pictures, a video of them, and the command that predicts on the pictures."""
+"""Three images, a video of them, and the command that predicts on the images."""
 
 import shutil
 from pathlib import Path

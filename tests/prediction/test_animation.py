@@ -1,4 +1,4 @@
-"""Animated pictures, frame by frame, each at its own time."""
+"""Animated images, with each frame at its own time."""
 
 from pathlib import Path
 from typing import Any

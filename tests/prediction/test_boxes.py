@@ -1,4 +1,4 @@
-"""Boxes from files of several forms, by the names and numbers of pictures."""
+"""Boxes from files of several forms, by the names and numbers of images."""
 
 import os
 from pathlib import Path

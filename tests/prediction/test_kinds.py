@@ -1,4 +1,4 @@
-"""What files are, whatever they are called."""
+"""The kind of a file is found from its content, whatever its name is."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""The One-Euro filter: less jitter at rest, little lag in motion, at any resolution and rate."""
+"""The One-Euro filter: less jitter at rest, little lag in motion, at any resolution and frame rate."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Batches: pictures in, drawings, JSON and CSV out."""
+"""`softgate predict` on images: it writes drawings, JSON and CSV."""
 
 import csv
 import json

@@ -1,4 +1,4 @@
-"""Batches: videos, animations and cameras in, videos and lines out."""
+"""`softgate predict` on videos, animations and cameras: it writes videos and JSON lines."""
 
 import json
 import os

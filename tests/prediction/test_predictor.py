@@ -1,4 +1,4 @@
-"""One call: whatever stands for a picture in, people out."""
+"""A single call that takes an image in any form and returns people."""
 
 import io
 import subprocess

@@ -1,4 +1,4 @@
-"""What the words of a command stand for."""
+"""What the words of a command name: files, folders, patterns and cameras."""
 
 import shutil
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Who is who from frame to frame."""
+"""The tracks of people from frame to frame."""
 
 from collections.abc import Sequence
 

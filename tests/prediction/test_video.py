@@ -1,4 +1,4 @@
-"""Videos: each frame upright and at its own time, in and out."""
+"""Videos are read and written with each frame upright and at its own time."""
 
 import socket
 import struct

@@ -1,4 +1,4 @@
-"""Weights that are shipped, in small: a tiny run, published into a folder of the test's own."""
+"""Small shipped weights: a tiny run, published into a folder of the test."""
 
 import shutil
 from pathlib import Path

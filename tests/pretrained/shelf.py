@@ -1,4 +1,4 @@
-"""What a publication in a test writes to."""
+"""A package folder to which a test publishes weights."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

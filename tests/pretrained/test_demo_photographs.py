@@ -1,4 +1,4 @@
-"""What the demo begins with: shipped weights before photographs."""
+"""The first part of the demo: shipped weights on photographs."""
 
 import os
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Publishing a run: what is written, what it says, and what is refused before anything is."""
+"""Publishing a run: the files, their content, and what is refused before anything is written."""
 
 import json
 import shlex

@@ -1,4 +1,4 @@
-"""Shipped weights wherever a run is taken, and what is said where they are not what they should be."""
+"""Shipped weights in all places that take a run, and messages for damaged ones."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The command line's dataclasses as JSON and back."""
+"""The dataclasses of the command line, as JSON and back."""
 
 import json
 from dataclasses import replace

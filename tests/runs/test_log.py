@@ -1,4 +1,4 @@
-"""The log, and how it is wound back when a run resumes."""
+"""The log of a run, and how it is cut back when a run is resumed."""
 
 import json
 import math

@@ -1,4 +1,4 @@
-"""A process whose loader workers wait for what never comes: blocked_workers.py METHOD WAIT FOLDER."""
+"""A process whose loader workers wait for ever: blocked_workers.py METHOD WAIT FOLDER."""
 
 import os
 import sys

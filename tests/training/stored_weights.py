@@ -1,4 +1,4 @@
-"""Weights of two runs, compared."""
+"""Compares the stored weights of two runs."""
 
 from pathlib import Path
 

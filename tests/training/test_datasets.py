@@ -1,4 +1,4 @@
-"""Trainings on other datasets than LSP, on several at once, and from kept crops."""
+"""Trainings on other datasets than LSP, on several at once, and from cached crops."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Faults at the n-th call of what writes, or takes memory: a sentence, and no file is damaged."""
+"""Faults at the n-th write or allocation end with one sentence, and no file is damaged."""
 
 import errno
 import itertools

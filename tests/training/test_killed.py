@@ -1,4 +1,4 @@
-"""Processes that were killed: nothing of theirs lives on, and others may go on at once."""
+"""After a training is killed, no process of it is left, and it can be resumed at once."""
 
 import gc
 import multiprocessing

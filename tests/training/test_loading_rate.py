@@ -1,4 +1,4 @@
-"""How fast a training gets its crops, and that it says how long it waits for them."""
+"""How fast a training loads its crops, and the report of the time that it waits for them."""
 
 import os
 import re

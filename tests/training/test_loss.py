@@ -1,4 +1,4 @@
-"""The heatmap loss against a loop."""
+"""The heatmap loss against a loop over joints."""
 
 import math
 

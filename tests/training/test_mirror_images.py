@@ -1,4 +1,4 @@
-"""Mirror images of joints whose names are spelled in another way, or whose sides are not known."""
+"""Mirrored images of joints whose names are spelled in another way, or whose sides are unknown."""
 
 import json
 import shutil

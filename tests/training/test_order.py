@@ -1,4 +1,4 @@
-"""The order in which people are trained on."""
+"""The order in which a training uses the people."""
 
 import os
 import signal

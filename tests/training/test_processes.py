@@ -1,4 +1,4 @@
-"""One process as a group, and what is refused before several become one."""
+"""A group of one process, and what is refused before several processes form a group."""
 
 import pytest
 import torch

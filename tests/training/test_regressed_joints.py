@@ -1,4 +1,4 @@
-"""Regressed joints, trained, measured, drawn and exported by the commands that heatmaps have."""
+"""A network that regresses joints is trained, evaluated, drawn and exported by the same commands."""
 
 import json
 from collections.abc import Callable

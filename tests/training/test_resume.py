@@ -1,4 +1,4 @@
-"""Trainings that go on: after a kill, for longer, or not at all."""
+"""Trainings that are resumed after a kill or for more epochs, and those that cannot be."""
 
 import os
 import shutil

@@ -1,4 +1,4 @@
-"""Learning rate and budget."""
+"""The learning rate, and the time budget of a training."""
 
 import time
 

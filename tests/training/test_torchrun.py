@@ -1,4 +1,4 @@
-"""Several processes under torchrun, as a user starts them."""
+"""Several processes under torchrun, started as a user starts them."""
 
 import os
 import signal

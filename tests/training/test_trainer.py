@@ -1,4 +1,4 @@
-"""Whole trainings, interrupted ones above all."""
+"""Whole trainings, most of them interrupted."""
 
 import os
 import shutil

@@ -1,4 +1,4 @@
-"""What a training watches, of data of any joints; it needs no yardstick among them."""
+"""The metric that a training evaluates, on datasets with any joints and without a reference length among them."""
 
 import io
 from collections.abc import Callable

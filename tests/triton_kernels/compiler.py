@@ -1,4 +1,4 @@
-"""Launches recorded instead of run, and compiled for GPUs that are not here.
+"""Records launches instead of running them, and compiles the kernels for GPUs that are not here.
 
 Needs the kernels as Triton's JIT sees them, so TRITON_INTERPRET must not be set: see ``report.py``.
 """

@@ -1,4 +1,4 @@
-"""The device for the ops' test bodies; tapes for the interpreter, and a repair of it."""
+"""The device for the shared test bodies, tapes for the interpreter, and a patch of the interpreter."""
 
 import sys
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Scripts of this folder in a process of their own, with Triton's JIT instead of its interpreter."""
+"""Runs scripts of this folder in a process of their own, with Triton's JIT instead of its interpreter."""
 
 import json
 import os

@@ -1,9 +1,9 @@
-"""Compiles the kernels for GPUs that are not here; one JSON line per kernel and target.
+"""Compiles the kernels for GPUs that are not here, and prints one JSON line per kernel and target.
 
     python tests/triton_kernels/report.py --targets sm_90,gfx942 --dtypes bfloat16 --channels 256
     python tests/triton_kernels/report.py --network      # how many specialisations a network needs
 
-Runs as a process of its own, without TRITON_INTERPRET: that one is read when Triton is imported.
+It runs in a process of its own without TRITON_INTERPRET, which Triton reads when it is imported.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""What the compiler makes of the kernels for GPUs that are not here.
+"""The code that the compiler makes of the kernels, for GPUs that are not here.
 
 Held: no spills; 128-bit accesses wherever the contiguous axis allows them; and how many
 specialisations a whole network needs.

@@ -1,4 +1,4 @@
-"""The search for tiles and the file that remembers it."""
+"""The search for tiles, and the file that stores its results."""
 
 import json
 import threading

@@ -1,4 +1,4 @@
-"""The bodies of ``tests/ops/test_compile.py`` with the Triton kernels behind the ops.
+"""The tests of ``tests/ops/test_compile.py`` with the Triton kernels.
 
 Under the interpreter a graph keeps the op; ``test_dispatch.py`` shows how it dissolves on a GPU.
 """

@@ -1,4 +1,4 @@
-"""How the Triton kernels are reached: backends, the dispatcher, graphs, and launches."""
+"""How calls reach the Triton kernels: backends, the dispatcher, graphs, and launches."""
 
 import os
 import subprocess

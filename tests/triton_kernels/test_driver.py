@@ -1,4 +1,4 @@
-"""What Triton needs for its driver, and what of it is missed."""
+"""What Triton needs for its driver, and the message for what is missing."""
 
 import sys
 import sysconfig

@@ -1,4 +1,4 @@
-"""The way round the dispatcher: who it serves, and that the others still get the op."""
+"""The path without the dispatcher: which calls use it, and that the others still get the op."""
 
 from dataclasses import replace
 

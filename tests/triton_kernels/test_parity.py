@@ -1,4 +1,4 @@
-"""The bodies of ``tests/ops/test_values.py`` and ``test_closed_gates.py`` with the Triton kernels behind the ops.
+"""The tests of ``tests/ops/test_values.py`` and ``test_closed_gates.py`` with the Triton kernels.
 
 All of them on a GPU. Triton's interpreter takes a second for what a GPU does in a millisecond:
 there every thirteenth case runs, among the slow tests, and none of the large tensors and of the bits

@@ -1,4 +1,4 @@
-"""The short way for arguments seen before, with kernels made of tensor code."""
+"""The replay of launches for arguments seen before, with kernels made of tensor code."""
 
 from dataclasses import replace
 

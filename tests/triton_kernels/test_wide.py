@@ -1,4 +1,4 @@
-"""Activations of 2**31 values and nearly so many, by their numbers alone: none is allocated."""
+"""Activations of about 2**31 values: offsets are computed for their shapes, and no memory is allocated."""
 
 import pytest
 import torch

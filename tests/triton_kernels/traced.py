@@ -1,6 +1,6 @@
-"""What ``torch.compile`` sees of the ops on a GPU that is not here; one JSON line per graph.
+"""Traces the ops with ``torch.compile`` for a GPU that is not here, and prints one JSON line per graph.
 
-Fake CUDA tensors and a stand-in for Triton's driver, in a process without TRITON_INTERPRET.
+It uses fake CUDA tensors and a stand-in for Triton's driver, in a process without TRITON_INTERPRET.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""Drawn people in the Leeds Sports Pose format, for machines without data."""
+"""Datasets of drawn people in the format of Leeds Sports Pose, for use without real data."""
 
 from softgate_ext.data.synthetic.scene import draw_person
 from softgate_ext.data.synthetic.writer import draw_people

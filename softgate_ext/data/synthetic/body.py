@@ -1,7 +1,8 @@
-"""An articulated body in three dimensions: proportions, joint angles within limits, projection.
+"""A random articulated body in three dimensions: proportions, and joint angles within limits.
 
-Body frame: axes (left, up, forward) of the person, unit = body height, origin at the pelvis.
-Camera frame: x right, y down, z away from the viewer. A person of yaw 0 faces the viewer.
+The body frame has the axes left, up and forward of the person, the body height as its unit and its
+origin at the pelvis. The camera frame has x to the right, y down and z away from the viewer. A person
+with yaw 0 faces the viewer.
 """
 
 import dataclasses
@@ -12,14 +13,14 @@ import numpy.typing as npt
 
 Array = npt.NDArray[np.float64]
 
-# Lengths as shares of the body height, after Winter, Biomechanics and Motor Control of Human
-# Movement, anthropometric table.
+# Lengths as shares of the body height, from the anthropometric table of Winter, Biomechanics and Motor
+# Control of Human Movement.
 TORSO, HEAD = 0.29, 0.18
 SHOULDER, HIP = 0.118, 0.062  # half widths
 UPPER_ARM, FOREARM, HAND = 0.175, 0.15, 0.05
 THIGH, SHIN, FOOT = 0.24, 0.235, 0.10
 
-# Degrees: (lowest, highest) an angle may take.
+# The (lowest, highest) value of each angle, in degrees.
 _LIMITS = {
     "lean": (-25, 80),
     "bend": (-25, 25),
@@ -34,8 +35,8 @@ _LIMITS = {
     "knee": (0, 135),
 }
 
-# What people do: share of the images, then (mean, spread) of the angles that differ from rest.
-# `swing` moves left and right limbs in opposite directions, as in walking.
+# Activities: the share of the images, then (mean, standard deviation) of the angles that differ from
+# rest, in degrees. `swing` moves left and right limbs in opposite directions, as in walking.
 _REST = {
     "lean": (3, 5), "bend": (0, 5), "twist": (0, 8),
     "arm_flexion": (5, 15), "arm_abduction": (12, 8), "arm_rotation": (0, 25), "elbow": (20, 15),
@@ -60,14 +61,14 @@ _ACTIVITIES: tuple[tuple[float, dict[str, tuple[float, float]]], ...] = (
 
 @dataclasses.dataclass(frozen=True)
 class Body:
-    """A posed body in the camera frame, unit = body height.
+    """A posed body in the camera frame, in units of the body height.
 
     Attributes:
-        points: Name -> (3,) position: LSP's 14 joints and `pelvis`, `waist`, `head`,
-            `left_hand`, `left_toe`, ...
-        torso: (3, 3); columns are the torso's left, up and forward directions.
-        skull: (3, 3); the same of the head.
-        girth: Factor on the thickness of all parts.
+        points: positions (3,) by name: LSP's 14 joints and `pelvis`, `waist`, `head`, `left_hand`,
+            `left_toe`, ...
+        torso: (3, 3), whose columns are the left, up and forward directions of the torso.
+        skull: (3, 3), the same for the head.
+        girth: factor on the thickness of all parts.
     """
 
     points: dict[str, Array]
@@ -77,7 +78,7 @@ class Body:
 
 
 def turn(axis: int, degrees: float) -> Array:
-    """Rotation matrix (3, 3) about axis 0 (left), 1 (up) or 2 (forward), right-handed."""
+    """The right-handed rotation matrix (3, 3) about axis 0 (left), 1 (up) or 2 (forward)."""
     cos, sin = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
     a, b = (axis + 1) % 3, (axis + 2) % 3
     matrix = np.eye(3)
@@ -86,7 +87,7 @@ def turn(axis: int, degrees: float) -> Array:
 
 
 def random_body(rng: np.random.Generator) -> Body:
-    """A person of random proportions, activity and direction of view."""
+    """A body with random proportions, activity and direction of view."""
     shares = np.array([share for share, _ in _ACTIVITIES])
     activity = _ACTIVITIES[rng.choice(len(shares), p=shares / shares.sum())][1]
     habits = {**_REST, **activity}
@@ -149,9 +150,9 @@ def random_body(rng: np.random.Generator) -> Body:
 
 
 def _random_view(rng: np.random.Generator) -> Array:
-    """Direction of view: mostly from the front, often from behind, some from the side.
+    """A random rotation (3, 3) of the body: mostly seen from the front, often from behind, or the side.
 
-    Most people are upright; a few are tumbling, as gymnasts in LSP are.
+    Most people are upright; a few are tumbling, like the gymnasts in LSP.
     """
     kind = rng.random()
     if kind < 0.64:

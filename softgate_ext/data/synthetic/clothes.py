@@ -18,14 +18,14 @@ _PATTERNS = {"plain": 0.56, "rings": 0.16, "lines": 0.1, "checks": 0.1, "dots": 
 
 @dataclasses.dataclass(frozen=True)
 class Outfit:
-    """What a person wears.
+    """The clothes, skin and hair of a person.
 
     Attributes:
-        skin, shirt, trousers, shoes: Fabrics.
-        face: Skin and hair of the head.
-        sleeves: Covered segments of the arm: 0 none, 1 upper arm, 2 both.
-        legs: Covered segments of the leg.
-        badge: A print on the chest, or None.
+        skin, shirt, trousers, shoes: their fabrics.
+        face: skin and hair of the head.
+        sleeves: number of covered segments of the arm: 0 none, 1 the upper arm, 2 both.
+        legs: number of covered segments of the leg.
+        badge: a print on the chest, or None.
     """
 
     skin: Fabric
@@ -39,20 +39,20 @@ class Outfit:
 
 
 def random_colour(rng: np.random.Generator) -> Colour:
-    """RGB, 0 to 255, of any hue, rarely very dark."""
+    """A random RGB colour, 0 to 255, of any hue, rarely very dark."""
     hue, saturation, value = rng.random(), rng.beta(1.5, 1.8), 0.12 + 0.88 * rng.beta(2.0, 1.4)
     red, green, blue = colorsys.hsv_to_rgb(hue, saturation, value)
     return 255 * red, 255 * green, 255 * blue
 
 
 def random_fabric(rng: np.random.Generator, height: float) -> Fabric:
-    """A plain or patterned fabric for a person of this height in pixels."""
+    """A random plain or patterned fabric for a person of this height in pixels."""
     pattern = str(rng.choice(tuple(_PATTERNS), p=tuple(_PATTERNS.values())))
     return Fabric(random_colour(rng), random_colour(rng), pattern, height * rng.uniform(0.03, 0.08))
 
 
 def random_outfit(rng: np.random.Generator, height: float) -> Outfit:
-    """Clothes, skin and hair for a person of this height in pixels."""
+    """Random clothes, skin and hair for a person of this height in pixels."""
     darker = int(rng.integers(1, len(_SKINS)))
     skin = _mix(_SKINS[darker - 1], _SKINS[darker], rng.random())
     hair = _mix((0, 0, 0), _HAIRS[rng.integers(len(_HAIRS))], rng.uniform(0.75, 1.15))

@@ -1,4 +1,4 @@
-"""A clothed person painted from a posed body."""
+"""Painting of a clothed person from a posed body, and which of its joints are occluded."""
 
 from collections.abc import Callable
 from functools import partial
@@ -11,9 +11,9 @@ from softgate_ext.data.synthetic.clothes import Outfit
 from softgate_ext.data.synthetic.paint import Array, Canvas
 from softgate_ext.pose.skeleton import LSP
 
-# Segments of a limb: their ends, half widths there as shares of the height, and how much farther
-# away than it is each is painted. That decides between parts at about the same depth: arms lie on
-# the shirt, the shirt on the thighs.
+# Segments of a limb: their two ends, the half widths there as shares of the height, and an offset of
+# their depth in body heights. The offset orders parts of about the same depth: arms are painted over
+# the shirt, and the shirt over the thighs.
 _LIMBS = {
     "upper_arm": ("shoulder", "elbow", 0.036, 0.027, -0.015),
     "forearm": ("elbow", "wrist", 0.028, 0.019, -0.02),
@@ -24,14 +24,13 @@ _LIMBS = {
 _PARTS = ("head", "torso", *(f"{side}_{part}" for side in ("left", "right") for part in _LIMBS))
 _NUMBER = {part: i + 1 for i, part in enumerate(_PARTS)}
 OCCLUDER = len(_PARTS) + 1
-"""Owner number of whatever stands in front of a person."""
+"""The owner number of objects in front of a person."""
 
-# Distance of the camera in body heights.
-_DISTANCE = 3.0
+_DISTANCE = 3.0  # distance of the camera, in body heights
 
 
 def project(body: Body, height: float) -> dict[str, Array]:
-    """Names -> (x, y, depth) in pixels about the pelvis, in perspective."""
+    """The points of a body as (x, y, depth) by name, in pixels relative to the pelvis, in perspective."""
     return {
         name: height * np.array([*(point[:2] / (1 + point[2] / _DISTANCE)), point[2]])
         for name, point in body.points.items()
@@ -39,12 +38,12 @@ def project(body: Body, height: float) -> dict[str, Array]:
 
 
 def joint_positions(points: dict[str, Array]) -> Array:
-    """(14, 2) positions in LSP's order."""
+    """The positions (14, 2) of LSP's joints in LSP's order."""
     return np.stack([points[name][:2] for name in LSP.joints])
 
 
 def occluded(canvas: Canvas, joints: Array) -> npt.NDArray[np.bool_]:
-    """(14,) bool: something else than the joint's own parts is seen where the joint is."""
+    """(14,) bool, whether something other than the joint's own parts is visible at each joint."""
     height, width = canvas.owner.shape
     cells = np.clip(np.rint(joints).astype(int), 0, (width - 1, height - 1))
     seen = canvas.owner[cells[:, 1], cells[:, 0]].tolist()
@@ -53,9 +52,9 @@ def occluded(canvas: Canvas, joints: Array) -> npt.NDArray[np.bool_]:
 
 
 def _own(joint: str) -> set[int]:
-    """Numbers of the parts that a joint belongs to; anything else seen at the joint hides it."""
+    """The numbers of the parts that a joint belongs to. Anything else at its pixel occludes it."""
     if joint in ("neck", "head_top"):
-        # The head top lies on the outline, where the background may be what is seen.
+        # The head top is on the outline, so that its pixel may show the background.
         return {0, _NUMBER["head"], _NUMBER["torso"]}
     side, part = joint.split("_")
     own = {_NUMBER[f"{side}_{name}"] for name, ends in _LIMBS.items() if part in ends[:2]}
@@ -63,13 +62,13 @@ def _own(joint: str) -> set[int]:
 
 
 class DrawnPerson:
-    """A body in clothes at its place in the picture.
+    """A clothed body at its position in the image.
 
     Args:
-        body: The posed body.
-        points: `project(body, height)`, moved to where the person stands.
-        height: Body height in pixels.
-        outfit: Clothes.
+        body: the posed body.
+        points: the result of `project(body, height)`, moved to the position of the person.
+        height: body height in pixels.
+        outfit: the clothes.
     """
 
     def __init__(self, body: Body, points: dict[str, Array], height: float, outfit: Outfit) -> None:
@@ -81,7 +80,7 @@ class DrawnPerson:
         self.outfit = outfit
 
     def paint(self, canvas: Canvas) -> None:
-        """Paint all parts from far to near."""
+        """Paints all parts from far to near."""
         depth = self.depth
         jobs: list[tuple[float, Callable[[Canvas], None]]] = [
             (depth["head"] - 0.03, self._head),
@@ -95,7 +94,7 @@ class DrawnPerson:
             job(canvas)
 
     def _limb(self, canvas: Canvas, side: str, part: str) -> None:
-        """A segment of a limb, its first share in cloth as far as the outfit reaches."""
+        """Paints a segment of a limb, covered with cloth from its first end as far as the outfit says."""
         outfit, number = self.outfit, _NUMBER[f"{side}_{part}"]
         first, last, *radii, _ = _LIMBS[part]
         start, end = self.at[f"{side}_{first}"], self.at[f"{side}_{last}"]

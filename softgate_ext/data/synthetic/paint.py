@@ -1,4 +1,4 @@
-"""Painting shaded, patterned convex shapes on a canvas that remembers what covers each pixel."""
+"""Painting of shaded and patterned convex shapes on a canvas that records the part at each pixel."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -12,19 +12,19 @@ Floats = npt.NDArray[np.float32]
 Region = tuple[slice, slice]
 Colour = tuple[float, float, float]
 
-_SHIFT = 4  # cv2 draws at 1/16 pixel
+_SHIFT = 4  # cv2 takes coordinates in 1/16 of a pixel
 _CIRCLE = np.stack([np.cos(np.arange(16) * np.pi / 8), np.sin(np.arange(16) * np.pi / 8)], -1)
 
 
 @dataclasses.dataclass(frozen=True)
 class Fabric:
-    """Colour of a surface, with a second colour in a pattern.
+    """The colour of a surface, with a pattern in a second colour.
 
     Attributes:
         colour: RGB, 0 to 255.
         second: RGB of the pattern.
         pattern: "plain", "rings" (across the part), "lines" (along it), "checks" or "dots".
-        period: Length of the pattern in pixels.
+        period: period of the pattern in pixels.
     """
 
     colour: Colour
@@ -33,7 +33,7 @@ class Fabric:
     period: float = 6.0
 
     def paint(self, along: Floats, across: Floats) -> Floats:
-        """RGB (..., 3), or (3,) when plain, at positions along and across the part in pixels."""
+        """The RGB values (..., 3), or (3,) if plain, at positions along and across a part, in pixels."""
         first, second = np.array(self.colour, np.float32), np.array(self.second, np.float32)
         if self.pattern == "plain":
             return first
@@ -52,12 +52,12 @@ class Fabric:
 
 @dataclasses.dataclass(frozen=True)
 class Face:
-    """A head by direction from its centre: skin, hair, eyes, nose and mouth.
+    """The colours of a head by the direction from its centre: skin, hair, eyes, nose and mouth.
 
     Attributes:
         skin: RGB.
         hair: RGB.
-        fringe: Where the hair begins on the forehead, as the cosine to the up direction.
+        fringe: the start of the hair on the forehead, as the cosine of the angle to the up direction.
     """
 
     skin: Colour
@@ -65,7 +65,7 @@ class Face:
     fringe: float
 
     def paint(self, left: Floats, up: Floats, forward: Floats) -> Floats:
-        """RGB (..., 3) at the components of unit vectors in the head's own axes."""
+        """The RGB values (..., 3) in directions given by unit vectors in the head's axes."""
         colour = np.empty((*left.shape, 3), np.float32)
         colour[:] = self.skin
         side, front = np.abs(left), forward > 0
@@ -77,26 +77,26 @@ class Face:
 
 
 class Canvas:
-    """A picture being painted from far to near.
+    """An image that is painted from far to near.
 
     Args:
         pixels: (H, W, 3) float32 RGB, painted in place.
-        light: (3,) unit vector towards the light; x right, y down, z away from the viewer.
+        light: (3,), the unit vector towards the light; x right, y down, z away from the viewer.
     """
 
     def __init__(self, pixels: Floats, light: Array) -> None:
         self.pixels = pixels
         self.light = light
         self.owner: npt.NDArray[np.int16] = np.zeros(pixels.shape[:2], np.int16)
-        """Number of the part seen at each pixel, 0 = background."""
+        """The number of the part that is visible at each pixel, 0 for the background."""
 
     def part(self, circles: Sequence[tuple[Array, float]], fabric: Fabric, owner: int) -> None:
-        """Paint the convex hull of circles, shaded as a cone from the first to the last one.
+        """Paints the convex hull of circles, shaded as a cone from the first to the last circle.
 
         Args:
-            circles: (centre, radius) in pixels.
-            fabric: Surface.
-            owner: Number put into `self.owner`.
+            circles: (centre, radius) of each, in pixels.
+            fabric: the surface.
+            owner: the number that is stored in `self.owner`.
         """
         outline = np.concatenate([center + radius * _CIRCLE for center, radius in circles])
         region, alpha = self._mask(outline)
@@ -106,7 +106,7 @@ class Canvas:
         along, across = _rotated(region, start, ax, ay)
         if len(circles) == 2:
             radius = np.maximum(r0 + np.clip(along / length, 0, 1) * (r1 - r0), 0.5)
-        else:  # a hull of several circles is about as broad as it is drawn
+        else:  # for a hull of several circles, half of its drawn width
             radius = np.float32(np.abs(across[alpha > 0.5]).max(initial=1.0))
         slope = np.clip(across / radius, -1, 1) * np.float32(0.95)
         lx, ly, lz = self.light.tolist()
@@ -117,7 +117,7 @@ class Canvas:
     def polygon(
         self, corners: Array, fabric: Fabric, owner: int | None = None, shade: float = 1.0
     ) -> None:
-        """Paint a convex polygon (K, 2) evenly; `owner` None leaves the owners as they are."""
+        """Paints a convex polygon (K, 2) without shading. With `owner` None, owners are not changed."""
         region, alpha = self._mask(corners)
         along, across = _rotated(region, corners[0], *_direction(corners[1] - corners[0]))
         self._blend(region, alpha, fabric.paint(along, across) * np.float32(shade), owner)
@@ -125,16 +125,17 @@ class Canvas:
     def head(
         self, center: Array, radii: tuple[float, float], axes: Array, face: Face, owner: int
     ) -> None:
-        """Paint an ellipsoid whose colours depend on the direction it is seen from.
+        """Paints an ellipsoid with a face.
 
         Args:
-            center: (2,) pixels.
-            radii: Half width and half height in pixels.
-            axes: (3, 3), columns left, up and forward of the head in the camera frame.
-            face: Colours by direction in those axes.
-            owner: Number put into `self.owner`.
+            center: (2,), in pixels.
+            radii: half width and half height in pixels.
+            axes: (3, 3), whose columns are the left, up and forward directions of the head in the
+                camera frame.
+            face: the colours by direction in those axes.
+            owner: the number that is stored in `self.owner`.
         """
-        upright = float(np.hypot(*axes[:2, 1]))  # from above, the ellipsoid is seen as a disc
+        upright = float(np.hypot(*axes[:2, 1]))  # seen from above, the ellipsoid is a disc
         tall = radii[0] + (radii[1] - radii[0]) * upright
         ux, uy = _direction(axes[:2, 1])
         basis = np.array([[ux, uy], [-uy, ux]])
@@ -149,7 +150,7 @@ class Canvas:
         self._blend(region, alpha, colour * (0.55 + 0.55 * lit)[..., None], owner)
 
     def _mask(self, points: Array) -> tuple[Region, Floats]:
-        """Region of the canvas around a convex hull, and its antialiased coverage there."""
+        """The region of the canvas around a convex hull, and the hull's antialiased coverage in it."""
         height, width = self.pixels.shape[:2]
         around = np.clip((points.min(0) - 1, points.max(0) + 3), 0, (width, height))
         (x0, y0), (x1, y1) = around.astype(int).tolist()
@@ -172,7 +173,7 @@ def _direction(vector: Array) -> tuple[float, float]:
 
 
 def _rotated(region: Region, origin: Array, ax: float, ay: float) -> tuple[Floats, Floats]:
-    """Coordinates of a region's pixels along the unit vector (ax, ay) and across it."""
+    """The coordinates of a region's pixels along the unit vector (ax, ay) and perpendicular to it."""
     rows, columns = region
     x = np.arange(columns.start, columns.stop, dtype=np.float32) - np.float32(origin[0])
     y = (np.arange(rows.start, rows.stop, dtype=np.float32) - np.float32(origin[1]))[:, None]

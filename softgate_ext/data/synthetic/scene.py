@@ -1,4 +1,4 @@
-"""One picture: a cluttered background, a person, things in front of them, and the camera."""
+"""Drawing of one image: a cluttered background, a person, objects in front, and camera effects."""
 
 import cv2
 import numpy as np
@@ -15,7 +15,7 @@ from softgate_ext.data.synthetic.drawn_person import (
 )
 from softgate_ext.data.synthetic.paint import Array, Canvas, Floats
 
-# RGB of what is above and below the horizon where sport is done.
+# RGB colours above and below the horizon at places where sport is done.
 _ABOVE = np.array([
     (150, 185, 225), (205, 212, 220), (60, 84, 52), (96, 84, 70), (178, 164, 146), (44, 48, 58),
 ], np.float32)  # fmt: skip
@@ -27,18 +27,18 @@ _BELOW = np.array([
 def draw_person(
     rng: np.random.Generator, image_size: int
 ) -> tuple[npt.NDArray[np.uint8], Array, npt.NDArray[np.bool_]]:
-    """Draw a picture of one person, framed about as closely as in LSP.
+    """Draws an image of one person, framed about as closely as in LSP.
 
     Args:
-        rng: Source of all randomness.
-        image_size: Longer side of an average picture in pixels.
+        rng: the source of all randomness.
+        image_size: longer side of an average image in pixels.
 
     Returns:
-        Image (H, W, 3) uint8 RGB, joints (14, 2) 0-based pixels in LSP's order, occluded (14,)
-        bool.
+        The image (H, W, 3) uint8 RGB; the joints (14, 2) in 0-based pixels in LSP's order; and whether
+        each joint is occluded, (14,) bool.
     """
     body = random_body(rng)
-    # The joints' longest extent is a given share of the picture, whatever the pose.
+    # The larger extent of the joints is a given share of the image, whatever the pose.
     extent = image_size * float(np.clip(rng.normal(0.75, 0.07), 0.5, 0.9))
     height = extent / float(np.ptp(joint_positions(project(body, 1.0)), axis=0).max())
     points = project(body, height)
@@ -62,7 +62,7 @@ def draw_person(
 
 
 def _background(rng: np.random.Generator, width: int, height: int) -> Floats:
-    """(height, width, 3) float32 RGB: something above, something below, octaves of noise."""
+    """A background (height, width, 3) float32 RGB: two colours with a horizon, and octaves of noise."""
     above, below = (
         colours[rng.integers(len(colours))] * np.float32(rng.uniform(0.7, 1.15))
         + np.array(random_colour(rng), np.float32) * np.float32(0.3)
@@ -84,7 +84,7 @@ def _background(rng: np.random.Generator, width: int, height: int) -> Floats:
 
 
 def _clutter(rng: np.random.Generator, canvas: Canvas, height: float) -> None:
-    """Things behind the person: boards and boxes, and bars that look like limbs."""
+    """Paints objects behind the person: boards, boxes, and bars that look like limbs."""
     rows, columns = canvas.owner.shape
     for _ in range(rng.integers(1, 7)):
         center = rng.uniform(0, (columns, rows))
@@ -109,7 +109,7 @@ def _bar(
 
 
 def _passer_by(rng: np.random.Generator, canvas: Canvas, height: float) -> None:
-    """Somebody else further back, to the side and partly out of the picture."""
+    """Paints another person further back, to the side and partly out of the image."""
     rows, columns = canvas.owner.shape
     body, tall = random_body(rng), height * rng.uniform(0.5, 0.9)
     side = 0.5 + rng.choice((-1, 1)) * rng.uniform(0.4, 0.6)
@@ -119,7 +119,7 @@ def _passer_by(rng: np.random.Generator, canvas: Canvas, height: float) -> None:
 
 
 def _obstacle(rng: np.random.Generator, canvas: Canvas, joints: Array, height: float) -> None:
-    """Something in front of one or two limbs."""
+    """Paints an object in front of one or two limbs."""
     for _ in range(rng.integers(1, 3)):
         center = joints[rng.integers(len(joints))] + rng.normal(0, 0.04 * height, 2)
         if rng.random() < 0.5:
@@ -132,7 +132,7 @@ def _obstacle(rng: np.random.Generator, canvas: Canvas, joints: Array, height: f
 
 
 def _photograph(rng: np.random.Generator, pixels: Floats) -> npt.NDArray[np.uint8]:
-    """Focus, exposure, colour cast and sensor noise."""
+    """Applies the effects of a camera: focus, exposure, colour cast and sensor noise."""
     blurred = cv2.GaussianBlur(pixels, (0, 0), float(rng.uniform(0.3, 0.8)))
     gain = (rng.uniform(0.8, 1.2) * rng.uniform(0.94, 1.06, 3)).astype(np.float32)
     grain = rng.standard_normal(pixels.shape[:2], np.float32)[..., None]

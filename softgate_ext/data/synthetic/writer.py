@@ -1,4 +1,4 @@
-"""A folder of drawn people in the official layout of Leeds Sports Pose."""
+"""Writing of a dataset of drawn people in the official layout of Leeds Sports Pose."""
 
 import io
 import json
@@ -16,7 +16,7 @@ from softgate_ext.errors import InputError
 from softgate_ext.files.paths import real_path
 from softgate_ext.ranges import check_range
 
-_VERSION = 1  # raised whenever the same request draws different people
+_VERSION = 1  # increased whenever the same request would draw different people
 _REQUEST = "drawn.json"
 
 
@@ -27,25 +27,25 @@ def draw_people(
     image_size: int = 180,
     progress: Callable[[int], None] | None = None,
 ) -> Path:
-    """Write `images/im0001.jpg`, ... and `joints.mat`, (3, 14, count), third row 1 = occluded.
+    """Writes `images/im0001.jpg`, ... and `joints.mat`, (3, 14, count), with 1 for occluded in row 3.
 
-    The same request draws the same people; person i depends on the seed and i alone, so a larger
-    count begins with the people of a smaller one. The folder appears at once when it is whole. A
-    folder that the same request wrote before is left as it is.
+    The same request draws the same people. Person i depends on the seed and i alone, so that a larger
+    count starts with the people of a smaller one. The folder appears when it is complete. A folder that
+    the same request wrote before is not written again.
 
     Args:
-        folder: Folder to create; `read_lsp` reads it.
-        count: How many people, 2 to 9999 (half are for training, half for testing).
-        seed: Not negative.
-        image_size: Longer side of an average image in pixels.
-        progress: Called with the number of images drawn so far, after each.
+        folder: the folder to create, which `read_lsp` reads.
+        count: number of people, 2 to 9999; half are for training, half for testing.
+        seed: the seed, not negative.
+        image_size: longer side of an average image in pixels.
+        progress: called after each image with the number of images that are drawn.
 
     Returns:
         `folder` as a path.
 
     Raises:
-        InputError: A value is out of range, or `folder` holds something else already, is the
-            working folder or cannot be written.
+        InputError: a value is out of range; or `folder` already holds something else, is the working
+            folder, or cannot be written.
     """
     folder = Path(folder)
     check_range("count", count)
@@ -54,10 +54,10 @@ def draw_people(
         raise InputError(f"image_size must be between 64 and 2048 pixels, got {image_size}")
     request = {"count": count, "seed": seed, "image_size": image_size, "version": _VERSION}
     try:
-        # A link to a folder stays: what it points to is filled.
+        # If the folder is a link, the folder that it points to is written.
         target = real_path(folder)
         if not _is_written(target, request):
-            # The finished folder takes the place of the target: whoever works there would lose it.
+            # The target is replaced by the finished folder, so the working folder would be lost.
             if target == Path.cwd():
                 raise InputError(f"folder must not be the working folder, got {folder}")
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -70,7 +70,7 @@ def draw_people(
 
 
 def _write(target: Path, request: dict[str, int], progress: Callable[[int], None] | None) -> None:
-    """Draws beside `target`, which then appears at once; nothing stays behind on failure."""
+    """Draws into a temporary folder beside `target`, and renames it when it is complete."""
     count = request["count"]
     with tempfile.TemporaryDirectory(prefix=f".{target.name[:64]}.", dir=target.parent) as folder:
         scratch = Path(folder) / "people"
@@ -90,7 +90,11 @@ def _write(target: Path, request: dict[str, int], progress: Callable[[int], None
 
 
 def _is_written(folder: Path, request: dict[str, int]) -> bool:
-    """Whether the folder holds this very request; `InputError` if it holds anything else."""
+    """Whether the folder holds the result of this request.
+
+    Raises:
+        InputError: it holds anything else.
+    """
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         return False
     try:
@@ -111,6 +115,6 @@ def _mat_file(joints: np.ndarray) -> bytes:
     buffer = io.BytesIO()
     scipy.io.savemat(buffer, {"joints": joints})
     contents = buffer.getvalue()
-    # The first 116 bytes are free text, in which scipy writes the date: the only part of the
-    # folder that would differ from run to run.
+    # The first 116 bytes are free text, in which scipy writes the date. They are replaced, so that the
+    # folder does not differ from run to run.
     return b"MATLAB 5.0 MAT-file".ljust(116) + contents[116:]

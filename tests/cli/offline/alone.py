@@ -1,7 +1,7 @@
-"""Runs a command in a network of its own: `unshare --net python alone.py COMMAND ...`.
+"""Runs a command in a network namespace of its own: `unshare --net python alone.py COMMAND ...`.
 
-There is loopback and no route. The last line on stderr is how many packets found no route, which
-counts what is not Python as well.
+The namespace has loopback and no route. The last line on stderr is the number of packets that found
+no route. It counts packets of all programs, not only of Python.
 """
 
 import fcntl

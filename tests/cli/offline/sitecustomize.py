@@ -1,5 +1,6 @@
-"""Loaded by each Python whose PYTHONPATH names this folder, children and forks of it included:
-what would leave this machine is written to the file SOFTGATE_OUTWARD, and refused.
+"""Refuses all calls that would leave this machine, and writes them to the file SOFTGATE_OUTWARD.
+
+Every Python whose PYTHONPATH names this folder loads this file, and so do its children and forks.
 """
 
 import os
