@@ -177,8 +177,8 @@ def _told(truth: CocoTruth, annotated: Annotated, found: Detected) -> Iterator[s
     if beyond:
         yield counted(
             beyond,
-            f"prediction[s] beyond the {MOST} surest of [a picture|their pictures] [does|do] not "
-            "count in AP and AR",
+            f"prediction[s] beyond the {MOST} with the highest scores in [a picture|their pictures] "
+            "[does|do] not count in AP and AR",
         )
     bare = int((~(truth.areas > 0)).sum())
     if bare:

@@ -96,7 +96,7 @@ def test_a_folder_above_several_datasets(
     words = ["data", "check", str(above), "--sheet", str(tmp_path / "sheet.png")]
     assert main([*words, "--json", str(tmp_path / "found.json")]) == 0
     said = capsys.readouterr().out
-    assert said.startswith(f"{above} lies above 2 datasets: drawn, films\n")
+    assert said.startswith(f"{above} is a folder above 2 datasets: drawn, films\n")
     assert f"(lsp) in {above / 'drawn'}" in said and f"(flic) in {above / 'films'}" in said
     assert (tmp_path / "sheet_drawn.png").is_file() and (tmp_path / "sheet_films.png").is_file()
     facts = json.loads((tmp_path / "found.json").read_text())
@@ -119,7 +119,7 @@ def test_what_is_damaged_does_not_hide_the_others(
 def test_a_training_takes_one_dataset(above: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["train", str(above), "--out", str(above / "run")]) == 2
     (line,) = capsys.readouterr().err.splitlines()
-    assert "data: got" in line and "lies above 2 datasets" in line
+    assert "data: got" in line and "which is a folder above 2 datasets" in line
     assert "takes one of them: drawn (lsp), films (flic)" in line
     shutil.rmtree(above / "films")
     assert main(["train", str(above), "--out", str(above / "run")]) == 2

@@ -324,7 +324,10 @@ def test_what_was_counted_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[
         f"positives included; {ignored} crowds or people without key points are ignored, and so are "
         "predictions that lie on them"
     ) in text
-    assert f"{beyond} predictions beyond the 20 surest of their pictures do not count in AP" in text
+    assert (
+        f"{beyond} predictions beyond the 20 with the highest scores in their pictures do not count in AP"
+        in text
+    )
     assert "not used" not in text and "at most one prediction" not in text
     told = measured(path, saved).to_json()["counted"]
     assert told == {"entries": len(results), "people": people, "ignored": ignored}
