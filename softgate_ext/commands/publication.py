@@ -1,6 +1,7 @@
 """Weights of a run as part of the package: float16, their card, and the page about all of them."""
 
 import dataclasses
+import hashlib
 import re
 import shlex
 import subprocess
@@ -19,9 +20,9 @@ from softgate_ext.errors import InputError
 from softgate_ext.evaluation.comparison import Comparison
 from softgate_ext.evaluation.evaluate import evaluate
 from softgate_ext.evaluation.evaluate_config import EvalConfig
-from softgate_ext.files.atomic import write_json, write_text
+from softgate_ext.files.atomic import as_json, replacing_together
 from softgate_ext.files.console import say
-from softgate_ext.files.tensors import save_tensors
+from softgate_ext.files.tensors import save_tensors, tensor_bytes
 from softgate_ext.models import PoseModel
 from softgate_ext.pose.skeleton import get_skeleton
 from softgate_ext.pretrained import shipped
@@ -81,13 +82,21 @@ def publish(config: PublishConfig, console: Console | None = None) -> dict[str, 
         "epoch": about.get("epoch"),
         "watched": about.get("watched"),
     }
-    save_tensors(path, halves, header)
-    card["bytes"], card["sha256"] = path.stat().st_size, shipped.sha256(path)
-    write_json(path.with_suffix(".json"), card)
+    weights = tensor_bytes(halves, header)
+    card["bytes"], card["sha256"] = len(weights), hashlib.sha256(weights).hexdigest()
+    others = {*shipped.list_pretrained()} - {config.name}
+    cards = {config.name: card} | {name: shipped.read_card(name) for name in others}
+    text = model_page([cards[name] for name in sorted(cards)])
+    written = (path, path.with_suffix(".json"), page)
+    # Weights beside the card of others are refused wherever they are read.
+    with replacing_together(*written) as temporaries:
+        for file, data in zip(
+            temporaries, (weights, as_json(card).encode(), text.encode()), strict=True
+        ):
+            file.write_bytes(data)
     load_run(path)  # what is there serves
-    write_text(page, model_page([shipped.read_card(name) for name in shipped.list_pretrained()]))
-    for written in (path, path.with_suffix(".json"), page):
-        say(console, str(written))
+    for file in written:
+        say(console, str(file))
     return card
 
 

@@ -16,8 +16,13 @@ from softgate_ext.files.reading import parse_json
 
 def save_tensors(path: Path, state: dict[str, Tensor], about: dict[str, Any]) -> None:
     """Writes a state_dict as safetensors; `about` goes into the header as JSON."""
+    write_bytes(path, tensor_bytes(state, about))
+
+
+def tensor_bytes(state: dict[str, Tensor], about: dict[str, Any]) -> bytes:
+    """What `save_tensors` writes."""
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
-    write_bytes(path, save(tensors, metadata={"softgate": json.dumps(about)}))
+    return save(tensors, metadata={"softgate": json.dumps(about)})
 
 
 def read_tensors(path: Path, argument: str) -> tuple[dict[str, Tensor], dict[str, Any]]:

@@ -1,5 +1,6 @@
 """Shipped weights wherever a run is taken, and what is said where they are not what they should be."""
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from shelf import Shelf
 from softgate_ext import PosePredictor
 from softgate_ext.cli import main
 from softgate_ext.errors import InputError
+from softgate_ext.files.atomic import write_json
 from softgate_ext.files.reading import read_json
 from softgate_ext.models import build_model, create_model, list_models, list_pretrained
 from softgate_ext.prediction import sources
@@ -43,7 +45,8 @@ def rewrite(shelf: Shelf, header: Any, checksum: bool = True) -> None:
     save_file(load_file(path), path, {"softgate": json.dumps(header)})
     if checksum:
         card = read_json(path.with_suffix(".json"))
-        path.with_suffix(".json").write_text(json.dumps({**card, "sha256": shipped.sha256(path)}))
+        card["sha256"] = hashlib.sha256(path.read_bytes()).hexdigest()
+        write_json(path.with_suffix(".json"), card)
 
 
 def test_every_command_takes_the_name(
