@@ -121,6 +121,10 @@ def _log(config: PublishConfig, training: TrainConfig, about: dict[str, Any]) ->
     if not log:
         raise InputError(f"run: {config.run} has no log; takes a run with its {places.LOG}")
     last = log[-1]
+    if not {"step", "elapsed"} <= {*last}:
+        raise InputError(
+            f"run: the log of {config.run} does not tell steps and seconds; takes a run that does"
+        )
     lengths = (training.epochs, training.minutes, 1, last["elapsed"], training.schedule)
     if Budget(*lengths).progress(last["epoch"]) < 1 and not config.unfinished:
         spent = f"{last['epoch']} epochs and {last['elapsed'] / 60:.1f} minutes"

@@ -47,7 +47,7 @@ def _is_entry(entry: Any) -> bool:
         isinstance(watched, dict)
         and isinstance(watched.get("metric"), str)
         and all(
-            watched.get(name) is None or watched[name] in RANGES["best"]
+            name in watched and (watched[name] is None or watched[name] in RANGES["best"])
             for name in ("main", "mean")
         )
     ):
@@ -57,7 +57,7 @@ def _is_entry(entry: Any) -> bool:
     )
 
 
-_NUMBERS = ("epoch", "step", "loss", "skipped", "elapsed")
+_NUMBERS = ("epoch", "step", "loss", "skipped", "elapsed", "processes")
 _NEEDED = ("epoch", "loss")
 
 

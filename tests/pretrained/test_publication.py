@@ -98,6 +98,9 @@ def test_a_run_that_is_being_written_is_refused(shelf: Shelf, copied_run: Path) 
     log.write_text(log.read_text() + json.dumps({**last, "epoch": 3}) + "\n")
     with pytest.raises(InputError, match="weights are of epoch 2 and the log ends at epoch 3"):
         shelf.publish(copied_run)
+    log.write_text(json.dumps({"epoch": 2, "loss": 0.5}) + "\n")
+    with pytest.raises(InputError, match="does not tell steps and seconds"):
+        shelf.publish(copied_run)
     log.unlink()
     with pytest.raises(InputError, match="has no log"):
         shelf.publish(copied_run)
