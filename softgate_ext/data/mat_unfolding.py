@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from softgate_ext.files.unfolding import check_unfolding
+from softgate_ext.files.unfolding import check_holes, check_unfolding
 
 HEADER = 128  # bytes
 DEEPEST = (
@@ -37,6 +37,7 @@ def check_mat(path: Path) -> None:
         ValueError: it is a bomb, or nested too deeply.
         OSError: it cannot be read.
     """
+    check_holes(path)
     size = path.stat().st_size
     with open(path, "rb") as file:
         header = file.read(HEADER)
