@@ -117,14 +117,10 @@ def half_precision(state: dict[str, Tensor]) -> dict[str, Tensor]:
 
 def _log(config: PublishConfig, training: TrainConfig, about: dict[str, Any]) -> list[Entry]:
     """The log of the run up to the epoch of the weights."""
-    log = read_log(config.run / places.LOG)
+    log = _entries(config.run)
     if not log:
         raise InputError(f"run: {config.run} has no log; takes a run with its {places.LOG}")
     last = log[-1]
-    if not {"step", "elapsed"} <= {*last}:
-        raise InputError(
-            f"run: the log of {config.run} does not tell steps and seconds; takes a run that does"
-        )
     lengths = (training.epochs, training.minutes, 1, last["elapsed"], training.schedule)
     if Budget(*lengths).progress(last["epoch"]) < 1 and not config.unfinished:
         spent = f"{last['epoch']} epochs and {last['elapsed'] / 60:.1f} minutes"
@@ -138,6 +134,16 @@ def _log(config: PublishConfig, training: TrainConfig, about: dict[str, Any]) ->
             f"{last['epoch']}; takes a run that no process writes"
         )
     return [entry for entry in log if entry["epoch"] <= (about.get("epoch") or 0)]
+
+
+def _entries(run: Path) -> list[Entry]:
+    """The log of a run, each epoch of which tells its steps and seconds."""
+    log = read_log(run / places.LOG)
+    if not all({"step", "elapsed"} <= {*entry} for entry in log):
+        raise InputError(
+            f"run: the log of {run} does not tell steps and seconds; takes one that does"
+        )
+    return log
 
 
 def _network(model: PoseModel, run: RunConfig) -> dict[str, Any]:
@@ -191,7 +197,7 @@ def _continued(config: PublishConfig, training: TrainConfig) -> list[dict[str, A
         return []
     if (start / places.CONFIG).is_file():
         _, run, about = load_run(start)
-        log = [e for e in read_log(start / places.LOG) if e["epoch"] <= (about.get("epoch") or 0)]
+        log = [e for e in _entries(start) if e["epoch"] <= (about.get("epoch") or 0)]
         elapsed = log[-1]["elapsed"] if log else 0.0
         cores = _cores(config, run.training, log[-1]) if log else 0
         own = {

@@ -56,7 +56,7 @@ def read_pretrained(name: str) -> tuple[dict[str, "Tensor"], dict[str, Any]]:
 
     card, path = read_card(name), weights_file(name)
     try:
-        found = hashlib.sha256(path.read_bytes()).hexdigest()
+        found = sha256(path)
     except OSError as error:
         raise InputError(f"pretrained: cannot read {path} ({error.strerror}); {_AGAIN}") from error
     if found != card["sha256"]:
@@ -69,6 +69,11 @@ def read_pretrained(name: str) -> tuple[dict[str, "Tensor"], dict[str, Any]]:
     if not isinstance(config, dict) or not isinstance(config.get("model"), dict):
         raise InputError(f"pretrained: the header of {path} holds no configuration; {_AGAIN}")
     return tensors, about
+
+
+def sha256(path: Path) -> str:
+    """The SHA-256 of a file, in hexadecimal digits."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 _AGAIN = "install softgate_ext again"

@@ -1,6 +1,5 @@
 """Shipped weights wherever a run is taken, and what is said where they are not what they should be."""
 
-import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,6 @@ from shelf import Shelf
 from softgate_ext import PosePredictor
 from softgate_ext.cli import main
 from softgate_ext.errors import InputError
-from softgate_ext.files.atomic import write_json
 from softgate_ext.files.reading import read_json
 from softgate_ext.models import build_model, create_model, list_models, list_pretrained
 from softgate_ext.prediction import sources
@@ -45,8 +43,7 @@ def rewrite(shelf: Shelf, header: Any, checksum: bool = True) -> None:
     save_file(load_file(path), path, {"softgate": json.dumps(header)})
     if checksum:
         card = read_json(path.with_suffix(".json"))
-        card["sha256"] = hashlib.sha256(path.read_bytes()).hexdigest()
-        write_json(path.with_suffix(".json"), card)
+        path.with_suffix(".json").write_text(json.dumps({**card, "sha256": shipped.sha256(path)}))
 
 
 def test_every_command_takes_the_name(
