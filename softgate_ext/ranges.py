@@ -88,6 +88,7 @@ RANGES = {
     "step": _whole(0, 2**63 - 1),
     "steps": _whole(0, 2**63 - 1),
     "skipped": _whole(0, 2**63 - 1),
+    "processes": _whole(1, 1_000_000),
     # Other commands.
     "origin": _whole(0, 1),
     "detect_score": _part,

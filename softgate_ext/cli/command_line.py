@@ -69,6 +69,9 @@ def _given(command: str, kind: type, fields: Sequence[Field], words: Sequence[st
             close = difflib.get_close_matches(word, flags, 1, cutoff=0.75)
             guess = f" (did you mean {close[0]}?)" if close else ""
             raise InputError(f"argument: got {word}, which softgate {command} does not take{guess}")
+    if {"-h", "--help"} & {*before}:
+        print(parser.format_help(), end="")  # argparse says nothing where it cannot
+        raise SystemExit(0)
     after = words[len(before) :]  # from the -- on; where words and options are mixed, argparse
     words = [*before, *after[:1], *(_MARK + word for word in after[1:])]  # would look for options
     try:

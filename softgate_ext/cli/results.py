@@ -4,6 +4,8 @@ import json
 import os
 import shlex
 import sys
+from contextlib import suppress
+from typing import TextIO
 
 from softgate_ext.evaluation.evaluate_config import STDOUT, EvalConfig
 from softgate_ext.files.printable import printable, tell
@@ -19,9 +21,19 @@ class Interrupted(KeyboardInterrupt):
 
 
 def complain(sentence: str) -> None:
-    """Says a sentence on stderr."""
+    """Says a sentence on stderr, as far as that can be written."""
     # One line, though a file's name may hold the end of one.
-    print(f"softgate: {printable(' '.join(sentence.splitlines()))}", file=sys.stderr)
+    with suppress(OSError):
+        print(f"softgate: {printable(' '.join(sentence.splitlines()))}", file=sys.stderr)
+    finish(sys.stderr)
+
+
+def finish(stream: TextIO) -> None:
+    """Writes what a stream holds, or drops it, since closing would fail again, with a traceback."""
+    try:
+        stream.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def train_run(config: TrainConfig) -> None:

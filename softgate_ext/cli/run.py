@@ -10,10 +10,10 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from importlib import import_module
-from typing import Any
+from typing import Any, TypeGuard
 
 from softgate_ext.cli import command_line
-from softgate_ext.cli.results import WRONG, complain
+from softgate_ext.cli.results import WRONG, complain, finish
 from softgate_ext.cli.tools import InfoConfig, ProfileConfig, SynthConfig
 from softgate_ext.commands.data_config import DataCacheConfig, DataCheckConfig
 from softgate_ext.commands.demo_config import DemoConfig
@@ -65,6 +65,19 @@ def _out_of_memory(error: Exception) -> bool:
     return isinstance(error, MemoryError) or any(word in str(error).lower() for word in words)
 
 
+def _worker_ended(error: Exception) -> bool:
+    """PyTorch has no type of its own for a process that loads pictures and is killed, or for memory
+    that is shared with it."""
+    words = ("dataloader worker (pid", "allocate shared memory")
+    return isinstance(error, RuntimeError) and any(word in str(error).lower() for word in words)
+
+
+def _no_room(error: Exception) -> TypeGuard[OSError]:
+    """For streams and for what processes share, which have no name; files are told by who writes them."""
+    codes = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+    return isinstance(error, OSError) and error.errno in codes
+
+
 def main(arguments: Sequence[str] | None = None, commands: Commands = COMMANDS) -> int:
     """Runs a command.
 
@@ -79,18 +92,24 @@ def main(arguments: Sequence[str] | None = None, commands: Commands = COMMANDS) 
     # Under torchrun one of the processes talks; an InputError is said by the one that raises it.
     talks = os.environ.get("RANK", "0") == "0"
     config = None
+    for name in ("stdout", "stderr"):  # a process may be started without them
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115
     if isinstance(sys.stdout, io.TextIOWrapper):  # names of files need not be text
         sys.stdout.reconfigure(errors="surrogateescape")
     try:
-        config = parse(sys.argv[1:] if arguments is None else arguments, commands)
+        try:
+            config = parse(sys.argv[1:] if arguments is None else arguments, commands)
+        except SystemExit:  # help was printed
+            sys.stdout.flush()  # now, while an error can be told
+            raise
         (where,) = (where for kind, where in commands.values() if kind is type(config))
         module, _, name = where.partition(":")
         code = getattr(import_module(f"softgate_ext.{module}"), name)(config)
         sys.stdout.flush()
         return code if isinstance(code, int) else 0
     except BrokenPipeError:
-        # What is still buffered would fail again, with a traceback, when Python closes stdout.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        finish(sys.stdout)
         return 1
     except Elsewhere:
         return WRONG
@@ -106,6 +125,19 @@ def main(arguments: Sequence[str] | None = None, commands: Commands = COMMANDS) 
             # A file system has more ways to refuse a name than each command looks for.
             complain(
                 f"cannot use {error.filename} ({error.strerror}); give a place that can be used"
+            )
+            return WRONG
+        if _no_room(error):
+            finish(sys.stdout)
+            complain(
+                f"cannot go on ({error.strerror}): make room where the output goes, in the temporary "
+                "folder and in /dev/shm"
+            )
+            return WRONG
+        if _worker_ended(error):
+            complain(
+                "a worker process was ended, as where memory is short: use fewer --workers, a smaller "
+                "--batch-size, or a larger /dev/shm"
             )
             return WRONG
         if not _out_of_memory(error):

@@ -1,6 +1,7 @@
 """Weights of a run as part of the package: float16, their card, and the page about all of them."""
 
 import dataclasses
+import hashlib
 import re
 import shlex
 import subprocess
@@ -19,9 +20,9 @@ from softgate_ext.errors import InputError
 from softgate_ext.evaluation.comparison import Comparison
 from softgate_ext.evaluation.evaluate import evaluate
 from softgate_ext.evaluation.evaluate_config import EvalConfig
-from softgate_ext.files.atomic import write_json, write_text
+from softgate_ext.files.atomic import as_json, replacing_together
 from softgate_ext.files.console import say
-from softgate_ext.files.tensors import save_tensors
+from softgate_ext.files.tensors import save_tensors, tensor_bytes
 from softgate_ext.models import PoseModel
 from softgate_ext.pose.skeleton import get_skeleton
 from softgate_ext.pretrained import shipped
@@ -81,13 +82,21 @@ def publish(config: PublishConfig, console: Console | None = None) -> dict[str, 
         "epoch": about.get("epoch"),
         "watched": about.get("watched"),
     }
-    save_tensors(path, halves, header)
-    card["bytes"], card["sha256"] = path.stat().st_size, shipped.sha256(path)
-    write_json(path.with_suffix(".json"), card)
+    weights = tensor_bytes(halves, header)
+    card["bytes"], card["sha256"] = len(weights), hashlib.sha256(weights).hexdigest()
+    others = {*shipped.list_pretrained()} - {config.name}
+    cards = {config.name: card} | {name: shipped.read_card(name) for name in others}
+    text = model_page([cards[name] for name in sorted(cards)])
+    written = (path, path.with_suffix(".json"), page)
+    # Weights beside the card of others are refused wherever they are read.
+    with replacing_together(*written) as temporaries:
+        for file, data in zip(
+            temporaries, (weights, as_json(card).encode(), text.encode()), strict=True
+        ):
+            file.write_bytes(data)
     load_run(path)  # what is there serves
-    write_text(page, model_page([shipped.read_card(name) for name in shipped.list_pretrained()]))
-    for written in (path, path.with_suffix(".json"), page):
-        say(console, str(written))
+    for file in written:
+        say(console, str(file))
     return card
 
 
@@ -108,7 +117,7 @@ def half_precision(state: dict[str, Tensor]) -> dict[str, Tensor]:
 
 def _log(config: PublishConfig, training: TrainConfig, about: dict[str, Any]) -> list[Entry]:
     """The log of the run up to the epoch of the weights."""
-    log = read_log(config.run / places.LOG)
+    log = _entries(config.run)
     if not log:
         raise InputError(f"run: {config.run} has no log; takes a run with its {places.LOG}")
     last = log[-1]
@@ -125,6 +134,16 @@ def _log(config: PublishConfig, training: TrainConfig, about: dict[str, Any]) ->
             f"{last['epoch']}; takes a run that no process writes"
         )
     return [entry for entry in log if entry["epoch"] <= (about.get("epoch") or 0)]
+
+
+def _entries(run: Path) -> list[Entry]:
+    """The log of a run, each epoch of which tells its steps and seconds."""
+    log = read_log(run / places.LOG)
+    if not all({"step", "elapsed"} <= {*entry} for entry in log):
+        raise InputError(
+            f"run: the log of {run} does not tell steps and seconds; takes one that does"
+        )
+    return log
 
 
 def _network(model: PoseModel, run: RunConfig) -> dict[str, Any]:
@@ -178,7 +197,7 @@ def _continued(config: PublishConfig, training: TrainConfig) -> list[dict[str, A
         return []
     if (start / places.CONFIG).is_file():
         _, run, about = load_run(start)
-        log = [e for e in read_log(start / places.LOG) if e["epoch"] <= (about.get("epoch") or 0)]
+        log = [e for e in _entries(start) if e["epoch"] <= (about.get("epoch") or 0)]
         elapsed = log[-1]["elapsed"] if log else 0.0
         cores = _cores(config, run.training, log[-1]) if log else 0
         own = {

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from softgate_ext.files.unfolding import check_unfolding
+from softgate_ext.files.unfolding import check_holes, check_unfolding
 
 HEADER = 128  # bytes
 DEEPEST = 100  # nested matrices; scipy reads them by recursion and crashes at about 50,000
@@ -35,6 +35,7 @@ def check_mat(path: Path) -> None:
         ValueError: the file is a bomb, or is nested too deeply.
         OSError: the file cannot be read.
     """
+    check_holes(path)
     size = path.stat().st_size
     with open(path, "rb") as file:
         header = file.read(HEADER)

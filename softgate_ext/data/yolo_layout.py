@@ -20,6 +20,7 @@ from softgate_ext.errors import InputError, reason
 from softgate_ext.files.counted import counted
 from softgate_ext.files.paths import unusual
 from softgate_ext.files.reading import chunks
+from softgate_ext.files.unfolding import check_holes
 from softgate_ext.pose.skeleton import COCO, Skeleton
 
 
@@ -227,6 +228,7 @@ def text_lines(path: Path) -> list[str]:
     if what := unusual(path):
         raise InputError(f"cannot read {path}, which is {what}; it must be a text file")
     try:
+        check_holes(path)
         text = path.read_text(encoding="utf-8", errors="replace")
     except (OSError, ValueError) as error:
         if not os.path.lexists(path):  # also true for a name that no file can have

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from softgate_ext.errors import InputError
-from softgate_ext.files.unfolding import check_unfolding
+from softgate_ext.files.unfolding import check_unfolding, stored_size
 
 
 def require_h5py() -> Any:
@@ -40,7 +40,7 @@ def read_hdf5(path: Path) -> Mapping[str, Any]:
             raise ValueError(
                 "its pred is a struct, which cannot be read from version 7.3; save it with -v7"
             )
-        unfolding = _Unfolding(path.stat().st_size)
+        unfolding = _Unfolding(stored_size(path))
         # Links to other files are ignored: an input must not make us open other files.
         own = [name for name in store if isinstance(store.get(name, getlink=True), h5py.HardLink)]
         arrays = {

@@ -12,6 +12,7 @@ from softgate_ext.evaluation.joint_contents import Contents
 from softgate_ext.evaluation.joint_entries import Entry, Listing, contents_of
 from softgate_ext.evaluation.joint_objects import list_object, listed
 from softgate_ext.files.reading import parse_json, read_json
+from softgate_ext.files.unfolding import check_holes
 
 
 def read_text(path: Path, people: PoseSet) -> Contents:
@@ -97,8 +98,9 @@ def _number(text: str) -> float | str:
 
 def _text(path: Path) -> str:
     try:
+        check_holes(path)
         return path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:
         raise InputError(
             f"predictions: cannot read {path} ({reason(error)}); give a file in UTF-8"
         ) from None

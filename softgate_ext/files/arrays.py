@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from softgate_ext.files.paths import unusual
-from softgate_ext.files.unfolding import check_unfolding, check_zip
+from softgate_ext.files.unfolding import check_unfolding, check_zip, stored_size
 
 
 def npz_arrays(path: Path, wanted: Callable[[str], bool] = lambda name: True) -> dict[str, Any]:
@@ -33,5 +33,5 @@ def npz_arrays(path: Path, wanted: Callable[[str], bool] = lambda name: True) ->
         arrays = {name: store[name] for name in store.files if wanted(name)}
     # Elements of zero bytes, such as empty texts, take no space in a file, however many there are.
     empty = sum(array.size for array in arrays.values() if not array.dtype.itemsize)
-    check_unfolding("zip", empty, path.stat().st_size)
+    check_unfolding("zip", empty, stored_size(path))
     return arrays

@@ -22,21 +22,57 @@ def replacing(path: Path) -> Iterator[Path]:
     Raises:
         InputError: the folder cannot be written to, or `path` is a named pipe or a device.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    if what := unusual(path):
-        raise InputError(f"cannot write {path}, which is {what}; give a file")
-    try:
+    with replacing_together(path) as (temporary,):
         yield temporary
-        with open(temporary, "rb+") as file:
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
+
+
+@contextmanager
+def replacing_together(*paths: Path) -> Iterator[list[Path]]:
+    """As `replacing`, of files that belong together: all of them are replaced, or none is.
+
+    Only a process that is killed between two changes of names leaves old files beside new ones.
+    """
+    for path in paths:
+        if what := unusual(path):
+            raise InputError(f"cannot write {path}, which is {what}; give a file")
+    temporaries = [_beside(path) for path in paths]
+    earlier = [_beside(path, ".earlier") for path in paths]
+    try:
+        yield temporaries
+        for temporary in temporaries:
+            with open(temporary, "rb+") as file:
+                os.fsync(file.fileno())
+        for path, kept in zip(paths[:-1], earlier, strict=False):  # after the last none can fail
+            with suppress(FileNotFoundError):
+                os.link(path, kept)
+        for number, (temporary, path) in enumerate(zip(temporaries, paths, strict=True)):
+            try:
+                os.replace(temporary, path)
+            except OSError:
+                for done, kept in zip(paths[:number], earlier, strict=False):
+                    _put_back(done, kept)
+                raise
     except OSError as error:
+        names = " and ".join(map(str, paths))
         raise InputError(
-            f"cannot write {path} ({error.strerror or error}); give a place that can be written to"
+            f"cannot write {names} ({error.strerror or error}); give a place that can be written to"
         ) from error
     finally:
-        with suppress(OSError):
-            temporary.unlink()
+        for leftover in (*temporaries, *earlier):
+            with suppress(OSError):
+                leftover.unlink()
+
+
+def _beside(path: Path, mark: str = "") -> Path:
+    return path.with_name(f".{path.name}{mark}.{os.getpid()}.tmp")
+
+
+def _put_back(path: Path, kept: Path) -> None:
+    with suppress(OSError):
+        if kept.exists():
+            os.rename(kept, path)
+        else:
+            path.unlink()
 
 
 def remove_leftovers(folder: Path, names: Iterable[str]) -> None:
@@ -57,7 +93,12 @@ def write_text(path: Path, text: str) -> None:
 
 def write_json(path: Path, value: Any) -> None:
     """Writes `value` as indented JSON to `path` atomically; see `replacing`."""
-    write_text(path, json.dumps(value, indent=2) + "\n")
+    write_text(path, as_json(value))
+
+
+def as_json(value: Any) -> str:
+    """`value` as the text of a file that people read too."""
+    return json.dumps(value, indent=2) + "\n"
 
 
 def write_bytes(path: Path, data: bytes) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from softgate_ext.errors import InputError, reason
 from softgate_ext.files.paths import unusual
-from softgate_ext.files.unfolding import check_unfolding
+from softgate_ext.files.unfolding import check_holes, check_unfolding
 
 CHUNK = 1 << 20  # bytes
 
@@ -48,12 +48,13 @@ def chunks(path: Path, where: str = "", takes: str = "a JSON file") -> Iterator[
         takes: what the file must be, for the message.
 
     Raises:
-        InputError: the file is missing, cannot be read, is no regular file, or is a gzip bomb.
+        InputError: the file is missing, cannot be read, is no regular file, or is a bomb.
     """
     if what := unusual(path):
         raise InputError(f"{where}{path} is {what}, which is not read; give {takes}")
     zipped = path.suffix.lower() == ".gz"
     try:
+        check_holes(path)
         with open(path, "rb") as file, gzip.open(file) if zipped else file as stream:
             size = 0
             while chunk := stream.read(CHUNK):

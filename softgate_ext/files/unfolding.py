@@ -1,5 +1,7 @@
-"""Protection against zip and gzip bombs: the unpacked size is checked before memory is used for it."""
+"""Protection against zip and gzip bombs and files of holes: sizes are checked before memory is used."""
 
+import errno
+import os
 import zipfile
 from pathlib import Path
 
@@ -23,6 +25,38 @@ def check_unfolding(kind: str, unfolded: int, packed: int) -> None:
         raise ValueError(f"it is a {kind} bomb, which unfolds to more than {MOST} times its size")
 
 
+def stored_size(path: Path) -> int:
+    """Bytes of a file but for its holes, which take no room on the disk; small ones count as stored.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    size = path.stat().st_size
+    if size <= ROOM or not hasattr(os, "SEEK_DATA"):  # Windows has no such holes
+        return size
+    stored = at = 0
+    with open(path, "rb") as file:
+        try:
+            while at < size:
+                at = os.lseek(file.fileno(), at, os.SEEK_DATA)
+                end = os.lseek(file.fileno(), at, os.SEEK_HOLE)
+                stored, at = stored + end - at, end
+        except OSError as error:
+            if error.errno != errno.ENXIO:  # what a hole at the end is told by
+                return size
+    return stored
+
+
+def check_holes(path: Path) -> None:
+    """Looks whether a file that is read as a whole holds more than holes.
+
+    Raises:
+        ValueError: it is a bomb.
+        OSError: it cannot be read.
+    """
+    check_unfolding("sparse file", path.stat().st_size, stored_size(path))
+
+
 def check_zip(path: Path) -> None:
     """Checks the sizes of the members of a zip archive.
 
@@ -38,5 +72,5 @@ def check_zip(path: Path) -> None:
     except (OSError, zipfile.BadZipFile, NotImplementedError, UnicodeDecodeError):
         return
     # Members may share bytes, so that their packed sizes add up to more than the archive's.
-    packed = min(path.stat().st_size, sum(member.compress_size for member in members))
+    packed = min(stored_size(path), sum(member.compress_size for member in members))
     check_unfolding("zip", sum(member.file_size for member in members), packed)

@@ -116,13 +116,15 @@ def rebuild(config: Any, source: str) -> PoseModel:
         if key not in config:
             raise InputError(f"{source}: {key!r} is missing")
         if not isinstance(config[key], kind):
-            raise InputError(f"{source}: {key}: expected {kind.__name__}, got {config[key]!r}")
+            raise InputError(f"{source}: {key}: expected {kind.__name__}, got {config[key]!r:.80}")
     try:
         return build_model(config["name"], config["kwargs"])
     except InputError as error:
         raise InputError(f"{source}: {error}") from None
     except (TypeError, ValueError, OverflowError, RuntimeError) as error:
-        raise InputError(f"{source}: no network has the options {config['kwargs']}") from error
+        raise InputError(
+            f"{source}: no network has the options {config['kwargs']!s:.400}"
+        ) from error
 
 
 def _pretrained_model(name: str, pretrained: str | bool, kwargs: dict[str, Any]) -> PoseModel:

@@ -4,9 +4,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-from softgate_ext.errors import InputError
+from softgate_ext.errors import InputError, reason
 from softgate_ext.files.atomic import write_text
 from softgate_ext.files.reading import parse_json
+from softgate_ext.files.unfolding import check_holes
 from softgate_ext.ranges import RANGES
 
 Entry = dict[str, Any]
@@ -18,10 +19,13 @@ def read_log(path: Path) -> list[Entry]:
     Raises:
         InputError: the file cannot be read, or another line is damaged.
     """
+    data = b""
     try:
-        data = path.read_bytes() if path.is_file() else b""
-    except OSError as error:
-        raise InputError(f"cannot read {path} ({error.strerror})") from error
+        if path.is_file():
+            check_holes(path)
+            data = path.read_bytes()
+    except (OSError, ValueError) as error:
+        raise InputError(f"cannot read {path} ({reason(error)})") from error
     lines, cut = data.splitlines(), not data.endswith(b"\n")
     entries: list[Entry] = []
     for number, line in enumerate(lines, 1):
@@ -47,7 +51,7 @@ def _is_entry(entry: Any) -> bool:
         isinstance(watched, dict)
         and isinstance(watched.get("metric"), str)
         and all(
-            watched.get(name) is None or watched[name] in RANGES["best"]
+            name in watched and (watched[name] is None or watched[name] in RANGES["best"])
             for name in ("main", "mean")
         )
     ):
@@ -57,7 +61,7 @@ def _is_entry(entry: Any) -> bool:
     )
 
 
-_NUMBERS = ("epoch", "step", "loss", "skipped", "elapsed")
+_NUMBERS = ("epoch", "step", "loss", "skipped", "elapsed", "processes")
 _NEEDED = ("epoch", "loss")
 
 

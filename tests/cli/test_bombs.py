@@ -2,6 +2,7 @@
 
 import gzip
 import io
+import os
 import shutil
 import struct
 import tracemalloc
@@ -17,7 +18,10 @@ import scipy.io
 
 from softgate_ext.data.mat_unfolding import check_mat
 from softgate_ext.data.matfile import read_mat
-from softgate_ext.files.unfolding import ROOM
+from softgate_ext.data.yolo_layout import read_yaml, text_lines
+from softgate_ext.files.reading import read_json
+from softgate_ext.files.unfolding import ROOM, check_holes, stored_size
+from softgate_ext.runs.log import read_log
 
 SIZE = 3 * ROOM  # bytes
 BLOCK = bytes(1 << 20)
@@ -210,6 +214,38 @@ def test_json(
         ("predict", run, image, "--boxes", bomb, "--out", tmp_path / "out"),
     ):
         assert f"{name} (it is a gzip bomb" in refused(*words)
+
+
+def holes(path: Path, start: bytes = b"") -> Path:
+    """A file of a TiB that takes a block of the disk."""
+    path.write_bytes(start)
+    os.truncate(path, 1 << 40)
+    return path
+
+
+@pytest.mark.parametrize(
+    "read", [read_json, read_log, read_yaml, text_lines, check_mat], ids=lambda read: read.__name__
+)
+def test_files_with_holes(read: Callable[[Path], object], tmp_path: Path) -> None:
+    path = holes(tmp_path / "a")
+    if stored_size(path):
+        pytest.skip("needs a file system that tells holes")
+    with little_memory(), pytest.raises(ValueError, match="is a sparse file bomb"):
+        read(path)
+
+
+def test_holes_are_not_stored(tmp_path: Path) -> None:
+    path = holes(tmp_path / "a", bytes(range(200)))
+    if stored_size(path) == 1 << 40:
+        pytest.skip("needs a file system that tells holes")
+    assert 200 <= stored_size(path) <= 1 << 20
+    with open(path, "r+b") as file:
+        file.seek(-1, os.SEEK_END)
+        file.write(b"1")
+    assert 201 <= stored_size(path) <= 2 << 20
+    path.write_bytes(bytes(ROOM + 1))
+    assert stored_size(path) == ROOM + 1
+    check_holes(path)
 
 
 def test_values_in_other_files_are_not_read(

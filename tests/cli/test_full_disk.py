@@ -10,13 +10,16 @@ from pathlib import Path
 import pytest
 from softgate_command import SMALL
 
-from softgate_ext.cli.run import main
+from softgate_ext.cli.publish import PUBLISH
+from softgate_ext.cli.run import COMMANDS, main
+from softgate_ext.commands import publication
 from softgate_ext.files import atomic
+from softgate_ext.pretrained import shipped
 
 DISK = 1 << 20  # bytes
-ROOMS = (0, 4096, 20_000, 100_000)  # bytes that are left
+ROOMS = (0, 4096, 20_000, 40_000, 100_000)  # bytes that are left
 
-COMMANDS = {
+LINES = {
     "train": ["train {people} --out {disk}/run --epochs 2", *SMALL],
     "resume": ["train --out {disk}/run --resume --epochs 3"],
     "predict": ["predict {run} {image} --out {disk}/poses"],
@@ -27,6 +30,7 @@ COMMANDS = {
     "draw": ["gates {run} --png {disk}/gates.png"],
     "sheet": ["data check {people} --sheet {disk}/sheet.png"],
     "synth": ["synth {disk}/drawn --count 40"],
+    "publish": ["publish {run} tiny --commit HEAD --cores 1 --workers 0 --no-flip-test"],
     "cache": ["data cache {people} --cache {disk}/crops --image-size 64"],
 }
 
@@ -53,19 +57,21 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 def earlier(disk: Path, run: Path, name: str) -> None:
     """What the command would replace."""
-    for file in ("a.json", "a.npz", "a.h5", "net.pt2", "gates.png", "sheet.png"):
+    (disk / "docs").mkdir()
+    written = ("a.json", "a.npz", "a.h5", "net.pt2", "gates.png", "sheet.png")
+    for file in (*written, "tiny.safetensors", "tiny.json", "docs/models.md"):
         (disk / file).write_bytes(b"earlier")
     if name == "resume":
         shutil.copytree(run, disk / "run", ignore=shutil.ignore_patterns("plots.png"))
 
 
 def words_of(name: str, **places: Path) -> list[str]:
-    line, *more = COMMANDS[name]
+    line, *more = LINES[name]
     return [*(word.format(**places) for word in line.split()), *more]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.parametrize("name", LINES)
 def test_a_full_disk(
     name: str,
     run: Path,
@@ -81,6 +87,7 @@ def test_a_full_disk(
         replaced.add(str(target))
 
     monkeypatch.setattr(atomic.os, "replace", replace)
+    monkeypatch.setattr(publication, "commit_named", lambda name: name)
     places = {"run": run, "people": people, "image": people / "images/im0001.jpg"}
     for room in ROOMS:
         disk = tmp_path / f"disk{room}"
@@ -90,7 +97,9 @@ def test_a_full_disk(
             left = os.statvfs(disk)
             (disk / "filler").write_bytes(bytes(max(0, left.f_bavail * left.f_frsize - room)))
             before = contents(disk)
-            code = main(words_of(name, disk=disk, **places))
+            monkeypatch.setattr(shipped, "FOLDER", disk)
+            monkeypatch.setattr(publication, "SOURCES", disk)
+            code = main(words_of(name, disk=disk, **places), {**COMMANDS, **PUBLISH})
             errors = capsys.readouterr().err
             after = contents(disk)
         if room and code == 0:  # there is room enough
@@ -99,5 +108,6 @@ def test_a_full_disk(
         assert code == 2 and "No space left on device" in line
         # Of several files, those that were whole before the room ended are new.
         changed = {path for path in before if after.get(path) != before[path]}
-        assert changed <= (replaced | {str(disk / "run/log.jsonl")} if room else set())
+        several = room and name != "publish"  # whose files belong together
+        assert changed <= (replaced | {str(disk / "run/log.jsonl")} if several else set())
         assert not [path for path in after if path.endswith(".tmp")]

@@ -1,4 +1,4 @@
-"""Too many open files are reported with the options that help, before the training where possible."""
+"""Too many open files, and other limits of the machine, are reported with the options that help, before the training where possible."""
 
 import os
 import resource
@@ -30,11 +30,25 @@ def test_few_open_files_are_told_before_the_training(
     assert not (tmp_path / "out").exists()
 
 
+FEWER_FILES = "use fewer --workers, or a higher `ulimit -n`"
+LARGER = "use fewer --workers, a smaller --batch-size, or a larger /dev/shm"
+
+
 @pytest.mark.parametrize(
-    "error", [OSError(24, "Too many open files"), RuntimeError("unable: Too many open files (24)")]
-)
-def test_too_many_open_files_are_a_sentence(
-    error: Exception, monkeypatch: pytest.MonkeyPatch, refused: Callable[..., str]
+    ("error", "advice"),
+    [
+        (OSError(24, "Too many open files"), FEWER_FILES),
+        (RuntimeError("unable: Too many open files (24)"), FEWER_FILES),
+        # As PyTorch says it.
+        (RuntimeError("DataLoader worker (pid 9) is killed by signal: Killed. "), LARGER),
+        (RuntimeError("DataLoader worker (pid(s) 9) exited unexpectedly"), LARGER),
+        (RuntimeError("Caught RuntimeError in DataLoader worker process 0.\nunable to allocate shared "
+                      "memory(shm) for file </torch_1>: No space left on device (28)"), LARGER),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_limits_of_the_machine_are_a_sentence(
+    error: Exception, advice: str, monkeypatch: pytest.MonkeyPatch, refused: Callable[..., str]
 ) -> None:
     from softgate_ext.cli import tools
 
@@ -42,4 +56,4 @@ def test_too_many_open_files_are_a_sentence(
         raise error
 
     monkeypatch.setattr(tools, "print_info", fail)
-    assert refused("info").endswith("use fewer --workers, or a higher `ulimit -n`")
+    assert refused("info").endswith(advice)

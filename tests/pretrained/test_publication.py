@@ -1,6 +1,8 @@
 """Publishing a run: the files, their content, and what is refused before anything is written."""
 
+import errno
 import json
+import os
 import shlex
 import shutil
 from pathlib import Path
@@ -96,6 +98,9 @@ def test_a_run_that_is_being_written_is_refused(shelf: Shelf, copied_run: Path) 
     log.write_text(log.read_text() + json.dumps({**last, "epoch": 3}) + "\n")
     with pytest.raises(InputError, match="weights are of epoch 2 and the log ends at epoch 3"):
         shelf.publish(copied_run)
+    log.write_text(json.dumps({"epoch": 2, "loss": 0.5}) + "\n")
+    with pytest.raises(InputError, match="does not tell steps and seconds"):
+        shelf.publish(copied_run)
     log.unlink()
     with pytest.raises(InputError, match="has no log"):
         shelf.publish(copied_run)
@@ -118,6 +123,26 @@ def test_wrong_input(shelf: Shelf, copied_run: Path, changes: dict[str, Any], wo
     with pytest.raises(InputError, match=words):
         shelf.publish(**{"of": copied_run, **changes})
     assert shelf.files() == [] and not shelf.page.exists()
+
+
+@pytest.mark.parametrize("number", [0, 1, 2])
+def test_weights_card_and_page_are_replaced_together(
+    number: int, tiny_weights: Shelf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    weights = tiny_weights.folder / "tiny.safetensors"
+    files = [weights, weights.with_suffix(".json"), tiny_weights.page]
+    before, genuine = [file.read_bytes() for file in files], os.replace
+
+    def replace(source: Path, target: Path) -> None:
+        if target == files[number]:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        genuine(source, target)
+
+    monkeypatch.setattr(os, "replace", replace)
+    with pytest.raises(InputError, match=r"cannot write .*tiny.safetensors.*No space left"):
+        tiny_weights.publish(failures=("It is new.",))
+    assert before == [file.read_bytes() for file in files]
+    assert len(tiny_weights.files()) == 2 and len(os.listdir(tiny_weights.page.parent)) == 1
 
 
 def test_cores_are_counted_by_the_run(shelf: Shelf, copied_run: Path) -> None:

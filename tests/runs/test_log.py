@@ -54,7 +54,9 @@ def test_no_log_is_an_empty_one(tmp_path: Path) -> None:
                 {"loss": math.nan},
                 {"loss": None},
                 {"elapsed": -1},
+                {"processes": "2"},
                 {"watched": 7},
+                {"watched": {"metric": "PCK", "main": 5.0}},
                 {"watched": {"metric": "PCK", "main": math.nan, "mean": 5.0}},
             )
         ),

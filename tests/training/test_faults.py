@@ -5,7 +5,7 @@ import itertools
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -172,10 +172,25 @@ def test_memory_that_ends(
         assert before == {path.name: path.read_bytes() for path in out.iterdir() if path.is_file()}
 
 
-@pytest.mark.parametrize("name", ["fsync", "replace"])
-def test_a_write_that_fails_leaves_what_was_there(name: str, tmp_path: Path) -> None:
-    path = tmp_path / "a"
-    atomic.write_text(path, "earlier")
-    with failing(name, FULL, 1), pytest.raises(ValueError, match=r"cannot write .*No space left"):
-        atomic.write_text(path, "new")
-    assert path.read_text() == "earlier" and os.listdir(tmp_path) == ["a"]
+@pytest.mark.parametrize("there", [True, False])
+@pytest.mark.parametrize("at", [1, 2, 3])
+@pytest.mark.parametrize("name", ["fsync", "link", "replace"])
+def test_files_that_belong_together_are_replaced_together(
+    name: str, at: int, there: bool, tmp_path: Path
+) -> None:
+    paths = [tmp_path / letter for letter in "abc"]
+    for path in paths if there else ():
+        path.write_text("earlier")
+    before = {path.name: path.read_text() for path in tmp_path.iterdir()}
+    fails = name != "link" or at < 3  # the last is not kept, since nothing can fail after it
+    with (
+        failing(name, FULL, at),
+        pytest.raises(ValueError, match=r"cannot write .*No space left")
+        if fails
+        else nullcontext(),
+        atomic.replacing_together(*paths) as temporaries,
+    ):
+        for temporary in temporaries:
+            temporary.write_text("new")
+    after = before if fails else dict.fromkeys("abc", "new")
+    assert after == {path.name: path.read_text() for path in tmp_path.iterdir()}
