@@ -1,7 +1,7 @@
 """The questions of `softgate study`: what the variants of a network differ in."""
 
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 from itertools import count
 from typing import Any
 
@@ -46,6 +46,7 @@ def _fusion(model: str) -> dict[str, Options]:
     return {"add": {"fusion": "add"}, **joined}
 
 
+@cache  # the search builds a network a width
 def _architecture(model: str) -> dict[str, Options]:
     """The hybrid network, and the hourglass at as many parameters and at three times as many."""
     size = _parameters(model, {})
