@@ -204,7 +204,7 @@ def test_a_reader_that_leaves_early_sees_no_traceback() -> None:
     command = [sys.executable, "-m", "softgate_ext.cli", "info"]
     reader, writer = os.pipe()
     os.close(reader)
-    done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, text=True, timeout=120)
+    done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, text=True, timeout=240)
     os.close(writer)
     assert done.returncode == 1 and done.stderr == ""
 
@@ -213,7 +213,7 @@ def test_a_reader_that_leaves_early_sees_no_traceback() -> None:
 def test_output_that_finds_no_room(words: list[str]) -> None:
     command = [sys.executable, "-m", "softgate_ext.cli", *words]
     with open("/dev/full", "w") as full:
-        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, timeout=120)
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, timeout=240)
     assert done.returncode == 2
     (line,) = done.stderr.splitlines()
     assert line.startswith("softgate: cannot go on (No space left on device): make room where")
@@ -223,7 +223,7 @@ def test_output_that_finds_no_room(words: list[str]) -> None:
 @pytest.mark.parametrize(("words", "code"), [("info", 0), ("--help", 0), ("nothing", 2)])
 def test_a_process_without_its_streams(streams: str, words: str, code: int) -> None:
     script = f'"$0" -m softgate_ext.cli {words} {streams}'
-    assert subprocess.run(["sh", "-c", script, sys.executable], timeout=120).returncode == code
+    assert subprocess.run(["sh", "-c", script, sys.executable], timeout=240).returncode == code
 
 
 def test_synth_names_its_argument(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
