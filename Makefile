@@ -25,13 +25,14 @@ export TORCH_CUDA_ARCH_LIST ?= 9.0
 endif
 export MAX_JOBS ?= $(JOBS)
 
-# Standing proofs: make fuzz               10,000 random calls of the ops
+# Standing proofs: make proofs             what tests pass over while its sources are the same
+#                  make fuzz               10,000 random calls of the ops
 #                  make sanitize           the CPU kernels under AddressSanitizer and UBSan
 #                  make kills              a training that is killed 50 times and ends with the same bits
 #                  make mutants            changes of codec and metrics that the tests do not notice
 #                  make faults             full disks, writes that fail, memory that ends
 
-.PHONY: install demo test test-slow fuzz sanitize kills faults mutants emulator sass gpu lint audit docs bench clean
+.PHONY: install demo test test-slow proofs fuzz sanitize kills faults mutants emulator sass gpu lint audit docs bench clean
 
 install: $(STAMP)
 
@@ -52,6 +53,13 @@ test: install
 
 test-slow: install
 	$(PYTEST) -m slow $(ARGS)
+
+# The tests that follow from sources and tools alone, and what tests/proofs.json keeps of them.
+PROOFS ?= emulator triton install
+proofs: install
+	for name in $(PROOFS); do \
+		$(PYTEST) --prove $$name -m "slow or not slow" && $(BIN)/python tests/proofs.py $$name || exit 1; \
+	done
 
 fuzz: install
 	$(PYTEST) tests/ops/test_fuzz.py -m "slow or not slow" $(ARGS)
@@ -80,7 +88,7 @@ mutants: install
 	cd build/mutants && PYTHONPATH=. OMP_NUM_THREADS=1 ../../$(BIN)/mutmut run --max-children $(JOBS) | tr '\r' '\n' | tail -2
 
 emulator: install
-	$(PYTEST) tests/emulator -m "not gpu" $(ARGS)
+	$(PYTEST) --prove emulator $(ARGS)
 
 sass: install
 	$(BIN)/python csrc/cuda/sass.py $(or $(ARGS),--write docs/kernels.md)

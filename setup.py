@@ -8,6 +8,7 @@ Without a C++ compiler or Python's headers the package still installs and runs o
 backend; ``softgate info`` says what is missing.
 """
 
+import atexit
 import json
 import os
 import re
@@ -15,6 +16,7 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+import tempfile
 from pathlib import Path
 
 import setuptools
@@ -185,8 +187,18 @@ def extension_and_command():
     return extension, Build
 
 
+def places() -> dict[str, dict[str, str]]:
+    """Where what is made on the way goes, if not beside the sources: those may be read-only."""
+    if os.access(ROOT, os.W_OK):
+        return {}
+    scratch = tempfile.mkdtemp(prefix="softgate-build-")
+    atexit.register(shutil.rmtree, scratch, ignore_errors=True)
+    return {"build": {"build_base": scratch}, "egg_info": {"egg_base": scratch}}
+
+
 extension, command = extension_and_command()
 setup(
+    options=places(),
     packages=[
         "softgate_ext",
         *sorted(

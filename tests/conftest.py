@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import proofs
 import pytest
 import torch
 
@@ -20,6 +21,34 @@ if not torch.cuda.is_available():
     os.environ.setdefault("TRITON_INTERPRET", "1")
 
 from softgate_ext.ops.backend import unavailable  # noqa: E402
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--prove",
+        choices=[*proofs.PROOFS],
+        help="run the tests of this proof alone, all of them (tests/proofs.py)",
+    )
+
+
+@pytest.hookimpl(trylast=True)  # what `-m` and `-k` leave
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    wanted = config.getoption("prove")
+    if wanted is None:
+        proofs.pass_over(items)
+        return
+    others = [item for item in items if proofs.name_of(item) != wanted]
+    config.hook.pytest_deselected(items=others)
+    items[:] = [item for item in items if proofs.name_of(item) == wanted]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+    """What needs something that is not here is not proven."""
+    report = yield
+    if item.config.getoption("prove") and report.skipped and "needs" in str(report.longrepr):
+        report.outcome = "failed"
+    return report
 
 
 @pytest.fixture(params=["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])

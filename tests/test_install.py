@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import sysconfig
@@ -9,6 +10,8 @@ import tarfile
 import tempfile
 import tomllib
 import zipfile
+from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -25,35 +28,62 @@ def run(*command: str, cwd: Path = ROOT, check: bool = True, **env: str) -> str:
     return text
 
 
+BUILD = "from setuptools import build_meta as b; b.build_{}('dist')"
+
+
 @pytest.fixture(scope="module")
 def sdist(tmp_path_factory) -> Path:
-    """The unpacked source distribution."""
-    folder = tmp_path_factory.mktemp("sdist")
+    """The unpacked source distribution: its folder has spaces in its name, and nobody may write to it."""
+    folder = tmp_path_factory.mktemp("the sources of it")
     checkout = folder / "checkout"
     run("git", "clone", "-q", str(ROOT), str(checkout))
     run(sys.executable, "-c", BUILD.format("sdist"), cwd=checkout)
     (archive,) = checkout.glob("dist/*.tar.gz")
     with tarfile.open(archive) as tar:
         tar.extractall(folder, filter="data")
-    return next(folder.glob("softgate_ext-*"))
+    source = next(folder.glob("softgate_ext-*"))
+    for path in (*source.rglob("*"), source):
+        path.chmod(path.stat().st_mode & ~0o222)
+    return source
 
 
-BUILD = "from setuptools import build_meta as b; b.build_{}('dist')"
+def another_user(*command: str) -> list[str]:
+    """The command under a user who owns nothing, and without a network, where the tests run as root."""
+    if os.geteuid() != 0 or not shutil.which("setpriv") or not shutil.which("unshare"):
+        return [*command]
+    # Python itself may lie in a folder of root's: everything may be read, and nothing else written.
+    caps = ("--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search")
+    user = ("setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups", *caps)
+    return ["unshare", "--net", *user, *command]
 
 
-def install(source: Path, target: Path, **env: str) -> str:
-    return run(
-        sys.executable, "-m", "pip", "install", "--no-build-isolation", "--no-deps",
-        "--no-index", "--target", str(target), str(source), **env,
-    )  # fmt: skip
+def open_to_all(folder: Path) -> Path:
+    folder.mkdir(exist_ok=True)
+    folder.chmod(0o777)
+    return folder
 
 
-def python(target: Path, *words: str, check: bool = True) -> str:
-    """Runs what was installed: without site, an editable installation stays out of sight."""
-    packages = sysconfig.get_path("purelib")
-    path = os.pathsep.join((str(target), packages))
-    command = (sys.executable, "-S", *words)
-    return run(*command, cwd=target, check=check, PYTHONPATH=path, CUDA_VISIBLE_DEVICES="")
+def build_wheel(sdist: Path, folder: Path, python: str = sys.executable, **env: str) -> Path:
+    """From read-only sources in a folder with spaces, by another user, without a network."""
+    command = ("-m", "pip", "--python", python, "wheel", "-q", "--no-build-isolation", "--no-deps")
+    words = (*command, "--no-index", "-w", str(open_to_all(folder)), str(sdist))
+    run(*another_user(sys.executable, *words), cwd=folder, HOME=str(folder), **env)
+    (wheel,) = folder.glob("*.whl")
+    return wheel
+
+
+@pytest.fixture(scope="module")
+def wheel(sdist, tmp_path_factory) -> Path:
+    """Without kernels, which makes it in seconds."""
+    return build_wheel(sdist, tmp_path_factory.mktemp("a wheel"), CXX="no-such-compiler")
+
+
+def environment(folder: Path, interpreter: str = sys.executable) -> tuple[str, Path]:
+    """The Python of a new environment, which sees what is installed here, and its packages."""
+    run(*another_user(interpreter, "-m", "venv", "--without-pip", str(open_to_all(folder))))
+    (packages,) = folder.glob("lib/python*/site-packages")
+    (packages / "others.pth").write_text(sysconfig.get_path("purelib"))
+    return str(folder / "bin" / "python"), packages
 
 
 TRY = """
@@ -66,33 +96,61 @@ print(len(create_model("hybrid_1x32").eval()(torch.zeros(1, 3, 64, 64))))
 """
 
 
+@pytest.fixture
+def other(tmp_path) -> Callable[..., str]:
+    """Runs a program of an environment in a folder with spaces, as another user without a network."""
+    home = open_to_all(tmp_path / "a home")
+    python, _ = environment(tmp_path / "an environment")
+
+    def run_there(program: str, *words: str, check: bool = True) -> str:
+        command = [str(Path(python).with_name(program)), *words]
+        if program == "pip":
+            command = [sys.executable, "-m", "pip", "--python", python, *words]
+        env = {"HOME": str(home), "PYTHONSAFEPATH": "1", "CUDA_VISIBLE_DEVICES": ""}
+        return run(*another_user(*command), cwd=home, check=check, **env)
+
+    return run_there
+
+
+INSTALL = ("install", "-q", "--no-deps", "--no-index")
+
+
 @pytest.mark.slow
-def test_no_compiler(sdist, tmp_path):
+def test_no_compiler(wheel, other, tmp_path):
     """The package installs, imports, says why, and runs and trains on the reference backend."""
-    install(sdist, tmp_path, CXX="no-such-compiler")
-    assert not list(tmp_path.glob("softgate_ext/_C*.so"))
-    out = python(tmp_path, "-c", TRY)
+    other("pip", *INSTALL, str(wheel))
+    out = other("python", "-c", TRY)
     assert str(tmp_path) in out
     assert "reference\n48.0\n1" in out
-    info = python(tmp_path, "-m", "softgate_ext.cli", "info")
-    assert "no C++ compiler was found" in info
-    python(tmp_path, "-m", "softgate_ext.cli", "synth", "people", "--count", "8")
+    assert "no C++ compiler was found" in other("softgate", "info")
+    other("softgate", "synth", "people", "--count", "8")
     tiny = ["--model", "hybrid_1x32", "--image-size", "64", "--epochs", "1", "--batch-size", "4"]
-    command = ["train", "people", "--out", "run", *tiny, "--workers", "0"]
-    python(tmp_path, "-m", "softgate_ext.cli", *command)
-    assert (tmp_path / "run" / "model.safetensors").is_file()
+    other("softgate", "train", "people", "--out", "run", *tiny, "--workers", "0")
+    assert (tmp_path / "a home" / "run" / "model.safetensors").is_file()
     force = "import softgate_ext; softgate_ext.use_backend('cpu').__enter__()"
-    refusal = python(tmp_path, "-c", force, check=False)
+    refusal = other("python", "-c", force, check=False)
     assert "asks for backend 'cpu', which cannot serve here: no C++ compiler" in refusal
 
 
 @pytest.mark.slow
-def test_wheel_names_its_licence_and_command(sdist, tmp_path):
-    run(sys.executable, "-c", BUILD.format("wheel"), cwd=sdist, CXX="no-such-compiler")
-    (wheel,) = sdist.glob("dist/*.whl")
+def test_uninstall_leaves_nothing(wheel, other, tmp_path):
+    def files() -> set[Path]:
+        return {*(tmp_path / "an environment").rglob("*")}
+
+    before = files()
+    other("pip", *INSTALL, str(wheel))
+    other("softgate", "info")
+    assert any(path.suffix == ".pyc" for path in files() - before)
+    other("pip", "uninstall", "-q", "-y", "softgate_ext")
+    assert files() == before
+
+
+@pytest.mark.slow
+def test_wheel_names_its_licence_and_command(wheel):
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()
         metadata = archive.read(next(n for n in names if n.endswith("METADATA"))).decode()
+    assert not any(n.endswith(".so") for n in names)
     assert any(n.endswith("LICENSE") for n in names)
     assert {"softgate_ext/data/mpii_split.npz", "softgate_ext/page/page.html"} <= set(names)
     for kind in ("safetensors", "json"):
@@ -163,32 +221,14 @@ def test_a_compiler_with_arguments_is_refused(tmp_path):
 @pytest.fixture
 def scratch():
     """A folder that is not kept: PyTorch takes 1.4 GB."""
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(prefix="a folder ") as folder:
         yield Path(folder)
 
 
-@pytest.mark.slow
-def test_the_oldest_promised_torch(sdist, scratch):
-    """From the sdist alone the kernels build against it, and pass their tests.
-
-    Where it cannot be had they are built against the torch of this environment.
-    """
-    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    (promised,) = (d for d in settings["dependencies"] if d.startswith("torch>="))
-    wanted = promised.replace(">=", "==") + ".*"
-    run(sys.executable, "-m", "venv", "--without-pip", str(scratch))
-    python = str(scratch / "bin" / "python")
-    (packages,) = scratch.glob("lib/python*/site-packages")
-    (packages / "others.pth").write_text(sysconfig.get_path("purelib"))
-    pip = (sys.executable, "-m", "pip", "--python", python, "install", "-q", "--no-deps")
-    old = subprocess.run([*pip, wanted], capture_output=True, text=True)
-    if (
-        old.returncode == 0
-    ):  # it may not find the libraries of CUDA beside the torch of this environment
-        old = subprocess.run([python, "-c", "import torch"], capture_output=True, text=True)
-        if old.returncode:
-            run(*pip[:-3], "uninstall", "-q", "-y", "torch")
-    run(*pip, "--no-build-isolation", str(sdist), SOFTGATE_CUDA="0")
+def build_and_test(python: str, packages: Path, sdist: Path, scratch: Path) -> None:
+    """From the sdist alone the kernels build in an environment, serve, and pass their tests."""
+    wheel = build_wheel(sdist, scratch / "wheels", python, SOFTGATE_CUDA="0")
+    run(sys.executable, "-m", "pip", "--python", python, *INSTALL, str(wheel))
     # Not what lies here, which is built for another: neither they nor the processes that they start.
     away = {"cwd": scratch, "PYTHONSAFEPATH": "1"}
     built = run(python, "-c", TRY, **away)
@@ -198,8 +238,59 @@ def test_the_oldest_promised_torch(sdist, scratch):
     weights = "from softgate_ext.models import create_model; "
     weights += "print(create_model('hybrid_2x48', pretrained=True).config['name'])"
     assert "hybrid_2x48" in run(python, "-c", weights, **away)
-    if old.returncode:
-        pytest.skip(f"needs {wanted}, which pip cannot install here: {old.stderr.splitlines()[-1]}")
     tests = ("-m", "pytest", "-q", "-p", "no:cacheprovider", "-c", str(ROOT / "pyproject.toml"))
     passed = run(python, *tests, str(ROOT / "tests" / "ops"), OMP_NUM_THREADS="1", **away)
     assert " passed" in passed
+
+
+@pytest.mark.slow
+@pytest.mark.proof("install")
+def test_the_oldest_promised_torch(sdist, scratch):
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    (promised,) = (d for d in settings["dependencies"] if d.startswith("torch>="))
+    wanted = promised.replace(">=", "==") + ".*"
+    python, packages = environment(scratch / "environment")
+    pip = (sys.executable, "-m", "pip", "--python", python, "install", "-q", "--no-deps")
+    old = subprocess.run([*pip, wanted], capture_output=True, text=True)
+    if old.returncode == 0:  # it may not find the libraries of CUDA beside the torch that is here
+        old = subprocess.run([python, "-c", "import torch"], capture_output=True, text=True)
+    if old.returncode:
+        pytest.skip(f"needs {wanted}, which pip cannot install here: {old.stderr.splitlines()[-1]}")
+    build_and_test(python, packages, sdist, scratch)
+
+
+def newest_python() -> str:
+    """The newest release of Python that is installed here: on the PATH, or by pyenv or uv."""
+    pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"))
+    uv = Path(os.environ.get("UV_PYTHON_INSTALL_DIR", Path.home() / ".local/share/uv/python"))
+    found = [shutil.which(f"python3.{minor}") for minor in range(11, 30)]
+    found += [
+        str(path) for above in (pyenv / "versions", uv) for path in above.glob("*/bin/python3")
+    ]
+    about = "import sys, sysconfig; from pathlib import Path; "
+    about += (
+        "print(sys.version_info.minor, Path(sysconfig.get_path('include'), 'Python.h').is_file())"
+    )
+    versions = {}
+    for python in filter(None, found):
+        done = subprocess.run([python, "-c", about], capture_output=True, text=True)
+        minor, _, headers = done.stdout.partition(" ")
+        if done.returncode == 0 and headers.strip() == "True":  # pyenv's stand-ins may fail
+            versions[int(minor)] = python
+    newest = max(versions, default=0)
+    if newest <= sys.version_info.minor:
+        pytest.skip(f"needs a Python newer than 3.{sys.version_info.minor} with its headers")
+    return versions[newest]
+
+
+@pytest.mark.slow
+@pytest.mark.proof("install")
+def test_the_newest_python(sdist, scratch):
+    """With the torch of this environment; what is no pure Python is installed for the other one."""
+    python, packages = environment(scratch / "environment", newest_python())
+    pip = (sys.executable, "-m", "pip", "--python", python, "install", "-q", "--no-deps")
+    wanted = [f"{name}=={version(name)}" for name in ("torch", "triton", "numpy", "safetensors")]
+    got = subprocess.run([*pip, *wanted], capture_output=True, text=True)
+    if got.returncode:
+        pytest.skip(f"needs {', '.join(wanted)} for it: {got.stderr.splitlines()[-1]}")
+    build_and_test(python, packages, sdist, scratch)

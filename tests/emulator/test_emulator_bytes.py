@@ -8,6 +8,8 @@ import torch
 from emulator_calls import CLUSTER_GPU, Device, Machine, Result
 from emulator_ops import LAYOUTS, Case, Tensors
 
+pytestmark = pytest.mark.proof("emulator")
+
 # Sizes that fill tiles; e is one activation of the block.
 BLOCK = Case("residual", (32, 16, 16), (32, 32, 32), dtype=torch.bfloat16)
 PLAIN = replace(BLOCK, op="plain", widths=(64,))

@@ -8,6 +8,8 @@ from emulator_calls import CLUSTER_GPU, ONE_WARP_AHEAD, SMALL_GPU, EmulatorError
 from emulator_checks import check
 from emulator_ops import Case
 
+pytestmark = pytest.mark.proof("emulator")
+
 BLOCK = Case("residual", (24, 8, 8), (3, 8, 8))
 LAST = Case("residual", (24, 8, 8), (3, 8, 8), layout="channels_last")
 RAGGED = Case("residual", (132,), (2, 4, 4), layout="channels_last")  # a group with idle lanes

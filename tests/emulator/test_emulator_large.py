@@ -23,6 +23,8 @@ from emulator_structs import (
     Source,
 )
 
+pytestmark = pytest.mark.proof("emulator")
+
 NO_RESERVE = 0x4000  # Linux's MAP_NORESERVE, which Python names from 3.13 on
 ITEM = 2  # bytes of a bfloat16
 END = 1 << 20

@@ -8,6 +8,8 @@ import torch
 from emulator_calls import CLUSTER_GPU, DTYPES, ONE_WARP_AHEAD, Machine
 from emulator_ops import LAYOUTS, Case, Tensors, update_running
 
+pytestmark = pytest.mark.proof("emulator")
+
 COUNT = 24  # values a channel
 AHEAD = Machine(order_seed=ONE_WARP_AHEAD)
 

@@ -8,6 +8,8 @@ from pathlib import Path
 import emulator_build
 import pytest
 
+pytestmark = pytest.mark.proof("emulator")
+
 HERE = Path(__file__).resolve().parent
 CASES = """
 import sys

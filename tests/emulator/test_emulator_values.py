@@ -20,6 +20,8 @@ from emulator_calls import (
 from emulator_checks import check, check_forward
 from emulator_ops import LAYOUTS, Case, Tensors
 
+pytestmark = pytest.mark.proof("emulator")
+
 # An L2 of a few slices, so that the sliced variant has several of them under way.
 TINY_L2 = Device(3, 100 << 10, 99 << 10, 1)
 DEVICES = {"small": SMALL_GPU, "cluster": CLUSTER_GPU, "tiny": TINY_L2}

@@ -32,6 +32,7 @@ def check(line: dict) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.proof("triton")
 def test_sm_90():
     lines = lines_of("report.py", "--targets", "sm_90")
     assert {line["kernel"] for line in lines} == {
@@ -45,6 +46,7 @@ def test_sm_90():
 
 
 @pytest.mark.slow
+@pytest.mark.proof("triton")
 @pytest.mark.parametrize(("target", "dtype", "channels"), OTHERS)
 def test_every_target(target, dtype, channels):
     options = ["--targets", target, "--dtypes", dtype, "--channels", str(channels)]
@@ -53,6 +55,7 @@ def test_every_target(target, dtype, channels):
 
 
 @pytest.mark.slow
+@pytest.mark.proof("triton")
 def test_double_compiles():
     for line in lines_of("report.py", "--targets", "sm_90", "--dtypes", "float64"):
         assert line["spills"] == 0, line

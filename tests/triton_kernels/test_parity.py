@@ -22,4 +22,4 @@ if interpreting():
     del bodies["test_deterministic_and_independent_of_threads"]
 globals().update(bodies)
 
-pytestmark = [pytest.mark.slow] if interpreting() else []
+pytestmark = [pytest.mark.slow, pytest.mark.proof("triton")] if interpreting() else []

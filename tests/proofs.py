@@ -1,0 +1,150 @@
+"""Proofs that are kept: what follows from sources, compilers and libraries alone is shown once.
+
+A test with the marker ``proof(name)`` is passed over where proofs.json says that all tests of that name passed
+with these very files and tools. ``pytest --prove NAME`` runs all of them and nothing else; ``make proofs`` writes
+what has passed. In CI (the variable CI is set) some of them run always, and on a GPU those that need one.
+"""
+
+import glob
+import hashlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections import defaultdict
+from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parent
+KEPT = HERE / "proofs.json"
+
+
+@dataclass(frozen=True)
+class Proof:
+    """What the outcome of tests follows from: files of this project, packages, programs.
+
+    Args:
+        files: Patterns of paths; `**` stands for any folders.
+        always: In CI one test of so many runs although the proof is kept; 0 stands for none.
+    """
+
+    files: tuple[str, ...]
+    packages: tuple[str, ...] = ()
+    programs: tuple[str, ...] = ()
+    always: int = 16
+
+
+PROOFS = {
+    "emulator": Proof(
+        (
+            *("csrc/*.h", "csrc/cuda/*.[ch]*", "csrc/cuda/toolkit.py"),
+            *("tests/emulator/*", "softgate_ext/ops/reference.py"),
+        ),
+        ("torch", "triton"),
+        ("g++", "nvcc"),
+    ),
+    "triton": Proof(
+        (
+            "triton_kernels/*.py",
+            "softgate_ext/*.py",
+            "softgate_ext/ops/*.py",
+            "tests/triton_kernels/*.py",
+            "tests/ops/*.py",
+            "csrc/cuda/*.py",
+        ),
+        ("torch", "triton", "numpy"),
+    ),
+    "install": Proof(
+        (
+            *("setup.py", "pyproject.toml", "MANIFEST.in", "csrc/**", "triton_kernels/*.py"),
+            *("softgate_ext/*.py", "softgate_ext/ops/*.py"),
+            *("tests/conftest.py", "tests/test_install.py", "tests/ops/*.py"),
+        ),
+        ("torch", "setuptools"),
+        ("g++",),
+        always=0,
+    ),
+}
+
+
+def paths_of(proof: Proof) -> list[str]:
+    """The files of a proof, relative to the root."""
+    found = {name for p in proof.files for name in glob.glob(p, root_dir=ROOT, recursive=True)}
+    return sorted(n for n in found if (ROOT / n).is_file() and "__pycache__" not in n)
+
+
+def digest(proof: Proof) -> str:
+    """Of the files, and of the versions of what they are compiled and run with."""
+    text = hashlib.sha256(f"{sys.version_info[:2]}".encode())
+    for name in paths_of(proof):
+        text.update(name.encode() + b"\0" + (ROOT / name).read_bytes())
+    for name in proof.packages:
+        text.update(f"{name} {_version(name)}".encode())
+    for name in proof.programs:
+        text.update(f"{name} {_release(name)}".encode())
+    return text.hexdigest()[:16]
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "absent"
+
+
+@cache
+def _release(program: str) -> str:
+    if shutil.which(program) is None:
+        return "absent"
+    said = subprocess.run([program, "--version"], capture_output=True, text=True).stdout
+    return " ".join(re.findall(r"\d+\.[\d.]+", said))
+
+
+def kept() -> dict[str, str]:
+    """The digests of what has passed, by name."""
+    return json.loads(KEPT.read_text())
+
+
+def name_of(item: pytest.Item) -> str | None:
+    """The proof that a test is a part of; what runs on a GPU depends on more than sources."""
+    marker = item.get_closest_marker("proof")
+    if marker is None or item.get_closest_marker("gpu"):
+        return None
+    (name,) = marker.args
+    return name
+
+
+def pass_over(items: list[pytest.Item]) -> None:
+    """Marks the tests of the proofs that are kept; in CI all but some."""
+    groups = defaultdict(list)
+    for item in items:
+        name = name_of(item)
+        if name is not None:
+            groups[name].append(item)
+    for name, group in groups.items():
+        if kept().get(name) != digest(PROOFS[name]):
+            continue
+        step = PROOFS[name].always if os.environ.get("CI") else 0
+        reason = f"needs a change of what the proof '{name}' was made from (pytest --prove {name})"
+        for number, item in enumerate(group):
+            if not step or number % step:
+                item.add_marker(pytest.mark.skip(reason=reason))
+
+
+def keep(names: list[str]) -> None:
+    """Writes that these proofs passed with what lies here."""
+    found = kept() | {name: digest(PROOFS[name]) for name in names}
+    partial = KEPT.with_suffix(".partial")
+    partial.write_text(json.dumps(dict(sorted(found.items())), indent=1) + "\n")
+    os.replace(partial, KEPT)
+
+
+if __name__ == "__main__":
+    keep(sys.argv[1:])
