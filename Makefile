@@ -87,8 +87,8 @@ mutants: install
 	cp -r softgate_ext tests triton_kernels benchmarks csrc pyproject.toml build/mutants
 	cd build/mutants && PYTHONPATH=. OMP_NUM_THREADS=1 ../../$(BIN)/mutmut run --max-children $(JOBS) | tr '\r' '\n' | tail -2
 
-emulator: install
-	$(PYTEST) --prove emulator $(ARGS)
+emulator:
+	$(MAKE) proofs PROOFS=emulator
 
 sass: install
 	$(BIN)/python csrc/cuda/sass.py $(or $(ARGS),--write docs/kernels.md)

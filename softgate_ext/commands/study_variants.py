@@ -1,7 +1,7 @@
 """The questions of `softgate study`: what the variants of a network differ in."""
 
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 from itertools import count
 from typing import Any, NamedTuple
 
@@ -55,6 +55,7 @@ def _fusion(model: str) -> dict[str, Variant]:
     return {"add": Variant({"fusion": "add"}), **joined}
 
 
+@cache  # the search builds a network a width
 def _architecture(model: str) -> dict[str, Variant]:
     """The hybrid network, and the hourglass at as many parameters and at three times as many."""
     size = _parameters(model, {})

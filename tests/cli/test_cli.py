@@ -15,6 +15,7 @@ from softgate_command import SMALL, refused, softgate
 
 from softgate_ext.cli.run import COMMANDS, main, parse
 from softgate_ext.data.synthetic import draw_people
+from softgate_ext.ops import backend
 from softgate_ext.prediction.predict_config import PredictConfig
 from softgate_ext.runs.train_config import TrainConfig
 
@@ -49,24 +50,31 @@ def test_evaluate(
     assert json.loads(capsys.readouterr().out) == written
 
 
-def test_evaluate_predictions_of_others(run: Path, people: Path, tmp_path: Path) -> None:
+def test_evaluate_predictions_of_others(
+    run: Path, people: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     joints = tmp_path / "joints.json"
     words = ["evaluate", str(run), str(people), "--workers", "0"]
     assert main([*words, "--save-predictions", str(joints)]) == 0
-    done = softgate("evaluate", people, "--predictions", joints, "--json")
-    assert done.returncode == 0 and done.stderr == ""
-    figures = json.loads(done.stdout)
+    capfd.readouterr()
+    assert main(["evaluate", str(people), "--predictions", str(joints), "--json"]) == 0
+    said = capfd.readouterr()
+    assert said.err == ""
+    figures = json.loads(said.out)
     assert figures["origin"] == 0
     assert [row["name"] for row in figures["rows"]] == ["predictions", "mean pose"]
 
 
-def test_predict(run: Path, people: Path, tmp_path: Path) -> None:
-    image = people / "images" / "im0001.jpg"
-    done = softgate("predict", run, image, "--box", 2, 3, 40, 50, "--out", tmp_path / "out")
-    assert done.returncode == 0, done.stderr
-    assert sorted(os.listdir(tmp_path / "out")) == ["im0001.png", "predictions.json"]
-    assert all(Path(line).is_file() for line in done.stdout.splitlines())
-    assert "1 picture, 1 person in" in done.stderr and "pictures/s" in done.stderr
+def test_predict(
+    run: Path, people: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    image, out = people / "images" / "im0001.jpg", tmp_path / "out"
+    words = ["predict", run, image, "--box", 2, 3, 40, 50, "--out", out]
+    assert main([str(word) for word in words]) == 0
+    said = capsys.readouterr()
+    assert sorted(os.listdir(out)) == ["im0001.png", "predictions.json"]
+    assert all(Path(line).is_file() for line in said.out.splitlines())
+    assert "1 picture, 1 person in" in said.err and "pictures/s" in said.err
 
 
 def test_predict_goes_on_after_a_failure(
@@ -287,10 +295,15 @@ def test_a_checkpoint_of_another_architecture(
     assert "another architecture" in refused(capsys, "evaluate", other, people)
 
 
-def test_a_forced_backend_that_cannot_serve(people: Path, tmp_path: Path) -> None:
+def test_a_forced_backend_that_cannot_serve(
+    people: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     """`info` tells why; what needs the backend refuses in one sentence."""
-    done = softgate("info", SOFTGATE_BACKEND="gpu")
-    assert done.returncode == 0 and "forced: gpu" in done.stdout
+    monkeypatch.setattr(backend, "_forced", "gpu")
+    assert main(["info"]) == 0 and "forced: gpu" in capsys.readouterr().out
     done = softgate("train", people, "--out", tmp_path / "run", *SMALL, SOFTGATE_BACKEND="gpu")
     assert done.returncode == 2 and not (tmp_path / "run").exists()
     (line,) = done.stderr.splitlines()

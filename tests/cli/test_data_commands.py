@@ -2,8 +2,6 @@
 
 import json
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,23 +13,19 @@ from softgate_ext.cli.run import main, parse
 from softgate_ext.data.synthetic import draw_people
 
 
-def softgate(*words: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "softgate_ext.cli", *map(str, words)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120)
-
-
 @pytest.fixture(scope="module")
 def people(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return draw_people(tmp_path_factory.mktemp("drawn") / "people", 6, seed=5, image_size=80)
 
 
-def test_a_whole_dataset(people: Path, tmp_path: Path) -> None:
+def test_a_whole_dataset(people: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     sheet, found = tmp_path / "sheet.png", tmp_path / "found.json"
-    done = softgate("data", "check", people, "--sheet", sheet, "--people", 5, "--json", found)
-    assert done.returncode == 0, done.stderr
-    assert "Leeds Sports Pose (lsp)" in done.stdout
-    assert "6 people in 6 whole pictures (the complete release has 2000)" in done.stdout
-    assert "left ankle" in done.stdout and f"contact sheet: {sheet}" in done.stdout
+    words = ["data", "check", people, "--sheet", sheet, "--people", 5, "--json", found]
+    assert main([str(word) for word in words]) == 0
+    said = capsys.readouterr().out
+    assert "Leeds Sports Pose (lsp)" in said
+    assert "6 people in 6 whole pictures (the complete release has 2000)" in said
+    assert "left ankle" in said and f"contact sheet: {sheet}" in said
     facts = json.loads(found.read_text())
     assert facts["splits"]["train"]["people"] == facts["splits"]["test"]["people"] == 3
     assert facts["missing"] == [] and facts["broken"] == {}
@@ -154,13 +148,12 @@ def test_training_takes_several_datasets() -> None:
     )
 
 
-def test_crops_are_made_and_timed(people: Path, tmp_path: Path) -> None:
-    done = softgate(
-        "data", "cache", people, "--cache", tmp_path, "--image-size", 64, "--seconds", 0.1,
-        "--workers", 1,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    first, crops, pictures = done.stdout.splitlines()
+def test_crops_are_made_and_timed(
+    people: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ["--image-size", "64", "--seconds", "0.1", "--workers", "1"]
+    assert main(["data", "cache", str(people), "--cache", str(tmp_path), *options]) == 0
+    first, crops, pictures = capsys.readouterr().out.splitlines()
     assert "3 crops" in first and len(list(tmp_path.iterdir())) == 1
     assert crops.startswith("from the crops: ") and pictures.startswith("from the pictures: ")
     assert int(crops.split()[3]) > 0

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::F
 @pytest.fixture(scope="module")
 def model():
     torch.manual_seed(0)
-    net = create_model("hybrid_1x32", joints=4).eval()
+    net = create_model("hybrid_1x32", depth=2, joints=4).eval()
     for name, tensor in net.state_dict().items():
         if name.endswith("running_var") or name.endswith("bn1.weight"):
             tensor.uniform_(0.5, 1.5)

@@ -1,12 +1,14 @@
 """Studies: rows that are kept, trainings that go on, and verdicts."""
 
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from rich.console import Console
 
 from softgate_ext.commands import study as module
@@ -27,14 +29,32 @@ def small(people: Path, tmp_path: Path, one_thread: None) -> StudyConfig:
     return StudyConfig("gates", people, tmp_path / "out", seeds=1, epochs=2, batch_size=8)
 
 
+@pytest.fixture(scope="module")
+def finished(people: Path, tmp_path_factory: pytest.TempPathFactory, quiet: Console) -> Path:
+    """The folder of that study when nothing stopped it; tests must leave it as it is."""
+    out = tmp_path_factory.mktemp("finished") / "out"
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)  # as `one_thread`
+    study(StudyConfig("gates", people, out, seeds=1, epochs=2, batch_size=8), quiet)
+    torch.set_num_threads(before)
+    return out
+
+
 def refuse(*_: Any) -> None:
     raise AssertionError("nothing is left to train")
 
 
 def test_rows_are_measured_kept_and_shared(
-    small: StudyConfig, people: Path, quiet: Console, monkeypatch: pytest.MonkeyPatch
+    small: StudyConfig,
+    finished: Path,
+    people: Path,
+    quiet: Console,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    found = study(small, quiet)
+    shutil.copytree(finished, small.out)
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "train", refuse)
+        found = study(small, quiet)
     rows = read_rows(small.out / "rows.jsonl")
     assert rows == [row for runs in found.values() for row in runs] and len(rows) == 3
     for row, gate in zip(rows, ("none", "block", "channel"), strict=True):
@@ -58,11 +78,10 @@ def test_rows_are_measured_kept_and_shared(
 def test_a_stopped_row_goes_on_where_it_was(
     written: bool,
     small: StudyConfig,
-    tmp_path: Path,
+    finished: Path,
     quiet: Console,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    whole = study(replace(small, out=tmp_path / "whole"), quiet)
     save, saved = checkpoint.save_state, []
 
     def stopped(folder: Path, state: Any) -> None:
@@ -80,16 +99,16 @@ def test_a_stopped_row_goes_on_where_it_was(
     found = study(small, quiet)
     assert found["none"] == [kept]
     assert len(saved) == 3 + (3 if written else 4)  # no epoch twice but one that was lost
-    assert {n: [r.pck for r in runs] for n, runs in found.items()} == {
-        n: [r.pck for r in runs] for n, runs in whole.items()
-    }
+    assert [row.pck for runs in found.values() for row in runs] == [
+        row.pck for row in read_rows(finished / "rows.jsonl")
+    ]
     assert (found["a block"][0].cpu_seconds is None) == written
 
 
-def test_what_is_not_run_is_said(small: StudyConfig) -> None:
-    study(small, Console(quiet=True))
-    path = small.out / "rows.jsonl"
-    path.write_text(path.read_text().splitlines()[0] + "\n")
+def test_what_is_not_run_is_said(small: StudyConfig, finished: Path) -> None:
+    first, *_ = (finished / "rows.jsonl").read_text().splitlines()
+    small.out.mkdir()
+    (small.out / "rows.jsonl").write_text(first + "\n")
     console = Console(record=True, width=60, file=open("/dev/null", "w"))  # noqa: SIM115
     found = study(replace(small, show=True), console)
     assert [len(runs) for runs in found.values()] == [1, 0, 0]

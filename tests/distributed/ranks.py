@@ -1,5 +1,6 @@
 """Runs a function on several processes, and hands back what each returned."""
 
+import multiprocessing
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,8 +17,13 @@ def run(
     *arguments: Any,
     backend: str = "gloo",
 ) -> list[Any]:
-    """`function(rank, *arguments)` on each of the processes, which talk by gloo or nccl."""
-    mp.spawn(_process, (function, processes, folder, arguments, backend), processes)
+    """`function(rank, *arguments)` on each of the processes, which talk by gloo or nccl.
+
+    They are forks of one that has imported PyTorch, which takes longer than what they do.
+    """
+    multiprocessing.set_forkserver_preload(["torch.distributed", "softgate_ext.models"])
+    words = (function, processes, folder, arguments, backend)
+    mp.start_processes(_process, words, processes, start_method="forkserver")
     return [torch.load(folder / f"{rank}.pt", weights_only=False) for rank in range(processes)]
 
 

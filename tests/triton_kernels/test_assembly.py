@@ -61,6 +61,7 @@ def test_double_compiles():
         assert line["spills"] == 0, line
 
 
+@pytest.mark.slow
 def test_specialisations_of_a_network(capsys):
     """Forward, backward and evaluation at five resolutions, in both layouts."""
     (line,) = lines_of("report.py", "--network")
