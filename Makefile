@@ -55,7 +55,7 @@ test-slow: install
 	$(PYTEST) -m slow $(ARGS)
 
 # The tests that follow from sources and tools alone, and what tests/proofs.json keeps of them.
-PROOFS ?= emulator triton install
+PROOFS ?= emulator triton compiler install
 proofs: install
 	for name in $(PROOFS); do \
 		$(PYTEST) --prove $$name -m "slow or not slow" && $(BIN)/python tests/proofs.py $$name || exit 1; \

@@ -61,6 +61,15 @@ PROOFS = {
         ),
         ("torch", "triton", "numpy"),
     ),
+    "compiler": Proof(
+        (
+            *("csrc/*.h", "csrc/*.cpp", "csrc/cpu/*", "softgate_ext/*.py", "tests/compiler/*.py"),
+            *(f"softgate_ext/{room}/*.py" for room in ("compiler", "inference", "nn", "ops")),
+            *("softgate_ext/models/*.py", "softgate_ext/pose/*.py"),
+        ),
+        ("torch", "torchvision", "timm", "segmentation-models-pytorch"),
+        ("g++",),
+    ),
     "install": Proof(
         (
             *("setup.py", "pyproject.toml", "MANIFEST.in", "csrc/**", "triton_kernels/*.py"),

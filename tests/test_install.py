@@ -259,6 +259,10 @@ def test_the_oldest_promised_torch(sdist, scratch):
     build_and_test(python, packages, sdist, scratch)
 
 
+# What PyTorch, a network and the tests of the ops import that is compiled for one version of Python.
+COMPILED = ("torch", "triton", "numpy", "safetensors", "hypothesis")
+
+
 def newest_python() -> str:
     """The newest release of Python that is installed here: on the PATH, or by pyenv or uv."""
     pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"))
@@ -289,8 +293,9 @@ def test_the_newest_python(sdist, scratch):
     """With the torch of this environment; what is no pure Python is installed for the other one."""
     python, packages = environment(scratch / "environment", newest_python())
     pip = (sys.executable, "-m", "pip", "--python", python, "install", "-q", "--no-deps")
-    wanted = [f"{name}=={version(name)}" for name in ("torch", "triton", "numpy", "safetensors")]
-    got = subprocess.run([*pip, *wanted], capture_output=True, text=True)
+    wanted = [f"{name}=={version(name)}" for name in COMPILED]
+    # Those of this Python are in sight, and serve the other one not.
+    got = subprocess.run([*pip, "--ignore-installed", *wanted], capture_output=True, text=True)
     if got.returncode:
         pytest.skip(f"needs {', '.join(wanted)} for it: {got.stderr.splitlines()[-1]}")
     build_and_test(python, packages, sdist, scratch)

@@ -61,19 +61,22 @@ def test_data_check_counts_and_names_what_is_odd(
     assert sheet.is_file()
 
 
-@pytest.mark.parametrize("name", ["a" * 5000 + ".jpg", "a\0b.jpg", "a/" * 3000, "1.jpg/2.jpg"])
 def test_a_name_that_no_file_can_have_costs_itself(
-    odd: Path, tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]
+    odd: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    names = ["a" * 5000 + ".jpg", "a\0b.jpg", "a/" * 3000, "000000000000.jpg/2.jpg"]
     contents = json.loads(odd.read_text())
-    contents["images"][3]["file_name"] = name
+    for number, name in zip((2, 3, 4, 6), names, strict=True):
+        contents["images"][number]["file_name"] = name
     odd.write_text(json.dumps(contents))
     found = tmp_path / "found.json"
     assert main(["data", "check", str(odd), "--sheet", "None", "--json", str(found)]) == 2
     facts = json.loads(found.read_text())
-    assert facts["people"] == 7 and facts["pictures"] == 6 and not facts["broken"]
-    assert [path.endswith(name.rstrip("/")) for path in facts["missing"]] == [True]
-    with pytest.raises(InputError, match="1 image of 7 is missing, first "):
+    assert facts["people"] == 7 and facts["pictures"] == 3 and not facts["broken"]
+    assert len(facts["missing"]) == 4
+    for name in names:
+        assert any(path.endswith(name.rstrip("/")) for path in facts["missing"])
+    with pytest.raises(InputError, match="4 images of 7 are missing, first "):
         recognise(odd).read()
     assert max(map(len, "".join(capsys.readouterr()).splitlines())) < 1000
 

@@ -82,12 +82,14 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
+@pytest.mark.slow
 def test_the_reference_has_every_public_name(site: Path) -> None:
     html = (site / "api.html").read_text(encoding="utf-8")
     there = set(re.findall(r'id="(softgate_ext[\w.]*)"', html))
     assert NAMES and not set(NAMES) - there
 
 
+@pytest.mark.slow
 def test_it_is_read_without_the_network(site: Path) -> None:
     for page in site.glob("*.html"):
         text = page.read_text(encoding="utf-8")

@@ -40,8 +40,7 @@ def snapshot(subject: Learner) -> dict[str, Tensor]:
     return {name: tensor.clone() for name, tensor in subject.model.state_dict().items()}
 
 
-@pytest.mark.parametrize("optimizer", ["rmsprop", "adamw"])
-@pytest.mark.parametrize("amp", ["off", "bf16"])
+@pytest.mark.parametrize(("optimizer", "amp"), [("rmsprop", "off"), ("adamw", "bf16")])
 def test_it_learns_one_batch_by_heart(tiny: Make, optimizer: str, amp: str) -> None:
     subject = learner(tiny(optimizer=optimizer, amp=amp, lr=3e-3))
     losses = [subject.step(batch(), 1.0) for _ in range(40)]
