@@ -33,6 +33,7 @@ def test_the_cases_have_every_kind_of_pack(norm):
 
 
 @pytest.mark.slow
+@pytest.mark.proof("emulator")
 @pytest.mark.parametrize("tool", ["memcheck", "initcheck"])
 def test_the_sanitizers_cases(pretended, tool):
     """Every variant serves most of them, whatever the outputs start as."""
@@ -40,6 +41,7 @@ def test_the_sanitizers_cases(pretended, tool):
 
 
 @pytest.mark.slow
+@pytest.mark.proof("emulator")
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_twins_are_as_far_off_their_alignment(pretended, layout):
     for op in OPS:
@@ -63,6 +65,7 @@ def test_the_sweep(pretended, capsys):
 
 
 @pytest.mark.slow
+@pytest.mark.proof("emulator")
 def test_nvcc_takes_the_door_to_the_gpu(tmp_path):
     if emulator_build.nvcc() is None:
         pytest.skip("needs nvcc")
