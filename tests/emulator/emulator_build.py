@@ -80,8 +80,10 @@ def build(
     """
     sanitizers = SANITIZE if sanitize else []
     flags = [*FLAGS, *sanitizers, f"-I{cuda_headers()}", f"-I{HERE}"]
-    objects = [_object(sources / name, [*flags, *extra]) for name in LAUNCHERS]
-    objects += [_object(HERE / name, flags) for name in (door, *MACHINE)]
+    files = [(sources / name, [*flags, *extra]) for name in LAUNCHERS]
+    files += [(HERE / name, flags) for name in (door, *MACHINE)]
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        objects = [*pool.map(lambda file: _object(*file), files)]
     command = ["g++", "-shared", *sanitizers, *map(str, objects), "-o"]
     return _once("emulator.so", _key(command), lambda to: run([*command, str(to)]))
 
