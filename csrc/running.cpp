@@ -44,13 +44,14 @@ void update_on_cpu(const Running& r) {
   }
 }
 
-// Whether a kernel may write to a tensor directly: it is dense, and no tracer or transform needs to see it.
-bool plain(const Tensor& t, const Tensor& like) {
+// Whether a kernel may write to a tensor directly: it is dense, has this number of values, and no tracer or
+// transform needs to see it.
+bool plain(const Tensor& t, const Tensor& like, int64_t values) {
   constexpr c10::DispatchKeySet kWatched({c10::DispatchKey::Python, c10::DispatchKey::Functionalize,
                                           c10::DispatchKey::FuncTorchBatched});
   return !t.key_set().has_any(kWatched) && t.device() == like.device() &&
          t.layout() == at::kStrided && t.is_contiguous() && has_memory(t) && !t.is_neg() &&
-         is_aligned(t);
+         is_aligned(t) && t.numel() == values;
 }
 
 }  // namespace
@@ -62,10 +63,14 @@ bool update_running(const Tensor& mean, const Tensor& var, const Tensor& running
 #ifdef SOFTGATE_CUDA
   serves = serves || (mean.is_cuda() && !c10::impl::TorchDispatchModeTLS::any_modes_set());
 #endif
-  for (const Tensor& t : {mean, var, running_mean, running_var}) serves = serves && plain(t, mean);
+  for (const Tensor& t : {mean, var, running_mean, running_var}) {
+    serves = serves && plain(t, mean, mean.numel());
+  }
   serves = serves && running_mean.scalar_type() == running_var.scalar_type() &&
            checks::floating(running_mean.scalar_type());
-  serves = serves && (!calls || (plain(*calls, mean) && calls->scalar_type() == at::kLong));
+  serves = serves && mean.scalar_type() == var.scalar_type() &&
+           (mean.scalar_type() == at::kFloat || mean.scalar_type() == at::kDouble);
+  serves = serves && (!calls || (plain(*calls, mean, 1) && calls->scalar_type() == at::kLong));
   if (!serves) return false;
   const Running r{dtype_of(running_mean),
                   mean.scalar_type() == at::kDouble,

@@ -95,6 +95,14 @@ void of_3x3(const Tensor& weight) {
                  "weight must have shape (O, I / groups, 3, 3), got ", checks::shape(weight));
 }
 
+// The gradient of the result: the kernels read and write as much as x and weight say.
+void gradient_of_3x3(const Tensor& dy, const Tensor& x, const Tensor& weight) {
+  SOFTGATE_CHECK(x.dim() == 4, "x must be 4-D (N, C, H, W), got shape ", checks::shape(x));
+  const std::array<int64_t, 4> size{x.size(0), weight.size(0), x.size(2), x.size(3)};
+  SOFTGATE_CHECK(dy.sizes() == at::IntArrayRef(size), "dy must have shape (", size[0], ", ", size[1], ", ",
+                 size[2], ", ", size[3], "), got ", checks::shape(dy));
+}
+
 // The transformed weights of the convolution, or of its gradient by x. The latter is the convolution of dy
 // with every kernel rotated by 180 degrees, and with input and output channels exchanged.
 Tensor points(const Tensor& weight, int64_t groups, bool turned) {
@@ -138,6 +146,9 @@ Tensor weight_gradient(const Tensor& dy, const Tensor& x, const Tensor& weight, 
 
 Tensor conv3x3(const Tensor& x, const Tensor& weight, const OptionalTensor& bias, int64_t groups) {
   of_3x3(weight);
+  checks::dense("x", x);
+  checks::dense("weight", weight);
+  if (bias) checks::dense("bias", *bias);
   std::vector<Tensor> parameters{weight};
   if (bias) parameters.push_back(*bias);
   if (!is_served({x}, parameters, groups)) {
@@ -150,6 +161,10 @@ Tensor conv3x3(const Tensor& x, const Tensor& weight, const OptionalTensor& bias
 std::vector<Tensor> conv3x3_backward(const Tensor& dy, const Tensor& x, const Tensor& weight, int64_t groups,
                                      std::array<bool, 3> needs) {
   of_3x3(weight);
+  gradient_of_3x3(dy, x, weight);
+  checks::dense("dy", dy);
+  checks::dense("x", x);
+  checks::dense("weight", weight);
   std::vector<Tensor> wanted;
   if (!is_served({x, dy}, {weight}, groups)) {
     const auto [dx, dweight, dbias] = at::convolution_backward(dy, x, weight, weight.size(0), {1, 1}, {1, 1},

@@ -119,6 +119,7 @@ def _aten_backward(
     dy: Tensor, x: Tensor, weight: Tensor, groups: int, needs: Sequence[bool]
 ) -> list[Tensor]:
     checks.of_3x3(weight)
+    checks.gradient_of_3x3(dy, x, weight)
     found = torch.ops.aten.convolution_backward(
         dy, x, weight, [weight.shape[0]], *_STRIDE_1, groups, needs
     )
@@ -143,6 +144,7 @@ def _(x: Tensor, weight: Tensor, bias: Tensor | None, groups: int) -> Tensor:
 @torch.library.register_fake("softgate::conv3x3_backward", lib=library)
 def _(dy: Tensor, x: Tensor, weight: Tensor, groups: int, needs: Sequence[bool]) -> list[Tensor]:
     checks.of_3x3(weight)
+    checks.gradient_of_3x3(dy, x, weight)
     if not _of_kernels(x, weight):
         return _aten_backward(dy, x, weight, groups, needs)
     made = (

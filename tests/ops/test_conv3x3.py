@@ -187,6 +187,39 @@ def test_other_kernels_are_refused(size: tuple[int, ...], device: str, dtype: to
             call()
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+@pytest.mark.parametrize("device", ["cpu", "meta"])
+@pytest.mark.parametrize("size", [(1, 4, 8, 8), (2, 20, 8, 8), (2, 4, 9, 8), (4, 8, 8)], ids=str)
+def test_a_gradient_of_another_size_is_refused(
+    size: tuple[int, ...], device: str, dtype: torch.dtype
+) -> None:
+    """The kernels would read and write what is not theirs."""
+    sizes = ((2, 3, 8, 8), (4, 3, 3, 3), size)
+    x, weight, dy = (torch.zeros(s, dtype=dtype, device=device) for s in sizes)
+    words = re.escape(f"dy must have shape (2, 4, 8, 8), got {size}")
+    with pytest.raises(InputError, match=words):
+        OPS.conv3x3_backward(dy, x, weight, 1, [False, True, False])
+    with pytest.raises(InputError, match=r"x must be 4-D \(N, C, H, W\), got shape \(3, 8, 8\)"):
+        OPS.conv3x3_backward(dy, x[0], weight, 1, [False, True, False])
+
+
+@needs_kernels
+def test_memory_that_was_freed_is_not_read() -> None:
+    x, weight, bias, dy = case(2, 6, 4, 5, 6, 2)
+    calls = {
+        OPS.conv3x3: (x, weight, bias, 2),
+        OPS.conv3x3_backward: (dy, x, weight, 2, [True, True, True]),
+        OPS.winograd_conv3x3: (x, transformed(weight, 2), None, None, bias, 4, 2),
+    }
+    for op, arguments in calls.items():
+        for place, argument in enumerate(arguments):
+            if isinstance(argument, Tensor):
+                freed = argument.clone()
+                freed.untyped_storage().resize_(0)
+                with pytest.raises(InputError, match="must hold values, got a tensor on cpu"):
+                    op(*arguments[:place], freed, *arguments[place + 1 :])
+
+
 @pytest.mark.parametrize("given", [list, stored_in_bf16], ids=["float32", "bfloat16"])
 def test_forward_mode_derivatives(given: Callable[[list[Tensor]], list[Tensor]]) -> None:
     tensors = given(case(2, 6, 4, 5, 6, 2))[:3]

@@ -68,8 +68,12 @@ def test_what_was_saved_of_them_notices():
 def test_the_kernel_leaves_others_to_pytorch():
     mean, var = torch.zeros(CHANNELS), torch.ones(CHANNELS)
     assert extension().update_running(mean, var, mean.clone(), var.clone(), None, 0.1, 9)
-    for strange in (spread(mean), mean.double(), nn.Buffer(mean)[::2]):
+    for strange in (spread(mean), mean.double(), nn.Buffer(mean)[::2], mean[:3], mean.long()):
         assert not extension().update_running(mean, var, strange, var.clone(), None, 0.1, 9)
+        assert not extension().update_running(mean, strange, mean, var, None, 0.1, 9)
+    for calls in (torch.tensor([1, 2]), torch.tensor(1.0), torch.tensor([], dtype=torch.int64)):
+        assert not extension().update_running(mean, var, mean, var, calls, None, 9)
+    assert not extension().update_running(mean.half(), var.half(), mean, var, None, 0.1, 9)
 
 
 def test_an_empty_batch_is_a_call():
