@@ -184,6 +184,7 @@ class Learner:
 
         Raises:
             InputError: the state is of another architecture.
+            LookupError, TypeError, ValueError, RuntimeError: it is no state of a learner.
         """
         check_architecture("resume: the training state", state["model"], self.model)
         self.model.load_state_dict(state["model"])
@@ -194,13 +195,38 @@ class Learner:
             # If the resume switches the moving average on, it starts at the current weights.
             self.evaluated.load_state_dict(state["average"] or state["model"])
             self.average.n_averaged.fill_(self.steps - self.skipped if state["average"] else 0)
-        decays = [group["weight_decay"] for group in self.optimizer.param_groups]
-        self.optimizer.load_state_dict(state["optimizer"])
-        # Loading sets the stored weight decay; the resumed command may have changed it.
-        for group, decay in zip(self.optimizer.param_groups, decays, strict=True):
-            group["weight_decay"] = decay
+        self._restore_optimizer(state["optimizer"])
         torch.set_rng_state(state["rng"])
         _copy(self._good_buffers, self._buffers)
+
+    def _restore_optimizer(self, state: dict[str, Any]) -> None:
+        own = [
+            {name: value for name, value in group.items() if name != "params"}
+            for group in self.optimizer.param_groups
+        ]
+        self.optimizer.load_state_dict(state)
+        # The configuration's options: loading brings the stored ones, which a file may hold anything in.
+        for group, options in zip(self.optimizer.param_groups, own, strict=True):
+            group.update(options)
+        names = _state_names(type(self.optimizer))
+        for parameter, values in self.optimizer.state.items():
+            if values.keys() != names:
+                raise ValueError(f"the optimizer's values are {[*values]}")
+            for name, value in values.items():
+                counts = name == "step"
+                if value.shape != (() if counts else parameter.shape):
+                    raise ValueError(f"{name} has the shape {[*value.shape]}")
+                if not torch.isfinite(value).all() or (counts and value < 0):
+                    raise ValueError(f"{name} has values that no training leaves")
+
+
+def _state_names(kind: type[torch.optim.Optimizer]) -> set[str]:
+    """What an optimizer keeps for each parameter."""
+    probe = nn.Parameter(torch.zeros(1))
+    probe.grad = torch.zeros(1)
+    optimizer = kind([probe])  # type: ignore[call-arg]
+    optimizer.step()
+    return {*optimizer.state[probe]}
 
 
 @torch.no_grad()

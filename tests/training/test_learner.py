@@ -1,5 +1,6 @@
 """One training step."""
 
+import copy
 import io
 import math
 from collections.abc import Callable
@@ -94,6 +95,36 @@ def test_a_restored_learner_goes_on_bit_for_bit(tiny: Make, ema: float, optimize
         assert first.step(batch(seed), 0.7) == second.step(batch(seed), 0.7)
     for name, tensor in first.evaluated.state_dict().items():
         assert torch.equal(tensor, second.evaluated.state_dict()[name]), name
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda values: values.update(exp_avg=values["exp_avg"][:1].clone()),
+        lambda values: values.pop("exp_avg_sq"),
+        lambda values: values.update(other=1),
+        lambda values: values.update(step=torch.tensor(-1.0)),
+        lambda values: values["exp_avg"].fill_(math.nan),
+    ],
+)
+def test_an_optimizer_that_does_not_fit_is_refused(tiny: Make, damage: Callable[..., Any]) -> None:
+    subject = learner(tiny(optimizer="adamw"))
+    subject.step(batch(), 1.0)
+    state = copy.deepcopy(subject.state())
+    damage(state["optimizer"]["state"][0])
+    with pytest.raises((ValueError, AttributeError)):
+        learner(tiny(optimizer="adamw")).restore(state)
+
+
+def test_the_options_of_an_optimizer_are_the_configurations(tiny: Make) -> None:
+    subject = learner(tiny(optimizer="adamw"))
+    subject.step(batch(), 1.0)
+    state = copy.deepcopy(subject.state())
+    options = [{**group, "params": None} for group in subject.optimizer.param_groups]
+    for group in state["optimizer"]["param_groups"]:
+        group.update(betas=("x", 7), eps=math.nan, capturable=True)
+    subject.restore(state)
+    assert [{**group, "params": None} for group in subject.optimizer.param_groups] == options
 
 
 def test_the_average_lies_between_the_weights_it_has_seen(tiny: Make) -> None:
