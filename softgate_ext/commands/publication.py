@@ -190,10 +190,12 @@ def _cores(config: PublishConfig, training: TrainConfig, last: Entry) -> int:
     )
 
 
-def _continued(config: PublishConfig, training: TrainConfig) -> list[dict[str, Any]]:
+def _continued(
+    config: PublishConfig, training: TrainConfig, told: frozenset[Path] = frozenset()
+) -> list[dict[str, Any]]:
     """The trainings behind the weights that this one started from, the last one first."""
     start = training.init
-    if start is None:
+    if start is None or start.resolve() in told:  # a folder may have been trained from itself
         return []
     if (start / places.CONFIG).is_file():
         _, run, about = load_run(start)
@@ -208,7 +210,7 @@ def _continued(config: PublishConfig, training: TrainConfig) -> list[dict[str, A
             "epochs": about.get("epoch") or 0,
             "core_hours": round(cores * elapsed / 3600, 2),
         }
-        return [own, *_continued(config, run.training)]
+        return [own, *_continued(config, run.training, told | {start.resolve()})]
     if start.name not in shipped.list_pretrained():
         return []
     card = shipped.read_card(start.name)

@@ -44,12 +44,12 @@ def of_3x3(weight: Tensor) -> None:
 
 
 def gradient_of_3x3(dy: Tensor, x: Tensor, weight: Tensor) -> None:
-    """What `conv3x3_backward` takes beside it."""
-    _require(x.dim() == 4, lambda: f"x must be 4-D (N, C, H, W), got shape {_shape(x)}")
+    """Checks the gradient of the result of a 3x3 convolution: kernels read as much of it as `x` has pixels."""
+    require(x.dim() == 4, lambda: f"x must be 4-D (N, C, H, W), got shape {shape_of(x)}")
     size = (x.shape[0], weight.shape[0], *x.shape[2:])
-    _require(
+    require(
         tuple(dy.shape) == size,
-        lambda: f"dy must have shape ({', '.join(map(str, size))}), got {_shape(dy)}",
+        lambda: f"dy must have shape ({', '.join(map(str, size))}), got {shape_of(dy)}",
     )
 
 
