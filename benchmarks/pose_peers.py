@@ -42,7 +42,7 @@ from softgate_ext.runs.opening import load_run
 from softgate_ext.training.timing import in_turns
 
 RESULTS = Path(__file__).resolve().parent / "results"
-OURS = ("softgate-small",)
+OURS = ("softgate-small", "softgate-medium")
 FILES = {"EfficientPose RT": "EfficientPoseRT.tflite", "EfficientPose II": "EfficientPoseII.tflite"}
 # The order of EfficientPose's heatmaps, from `extract_coordinates` of its repository.
 JOINTS = (

@@ -54,6 +54,8 @@ def training_config(config: DemoConfig, data: Path) -> TrainConfig:
         image_size=128,
         minutes=config.minutes,
         batch_size=16,
+        optimizer="rmsprop",
+        lr=1e-3,
         channels_last=True,
         watch=200,
         plots=False,  # the demo draws its own

@@ -14,6 +14,8 @@ from softgate_ext.pretrained.shipped import DEFAULT, list_pretrained
 
 PHOTOGRAPH = Path(shipped.__file__).with_name("photographer.jpg")
 """By Lav Varshney, who put it into the public domain (CC0); scikit-image has it as `camera`."""
+PERSON = (0.0, 80.0, 330.0, 432.0)
+"""The box of the person in it: x, y, width and height in pixels."""
 
 
 def check_pictures_of(pictures: Path | None) -> None:
@@ -38,7 +40,8 @@ def show_photographs(pictures: Path | None, out: Path, console: Console) -> list
         return []
     source = pictures or PHOTOGRAPH
     say(console, f"{DEFAULT}, which was trained on photographs, predicts {source}")
-    config = PredictConfig(Path(DEFAULT), (str(source),), out, outputs=("overlay",))
+    box = PERSON if pictures is None else None
+    config = PredictConfig(Path(DEFAULT), (str(source),), out, box=box, outputs=("overlay",))
     written = predict(config, lambda sentence: say(console, sentence)).written
     drawings = [path for path in written if path.suffix in (".png", ".mp4")]
     for path in drawings:
