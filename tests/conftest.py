@@ -94,6 +94,7 @@ TINY: dict[str, Any] = {
     "model_options": {"width": 8, "depth": 2, "groups": 1},
     "image_size": 64,
     "batch_size": 4,
+    "optimizer": "rmsprop",
     "lr": 1e-3,
     "workers": 0,
     "device": "cpu",

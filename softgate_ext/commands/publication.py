@@ -22,6 +22,7 @@ from softgate_ext.evaluation.evaluate import evaluate
 from softgate_ext.evaluation.evaluate_config import EvalConfig
 from softgate_ext.files.atomic import as_json, replacing_together
 from softgate_ext.files.console import say
+from softgate_ext.files.paths import real_path
 from softgate_ext.files.tensors import save_tensors, tensor_bytes
 from softgate_ext.models import PoseModel
 from softgate_ext.pose.skeleton import get_skeleton
@@ -195,7 +196,7 @@ def _continued(
 ) -> list[dict[str, Any]]:
     """The trainings behind the weights that this one started from, the last one first."""
     start = training.init
-    if start is None or start.resolve() in told:  # a folder may have been trained from itself
+    if start is None or real_path(start) in told:  # a folder may have been trained from itself
         return []
     if (start / places.CONFIG).is_file():
         _, run, about = load_run(start)
@@ -210,7 +211,7 @@ def _continued(
             "epochs": about.get("epoch") or 0,
             "core_hours": round(cores * elapsed / 3600, 2),
         }
-        return [own, *_continued(config, run.training, told | {start.resolve()})]
+        return [own, *_continued(config, run.training, told | {real_path(start)})]
     if start.name not in shipped.list_pretrained():
         return []
     card = shipped.read_card(start.name)

@@ -99,5 +99,5 @@ def test_a_training_leaves_them_out_and_says_so(
     names = [path.name for path in (*train.image_paths, *watched.image_paths)]
     assert len(names) == 6 and not {"000000000001.jpg", "000000000005.jpg"} & set(names)
     said = capsys.readouterr().out
-    assert said.count("is left out: 101") == 1 and said.count("1 person is left out in 1") == 1
+    assert said.count("is left out: 101") == 1 and said.count("1 sample is left out, because") == 1
     assert np.isfinite(train.joints).all()

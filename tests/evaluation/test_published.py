@@ -238,8 +238,8 @@ def test_bad_files_say_what_is_wrong(save: Save, tmp_path: Path) -> None:
         ("pred_ours .* real numbers, got complex",
          {**arrays, "pred_ours": arrays["gt"].astype(complex)}),
         ("arrays named pred_NAME, got none", {k: v for k, v in arrays.items() if k[0] != "p"}),
-        ("nobody whose", {**arrays, "headbox": np.full((4, 2, 2), np.nan)}),
-        ("nobody whose", mpii(people=0)),
+        ("no person whose", {**arrays, "headbox": np.full((4, 2, 2), np.nan)}),
+        ("no person whose", mpii(people=0)),
         ("Object arrays cannot be loaded",
          {**arrays, "pred_ours": np.array([None, 1], object)}),
     ]  # fmt: skip
