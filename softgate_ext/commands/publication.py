@@ -196,7 +196,11 @@ def _continued(
 ) -> list[dict[str, Any]]:
     """The trainings behind the weights that this one started from, the last one first."""
     start = training.init
-    if start is None or real_path(start) in told:  # a folder may have been trained from itself
+    if start is None:
+        return []
+    if not (start.exists() or start.name in shipped.list_pretrained()):
+        start = places.find_run(start)
+    if real_path(start) in told:  # a folder may have been trained from itself
         return []
     if (start / places.CONFIG).is_file():
         _, run, about = load_run(start)
@@ -212,9 +216,13 @@ def _continued(
             "core_hours": round(cores * elapsed / 3600, 2),
         }
         return [own, *_continued(config, run.training, told | {real_path(start)})]
-    if start.name not in shipped.list_pretrained():
-        return []
-    card = shipped.read_card(start.name)
+    name = start.stem if places.is_shipped(start) else start.name
+    if name not in shipped.list_pretrained():
+        raise InputError(
+            f"run: its training started from {start}, of which the card must tell; takes a run whose "
+            "start is a run that is still there, or weights of the package"
+        )
+    card = shipped.read_card(name)
     keys = ("name", "command", "commit", "sha256", "epochs", "core_hours")
     return [{key: card[key] for key in keys}, *card.get("continues", [])]
 

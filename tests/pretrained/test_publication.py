@@ -208,3 +208,20 @@ def test_a_training_that_started_from_a_run_says_so(
         told["name"] == "before" and told["epochs"] == 2 and "--out runs/before" in told["command"]
     )
     assert told["sha256"][:12] in shelf.page.read_text()
+
+
+def test_a_start_is_found_by_its_name_or_the_run_is_refused(
+    shelf: Shelf, copied_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As `train --init` found it; a card that is silent about it would claim too little training."""
+    runs = tmp_path / "runs"
+    shutil.copytree(copied_run, runs / "before")
+    monkeypatch.setenv("SOFTGATE_RUNS", str(runs))
+    stored = read_json(copied_run / "config.json")
+    stored["training"]["init"] = "before"
+    write_json(copied_run / "config.json", stored)
+    (told,) = shelf.publish(copied_run)["continues"]
+    assert told["name"] == "before" and told["epochs"] == 2
+    shutil.rmtree(runs)
+    with pytest.raises(InputError, match="run: its training started from before"):
+        shelf.publish(copied_run)
