@@ -58,7 +58,9 @@ test-slow: install
 PROOFS ?= emulator triton compiler install
 proofs: install
 	for name in $(PROOFS); do \
-		$(PYTEST) --prove $$name -m "slow or not slow" && $(BIN)/python tests/proofs.py $$name || exit 1; \
+		before=$$($(BIN)/python tests/proofs.py $$name) && \
+		$(PYTEST) --prove $$name -m "slow or not slow" && \
+		$(BIN)/python tests/proofs.py $$name $$before || exit 1; \
 	done
 
 fuzz: install

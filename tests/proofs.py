@@ -117,8 +117,11 @@ def _release(program: str) -> str:
 
 
 def kept() -> dict[str, str]:
-    """The digests of what has passed, by name."""
-    return json.loads(KEPT.read_text())
+    """The digests of what has passed, by name; none of a file that a merge left in conflict."""
+    try:
+        return json.loads(KEPT.read_text())
+    except ValueError:
+        return {}
 
 
 def name_of(item: pytest.Item) -> str | None:
@@ -147,13 +150,28 @@ def pass_over(items: list[pytest.Item]) -> None:
                 item.add_marker(pytest.mark.skip(reason=reason))
 
 
-def keep(names: list[str]) -> None:
-    """Writes that these proofs passed with what lies here."""
-    found = kept() | {name: digest(PROOFS[name]) for name in names}
+def keep(name: str, before: str) -> None:
+    """Writes that this proof passed with what lies here.
+
+    Args:
+        name: of the proof.
+        before: its digest when its tests began, which may have taken an hour.
+
+    Raises:
+        SystemExit: the sources or tools have changed since then; nothing is written.
+    """
+    if digest(PROOFS[name]) != before:
+        raise SystemExit(
+            f"proof '{name}': what it was made from changed while its tests ran; run it again"
+        )
+    found = kept() | {name: before}
     partial = KEPT.with_suffix(".partial")
     partial.write_text(json.dumps(dict(sorted(found.items())), indent=1) + "\n")
     os.replace(partial, KEPT)
 
 
-if __name__ == "__main__":
-    keep(sys.argv[1:])
+if __name__ == "__main__":  # NAME prints the digest; NAME DIGEST keeps it
+    if len(sys.argv) == 2:
+        print(digest(PROOFS[sys.argv[1]]))
+    else:
+        keep(*sys.argv[1:])

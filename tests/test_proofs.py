@@ -32,7 +32,7 @@ def source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(proofs, "KEPT", tmp_path / "proofs.json")
     (tmp_path / "proofs.json").write_text("{}\n")
     monkeypatch.setitem(PROOFS, "it", Proof(("csrc/*",), ("torch",), always=4))
-    proofs.keep(["it"])
+    proofs.keep("it", proofs.digest(PROOFS["it"]))
     return path
 
 
@@ -67,7 +67,23 @@ def test_whatever_changes_runs_it_again(
     else:
         monkeypatch.setitem(PROOFS, "it", replace(PROOFS["it"], programs=("g++",)))
     assert passed_over() == [False] * 8
-    proofs.keep(["it"])
+    proofs.keep("it", proofs.digest(PROOFS["it"]))
+    assert any(passed_over())
+
+
+def test_what_changes_meanwhile_is_not_kept(source: Path) -> None:
+    before = proofs.digest(PROOFS["it"])
+    source.write_text("changed while its tests ran")
+    with pytest.raises(SystemExit, match="changed while its tests ran; run it again"):
+        proofs.keep("it", before)
+    assert passed_over() == [False] * 8
+
+
+def test_a_file_in_conflict_keeps_nothing(source: Path) -> None:
+    text = proofs.KEPT.read_text()
+    proofs.KEPT.write_text(f"<<<<<<< HEAD\n{text}=======\n{{}}\n>>>>>>> other\n")
+    assert passed_over() == [False] * 8
+    proofs.keep("it", proofs.digest(PROOFS["it"]))
     assert any(passed_over())
 
 
