@@ -213,10 +213,10 @@ class Learner:
             if values.keys() != names:
                 raise ValueError(f"the optimizer's values are {[*values]}")
             for name, value in values.items():
-                counts = name == "step"
-                if value.shape != (() if counts else parameter.shape):
+                if value.shape != (() if name == "step" else parameter.shape):
                     raise ValueError(f"{name} has the shape {[*value.shape]}")
-                if not torch.isfinite(value).all() or (counts and value < 0):
+                least = 0 if name in ("step", "exp_avg_sq", "square_avg") else -math.inf
+                if not torch.isfinite(value).all() or (value < least).any():
                     raise ValueError(f"{name} has values that no training leaves")
 
 

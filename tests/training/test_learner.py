@@ -105,6 +105,7 @@ def test_a_restored_learner_goes_on_bit_for_bit(tiny: Make, ema: float, optimize
         lambda values: values.update(other=1),
         lambda values: values.update(step=torch.tensor(-1.0)),
         lambda values: values["exp_avg"].fill_(math.nan),
+        lambda values: values["exp_avg_sq"].neg_(),
     ],
 )
 def test_an_optimizer_that_does_not_fit_is_refused(tiny: Make, damage: Callable[..., Any]) -> None:
