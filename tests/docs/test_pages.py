@@ -102,3 +102,16 @@ def test_tests_that_are_named_exist(page: Path) -> None:
             tree = ast.parse((ROOT / file).read_text(encoding="utf-8"))
             defined = {n.name for n in ast.walk(tree) if isinstance(n, ast.FunctionDef)}
             assert name in defined, f"{page.name}: {file}::{name}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
+def test_pytest_alone_imports_what_the_named_tests_do(page: Path) -> None:
+    """`benchmarks` lies in the working folder, which only `python -m pytest` puts on the path."""
+    for words in re.findall(r"`pytest ([^`]+)`", page.read_text(encoding="utf-8")):
+        for pattern in (word for word in words.split() if word.startswith("tests/")):
+            for place in ROOT.glob(pattern):
+                for file in [place] if place.is_file() else place.rglob("*.py"):
+                    text = file.read_text(encoding="utf-8")
+                    assert not re.search("^(from|import) benchmarks", text, re.M), (
+                        f"{words}: {file}"
+                    )

@@ -44,7 +44,7 @@ def detector_of(networks: tuple[type[Network], ...]) -> PersonDetector:
 
 
 @pytest.mark.parametrize(
-    ("networks", "least"), [(NETWORKS, 8), ((SsdLite,), 6), ((BlazePoseDetector,), 6)]
+    ("networks", "least"), [(NETWORKS, 8), ((SsdLite,), 7), ((BlazePoseDetector,), 6)]
 )
 def test_people_of_photographs(
     networks: tuple[type[Network], ...], least: int, shared_data: Path
