@@ -88,6 +88,6 @@ def test_other_joints_are_measured_as_lsp_is() -> None:
     assert torso_pck(LSP) == LSP_PCK
     assert len(torso_pck(MPII).members) == 16
     with pytest.raises(
-        InputError, match="from left_shoulder to right_hip, .* \(the joints are thumb\)$"
+        InputError, match=r"from left_shoulder to right_hip, .* \(the joints are thumb\)$"
     ):
         torso_pck(Skeleton("hand", ("thumb",), (), ()))
