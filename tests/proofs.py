@@ -9,6 +9,7 @@ import glob
 import hashlib
 import json
 import os
+import platform
 import re
 import shutil
 import subprocess
@@ -20,6 +21,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import pytest
+import torch
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
@@ -84,14 +86,16 @@ PROOFS = {
 
 
 def paths_of(proof: Proof) -> list[str]:
-    """The files of a proof, relative to the root."""
-    found = {name for p in proof.files for name in glob.glob(p, root_dir=ROOT, recursive=True)}
+    """The files of a proof, relative to the root, and those that say which tests run."""
+    patterns = (*proof.files, "tests/conftest.py", "tests/proofs.py")
+    found = {name for p in patterns for name in glob.glob(p, root_dir=ROOT, recursive=True)}
     return sorted(n for n in found if (ROOT / n).is_file() and "__pycache__" not in n)
 
 
 def digest(proof: Proof) -> str:
-    """Of the files, and of the versions of what they are compiled and run with."""
-    text = hashlib.sha256(f"{sys.version_info[:2]}".encode())
+    """Of the files, and of the machine and the versions of what they are compiled and run with."""
+    machine = platform.machine(), torch.backends.cpu.get_cpu_capability()
+    text = hashlib.sha256(f"{sys.version_info[:2]} {machine}".encode())
     for name in paths_of(proof):
         text.update(name.encode() + b"\0" + (ROOT / name).read_bytes())
     for name in proof.packages:
