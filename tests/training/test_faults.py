@@ -101,7 +101,17 @@ def test_each_write_of_a_training(
 ) -> None:
     """It says so at each of them, and goes on from there to the same weights."""
     out = tmp_path / "run"
-    words = ["train", str(people), "--out", str(out), *TRAIN.split(), "--lr", "1e-3"]
+    words = [
+        "train",
+        str(people),
+        "--out",
+        str(out),
+        *TRAIN.split(),
+        "--optimizer",
+        "rmsprop",
+        "--lr",
+        "1e-3",
+    ]
     for at in itertools.count(1):
         with failing(name, error, at) as counted:
             code = main(words)

@@ -33,6 +33,8 @@ WORDS = [
     "64",
     "--batch-size",
     "3",
+    "--optimizer",
+    "rmsprop",
     "--lr",
     "1e-3",
     "--workers",
