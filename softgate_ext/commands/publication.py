@@ -4,7 +4,6 @@ import dataclasses
 import hashlib
 import re
 import shlex
-import subprocess
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -14,6 +13,14 @@ from rich.console import Console
 from torch import Tensor
 
 from softgate_ext.commands.publication_config import PublishConfig
+from softgate_ext.commands.training_account import (
+    SOURCES,
+    account_of,
+    entries,
+    epochs_until,
+    portable,
+    shorter,
+)
 from softgate_ext.data.formats import recognise
 from softgate_ext.data.outside import outside
 from softgate_ext.errors import InputError
@@ -22,7 +29,6 @@ from softgate_ext.evaluation.evaluate import evaluate
 from softgate_ext.evaluation.evaluate_config import EvalConfig
 from softgate_ext.files.atomic import as_json, replacing_together
 from softgate_ext.files.console import say
-from softgate_ext.files.paths import real_path
 from softgate_ext.files.tensors import save_tensors, tensor_bytes
 from softgate_ext.models import PoseModel
 from softgate_ext.pose.skeleton import get_skeleton
@@ -32,13 +38,11 @@ from softgate_ext.ranges import check_ranges
 from softgate_ext.runs import places
 from softgate_ext.runs.checkpoint import save_config
 from softgate_ext.runs.config_json import to_json
-from softgate_ext.runs.log import Entry, read_log
+from softgate_ext.runs.log import Entry
 from softgate_ext.runs.opening import load_run
 from softgate_ext.runs.run_config import RunConfig
 from softgate_ext.runs.train_config import TrainConfig
 from softgate_ext.training.schedule import Budget
-
-SOURCES = Path(__file__).parents[2]  # the source tree, of an installed package that of nothing
 
 
 def publish(config: PublishConfig, console: Console | None = None) -> dict[str, Any]:
@@ -65,7 +69,7 @@ def publish(config: PublishConfig, console: Console | None = None) -> dict[str, 
         card = {
             "name": config.name,
             **_network(model, run),
-            **_training(config, run.training, log),
+            **account_of(config, config.name, run.training, log),
             **_data(run.training),
         }
     halves = half_precision(model.state_dict())
@@ -77,7 +81,7 @@ def publish(config: PublishConfig, console: Console | None = None) -> dict[str, 
     card["failures"] = list(config.failures)
 
     path = shipped.weights_file(config.name)
-    stored = dataclasses.replace(run, training=_portable(run.training, config.name))
+    stored = dataclasses.replace(run, training=portable(run.training, config.name))
     header = {
         "config": to_json(stored),
         "epoch": about.get("epoch"),
@@ -118,7 +122,7 @@ def half_precision(state: dict[str, Tensor]) -> dict[str, Tensor]:
 
 def _log(config: PublishConfig, training: TrainConfig, about: dict[str, Any]) -> list[Entry]:
     """The log of the run up to the epoch of the weights."""
-    log = _entries(config.run)
+    log = entries(config.run)
     if not log:
         raise InputError(f"run: {config.run} has no log; takes a run with its {places.LOG}")
     last = log[-1]
@@ -134,17 +138,7 @@ def _log(config: PublishConfig, training: TrainConfig, about: dict[str, Any]) ->
             f"run: the weights are of epoch {about.get('epoch')} and the log ends at epoch "
             f"{last['epoch']}; takes a run that no process writes"
         )
-    return [entry for entry in log if entry["epoch"] <= (about.get("epoch") or 0)]
-
-
-def _entries(run: Path) -> list[Entry]:
-    """The log of a run, each epoch of which tells its steps and seconds."""
-    log = read_log(run / places.LOG)
-    if not all({"step", "elapsed"} <= {*entry} for entry in log):
-        raise InputError(
-            f"run: the log of {run} does not tell steps and seconds; takes one that does"
-        )
-    return log
+    return epochs_until(config.run, about)
 
 
 def _network(model: PoseModel, run: RunConfig) -> dict[str, Any]:
@@ -154,130 +148,6 @@ def _network(model: PoseModel, run: RunConfig) -> dict[str, Any]:
         "image_size": run.image_size,
         "joints": list(get_skeleton(run.skeleton).joints),
     }
-
-
-def _training(config: PublishConfig, training: TrainConfig, log: list[Entry]) -> dict[str, Any]:
-    """Recipe, command, commit and cost."""
-    last = log[-1]
-    portable = _portable(training, config.name)
-    lengths = (training.epochs, training.minutes, 1, last["elapsed"], training.schedule)
-    cores = _cores(config, training, last)
-    return {
-        "recipe": {name: to_json(portable)[name] for name in _RECIPE},
-        "command": train_command(portable),
-        "commit": commit_named(config.commit),
-        "weights": config.weights,
-        "epochs": last["epoch"],
-        "steps": last["step"],
-        "finished": Budget(*lengths).progress(last["epoch"]) >= 1,
-        "hours": round(last["elapsed"] / 3600, 2),
-        "device": training.device,
-        "cores": cores,
-        "core_hours": round(cores * last["elapsed"] / 3600, 2),
-        "continues": _continued(config, training),
-    }
-
-
-def _cores(config: PublishConfig, training: TrainConfig, last: Entry) -> int:
-    """The processor cores that a run was trained on."""
-    if config.cores is not None:
-        return config.cores
-    if training.threads is not None and "processes" in last:
-        cores: int = training.threads * last["processes"]
-        return cores
-    raise InputError(
-        "cores: got none, and the run does not say its processes and --threads; takes the "
-        "processor cores that trained it"
-    )
-
-
-def _continued(
-    config: PublishConfig, training: TrainConfig, told: frozenset[Path] = frozenset()
-) -> list[dict[str, Any]]:
-    """The trainings behind the weights that this one started from, the last one first."""
-    start = training.init
-    if start is None:
-        return []
-    if not (start.exists() or start.name in shipped.list_pretrained()):
-        start = places.find_run(start)
-    if real_path(start) in told:  # a folder may have been trained from itself
-        return []
-    if (start / places.CONFIG).is_file():
-        _, run, about = load_run(start)
-        log = [e for e in _entries(start) if e["epoch"] <= (about.get("epoch") or 0)]
-        elapsed = log[-1]["elapsed"] if log else 0.0
-        cores = _cores(config, run.training, log[-1]) if log else 0
-        own = {
-            "name": start.name,
-            "command": train_command(_portable(run.training, start.name)),
-            "commit": commit_named(config.commit),
-            "sha256": shipped.sha256(start / places.WEIGHTS["last"]),
-            "epochs": about.get("epoch") or 0,
-            "core_hours": round(cores * elapsed / 3600, 2),
-        }
-        return [own, *_continued(config, run.training, told | {real_path(start)})]
-    name = start.stem if places.is_shipped(start) else start.name
-    if name not in shipped.list_pretrained():
-        raise InputError(
-            f"run: its training started from {start}, of which the card must tell; takes a run whose "
-            "start is a run that is still there, or weights of the package"
-        )
-    card = shipped.read_card(name)
-    keys = ("name", "command", "commit", "sha256", "epochs", "core_hours")
-    return [{key: card[key] for key in keys}, *card.get("continues", [])]
-
-
-_RECIPE = (
-    "epochs", "minutes", "batch_size", "optimizer", "lr", "schedule", "warmup", "weight_decay",
-    "ema", "amp", "sigma", "scale", "rotation", "flip", "colour", "seed",
-)  # fmt: skip
-
-
-def commit_named(name: str) -> str:
-    """The whole name of a commit of this repository.
-
-    Raises:
-        InputError: there is no such commit, or this is no clone.
-    """
-    words = ["git", "-C", str(SOURCES), "rev-parse", "--verify", "--quiet", f"{name}^{{commit}}"]
-    done = subprocess.run(words, capture_output=True, text=True)
-    if done.returncode:
-        raise InputError(f"commit: got {name!r}; takes a commit of the repository {SOURCES}")
-    return done.stdout.strip()
-
-
-def _portable(training: TrainConfig, name: str) -> TrainConfig:
-    """The training without places of the machine that did it."""
-    values = {f.name: _shorter(getattr(training, f.name)) for f in dataclasses.fields(training)}
-    return TrainConfig(**{**values, "out": Path("runs") / name})
-
-
-def _shorter(value: Any) -> Any:
-    """An absolute path as its last part, anything else as it is."""
-    if isinstance(value, tuple):
-        return tuple(map(_shorter, value))
-    return Path(value.name) if isinstance(value, Path) and value.is_absolute() else value
-
-
-def train_command(training: TrainConfig) -> str:
-    """The command line of a training, without what is as by default."""
-    words = ["softgate", "train", str(training.data), "--out", str(training.out)]
-    for item in dataclasses.fields(training):
-        value, flag = getattr(training, item.name), f"--{item.name.replace('_', '-')}"
-        default = (
-            item.default_factory()
-            if item.default_factory is not dataclasses.MISSING
-            else item.default
-        )
-        if item.name in ("data", "out") or value == default:
-            continue
-        if isinstance(value, bool):
-            words.append(flag if value else f"--no-{flag[2:]}")
-            continue
-        if isinstance(value, dict):
-            value = [word for pair in value.items() for word in pair]
-        words += [flag, *map(str, value if isinstance(value, list | tuple) else [value])]
-    return shlex.join(words)
 
 
 def _data(training: TrainConfig) -> dict[str, Any]:
@@ -307,7 +177,7 @@ def _figures(
             workers=config.workers,
             save_predictions=joints,
         )
-        command = shlex.join(["softgate", "evaluate", config.name, str(_shorter(data))])
+        command = shlex.join(["softgate", "evaluate", config.name, str(shorter(data))])
         plain = _figure(command, evaluate(asked))
         single = dataclasses.replace(
             asked, run=config.run, weights=config.weights, save_predictions=None

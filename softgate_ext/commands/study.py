@@ -16,10 +16,10 @@ from rich import box
 from rich.console import Console
 from rich.table import Column, Table
 
-from softgate_ext.commands.publication import commit_named
 from softgate_ext.commands.study_config import StudyConfig
 from softgate_ext.commands.study_rows import Row, read_rows, spread, verdict, write_rows
 from softgate_ext.commands.study_variants import Variant, network, variants_of
+from softgate_ext.commands.training_account import commit_named
 from softgate_ext.errors import InputError
 from softgate_ext.evaluation.evaluate import evaluate
 from softgate_ext.evaluation.evaluate_config import EvalConfig

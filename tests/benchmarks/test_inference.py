@@ -118,7 +118,7 @@ def test_other_heatmaps_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("name", [n for n, r in rivals.RIVALS.items() if r.needs])
 def test_a_peer_computes_the_heatmaps(name: str, tmp_path_factory: pytest.TempPathFactory) -> None:
     if rivals.missing(name):
-        pytest.skip(f"{rivals.missing(name)[0]} is not installed")
+        pytest.skip(f"needs {rivals.missing(name)[0]}, which is not installed")
     file = tmp_path_factory.getbasetemp() / "inference.onnx"
     if not file.exists():
         rivals.write_onnx(CASE, file)

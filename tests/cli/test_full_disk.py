@@ -12,7 +12,7 @@ from softgate_command import SMALL
 
 from softgate_ext.cli.publish import PUBLISH
 from softgate_ext.cli.run import COMMANDS, main
-from softgate_ext.commands import publication
+from softgate_ext.commands import publication, training_account
 from softgate_ext.files import atomic
 from softgate_ext.pretrained import shipped
 
@@ -87,7 +87,7 @@ def test_a_full_disk(
         replaced.add(str(target))
 
     monkeypatch.setattr(atomic.os, "replace", replace)
-    monkeypatch.setattr(publication, "commit_named", lambda name: name)
+    monkeypatch.setattr(training_account, "commit_named", lambda name: name)
     places = {"run": run, "people": people, "image": people / "images/im0001.jpg"}
     for room in ROOMS:
         disk = tmp_path / f"disk{room}"

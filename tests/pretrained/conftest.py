@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 from shelf import Shelf
 
-from softgate_ext.commands import publication
+from softgate_ext.commands import publication, training_account
 from softgate_ext.commands.publication_config import PublishConfig
 from softgate_ext.pretrained import shipped
 
@@ -23,7 +23,7 @@ def shelf(
     (sources / "docs").mkdir(parents=True)
     monkeypatch.setattr(shipped, "FOLDER", folder)
     monkeypatch.setattr(publication, "SOURCES", sources)
-    monkeypatch.setattr(publication, "commit_named", lambda name: name)
+    monkeypatch.setattr(training_account, "commit_named", lambda name: name)
     monkeypatch.chdir(tmp_path)  # where no `runs` are
 
     def publish(of: Path = run, name: str = "tiny", **changes: Any) -> dict[str, Any]:

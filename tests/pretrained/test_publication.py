@@ -17,7 +17,8 @@ from shelf import Shelf
 from softgate_ext.cli.publish import PUBLISH
 from softgate_ext.cli.run import main, parse
 from softgate_ext.commands import publication
-from softgate_ext.commands.publication import half_precision, train_command
+from softgate_ext.commands.publication import half_precision
+from softgate_ext.commands.training_account import commit_named, train_command
 from softgate_ext.errors import InputError
 from softgate_ext.evaluation.evaluate import evaluate
 from softgate_ext.evaluation.evaluate_config import EvalConfig
@@ -76,7 +77,10 @@ def test_a_command_of_a_training_is_that_training(tiny_options: dict[str, Any]) 
         TrainConfig(Path("data"), Path("out")),
         TrainConfig(Path("data"), Path("out"), **options),
     ):
-        assert parse(shlex.split(train_command(training))[1:]) == training
+        command = train_command(training)
+        assert parse(shlex.split(command)[1:]) == training
+        # Defaults change, and a card does not.
+        assert f"--optimizer {training.optimizer} --lr {training.lr} " in command + " "
 
 
 def test_an_unfinished_run_is_refused_unless_it_is_said_to_be_one(
@@ -158,6 +162,7 @@ def test_cores_are_counted_by_the_run(shelf: Shelf, copied_run: Path) -> None:
     )
     card = shelf.publish(copied_run, cores=None)
     assert (card["cores"], card["hours"], card["core_hours"]) == (6, 0.5, 3.0)
+    assert card["command"].startswith("torchrun --nproc-per-node 2 -m softgate_ext.cli train ")
 
 
 def test_a_training_that_started_from_shipped_weights_says_so(
@@ -188,7 +193,7 @@ def test_commits_are_those_of_the_repository(
 ) -> None:
     if not (ROOT / ".git").exists():
         pytest.skip("needs a clone: a commit is looked up in its history")
-    head = publication.commit_named("HEAD")
+    head = commit_named("HEAD")
     assert len(head) == 40 and set(head) <= set("0123456789abcdef")
     assert main(["publish", str(run), "tiny", "--cores", "1", "--commit", "absent"], PUBLISH) == 2
     assert "commit: got 'absent'; takes a commit of" in capsys.readouterr().err
