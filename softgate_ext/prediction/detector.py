@@ -69,7 +69,8 @@ class PersonDetector:
 
 
 def _same(new: Box, known: Box) -> bool:
-    """Whether two networks mean one person: the middle of the one box is in the other, of a like size.
+    """Whether two networks mean one person: the middle of the new box is in the known one, which is at least
+    half as large.
 
     Boxes of BlazePose's detector are squares, whatever the pose, so that their overlap with a tight box
     says little.
