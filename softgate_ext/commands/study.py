@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import json
+import math
 import os
 import re
 import shutil
@@ -204,7 +205,7 @@ def _show(config: StudyConfig, found: Mapping[str, Sequence[Row]], console: Cons
             str(len(runs)),
             f"{runs[0].parameters:,}",
             f"{runs[0].macs / 1e6:.1f}",
-            *(f"{value:.2f}" for value in values),
+            *("-" if math.isnan(value) else f"{value:.2f}" for value in values),
             f"{statistics.fmean(busy):.0f}" if busy else "-",
         )
     say(console, title)

