@@ -209,6 +209,9 @@ class Learner:
         for group, options in zip(self.optimizer.param_groups, own, strict=True):
             group.update(options)
         names = _state_names(type(self.optimizer))
+        count = sum(len(group["params"]) for group in self.optimizer.param_groups)
+        if len(self.optimizer.state) != (count if self.steps > self.skipped else 0):
+            raise ValueError(f"the optimizer has values of {len(self.optimizer.state)} parameters")
         for parameter, values in self.optimizer.state.items():
             if values.keys() != names:
                 raise ValueError(f"the optimizer's values are {[*values]}")

@@ -100,19 +100,21 @@ def test_a_restored_learner_goes_on_bit_for_bit(tiny: Make, ema: float, optimize
 @pytest.mark.parametrize(
     "damage",
     [
-        lambda values: values.update(exp_avg=values["exp_avg"][:1].clone()),
-        lambda values: values.pop("exp_avg_sq"),
-        lambda values: values.update(other=1),
-        lambda values: values.update(step=torch.tensor(-1.0)),
-        lambda values: values["exp_avg"].fill_(math.nan),
-        lambda values: values["exp_avg_sq"].neg_(),
+        lambda state: state[0].update(exp_avg=state[0]["exp_avg"][:1].clone()),
+        lambda state: state[0].pop("exp_avg_sq"),
+        lambda state: state[0].update(other=1),
+        lambda state: state[0].update(step=torch.tensor(-1.0)),
+        lambda state: state[0]["exp_avg"].fill_(math.nan),
+        lambda state: state[0]["exp_avg_sq"].neg_(),
+        lambda state: state.pop(0),
+        lambda state: state.clear(),
     ],
 )
 def test_an_optimizer_that_does_not_fit_is_refused(tiny: Make, damage: Callable[..., Any]) -> None:
     subject = learner(tiny(optimizer="adamw"))
     subject.step(batch(), 1.0)
     state = copy.deepcopy(subject.state())
-    damage(state["optimizer"]["state"][0])
+    damage(state["optimizer"]["state"])
     with pytest.raises((ValueError, AttributeError)):
         learner(tiny(optimizer="adamw")).restore(state)
 
