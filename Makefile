@@ -55,7 +55,7 @@ test-slow: install
 	$(PYTEST) -m slow $(ARGS)
 
 # The tests that follow from sources and tools alone, and what tests/proofs.json keeps of them.
-PROOFS ?= emulator triton compiler install
+PROOFS ?= emulator triton vectors compiler install
 proofs: install
 	for name in $(PROOFS); do \
 		before=$$($(BIN)/python tests/proofs.py $$name) && \

@@ -63,6 +63,14 @@ PROOFS = {
         ),
         ("torch", "triton", "numpy"),
     ),
+    "vectors": Proof(
+        (
+            *("csrc/*.h", "csrc/*.cpp", "csrc/cpu/*", "setup.py", "softgate_ext/*.py"),
+            *("softgate_ext/ops/*.py", "tests/ops/*.py"),
+        ),
+        ("torch",),
+        ("g++",),
+    ),
     "compiler": Proof(
         (
             *("csrc/*.h", "csrc/*.cpp", "csrc/cpu/*", "softgate_ext/*.py", "tests/compiler/*.py"),

@@ -288,6 +288,7 @@ def test_without_the_extension():
 
 
 @pytest.mark.slow
+@pytest.mark.proof("vectors")
 @pytest.mark.parametrize("isa", ["avx2", "baseline"])
 def test_narrower_vectors(isa):
     """The kernels that this processor would not pick, on the values of the contract."""
