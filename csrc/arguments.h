@@ -1,5 +1,5 @@
-// The arguments of a call, whichever op it is: one means the same under its name in every schema of
-// softgate_ext/ops/schema.py, so that checks, kernels and autograd are written once for all ops.
+// The arguments of a call of any op, accessed by their role. An argument name has the same meaning in every schema of
+// softgate_ext/ops/schema.py, so checks, kernels and autograd are written once for all ops.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -19,14 +19,14 @@ using c10::IValue;
 using OptionalTensor = std::optional<Tensor>;
 
 enum class Role {
-  x, branches, low, alpha, running_mean, running_var, weight, bias,  // tensors of a forward
+  x, branches, low, alpha, running_mean, running_var, weight, bias,  // tensors of a forward op
   training, eps, relu, mode,
-  dy, dz, y, mean, var, channels, split, needs,  // what a backward has beside them
+  dy, dz, y, mean, var, channels, split, needs,  // the further arguments of a backward op
   count
 };
 constexpr size_t kRoles = static_cast<size_t>(Role::count);
 
-// The skip of a merge and its sum go by names of their own.
+// The argument names of all schemas. In a merge, x is called skip, y is called merged, and dy is called dmerged.
 constexpr std::pair<std::string_view, Role> kNames[] = {
     {"x", Role::x}, {"skip", Role::x}, {"branches", Role::branches}, {"low", Role::low},
     {"alpha", Role::alpha}, {"running_mean", Role::running_mean},
@@ -37,7 +37,7 @@ constexpr std::pair<std::string_view, Role> kNames[] = {
     {"split", Role::split}, {"needs", Role::needs},
 };
 
-// Where an op has which argument.
+// The position of each argument in the schema of an op.
 class Signature {
  public:
   explicit Signature(const c10::FunctionSchema& schema) {
@@ -48,7 +48,7 @@ class Signature {
       roles_.push_back(role);
       names_.push_back(argument.name());
     }
-    if (takes(Role::dz) && !takes(Role::y)) {  // bn_relu: what it normalises is its x
+    if (takes(Role::dz) && !takes(Role::y)) {  // the backward of bn_relu: its x is the y that was normalised
       std::swap(places_[static_cast<size_t>(Role::x)], places_[static_cast<size_t>(Role::y)]);
       roles_[place(Role::y)] = Role::y;
     }
@@ -64,7 +64,7 @@ class Signature {
   size_t place(Role role) const { return places_[static_cast<size_t>(role)]; }
   const std::string& name(Role role) const { return names_[place(role)]; }
   const std::vector<Role>& roles() const { return roles_; }  // in the order of the schema
-  // What may have a gradient, in the order of a backward op's needs and results.
+  // The arguments that may require a gradient, in the order of the `needs` and of the results of a backward op.
   const std::vector<Role>& differentiable() const { return differentiable_; }
 
  private:
@@ -129,7 +129,7 @@ class Arguments {
   const Signature& signature_;
   const IValue* values_;
   size_t flags_ = 0;
-  uint64_t wanted_ = 0;  // one bit for each flag of needs
+  uint64_t wanted_ = 0;  // one bit for each flag of `needs`
 };
 
 }  // namespace softgate

@@ -1,5 +1,5 @@
-// One call of an op: the owner of the tensors behind the pointers of its arguments, and the way to the
-// kernels of the tensors' device.
+// One call of an op. The class Call owns the tensors behind the pointers of the call's arguments, and run() starts
+// the kernels of the device on which the tensors are.
 #pragma once
 
 #include <ATen/ops/empty.h>
@@ -44,7 +44,8 @@ inline at::ScalarType accumulator(const Tensor& t) {
 
 inline Out out(const Tensor& t) { return {t.mutable_data_ptr(), true}; }
 
-// All activations are brought to one layout, which costs a copy only where layouts differ.
+// Brings all activations of a call to the layout of `like`, the first argument. A tensor is copied only if its layout
+// differs or its memory is not aligned to its dtype.
 class Call {
  public:
   explicit Call(const Tensor& like)
@@ -61,7 +62,7 @@ class Call {
     return at::empty(size, like_.options().memory_format(layout_));
   }
 
-  // Memory that a caller has for an activation.
+  // Checks a tensor of the caller into which an activation will be written.
   void check_result(const Tensor& t, at::IntArrayRef size) const {
     checks::result("out", t, like_, size, layout_);
   }
@@ -75,7 +76,8 @@ class Call {
             layout_ == at::MemoryFormat::ChannelsLast};
   }
 
-  // The skip's side of a sum whose skip has so many channels; what is read of it comes later.
+  // The part of a Source that forward and backward have in common: the number of channels of the skip, alpha and the
+  // mode. The caller adds the tensors.
   Source gate(const Arguments& a, int64_t channels) {
     Source s;
     const OptionalTensor alpha = a.given(Role::alpha);

@@ -1,7 +1,7 @@
-// What the ops accept, said in one sentence per refusal.
+// The checks of the ops' arguments. Each failed check raises an InputError of one sentence.
 //
-// softgate_ext/ops/checks.py says the same for the paths without a compiled kernel; the tests hold the
-// two to the same words.
+// softgate_ext/ops/checks.py has the same checks for the backends without compiled kernels. The tests compare the
+// messages of the two.
 #pragma once
 
 #include <ATen/core/grad_mode.h>
@@ -69,7 +69,8 @@ inline void activation(std::string_view who, const Tensor& t) {
   SOFTGATE_CHECK(t.size(1) > 0, who, " must have at least one channel, got shape ", shape(t));
 }
 
-// Memory of a caller for a result beside `like`: written through its pointer, so nothing is converted.
+// A tensor of the caller into which a result is written. The kernels write through its pointer, so its dtype, device
+// and layout must be those of the result.
 inline void result(std::string_view who, const Tensor& t, const Tensor& like, at::IntArrayRef size,
                    at::MemoryFormat layout) {
   activation(who, t);
@@ -80,7 +81,7 @@ inline void result(std::string_view who, const Tensor& t, const Tensor& like, at
                  " of shape ", shape(t), " and strides ", t.strides());
 }
 
-// Of the tensors that no kernel of another device took.
+// Called if no kernel of another device supports the tensor: it must then be on the CPU.
 inline void on_cpu(const Tensor& t) {
   SOFTGATE_CHECK(t.is_cpu(), "the compiled kernels serve tensors on cpu"
 #ifdef SOFTGATE_CUDA
@@ -103,7 +104,7 @@ inline void like(std::string_view who, const Tensor& t, std::string_view owner_n
   device(who, t, owner_name, owner);
 }
 
-// A tensor that must match another in everything but its strides: the gradients of a backward op.
+// A gradient of a backward op: it must match its output in everything but the strides.
 inline void twin(std::string_view who, const Tensor& t, std::string_view owner_name,
                  const Tensor& owner) {
   like(who, t, owner_name, owner);
@@ -133,7 +134,8 @@ inline void gate(const OptionalTensor& alpha, int64_t channels, std::string_view
                     "alpha must have shape (", channels, ",) or (1,), got ", shape(*alpha));
 }
 
-// alpha * x + cat(branches): up to 4 branches of x's size whose channels add up to x's.
+// The arguments of alpha * x + cat(branches): `least` to 4 branches, which have the batch size, height and width of
+// x and whose channels add up to those of x.
 inline void residual(const Arguments& a, size_t least) {
   const Tensor& x = a.tensor(Role::x);
   const std::string& who = a.name(Role::x);
@@ -162,7 +164,8 @@ inline void mode(std::string_view value) {
                  "'");
 }
 
-// A skip and the half-size low. Returns the channels of the merged tensor.
+// The arguments of a merge of skip and low, which is half as high and wide. Returns the number of channels of the
+// merged tensor.
 inline int64_t merge(const Arguments& a) {
   mode(a.text(Role::mode));
   residual(a, 0);
@@ -203,7 +206,7 @@ inline void norm(const Arguments& a, int64_t channels) {
                  owner.size(0), ", ", channels, ", ", owner.size(2), ", ", owner.size(3), "])");
 }
 
-// All that a forward op accepts. Returns the channels of its result.
+// All checks of a forward op. Returns the number of channels of its result.
 inline int64_t forward(const Arguments& a) {
   int64_t channels;
   if (a.takes(Role::low)) {
@@ -216,7 +219,8 @@ inline int64_t forward(const Arguments& a) {
   return channels;
 }
 
-// Before a node is made for them: nothing would ever fill their gradients.
+// Running statistics must not require a gradient, because no backward would compute it. Checked before an autograd
+// node is created.
 inline void statistics(const Arguments& a) {
   for (Role role : {Role::running_mean, Role::running_var}) {
     const OptionalTensor t = a.given(role);
@@ -238,7 +242,7 @@ inline void norm_backward(const Arguments& a) {
                  "weight and bias must be given where needs asks for their gradients, got None");
 }
 
-// The channels of the skip of a merge whose sum, or the gradient of it, is y.
+// Returns the number of channels of the skip of a merge. y is the merged tensor or its gradient.
 inline int64_t skip_channels(const Arguments& a, const Tensor& y) {
   mode(a.text(Role::mode));
   SOFTGATE_CHECK(y.size(2) % 2 == 0 && y.size(3) % 2 == 0,
@@ -275,7 +279,7 @@ inline void residual_backward(const Arguments& a, const Tensor& y, int64_t chann
                  size[1], ", ", size[2], ", ", size[3], "), got ", shape(*x));
 }
 
-// All that a backward op accepts. Returns the channels of x.
+// All checks of a backward op. Returns the number of channels of x.
 inline int64_t backward(const Arguments& a) {
   const size_t needs = a.signature().differentiable().size();
   SOFTGATE_CHECK(a.flags() == needs, "needs must have ", needs, " flags, got ", a.flags());

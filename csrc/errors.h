@@ -1,4 +1,5 @@
-// The refusal of a caller's input: one sentence, softgate_ext.errors.InputError in Python.
+// The error that is raised if an argument of the caller is invalid. Its message is one sentence. In Python it is
+// softgate_ext.errors.InputError.
 #pragma once
 
 #include <c10/util/StringUtil.h>
@@ -9,11 +10,11 @@ namespace softgate {
 struct InputError : torch::PyTorchError {
   using torch::PyTorchError::PyTorchError;
   PyObject* python_type() override { return type; }
-  inline static PyObject* type = PyExc_ValueError;  // until the module is imported
+  inline static PyObject* type = PyExc_ValueError;  // the import of the module replaces it by InputError
 };
 
 }  // namespace softgate
 
-// Unless the condition holds, refuses with the rest as one sentence.
+// Throws an InputError if the condition is false. The other arguments are concatenated to its message.
 #define SOFTGATE_CHECK(condition, ...) \
   if (!(condition)) throw ::softgate::InputError(c10::str(__VA_ARGS__))

@@ -1,8 +1,9 @@
-// The formulas of the ops, once, for every device. V is a scalar or, on the CPU, a vector of them.
+// The formulas of the ops, written once for the CPU and CUDA kernels. V is a scalar or, on the CPU, a vector of
+// scalars. A is a scalar of the accumulator's type.
 //
-// z = relu((y - mean) * scale + bias) with scale = weight / sqrt(var + eps): subtracting the mean first
-// keeps its precision where |mean| >> std, at the price of no extra instruction. Backward recomputes
-// the same pre-activation from y for the ReLU mask, so no mask is ever stored.
+// z = relu((y - mean) * scale + bias) with scale = weight / sqrt(var + eps). The mean is subtracted first,
+// because y * scale + shift would lose digits where |mean| >> std. The backward computes the same
+// pre-activation from y again for the ReLU mask, so no mask is stored.
 #pragma once
 
 #include <cmath>
@@ -26,7 +27,7 @@ SOFTGATE_FN V pre_activation(V y, V mean, V scale, V bias) {
   return (y - mean) * scale + bias;
 }
 
-// NaN passes through, as in torch.relu.
+// A NaN stays a NaN, as in torch.relu.
 template <class V>
 SOFTGATE_FN V relu(V pre) {
   return pre <= V{} ? V{} : pre;
@@ -37,17 +38,19 @@ SOFTGATE_FN V relu_grad(V dz, V pre) {
   return pre <= V{} ? V{} : dz;
 }
 
-// Gradient of batch_norm to its input in training:
+// The gradient of batch_norm with respect to its input in training, where g is the gradient of its output:
 //   scale * (g - mean(g) - (y - mean) * slope),  slope = sum(g * (y - mean)) / (count * (var + eps))
-// In evaluation it is scale * g alone, also where y is infinite.
+// In evaluation the gradient is scale * g. It must not be computed here with a slope of zero, because an
+// infinite y times zero is NaN.
 template <class V>
 SOFTGATE_FN V norm_grad(V g, V y, V mean, V scale, V mean_g, V slope) {
   return scale * (g - mean_g - (y - mean) * slope);
 }
 
-// Count, mean and sum of squared deviations of a set of values. Chan et al. 1979: two sets merge
-// exactly, whatever their means: no square of a mean is formed, which a set of none would multiply by
-// zero, infinite as it may be.
+// The count, the mean and the sum of squared deviations (m2) of a set of values. Two sets are merged by the
+// formula of Chan et al. (1979), which stays accurate if the means are large. The difference of the means is
+// multiplied by the count before it is squared: its square may overflow, and infinity times the count 0 of an
+// empty set would be NaN.
 template <class A>
 struct Moments {
   A count, mean, m2;
@@ -61,7 +64,7 @@ struct Moments {
   }
 };
 
-// From one value towards another, exact at both ends, as torch.lerp.
+// Linear interpolation as in torch.lerp: weight 0 gives exactly `from`, weight 1 exactly `to`.
 template <class A>
 SOFTGATE_FN A lerp(A from, A to, A weight) {
   return weight > A(-0.5) && weight < A(0.5) ? from + weight * (to - from)

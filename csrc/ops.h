@@ -9,23 +9,25 @@
 
 namespace softgate {
 
-// What a call returns; an op that takes needs is a backward op, whose results are one list. A forward
-// writes its activations into those of `into`, in order, where the caller has memory for them.
+// Run one call and return its results. An op that takes `needs` is a backward op, whose results form one list in the
+// schema. A forward op writes its first activations into the tensors of `into`, in order, and allocates the others.
 std::vector<Tensor> forward(const Arguments& args, at::TensorList into);
 std::vector<Tensor> backward(const Arguments& args);
 
-// One more call with these statistics of `count` values a channel; `calls` counts them, and without a
-// momentum their average is kept. In place; false, and nothing done, where that takes PyTorch's own ops.
+// Updates the running statistics in place with the batch statistics mean and var, of `count` values for each
+// channel, and increments `calls`. Without a momentum the running statistics are the average over all calls. Returns
+// false, and changes nothing, if no kernel here supports the tensors; the caller then uses PyTorch's own ops.
 bool update_running(const Tensor& mean, const Tensor& var, const Tensor& running_mean,
                     const Tensor& running_var, const OptionalTensor& calls,
                     std::optional<double> momentum, int64_t count);
 
-// A convolution for inference (csrc/winograd.cpp), into the one tensor of `out` where there is one.
+// A convolution for inference (csrc/winograd.cpp). `out` is empty or has one tensor, into which the result is
+// written.
 Tensor winograd_conv3x3(const Tensor& x, const Tensor& weight, const OptionalTensor& scale,
                         const OptionalTensor& shift, const OptionalTensor& bias, int64_t channels,
                         int64_t groups, const std::vector<Tensor>& out);
 
-// Takes the arguments of an op from the stack and leaves its results there.
+// A boxed kernel: it takes the arguments of an op from the dispatcher's stack and pushes the results.
 class Kernel final : public c10::OperatorKernel {
  public:
   explicit Kernel(const c10::FunctionSchema& schema) : signature_(schema) {}
@@ -48,7 +50,8 @@ class Kernel final : public c10::OperatorKernel {
   Signature signature_;
 };
 
-// The autograd of an op, named with its namespace, made from its schema and that of its backward op.
+// The autograd kernel of an op, made from the schemas of the op and of its backward op. `name` includes the
+// namespace.
 torch::CppFunction autograd_of(const std::string& name);
 
 }  // namespace softgate

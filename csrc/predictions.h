@@ -1,5 +1,5 @@
-// What the model of csrc/cuda/model.h says of a call of the ops with batch statistics, on any device and
-// without one.
+// The times that the model of csrc/cuda/model.h predicts for a training call of the ops. The device is described by
+// its properties; no GPU is needed.
 #pragma once
 
 #include <string>
@@ -12,13 +12,14 @@ namespace softgate {
 
 struct Predicted {
   std::string variant;
-  double seconds, bytes;
+  double seconds, bytes;  // bytes: through device memory
   int launches, slices;
-  bool chosen;
+  bool chosen;  // whether make_plan chooses this variant
 };
 
-// Of a training call whose activations are aligned. With `low_channels`, low joins: behind the skip's
-// channels (concat) or added to them. Of a backward call all gradients are wanted.
+// The predictions for every variant that can serve a training call with aligned activations; `split` has the channels
+// of the branches. If low_channels > 0, the op is a merge: low is appended to the channels of the skip (concat) or
+// added to them. A backward call computes all gradients.
 std::vector<Predicted> predictions(bool backward, const Dims& skip, DType dtype,
                                    const std::vector<int64_t>& split, int64_t low_channels, bool concat,
                                    const cuda::Device& device);
