@@ -1,5 +1,5 @@
-// What the launchers share: from the run-time shape of a pass to the kernel compiled for it, and a
-// launch that is checked.
+// The common parts of the launchers: the choice of the template instance for the dtype, layout and packs of a pass,
+// and a kernel launch with error checks.
 #pragma once
 
 #include <atomic>
@@ -10,7 +10,7 @@
 
 namespace softgate::cuda {
 
-// The tilings that the kernels are compiled for: packs of 16 bytes, and packs of one value.
+// The tilings for which the kernels are compiled, with packs of 16 bytes and with packs of one value.
 template <class... K>
 struct Tilings {};
 
@@ -24,7 +24,7 @@ template <class T>
 using SingleValues = Tilings<Tiling<T, false, 1, false>, Tiling<T, false, 1, true>,
                              Tiling<T, true, 1, false>, Tiling<T, true, 1, true>>;
 
-// Calls f with the one of the tilings that a pass has.
+// Calls f with the one of the tilings that matches the layout and the packs of a pass.
 template <class F, class... K>
 void with_one_of(Tilings<K...>, const Dims& dims, const Packing& packing, F f) {
   const auto matches = [&](auto k) {
@@ -43,7 +43,7 @@ void with_values(const Dims& dims, const Packing& packing, F f) {
   with_one_of(SingleValues<T>{}, dims, packing, f);
 }
 
-// Calls f with the Tiling of a pass.
+// Calls f with a value of the Tiling of a pass.
 template <class F>
 void with_tiling(DType dtype, const Dims& dims, const Packing& packing, F f) {
   switch (dtype) {
@@ -64,7 +64,7 @@ struct Grid {
 
 inline Grid grid_of(const Pass& pass) { return {pass.blocks, pass.cut.threads(), pass.shared}; }
 
-// For the kernels that merge partial sums.
+// The grid of a kernel that merges partial sums, the largest of which has three doubles (24 bytes) a thread.
 inline Grid finish_grid(int64_t channels) {
   return {(channels + kFinishLanes - 1) / kFinishLanes, kThreads, 3 * 8 * kThreads};
 }
@@ -79,7 +79,7 @@ void launch_kernel(const char* name, const Grid& grid, Stream, const Args&... ar
 #else
 inline void check(const char* kernel, cudaError_t error) {
   if (error == cudaSuccess) return;
-  (void)cudaGetLastError();  // said here; PyTorch's next check must not find it
+  (void)cudaGetLastError();  // clears the error, which is reported here and must not appear in PyTorch's next check
   throw std::runtime_error(std::string("softgate: launching ") + kernel +
                            " failed: " + cudaGetErrorString(error));
 }
@@ -88,28 +88,29 @@ constexpr int kMaxDevices = 64;
 
 inline int device_index() {
   int index = 0;
-  check("a kernel: asking for the current device", cudaGetDevice(&index));
-  if (index >= kMaxDevices) throw std::runtime_error("softgate: more than 64 CUDA devices");
+  check("a kernel (query of the current device)", cudaGetDevice(&index));
+  if (index >= kMaxDevices) throw std::runtime_error("softgate: more than 64 CUDA devices; set CUDA_VISIBLE_DEVICES");
   return index;
 }
 
-// More shared memory than 48 KB is allowed once for each kernel and device: all that a block may have
-// there. By its own needs, one thread's call would take what another's is about to use.
+// Allows a kernel more than 48 KiB of dynamic shared memory, once for each device, and always up to the maximum of
+// the device. If each call set only the size that it needs, one host thread could lower the limit just before
+// another host thread launches the same kernel with more.
 template <auto kernel>
 void allow_shared(const char* name, int index, int most) {
-  static std::atomic<uint64_t> allowed{0};  // a bit a device
+  static std::atomic<uint64_t> allowed{0};  // one bit for each device
   const uint64_t bit = uint64_t(1) << index;
   if (allowed & bit) return;
   check(name, cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, most));
   allowed |= bit;
 }
 
-// A grid as CUDA takes it.
+// A Grid as the arguments of cudaLaunchKernelEx.
 struct Configuration {
   cudaLaunchConfig_t config = {};
   cudaLaunchAttribute attribute = {};
 
-  Configuration(const Configuration&) = delete;  // the one points at the other
+  Configuration(const Configuration&) = delete;  // config.attrs points to `attribute`
   Configuration(const Grid& grid, Stream stream) {
     config.gridDim = dim3(static_cast<unsigned>(grid.blocks));
     config.blockDim = dim3(grid.threads);
@@ -136,7 +137,8 @@ template <auto kernel, class... Args>
 void launch_kernel(const char* name, const Grid& grid, Stream stream, const Args&... args) {
   if (grid.blocks > 0x7fffffff) {
     throw std::invalid_argument(std::string("softgate: ") + name + " would need " +
-                                std::to_string(grid.blocks) + " blocks, a grid has 2^31 - 1");
+                                std::to_string(grid.blocks) +
+                                " thread blocks, a grid has at most 2^31 - 1; use a smaller batch");
   }
   if (grid.shared > 48 * 1024) {
     allow_shared<kernel>(name, device_index(), current_device().shared_bytes);

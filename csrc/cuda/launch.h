@@ -1,4 +1,4 @@
-// The launchers as the rest of the extension sees them: plain pointers, no CUDA or torch header.
+// The interface of the launchers for the rest of the extension. It needs no header of CUDA or torch.
 #pragma once
 
 #include <stdexcept>
@@ -11,28 +11,29 @@ namespace softgate::cuda {
 
 using Stream = CUstream_st*;  // cudaStream_t
 
-// The current device; its numbers are asked for once.
+// The properties of the current device. They are queried once for each device.
 const Device& current_device();
 
-// The device has no room now for a grid whose blocks wait for each other, though it has multiprocessors
-// enough: another process has part of them (MPS), or they are a slice of a GPU. Nothing was launched.
+// Thrown if the device refuses a cooperative launch, because not all thread blocks of the grid can be resident at the
+// same time. This happens if another process uses some of the multiprocessors (MPS), or on a slice of a GPU (MIG).
+// Nothing was launched.
 struct CooperativeRefused : std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
-// Launch the kernels of a call as planned, on a stream of the current device. `workspace` has the plan's
-// bytes, 16-byte aligned and of any content; it may be freed, in the stream's order, on return. Never
-// wait, allocate or copy: a call can be captured in a CUDA graph. Throw std::runtime_error where a
-// launch fails.
+// Launches the kernels of a planned call on a stream of the current device. `workspace` has plan.workspace_bytes
+// bytes, aligned to 16 bytes, with any content; after the return it may be freed in stream order. The function
+// neither synchronises nor allocates nor copies, so a call can be captured in a CUDA graph. Throws
+// std::runtime_error if a launch fails.
 void launch(const Plan& plan, const Forward& call, void* workspace, Stream stream);
 void launch(const Plan& plan, const Backward& call, void* workspace, Stream stream);
 
-// One launch, whatever the number of channels.
+// Updates running statistics with a single launch.
 void launch(const Running& update, Stream stream);
 
-// Plans a call and launches it; allocate(bytes) gives the workspace, and is not asked for none. Where the
-// device refuses the plan's cooperative grid the call is planned again without one, unless the variant
-// was forced, and `device` has none from then on.
+// Plans a call and launches it. allocate(bytes) returns the workspace; it is not called if the plan needs none. If
+// the device refuses a cooperative launch, device.cooperative is set to 0 and the call is planned again, unless
+// the variant was forced.
 template <class Call, class Allocate>
 void plan_and_launch(const Call& call, Device& device, Variant forced, Stream stream,
                      Allocate allocate) {

@@ -8,37 +8,38 @@
 namespace softgate::cuda {
 namespace {
 
-// Instructions of a main loop for each pack of 16 bytes on sm_90, from docs/kernels.md: contiguous
-// float32, contiguous of two bytes, channels_last float32, channels_last of two bytes.
+// Instructions of a thread in the main loop for each pack of 16 bytes on sm_90, from docs/kernels.md. The order
+// is: contiguous with float32, contiguous with 2-byte dtypes, channels_last with float32, channels_last with
+// 2-byte dtypes.
 constexpr double kForwardReduce[] = {46, 90, 38, 84};
 constexpr double kForwardNormalise[] = {36, 52, 26, 42};
 constexpr double kForwardMap[] = {52, 92, 44, 88};
 constexpr double kBackwardReduce[] = {44, 85, 36, 78};
 constexpr double kBackwardMap[] = {80, 159, 72, 157};
-constexpr double kUpsample2x = 1.25;     // of these, where a low resolution takes part: 1.1 to 1.5
-constexpr double kSingleInstructions = 50;  // for a pack of one value: not counted
+constexpr double kUpsample2x = 1.25;     // the factor for calls with upsample2x; in docs/kernels.md 1.1 to 1.5
+constexpr double kSingleInstructions = 50;  // for a pack of one value; an estimate, these loops are not counted
 
-// What a device gives. No GPU has confirmed any of these numbers for the kernels here.
-constexpr double kCopyShare = 0.9;         // of the memory's rate: 3.0 of 3.35 TB/s, a copy on an H100
-constexpr double kL2Bytes = 32;            // a clock and multiprocessor, half of what its L1 takes
-constexpr double kIssueShare = 0.8;        // of four instructions a clock and multiprocessor
-constexpr double kMemoryLatency = 0.8e-6;  // seconds, of a load while the memory is busy
-constexpr double kL2Latency = 0.25e-6;     // of a load that another one waits for
+// Properties of a device, all times in seconds. No measurement of these kernels on a GPU has confirmed any number.
+constexpr double kCopyShare = 0.9;         // of the theoretical bandwidth: a copy on an H100 has 3.0 of 3.35 TB/s
+constexpr double kL2Bytes = 32;            // from L2, per clock and multiprocessor; L1 could receive twice as many
+constexpr double kIssueShare = 0.8;        // of the issue slots, 4 instructions per clock and multiprocessor
+constexpr double kMemoryLatency = 0.8e-6;  // of a load from device memory under load
+constexpr double kL2Latency = 0.25e-6;     // of a load from L2
 constexpr double kLaunch = 2e-6;           // from the end of a kernel to the first load of the next
 constexpr double kGridBarrier = 1.5e-6;
 constexpr double kClusterBarrier = 0.4e-6;
-constexpr double kBlockMerge = 0.3e-6;     // eight levels of a block's tree
-constexpr double kTableLoads = 2;          // that wait for each other before a main loop begins
-constexpr double kPassBlocks = 3;          // of 256 threads on a multiprocessor, of a two-pass kernel
-constexpr double kLoadsInFlight = 2;       // packs of each tensor, see tile.cuh
-constexpr double kFinishRows = 256;        // splits that `finish` reads at once, see reduce.cuh
+constexpr double kBlockMerge = 0.3e-6;     // the eight levels of the tree that merges the sums of a thread block
+constexpr double kTableLoads = 2;          // dependent loads before a main loop
+constexpr double kPassBlocks = 3;          // thread blocks of a two-pass kernel on a multiprocessor
+constexpr double kLoadsInFlight = 2;       // packs of each tensor that a thread loads at once, see Step in tile.cuh
+constexpr double kFinishRows = 256;        // splits that `finish` loads at once, see reduce.cuh
 
 constexpr double kTable = kTableLoads * kL2Latency;
 
-// The loop of a pass, over its leading tensor.
+// What the main loop of a pass moves and executes, over all threads.
 struct Loop {
   double memory_bytes = 0, l2_bytes = 0, instructions = 0;
-  double loads = 1;  // tensors that are read
+  double loads = 1;  // number of tensors that are read at once
 
   Loop operator+(const Loop& o) const {
     return {memory_bytes + o.memory_bytes, l2_bytes + o.l2_bytes, instructions + o.instructions,
@@ -46,11 +47,11 @@ struct Loop {
   }
 };
 
-// What the loops of a call move, whichever variant runs them: memory alone for the first look.
+// The loops of a call as two passes that read everything from device memory. Each variant derives its own from them.
 struct Loops {
-  Loop reduce, map;     // of two passes
-  double waiting = 0;   // bytes that the map reads and the reduction has seen
-  bool gate = false;    // sums of alpha are made behind the map
+  Loop reduce, map;
+  double waiting = 0;   // bytes that the map reads again after the reduction
+  bool gate = false;    // whether the map also computes sums for alpha, which are merged after it
 };
 
 double instructions(const double (&counts)[4], const Dims& dims, DType dtype, const Packing& packing) {
@@ -104,8 +105,9 @@ Loops loops_of(const Plan& plan, const Backward& a) {
   return loops;
 }
 
-// How long a loop takes where `blocks` blocks share it, of which a multiprocessor holds `each`: the
-// scarcest of memory, L2, issue slots and loads in flight, over whole waves of blocks.
+// The time of a loop in a grid of which a multiprocessor holds `each` thread blocks. It is the largest of four times:
+// device memory at its bandwidth, L2 at its bandwidth, issue slots, and latency with the bytes in flight (Little's
+// law). The last wave of thread blocks counts as a full one.
 double stream(const Loop& loop, const Pass& pass, double each, const Device& d) {
   const double capacity = d.processors * each, blocks = pass.blocks;
   const double busy = std::min<double>(d.processors, blocks);
@@ -119,12 +121,12 @@ double stream(const Loop& loop, const Pass& pass, double each, const Device& d) 
   return waves * std::max({memory, l2, issue, flight});
 }
 
-// Merging the partial sums of so many splits.
+// The time to merge the partial sums of `splits` splits.
 double finish(double splits) {
   return (std::ceil(splits / kFinishRows) + 2) * kL2Latency + kBlockMerge;
 }
 
-// A launch, the constants, the first loads, the merge of a block.
+// The time of a pass beside its loop: the launch, the constants, the first loads, and the merge of a thread block.
 constexpr double kPassChain = kLaunch + kTable + kMemoryLatency + kBlockMerge;
 
 Prediction one_pass(const Plan& plan, const Loops& loops, const Device& d) {
@@ -136,8 +138,8 @@ Prediction one_pass(const Plan& plan, const Loops& loops, const Device& d) {
   return p;
 }
 
-// What the map reads again of the last that was written, or read, is still in L2: half of it holds what
-// waits, as in plan_sliced.
+// The map starts with the data that the reduction accessed last, because they are still in L2. As in plan_sliced,
+// half of L2 counts.
 Prediction two_pass(const Plan& plan, const Loops& loops, const Device& d) {
   Prediction p{kPassChain + kLaunch + finish(plan.reduce.cut.splits), loops.reduce.memory_bytes, 2};
   p.seconds += stream(loops.reduce, plan.reduce, kPassBlocks, d);
@@ -150,8 +152,8 @@ Prediction two_pass(const Plan& plan, const Loops& loops, const Device& d) {
   return {p.seconds + rest.seconds, p.bytes + rest.bytes, p.launches + rest.launches};
 }
 
-// One walk whose second look is at L2. Each of slices + 1 barriers has the sums finished before it and
-// the constants of two passes behind it; the map hides the barrier itself from the third step on.
+// One pass whose second look is at L2. There are slices + 1 grid barriers. In each step the sums of one slice are
+// finished and the constants of two passes are loaded. From the third step on, the map hides the barrier.
 Prediction sliced(const Plan& plan, const Loops& loops, const Device& d) {
   Loop once = loops.reduce + loops.map;
   once.memory_bytes -= loops.waiting;
@@ -160,13 +162,14 @@ Prediction sliced(const Plan& plan, const Loops& loops, const Device& d) {
   Prediction p{kPassChain, once.memory_bytes, 1};
   p.seconds += stream(once, plan.reduce, std::min(d.cooperative, kBlocksPerProcessor), d);
   p.seconds += barriers * (kTable + kBlockMerge) + slices * (finish(plan.reduce.cut.splits) + kTable);
-  p.seconds += 2 * kGridBarrier;  // the others are hidden
+  p.seconds += 2 * kGridBarrier;  // the map hides the others
   if (loops.gate) p.seconds += kGridBarrier + finish(plan.reduce.cut.splits);
   return p;
 }
 
-// One walk, whose second look is at shared memory. A wave of blocks waits for its cluster's sums twice
-// (three times with those of alpha); where two blocks share a multiprocessor, one streams meanwhile.
+// One pass whose second look is at shared memory. In each wave a thread block loads its constants twice, and waits
+// for the sums of its cluster once, with sums for alpha twice; each time there are two cluster barriers. If
+// several thread blocks share a multiprocessor, the others move data in the meantime.
 Prediction resident(const Plan& plan, const Loops& loops, const Device& d) {
   const Pass& pass = plan.reduce;
   const double threads = pass.cut.threads();

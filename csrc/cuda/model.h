@@ -1,6 +1,6 @@
-// How long a plan takes on a device, predicted from what can be counted without one: bytes, instructions,
-// loads that wait for each other, barriers and launches. `auto` takes the plan of the smallest prediction;
-// docs/cuda.md has the table that a GPU confirms or refutes. Plain C++, as plan.h.
+// The predicted time of a plan on a device, from quantities that can be counted without a GPU: bytes, instructions,
+// dependent loads, barriers and launches. make_plan takes the plan with the smallest prediction. docs/cuda.md has a
+// table of predictions, to be compared with measurements. This is plain C++, like plan.h.
 #pragma once
 
 #include "plan.h"
@@ -9,11 +9,11 @@ namespace softgate::cuda {
 
 struct Prediction {
   double seconds;
-  double bytes;  // through device memory, per-channel vectors and partial sums left out
+  double bytes;  // activations that move from and to device memory; per-channel vectors and partial sums are ignored
   int launches;
 };
 
-// Every tensor of the call is taken to come from device memory.
+// The model assumes that no tensor of the call is in L2 at the start.
 Prediction predict(const Plan& plan, const Forward& call, const Device& device);
 Prediction predict(const Plan& plan, const Backward& call, const Device& device);
 

@@ -5,10 +5,12 @@
 namespace softgate::cuda {
 namespace {
 
-constexpr int kMinThreads = 64;
-constexpr int kBlocks = 8;     // of a pass per processor: each reads its channels' constants
-constexpr int kItemsEach = 4;  // of a thread, at least, before a group is split
-constexpr int64_t kPacksCounted = int64_t(1) << 32;  // by the 32 bits of Offset in tile.cuh
+constexpr int kMinThreads = 64;  // of a thread block with few items
+// Thread blocks of a pass per multiprocessor. Several waves balance the load, but each thread block must first load
+// the constants of its channels.
+constexpr int kBlocks = 8;
+constexpr int kItemsEach = 4;  // the least number of items of a thread if a group is split
+constexpr int64_t kPacksCounted = int64_t(1) << 32;  // the range of the 32-bit Offset in tile.cuh
 
 bool aligned(const void* tensor, int bytes) {
   return reinterpret_cast<uintptr_t>(tensor) % bytes == 0;
@@ -18,7 +20,7 @@ int lanes_of(DType dtype, const Packing& packing) {
   return packing.vector ? kPackBytes / bytes_of(dtype) : 1;
 }
 
-// Whether whole packs fit the tensors, and if so, whether they fit the branches too.
+// Whether all tensors can be accessed by packs of 16 bytes, and if so, whether the branches need half packs.
 template <class Branch>
 Packing packing_of(const Dims& dims, DType dtype, const Source& source, bool upsample2x,
                    std::initializer_list<const void*> tensors, const Branch* branches) {
@@ -51,7 +53,7 @@ Packing packing_of(const Dims& dims, DType dtype, const Source& source, bool ups
 
 Packing packing_of(const Forward& a) {
   const Source& s = a.source;
-  // Where the branch is y itself, the second pass reads it by whole packs.
+  // If the branch is y itself (bn_relu), the second pass reads it by whole packs, so it must be aligned to them.
   const In y = a.y.given || !a.norm.training ? In{} : s.branch[0];
   return packing_of(a.dims, a.dtype, s, s.low.given,
                     {s.skip.data, s.low.data, a.y.data, a.z.data, y.data}, s.branch);
@@ -63,7 +65,7 @@ Packing packing_of(const Backward& a) {
                     {skip.data, a.dy.data, a.dz.data, y.data, a.dskip.data, a.dlow.data}, a.dbranch);
 }
 
-// Items of a line and lines of a sample, and how far `rows` items go.
+// Sets the items of a line, the lines of a sample, and the distance of `rows` items.
 void set_items(WorkSplit& cut, const Dims& dims, int lanes, bool upsample2x) {
   const int pixels = dims.channels_last ? 1 : lanes;
   const int across = upsample2x && pixels == 1 ? 2 : 1;

@@ -11,12 +11,12 @@
 namespace softgate::cuda {
 namespace {
 
-constexpr int kSlicesUnderWay = 3;  // see sliced.cuh
-constexpr int kMostLanes = 8;  // packs of a slice side by side
+constexpr int kSlicesUnderWay = 3;  // slices in L2 at the same time, see sliced.cuh
+constexpr int kMostLanes = 8;  // of a thread block: slices of few channels need narrow groups
 
-// Cuts a pass into slices of channels, of which as many bytes wait in L2 as half of it holds: the rest
-// is for what passes through. One slice, where all that waits fits; else few of them. False where not
-// even the narrowest slice fits.
+// Plans the sliced variant, which keeps `tensors` tensors of a few slices of channels in L2 between the two looks.
+// They may fill half of L2; the other half is left for tensors that are read or written once. If the whole tensors
+// fit there is one slice, else as few as possible. Returns false if a slice of the narrowest group does not fit.
 bool plan_sliced(const Dims& dims, DType dtype, const Device& device, int tensors, Plan& plan) {
   const int64_t blocks =
       int64_t(device.processors) * std::min(device.cooperative, kBlocksPerProcessor);
@@ -44,14 +44,17 @@ bool plan_sliced(const Dims& dims, DType dtype, const Device& device, int tensor
   return true;
 }
 
-// Gives each group of channels a cluster that holds all of it in shared memory. False where it cannot.
+// Plans the resident variant, in which a cluster keeps all values of a group of channels in the shared memory of its
+// thread blocks. In channels_last a group has the least number of lanes, so that it has the fewest bytes. Returns
+// false if a group does not fit.
 bool plan_resident(const Dims& dims, DType dtype, const Device& device, int tensors, Plan& plan) {
   if (!plan.reduce.packing.vector) return false;
   Pass pass = plan.reduce;
   pass.cut = block_shape(dims, dtype, pass.packing, kLeastLanes);
   WorkSplit& cut = pass.cut;
   const int64_t items = cut.items;
-  // Two blocks a processor, so that one loads while the other waits; one where it must be.
+  // Two thread blocks for each multiprocessor, so that one can load while the other waits for its sums. One thread
+  // block if two do not fit. CUDA reserves 1 KiB of shared memory for each.
   for (const int blocks : {2, 1}) {
     for (int cluster = 1; cluster <= device.cluster; cluster *= 2) {
       cut.chunk = ceil_div(ceil_div(items, cluster), cut.rows) * cut.rows;
@@ -59,6 +62,7 @@ bool plan_resident(const Dims& dims, DType dtype, const Device& device, int tens
       const size_t work = work_bytes(dtype, dims, pass);
       pass.shared = work + kept_bytes(dims, pass, tensors);
       if (pass.shared > static_cast<size_t>(device.shared_bytes / blocks - (blocks - 1) * 1024)) continue;
+      // A wider cluster, if there are too few thread blocks for all multiprocessors and each still gets a row.
       const bool wider = cluster * 2 <= device.cluster && items > cut.chunk / 2 && cut.chunk > cut.rows;
       if (wider && int64_t(cut.groups) * cluster < device.processors) continue;
       pass.blocks = int64_t(cut.groups) * cluster;
@@ -75,7 +79,7 @@ void check_dims(const Dims& d, DType dtype) {
   constexpr int64_t kMost = int64_t(1) << 31;
   if (d.channels_last && d.c * bytes_of(dtype) >= 2 * kMost) {
     throw std::invalid_argument(
-        "softgate: the CUDA kernels take pixels of less than 2^32 bytes in channels_last, got " +
+        "softgate: the CUDA kernels take channels_last tensors of less than 2^32 bytes in a pixel, got " +
         std::to_string(d.c) + " channels of " + std::to_string(bytes_of(dtype)) + " bytes");
   }
   if (d.n >= kMost || d.c >= kMost || d.plane() >= kMost) {
@@ -90,10 +94,10 @@ void check_dims(const Dims& d, DType dtype) {
   const std::string name = variant == Variant::resident ? "resident" : "sliced";
   throw std::invalid_argument("softgate: the variant '" + name +
                               "' of the CUDA kernels cannot serve a call of this shape, dtype and "
-                              "alignment on this device; 'automatic' can");
+                              "alignment on this device; use 'automatic' instead");
 }
 
-// Whether there are sums over channels to wait for.
+// Whether the call needs sums over each channel before it can compute its other results.
 bool has_sums(const Forward& a) { return a.z.given && a.norm.training; }
 
 bool has_sums(const Backward& a) {
@@ -106,11 +110,12 @@ bool wants_gradients(const Backward& a) {
   return any;
 }
 
-// Tensors that wait for the sums: y; dz and y.
+// The number of tensors that are read again after the sums are known: y in the forward, dz and y in the backward.
 int waiting(const Forward&) { return 1; }
 int waiting(const Backward&) { return 2; }
 
-// The sums need dz and y only: no low resolution, no branches.
+// The part of a backward call that computes the sums. It reads only dz and y, and writes no gradient of an
+// activation.
 Backward sums_alone(const Backward& a) {
   Backward sums = a;
   sums.source = Source{};
@@ -119,7 +124,7 @@ Backward sums_alone(const Backward& a) {
   return sums;
 }
 
-// What a plan of a variant has beside its first pass, which begins as one over everything.
+// Completes a plan whose `reduce` is a pass over all tensors of the call: sets `map`, and the workspace.
 void complete(Plan& plan, const Forward& a, const Device& device) {
   const size_t moments = 3 * accumulator_bytes(a.dtype) * a.dims.c;
   if (plan.variant == Variant::one_pass) {
@@ -152,9 +157,9 @@ void complete(Plan& plan, const Backward& a, const Device& device) {
   plan.workspace_bytes = plan.gate_at + (a.dalpha.given ? channel * gate_splits : 0);
 }
 
-// One read of every tensor beats two, where the channels can wait close by: on chip, or in L2. Packs of
-// one value and float64 are served by two passes, whatever the shape; and where the statistics are fixed,
-// sums and gradients have nothing to wait for in each other.
+// The plans of all variants that can run a call. A call without sums has one pass. A call with batch statistics can
+// always run in two passes; resident and sliced, which read each tensor once, need packs of 16 bytes (so not
+// float64). In evaluation the gradients do not depend on the sums for weight and bias, so those are a separate pass.
 template <class Call>
 std::vector<Plan> plans_of(const Call& a, const Device& device) {
   check_dims(a.dims, a.dtype);

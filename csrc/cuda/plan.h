@@ -1,5 +1,6 @@
-// How a call is cut into blocks and which variant of the kernels serves it: plain C++, decided from
-// shapes, pointers and the device alone, so that tests can ask for any device.
+// The plan of a call: which variant of the kernels runs, and how the work is divided among thread blocks. A plan
+// depends only on shapes, dtypes, the alignment of pointers and the properties of the device. This is plain C++
+// without the CUDA runtime, so tests can plan for any device.
 #pragma once
 
 #include <cstddef>
@@ -10,89 +11,96 @@
 
 namespace softgate::cuda {
 
-// How batch statistics and their use share the reads. Results differ by rounding only; each variant
-// gives the same bits for the same input on the same device.
+// Batch statistics need two looks at the data: one to compute the sums over each channel, and one to use them. The
+// variants differ in where the data stay between the two looks. The results of two variants differ by rounding only.
+// Each variant gives the same bits for the same input on the same device.
 enum class Variant {
-  automatic,  // of a plan that is asked for, never of one that is made
-  two_pass,  // reduce, then map: any shape
-  sliced,    // one cooperative launch walks slices of channels small enough to wait in L2
-  resident,  // one launch: each channel waits in the shared memory of a block or a cluster
-  one_pass,  // no statistics of the batch: nothing has to wait
+  automatic,  // a request: the planner chooses; a finished plan never has this value
+  two_pass,  // two kernels, which both read the data from device memory; any shape
+  sliced,    // one cooperative launch; the data stay in L2, in slices of channels that fit
+  resident,  // one launch; the data of each channel stay in the shared memory of a thread block or a cluster
+  one_pass,  // one kernel and one look: for calls without batch statistics
 };
 
 struct Device {
-  int processors;    // multiprocessors
+  int processors;    // number of multiprocessors
   int64_t l2_bytes;
-  int shared_bytes;  // shared memory a block may ask for
-  int cluster;       // blocks a cluster may have: 1 before sm_90
-  int cooperative;   // blocks of a cooperative grid that a multiprocessor holds; 0: there are no such grids
-  double clock;        // Hz, of the multiprocessors
-  double memory_rate;  // bytes a second, as the memory's clock and width would have it
+  int shared_bytes;  // maximum shared memory of a thread block, in bytes (opt-in limit)
+  int cluster;       // maximum number of thread blocks in a cluster; 1 before sm_90
+  int cooperative;   // thread blocks of a cooperative grid per multiprocessor; 0: cooperative launch is unsupported
+  double clock;        // of the multiprocessors, in Hz
+  double memory_rate;  // theoretical bandwidth of device memory, in bytes per second
 };
 
-constexpr int kPackBytes = 16;
-constexpr int kThreads = 256;
-constexpr int kMaxLanes = 32;  // of a block: 512 bytes of a pixel side by side
-constexpr int kLeastLanes = 4;  // where there are as many packs: 64 bytes, two sectors of memory
-constexpr int kBlocksPerProcessor = 2;  // that every kernel promises to fit, see __launch_bounds__
+constexpr int kPackBytes = 16;  // the widest access of a thread to global memory up to sm_90
+constexpr int kThreads = 256;   // of a thread block
+constexpr int kMaxLanes = 32;   // of a thread block: 512 consecutive bytes of a pixel
+constexpr int kLeastLanes = 4;  // if a pixel has that many packs: 64 bytes, two sectors of 32 bytes
+constexpr int kBlocksPerProcessor = 2;  // the minimum that every kernel requests with __launch_bounds__
 
-// Work is cut along channels into groups and along items into splits; one block serves one split of
-// one group. A block's threads are `lanes` packs of channels by `rows` items.
+// How a grid shares the work. The channels are divided into groups and the items of a group into splits. One thread
+// block works on one split of one group, which is called its chunk. Its threads form `lanes` columns, one for each
+// pack of channels, and `rows` rows, which work on consecutive items.
 //
-// An item is what one thread handles at a time: one pack, or, where a low resolution takes part, the
-// packs of two image rows whose children fill one pack of it (upsample2x).
+// An item is the unit of work of a thread: one pack. If the op has a low-resolution tensor (upsample2x), an item is
+// one pack of low, or the corresponding packs of two image rows of y: each value of low has 2 x 2 children in y.
+//
+// A thread keeps its channels for the whole kernel, so it loads their constants once and sums in registers. A warp
+// accesses consecutive memory: in the contiguous layout 32 packs of one channel, in channels_last up to 512 bytes of
+// each pixel.
 struct WorkSplit {
-  int lanes = 1;   // always 1 in a contiguous layout, where all of a pack is of one channel
+  int lanes = 1;   // 1 in the contiguous layout, where all values of a pack belong to one channel
   int rows = 1;
   int groups = 0;
   int splits = 0;
   int64_t items = 0;  // of one group
-  int64_t chunk = 0;  // items of one split
+  int64_t chunk = 0;  // items of one split, a multiple of `rows`
   int cols = 1;       // items of a line
-  int lines = 1;      // lines of a sample
-  int step_n = 0, step_line = 0, step_col = 0;  // `rows` items further on
+  int lines = 1;      // lines of a sample: pairs of image rows with upsample2x, else 1
+  int step_n = 0, step_line = 0, step_col = 0;  // the distance of `rows` items, as (sample, line, column)
 
   int threads() const { return lanes * rows; }
 };
 
-// The shape of the packs of a call.
+// The packs of a call.
 struct Packing {
-  bool vector = false;  // packs of 16 bytes, else of one value
-  bool half_packs = false;   // a branch ends in the middle of a pack: branches are read by half packs
+  bool vector = false;  // packs of 16 bytes; else packs of one value
+  bool half_packs = false;   // branches are accessed by packs of 8 bytes, see source.cuh
   bool upsample2x = false;
 };
 
-// One walk over the data by a grid of blocks.
+// One pass of a grid over the data.
 struct Pass {
   Packing packing;
   WorkSplit cut;
-  int64_t blocks = 0;  // of the grid; 0: the call has no such pass
-  size_t shared = 0;   // bytes of shared memory of a block
+  int64_t blocks = 0;  // thread blocks of the grid; 0: the call has no such pass
+  size_t shared = 0;   // shared memory of a thread block, in bytes
 };
 
-// All that is decided of a call before it is launched.
+// All decisions about a call.
 struct Plan {
   Variant variant = Variant::one_pass;
-  Pass reduce;  // the sums that batch statistics need; sliced and resident: the one kernel there is
-  Pass map;     // what is left; sliced forward: the blocks' second look, at y alone
+  Pass reduce;  // computes the sums for batch statistics; in sliced and resident the only kernel
+  Pass map;     // uses the sums; in the sliced forward, the cut of the second look of that kernel, which reads y only
   int slices = 0;
   int slice_groups = 0;  // groups of one slice
-  size_t keep_offset = 0;  // resident: where in shared memory, behind merges and tables, packs wait
-  // The workspace: terms of every channel (backward), then the partial sums of both kinds.
+  size_t keep_offset = 0;  // resident: the byte offset of the kept packs in shared memory
+  // The workspace in bytes: NormGradTerms of every channel (backward only), then the partial sums for the norm at
+  // norm_at and those for alpha at gate_at.
   size_t norm_at = 0, gate_at = 0, workspace_bytes = 0;
 };
 
-// Every plan that serves a call on a device: one for each variant. None for an empty tensor. Throws
-// std::invalid_argument where an index cannot count the tensors.
+// The plans of all variants that can run a call on a device. Empty if the tensors are empty. Throws
+// std::invalid_argument if a dimension exceeds the range of the kernels' indices.
 std::vector<Plan> make_plans(const Forward& call, const Device& device);
 std::vector<Plan> make_plans(const Backward& call, const Device& device);
 
-// The one of them that takes the least time by model.h, or the forced one; a variant can be forced on
-// calls that make statistics of the batch. Throws std::invalid_argument where it cannot serve the call.
+// The plan with the smallest predicted time (model.h), or that of the forced variant. Calls without batch statistics
+// ignore `forced`. Throws std::invalid_argument if the forced variant cannot run the call.
 Plan make_plan(const Forward& call, const Device& device, Variant forced = Variant::automatic);
 Plan make_plan(const Backward& call, const Device& device, Variant forced = Variant::automatic);
 
-// The second pass of a forward: batch_norm and ReLU of y as it was stored.
+// The second pass of a forward call as a call of its own: batch_norm and ReLU of the stored (rounded) y.
 Forward second_pass(const Forward& call);
 
 }  // namespace softgate::cuda

@@ -15,11 +15,11 @@ namespace {
 
 std::atomic<Variant> forced{Variant::automatic};
 
-// The devices that have refused a cooperative grid, a bit each: they are not asked again.
+// One bit for each device that has refused a cooperative launch. It is not tried there again.
 std::atomic<uint64_t> without_grids{0};
 
-// Scratch memory comes from the caching allocator on the current stream, so that calls on several
-// streams, or inside a graph's capture, never share it.
+// The workspace is allocated by PyTorch's caching allocator on the current stream. Calls on different streams, and
+// calls inside the capture of a CUDA graph, therefore never share it.
 template <class Call>
 void run_on(const Call& call, const at::Tensor& on) {
   const c10::cuda::CUDAGuard guard(on.device());
@@ -34,7 +34,7 @@ void run_on(const Call& call, const at::Tensor& on) {
   };
   try {
     plan_and_launch(call, device, forced, c10::cuda::getCurrentCUDAStream().stream(), allocate);
-  } catch (const std::invalid_argument& refusal) {  // the launchers know nothing of torch
+  } catch (const std::invalid_argument& refusal) {  // the launchers have no torch header, so no InputError
     throw InputError(refusal.what());
   }
   if (grids && device.cooperative == 0) without_grids |= bit;
