@@ -6,7 +6,7 @@
 namespace softgate::cuda {
 namespace {
 
-// What the kernels of a call leave for each other.
+// The parts of the workspace, through which the kernels of a call pass on their results (offsets: Plan of plan.h).
 template <class A>
 struct Workspace {
   NormGradTerms<A>* terms;

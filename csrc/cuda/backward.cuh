@@ -1,17 +1,19 @@
-// d = dy + batch_norm'(relu'(dz)), handed back through the source: dskip = alpha * d, the branches'
-// gradients are slices of d written to their own tensors, and the gradient of low is the sum of its
-// four children, made in the one thread that has them all.
+// The backward. From d = dy + batch_norm'(relu'(dz)), the complete gradient of y, follow dskip = alpha * d, the
+// gradients of the branches, which are slices of d in tensors of their own, and the gradient of low: each value is
+// the sum of its four children in d, which the same thread has.
 //
-// Two passes, bytes in units of one activation e: `reduce` reads dz and y (2e) for the two sums that
-// batch statistics need; `map` reads dz, y, dy and skip and writes dskip and the branches' gradients
-// (6e). The ReLU mask is recomputed from y: no mask is stored.
+// In training there are two passes. backward_reduce computes the two sums that batch statistics need; backward_map
+// computes the gradients. The ReLU mask is computed from y again, so no mask is stored. The comment of each kernel
+// gives the elements that it moves from and to global memory for each element of y, if all gradients are required;
+// an element has 2, 4 or 8 bytes. The work is divided as in the forward.
 #pragma once
 
 #include "forward.cuh"
 
 namespace softgate::cuda {
 
-// The gradient behind the ReLU, and how far y is from the mean, at the values v, v + 1, ... of a pack.
+// For kGroup values of a pack, from `first` on: the gradient g of the input of the ReLU, the deviation of y from
+// the mean, and the scale of the norm.
 template <class K>
 struct ReluGrad {
   using A = typename K::A;
@@ -34,7 +36,7 @@ struct ReluGrad {
   }
 };
 
-// Adds one pack of dz and y to a thread's sums.
+// Adds one pack of dz and y to the sums of a thread.
 template <class K>
 __device__ void add_norm_sums(const Table<K>& table, bool with_relu, const typename K::Values& dz,
                               const typename K::Values& y, NormSums<typename K::A> (&sums)[K::kChannels]) {
@@ -51,8 +53,9 @@ __device__ void add_norm_sums(const Table<K>& table, bool with_relu, const typen
   }
 }
 
-// Adds this thread's share of dz and y to the sums. Two packs of each of two tensors are in flight, or all packs of
-// an item. Both stay in L2, where the map finds what was read last.
+// Sums over the values of this thread in a chunk. A thread has two packs of dz and two of y in flight (64 bytes),
+// or all packs of an item if it has several. The loads leave dz and y in L2, because backward_map reads them
+// again.
 template <class K, class Keep>
 __device__ void backward_reduce_chunk(const Backward& a, const WorkSplit& cut, const ThreadPosition<K>& thread,
                                       int group, NormSums<typename K::A> (&sums)[K::kChannels], const Keep& kept) {
@@ -82,7 +85,7 @@ __device__ void backward_reduce_chunk(const Backward& a, const WorkSplit& cut, c
   }
 }
 
-// The sums of a chunk as the partial results of a split.
+// Stores the sums of a chunk as the partial results of the split.
 template <class K>
 __device__ void backward_reduce_block(const Backward& a, const WorkSplit& cut, int group, int split,
                                       NormSums<typename K::A>* partials) {
@@ -92,8 +95,8 @@ __device__ void backward_reduce_block(const Backward& a, const WorkSplit& cut, i
   write_partials<K>(a.dims, cut, thread, split, sums, partials);
 }
 
-// Adds the gradient of batch_norm at one pack to d. In evaluation without the terms of the statistics,
-// which are zero: an infinite y times zero would be NaN.
+// Adds the gradient of batch_norm for one pack to d. In evaluation the slope is zero and its term must be left out,
+// because an infinite y times zero would be NaN.
 template <class K>
 __device__ void add_norm_grad(const Table<K>& table, bool with_relu, bool training,
                               const typename K::Values& dz, const typename K::Values& y,
@@ -116,43 +119,9 @@ __device__ void add_norm_grad(const Table<K>& table, bool with_relu, bool traini
   }
 }
 
-// Where the gradient of a thread's channels goes.
-template <class K>
-struct Sinks {
-  using A = typename K::A;
-  Input<K> skip;  // read for alpha's gradient
-  Output<K> dskip;
-  LowView<K, typename K::T> dlow;
-  BranchView<K, typename K::T, const Out[kMaxBranches]> branch;
-
-  __device__ Sinks(const Backward& a, const ThreadPosition<K>& thread)
-      : branch(a.source, a.dbranch, plane_of(a.dims), thread) {
-    using T = typename K::T;
-    const Source& s = a.source;
-    const int64_t plane = plane_of(a.dims), channel = thread.channel, low_channel = channel - low_start(s, a.dims);
-    if (channel < s.skip_channels && a.dalpha.given) {
-      skip = {static_cast<const T*>(s.skip.data), s.skip_channels, plane, channel, thread};
-    }
-    if (channel < s.skip_channels && a.dskip.given) {
-      dskip = {static_cast<T*>(a.dskip.data), s.skip_channels, plane, channel, thread};
-    }
-    if (K::kUpsample2x && a.dlow.given && low_channel >= 0) {
-      dlow = {static_cast<T*>(a.dlow.data), s.low_channels, plane / 4, low_channel, thread};
-    }
-  }
-
-  __device__ void write_low(const PackOffset<K>& at, const A (&sums)[K::kLowLanes]) const {
-    if constexpr (K::kUpsample2x) {
-      if (!dlow) return;
-      typename K::LowValues pack;
-      pack.set(sums);
-      store_cs(dlow.at(at), pack);
-    }
-  }
-};
-
-// Adds the gradients of one pack to the sums of alpha and to those of low, and writes all others. `training` is a
-// constant in the one-read kernels, which have no register for a choice.
+// Processes one pack: adds its part to the sums for alpha and to the gradient of low, and stores the other
+// gradients. In the sliced and resident kernels `training` is a compile-time constant, because they have no
+// register to spare.
 template <class K>
 __device__ void write_gradients(const Sinks<K>& to, const PackOffset<K>& at, const Table<K>& table,
                                 bool normed, bool with_relu, bool training, const typename K::Values& dz,
@@ -184,8 +153,9 @@ __device__ void write_gradients(const Sinks<K>& to, const PackOffset<K>& at, con
   store_cs(to.dskip.at(at), pack);
 }
 
-// Writes the gradients of a chunk and adds skip * d to the sums of alpha. One pack of each of four tensors is in
-// flight: with the registers that more would take, fewer threads would fit.
+// Stores the gradients of a chunk and adds skip * d to the sums for alpha. A thread has one pack of each of four
+// tensors in flight (64 bytes). More packs would take so many registers that fewer thread blocks would fit on a
+// multiprocessor.
 template <class K, class Keep>
 __device__ void backward_map_chunk(const Backward& a, const WorkSplit& cut, const ThreadPosition<K>& thread, int group,
                                    bool training, const NormGradTerms<typename K::A>* terms,
@@ -225,7 +195,7 @@ __device__ void backward_map_chunk(const Backward& a, const WorkSplit& cut, cons
   }
 }
 
-// The gradients of one chunk, and its partial sums for alpha where they are wanted.
+// Stores the gradients of a chunk, and its partial sums for alpha if the call has dalpha.
 template <class K>
 __device__ void backward_map_block(const Backward& a, const WorkSplit& cut, int group, int split, bool training,
                                    const NormGradTerms<typename K::A>* terms, GateSum<typename K::A>* partials) {
@@ -235,7 +205,7 @@ __device__ void backward_map_block(const Backward& a, const WorkSplit& cut, int 
   if (a.dalpha.given) write_partials<K>(a.dims, cut, thread, split, sums, partials);
 }
 
-// What the sums of a channel give: the gradients of weight and bias, and the terms for the map.
+// Stores the results of the sums of a channel: the gradients of weight and bias, and the terms for backward_map.
 template <class A>
 __device__ void write_norm_gradients(const Backward& a, int64_t channel, const NormSums<A>& total,
                                      NormGradTerms<A>* terms) {
@@ -252,7 +222,7 @@ __device__ void write_gate_gradient(const Backward& a, int64_t channel, const Ga
   if (channel < a.source.skip_channels) set_channel_value(a.dalpha, channel, total.value);
 }
 
-// The sums of kFinishLanes channels.
+// Merge the partial results of kFinishLanes channels and store what follows from their sums.
 template <class A>
 __device__ void finish_norm_sums(const Backward& a, int splits, const NormSums<A>* partials,
                                  NormGradTerms<A>* terms, int64_t first, int64_t end) {
@@ -271,6 +241,7 @@ __device__ void finish_gate_sums(const Backward& a, int splits, const GateSum<A>
   }
 }
 
+// The first pass in training. Reads dz and y: 2 elements for each element of y. The same tile as forward_reduce.
 template <class K>
 __global__ void __launch_bounds__(kThreads, kBlocksPerProcessor)
     backward_reduce(const __grid_constant__ Backward a, const __grid_constant__ WorkSplit cut,
@@ -278,6 +249,8 @@ __global__ void __launch_bounds__(kThreads, kBlocksPerProcessor)
   backward_reduce_block<K>(a, cut, blockIdx.x % cut.groups, blockIdx.x / cut.groups, partials);
 }
 
+// Merges the partial sums for the norm: reads 2 accumulators for each channel and split. The same tile as
+// forward_finish.
 template <class A>
 __global__ void __launch_bounds__(kThreads)
     backward_finish_norm(const __grid_constant__ Backward a, int splits,
@@ -285,6 +258,7 @@ __global__ void __launch_bounds__(kThreads)
   finish_norm_sums(a, splits, partials, terms, int64_t(blockIdx.x) * kFinishLanes, a.dims.c);
 }
 
+// Merges the partial sums for alpha: reads 1 accumulator for each channel of the skip and split.
 template <class A>
 __global__ void __launch_bounds__(kThreads)
     backward_finish_gate(const __grid_constant__ Backward a, int splits,
@@ -292,7 +266,9 @@ __global__ void __launch_bounds__(kThreads)
   finish_gate_sums(a, splits, partials, int64_t(blockIdx.x) * kFinishLanes);
 }
 
-// Blocks run backwards, as in forward_normalise.
+// The second pass in training, and the only one if no sums are needed. Reads dz, y, dy and skip and writes dskip
+// and the gradients of the branches: 6 elements for each element of y, of which dz and y come partly from L2. The
+// thread blocks process the chunks in reverse order, as in forward_normalise.
 template <class K>
 __global__ void __launch_bounds__(kThreads, kBlocksPerProcessor)
     backward_map(const __grid_constant__ Backward a, const __grid_constant__ WorkSplit cut,

@@ -1,6 +1,6 @@
-// What a kernel needs of the machine beyond CUDA's own words: dynamic shared memory, a barrier across
-// the grid, and the shared memory of a cluster. tests/emulator gives the same names, and CUDA's own
-// (threadIdx, __syncthreads, __ldcs ...), a meaning on the CPU.
+// The parts of CUDA that the kernels use through a wrapper: dynamic shared memory, the barrier across a grid, and the
+// distributed shared memory of a cluster. tests/emulator implements the same functions, and those of CUDA itself
+// (threadIdx, __syncthreads, __ldcs ...), on the CPU.
 #pragma once
 
 #include <cuda_bf16.h>
@@ -14,18 +14,20 @@
 
 namespace softgate::cuda {
 
+// The dynamic shared memory of the thread block, aligned to 16 bytes.
 __device__ inline char* shared_memory() {
   extern __shared__ uint4 dynamic_shared_memory[];
   return reinterpret_cast<char*>(dynamic_shared_memory);
 }
 
-// Every global access passes here on its way; only the emulator looks at it. The flag
-// marks the last touch.
+// Called for every access to global memory, with the address and the number of bytes. They do nothing here; the
+// emulator counts and checks the accesses. The flag marks a streaming access (_cs in pack.cuh).
 __device__ inline void trace_read(const void*, int, bool = false) {}
 __device__ inline void trace_write(const void*, int, bool = false) {}
 
-// A barrier across a cooperative grid in two halves, so that work which nobody waits for hides its
-// latency. What a block wrote before arrive() is visible to every block after wait().
+// A barrier across a cooperative grid, split into arrive and wait. Work between the two, for which no other thread
+// block waits, hides the latency of the barrier. Global memory that a thread block wrote before arrive() is
+// visible to all thread blocks after wait().
 class GridBarrier {
  public:
   __device__ void arrive() { token_ = grid_.barrier_arrive(); }
@@ -37,7 +39,7 @@ class GridBarrier {
   Token token_{};
 };
 
-// Clusters begin with sm_90; before, a cluster is one block.
+// A barrier across the thread blocks of a cluster. Before sm_90 a cluster is one thread block.
 __device__ inline void cluster_sync() {
 #if __CUDA_ARCH__ >= 900
   cooperative_groups::this_cluster().sync();
@@ -46,7 +48,8 @@ __device__ inline void cluster_sync() {
 #endif
 }
 
-// The same place in the shared memory of another block of the cluster.
+// The address of `place` in the distributed shared memory of another thread block of the cluster. `place` is an
+// address in the shared memory of this thread block; `rank` is the number of the other one in the cluster.
 template <class S>
 __device__ S* cluster_peer(S* place, int rank) {
 #if __CUDA_ARCH__ >= 900

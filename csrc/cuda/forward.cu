@@ -11,8 +11,8 @@ Moments<typename K::A>* partials_of(void* workspace) {
   return static_cast<Moments<typename K::A>*>(workspace);
 }
 
-// Whether z is all there is to make, of one tensor: the second of two passes is such a call, and inference
-// without a residual.
+// Whether the call only computes z from one tensor. The second of two passes is such a call, and bn_relu in
+// evaluation.
 bool normalises_alone(const Forward& a) {
   return a.z.given && !a.y.given && a.source.branches == 1 && !a.source.skip.given && !a.source.low.given;
 }

@@ -1,9 +1,14 @@
-// y = alpha * skip + cat(branches) (+ low), its batch statistics, and z = relu(batch_norm(y)).
+// The forward: y = alpha * skip + cat(branches) (+ low), its batch statistics, and z = relu(batch_norm(y)).
 //
-// Two passes, bytes in units of one activation e: `reduce` reads the source and writes y (3e for one
-// branch tensor and a skip) while it sums the moments of what it wrote; `map` reads y and writes z
-// (2e). Where the statistics are known beforehand, `map` does everything in one pass (4e). The skip of a
-// closed gate is not read.
+// In training there are two passes. forward_reduce computes and stores y and sums its moments; forward_normalise
+// reads y and stores z. In evaluation forward_map does everything in one pass. The comment of each kernel gives
+// the elements that it moves from and to global memory for each element of y; an element has 2, 4 or 8 bytes. They
+// are those of a block with a skip and branches. bn_relu has no skip and stores no y: 2 fewer. A skip whose gate
+// is closed (alpha = 0) is not read: 1 fewer. low counts 1/4.
+//
+// All kernels divide the work in the same way (WorkSplit in plan.h). A thread block of 256 threads has one channel
+// in the contiguous layout, and up to 32 packs (512 bytes) of a pixel in channels_last. Its channels fit one table
+// of constants, and their sums stay in registers until the end.
 #pragma once
 
 #include "kept.cuh"
@@ -12,11 +17,12 @@
 
 namespace softgate::cuda {
 
-// Writes y of a chunk and makes this thread's share of its moments. kKeepInL2: the branch is y, there is nothing to
-// write, and a later pass reads the branch again.
+// Computes and stores y of a chunk, and returns the moments of this thread's values. They are the moments of y as
+// stored, rounded to T. kKeepInL2: the branch is y itself (bn_relu); nothing is stored, and a later pass reads the
+// branch again.
 //
-// Two packs of skip and branch are in flight, 64 bytes a thread: where three blocks fit, 48 KB a multiprocessor, of
-// the about 32 that rate times latency asks for.
+// A thread has two packs of the skip and two of the branch in flight, 64 bytes. With three thread blocks on a
+// multiprocessor these are 48 KiB; by Little's law (bandwidth times latency) an H200 needs about 32 KiB.
 template <bool kKeepInL2, class K, class Keep>
 __device__ void forward_reduce_chunk(const Forward& a, const WorkSplit& cut, const ThreadPosition<K>& thread,
                                      int group, Moments<typename K::A> (&moments)[K::kChannels],
@@ -56,7 +62,7 @@ __device__ void forward_reduce_chunk(const Forward& a, const WorkSplit& cut, con
   sums.moments(moments);
 }
 
-// z of one pack of y.
+// Computes z of one pack of y.
 template <class K>
 __device__ typename K::Values normalise(const typename K::Values& y, const Table<K>& table,
                                         bool with_relu) {
@@ -79,7 +85,8 @@ __device__ typename K::Values normalise(const typename K::Values& y, const Table
   return pack;
 }
 
-// Writes y and z of a chunk, each where it is wanted; the statistics are known.
+// Computes y and z of a chunk with known statistics, and stores those that the call has. As in
+// forward_reduce_chunk, a thread has two packs of two tensors in flight.
 template <class K>
 __device__ void forward_map_block(const Forward& a, const WorkSplit& cut, int group, int split) {
   using Step = Step<K, 2>;
@@ -114,8 +121,8 @@ __device__ void forward_map_block(const Forward& a, const WorkSplit& cut, int gr
   }
 }
 
-// z of a chunk of y, the only branch of the source. Nothing but y is read, so that all constants of a thread's
-// channels fit its registers beside four packs in flight.
+// Computes z of a chunk of y, which is the only branch of the source. Only y is read, so a thread has registers
+// for four packs in flight (64 bytes) and for all constants of its channels.
 template <class K>
 __device__ void normalise_block(const Forward& a, const WorkSplit& cut, int group, int split) {
   using A = typename K::A;
@@ -153,7 +160,7 @@ __device__ void normalise_block(const Forward& a, const WorkSplit& cut, int grou
   }
 }
 
-// Writes y of a chunk, and its moments as the partial results of a split.
+// Stores y of a chunk, and its moments as the partial results of the split.
 template <class K>
 __device__ void forward_reduce_block(const Forward& a, const WorkSplit& cut, int group, int split,
                                      Moments<typename K::A>* partials) {
@@ -173,7 +180,7 @@ __device__ void write_statistics(const Forward& a, int64_t channel, const Moment
   set_channel_value(a.var, channel, total.m2 / total.count);
 }
 
-// The statistics of kFinishLanes channels.
+// Merges the partial results of kFinishLanes channels and stores their mean and biased variance.
 template <class A>
 __device__ void finish_moments(const Forward& a, int splits, const Moments<A>* partials,
                                int64_t first, int64_t end) {
@@ -183,6 +190,9 @@ __device__ void finish_moments(const Forward& a, int splits, const Moments<A>* p
   }
 }
 
+// The first pass in training. Reads skip and branch and writes y: 3 elements for each element of y. Thread blocks
+// with consecutive numbers have the same split of consecutive groups: in channels_last they access neighbouring
+// channels of the same pixels.
 template <class K>
 __global__ void __launch_bounds__(kThreads, kBlocksPerProcessor)
     forward_reduce(const __grid_constant__ Forward a, const __grid_constant__ WorkSplit cut,
@@ -190,19 +200,25 @@ __global__ void __launch_bounds__(kThreads, kBlocksPerProcessor)
   forward_reduce_block<K>(a, cut, blockIdx.x % cut.groups, blockIdx.x / cut.groups, partials);
 }
 
+// Merges the partial results of all splits: reads 3 accumulators for each channel and split, and writes mean and
+// var. A thread block has 8 channels by 32 rows of splits, so that a row of it reads 96 consecutive bytes (float).
 template <class A>
 __global__ void __launch_bounds__(kThreads)
     forward_finish(const __grid_constant__ Forward a, int splits, const Moments<A>* partials) {
   finish_moments(a, splits, partials, int64_t(blockIdx.x) * kFinishLanes, a.dims.c);
 }
 
+// The only pass in evaluation or without a norm (but bn_relu uses forward_normalise). Reads skip and branch and
+// writes y and z: 4 elements for each element of y, 3 without a norm. The same tile as forward_reduce.
 template <class K>
 __global__ void __launch_bounds__(kThreads, kBlocksPerProcessor)
     forward_map(const __grid_constant__ Forward a, const __grid_constant__ WorkSplit cut) {
   forward_map_block<K>(a, cut, blockIdx.x % cut.groups, blockIdx.x / cut.groups);
 }
 
-// Blocks run backwards: the y that forward_reduce wrote last is still in L2.
+// The second pass in training, and the only pass of bn_relu in evaluation. Reads y and writes z: 2 elements for
+// each element of y, of which those of y come partly from L2. The thread blocks process the chunks in reverse
+// order, because the y that forward_reduce wrote last is still in L2.
 template <class K>
 __global__ void __launch_bounds__(kThreads, kBlocksPerProcessor)
     forward_normalise(const __grid_constant__ Forward a, const __grid_constant__ WorkSplit cut) {

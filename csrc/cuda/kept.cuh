@@ -1,8 +1,9 @@
-// The packs that a thread of the resident variant keeps between its two looks at them, in shared memory past the
-// space for merges and tables. A thread reads back what it wrote itself: no barrier, no bank conflict.
+// The packs that a thread of the resident variant keeps in shared memory between its two looks at the data. They
+// lie behind the space for merges and tables. A thread reads only packs that it wrote itself, so no barrier is
+// needed. The packs of neighbouring threads are neighbours, so there are no bank conflicts.
 //
-// kTensors: of which it keeps the packs. With none, a pass that another kernel follows, everything here is empty
-// and the packs are read again from memory.
+// kTensors is the number of tensors whose packs are kept. The other variants use 0: nothing is stored, and the
+// second look reads global memory.
 #pragma once
 
 #include "tile.cuh"
@@ -18,7 +19,7 @@ class Kept {
   __device__ explicit Kept(size_t offset = 0)
       : packs_(kTensors == 0 ? nullptr : reinterpret_cast<Values*>(shared_memory() + offset)) {}
 
-  // Of pack `number` of the thread, in the order in which it walks them.
+  // `number` counts the packs of the thread in the order in which it processes them.
   __device__ void put(int number, int tensor, const Values& pack) const {
     if constexpr (kTensors > 0) packs_[at(number, tensor)] = pack;
   }

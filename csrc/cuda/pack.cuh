@@ -1,9 +1,9 @@
-// The one way to global memory: packs of up to 16 bytes, the widest access a thread can make and the
-// one that keeps most bytes in flight per instruction. Where alignment or a channel count forbids it,
-// the same code runs on packs of one value.
+// All accesses to global memory. A thread loads and stores packs of 16 bytes, the widest access up to sm_90, which
+// has the most bytes in flight for each instruction. If the alignment or the number of channels does not allow
+// this, the same code uses packs of one value.
 //
-// A name without a suffix leaves the line in L2 for the next reader; _cs (streaming, evict first)
-// marks the last touch of a line, so that it makes room for lines that will be read again.
+// load and store have the default cache policy: the line stays in L2 for a later read. load_cs and store_cs have the
+// streaming policy (evict first). They are for data that are not accessed again, so that L2 keeps the data that are.
 #pragma once
 
 #include <cstring>
@@ -18,7 +18,6 @@ namespace softgate::cuda {
 
 template <class T>
 using Accumulator = std::conditional_t<std::is_same_v<T, double>, double, float>;
-
 
 template <class To, class From>
 __device__ __forceinline__ To bits_as(From from) {
@@ -40,7 +39,7 @@ __device__ __forceinline__ T narrow(Accumulator<T> v) {
   if constexpr (sizeof(T) > 2) return v;
 }
 
-// Two at once: one instruction, where two single ones need three.
+// Rounds two floats to T with one instruction. Two single conversions and the packing would be three.
 template <class T>
 __device__ __forceinline__ unsigned narrow_pair(float a, float b) {
   if constexpr (std::is_same_v<T, __half>) {
@@ -50,7 +49,7 @@ __device__ __forceinline__ unsigned narrow_pair(float a, float b) {
   }
 }
 
-// The same behind a ReLU, which the conversion does on its way; NaN passes, as in math.h.
+// The same with a ReLU, which is part of the conversion instruction. A NaN stays a NaN, as in math.h.
 template <class T>
 __device__ __forceinline__ unsigned narrow_pair_relu(float a, float b) {
 #if defined(__CUDA_ARCH__) && !defined(SOFTGATE_EMULATOR)
@@ -66,8 +65,8 @@ __device__ __forceinline__ unsigned narrow_pair_relu(float a, float b) {
 #endif
 }
 
-// V values of T as they travel. They stay in words of the registers' width until they are used: held
-// one by one, values of two bytes would take a register each.
+// V values of T, as loaded and stored. 2-byte values stay in pairs in 32-bit registers until they are used, because
+// separate values would take one register each.
 template <class T, int V>
 struct alignas(sizeof(T) * V) Pack {
   static constexpr bool kHalves = sizeof(T) == 2 && V > 1;
@@ -76,7 +75,7 @@ struct alignas(sizeof(T) * V) Pack {
   Unit unit[kUnits];
 
   __device__ __forceinline__ Accumulator<T> get(int v) const {
-    if constexpr (kHalves && std::is_same_v<T, __nv_bfloat16>) {  // the upper half of a float
+    if constexpr (kHalves && std::is_same_v<T, __nv_bfloat16>) {  // bfloat16 is the upper half of a float
       return bits_as<float>(v % 2 ? unit[v / 2] & 0xffff0000 : unit[v / 2] << 16);
     } else if constexpr (kHalves) {
       const unsigned bits = v % 2 ? unit[v / 2] >> 16 : unit[v / 2] & 0xffff;
@@ -118,18 +117,20 @@ struct WordOf<2> {
   using type = unsigned short;
 };
 
-// Says that a place is in global memory: a pointer out of a call's struct could be to any, and the
-// access would look its kind up.
+// Tells the compiler that an address is in the global address space. The compiler does not know this of a pointer
+// from a kernel argument's struct, and would use a generic access, which finds out the address space at run time.
 template <class T>
 __device__ __forceinline__ T* global(T* place) {
   __builtin_assume(__isGlobal(place));
   return place;
 }
 
-// Keeps the compiler from reading a table once and holding it in registers across a loop.
+// A barrier for the compiler only: values in memory must be read again after it. In a main loop this keeps the
+// compiler from loading the table of constants (table.cuh) once and holding all of it in registers.
 __device__ __forceinline__ void forget_registers() { asm volatile("" ::: "memory"); }
 
-// Keeps the compiler from working a number out again where it is used, or in 64 bits.
+// Makes the compiler keep a number in a register of its own type. Otherwise it may compute the number again at each
+// use, or in 64 bits.
 template <class N>
 __device__ __forceinline__ void keep_as_it_is(N& number) {
 #if defined(__CUDA_ARCH__) && !defined(SOFTGATE_EMULATOR)
@@ -141,8 +142,8 @@ __device__ __forceinline__ void keep_as_it_is(N& number) {
 #endif
 }
 
-// A product of 64 bits of two factors of 32, said outright: where the compiler widens a factor outside of a loop, it
-// forgets in the loop that its upper half is zero, and multiplies and adds that too.
+// The 64-bit product of two 32-bit factors, as one instruction. From uint64_t(a) * b the compiler may widen a factor
+// before a loop, and then multiply its upper half too, which is zero.
 __device__ __forceinline__ uint64_t product(unsigned a, unsigned b) {
 #if defined(__CUDA_ARCH__) && !defined(SOFTGATE_EMULATOR)
   uint64_t wide;
@@ -153,7 +154,7 @@ __device__ __forceinline__ uint64_t product(unsigned a, unsigned b) {
 #endif
 }
 
-// The machine word a pack is loaded and stored as.
+// The type of the single access that loads or stores a pack.
 template <class P>
 using Word = typename WordOf<sizeof(P)>::type;
 
@@ -182,7 +183,7 @@ __device__ __forceinline__ void store_cs(T* place, const P& pack) {
   __stcs(reinterpret_cast<Word<P>*>(place), bits_as<Word<P>>(pack));
 }
 
-// Value i of a per-channel vector, or other where there is no vector.
+// Value i of a per-channel vector, or `other` if the vector is absent.
 template <class A>
 __device__ __forceinline__ A channel_value(const In& vector, long long i, A other) {
   if (!vector.given) return other;

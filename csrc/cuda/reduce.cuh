@@ -1,7 +1,8 @@
-// Sums and moments merged across a block in a fixed tree: the same input gives the same bits.
+// Sums and moments over a channel: of a thread, of a thread block, and of all splits. They are merged in a fixed
+// order, without atomics, so the same input gives the same bits.
 //
-// S is anything with `S merged(const S&) const`: Moments of math.h, or the sums below. Every merge starts with
-// a barrier, because the shared memory may still be read by whoever used it last.
+// S is a type with `S merged(const S&) const`: Moments of math.h, or one of the sums below. Every merge starts with a
+// barrier, because other threads may still read the shared memory.
 #pragma once
 
 #include <cstring>
@@ -13,15 +14,15 @@
 
 namespace softgate::cuda {
 
-// What backward sums over a channel for batch statistics: the gradient behind the ReLU, and the same
-// times (y - mean).
+// The sums over a channel that the gradient of batch_norm needs: the sum of g, which is the gradient of the input
+// of the ReLU, and the sum of g * (y - mean).
 template <class A>
 struct NormSums {
   A g, gy;
   __device__ NormSums merged(const NormSums& other) const { return {g + other.g, gy + other.gy}; }
 };
 
-// And for alpha: skip times the gradient of y.
+// The gradient of alpha: the sum over a channel of skip times the gradient of y.
 template <class A>
 struct GateSum {
   A value;
@@ -30,6 +31,7 @@ struct GateSum {
 
 constexpr int kWarp = 32;
 
+// __shfl_xor_sync for a struct, one 32-bit word at a time.
 template <class S>
 __device__ S shuffle_xor(const S& value, int mask) {
   constexpr int kWords = sizeof(S) / sizeof(unsigned);
@@ -42,6 +44,7 @@ __device__ S shuffle_xor(const S& value, int mask) {
   return other;
 }
 
+// Merges the values of a warp in registers; every thread gets the result.
 template <class S>
 __device__ S merge_warp(S value) {
 #pragma unroll
@@ -49,14 +52,16 @@ __device__ S merge_warp(S value) {
   return value;
 }
 
-// Bytes of shared memory that merge_rows needs.
+// The shared memory that merge_rows needs, in bytes.
 template <class S>
 constexpr size_t merge_bytes(int channels, int threads) {
   return sizeof(S) * channels * threads;
 }
 
-// Merges the values of all rows of a block, lane by lane; the threads of row 0 hold the result.
-// Contiguous: one lane, whole warps, so the first five levels go through registers.
+// Merges the values of all rows of a thread block, separately for each lane and each of its kCount channels. The
+// threads of row 0 get the result. In the contiguous layout (one lane, one channel) each warp first merges in
+// registers, and shared memory has one value for each warp. Otherwise the rows are merged by a tree in shared
+// memory, laid out as [channel][row][lane], so that neighbouring threads access neighbouring values.
 template <int kCount, class S>
 __device__ void merge_rows(S (&value)[kCount], int lanes, int rows, int lane, int row, S* shared) {
   if (lanes == 1 && kCount == 1 && rows % kWarp == 0) {
@@ -90,15 +95,17 @@ __device__ void merge_rows(S (&value)[kCount], int lanes, int rows, int lane, in
 template <class A>
 constexpr A kLargest = std::numeric_limits<A>::max();
 
-// What a thread knows of the values of a channel: how far they are from the first of them. That takes
-// a subtraction, an addition and an fma a value, and no division. What cancels in the end is at most
-// the first value's own deviation, which is one of the squares: the error is of the order of count * eps.
+// The sums of a thread over the values of its channels, from which the moments are computed at the end. The sums
+// are of value - shift, where shift is the first value of the thread in the channel. This takes a subtraction, an
+// addition and an FMA for each value, and no division. The shift avoids the cancellation of sum(x^2) - count *
+// mean^2 for a large mean. What still cancels is count times the squared deviation of the first value from the
+// mean. The result contains this square once, so the relative error is of the order of count * eps.
 template <class K>
 class ChannelSums {
  public:
   using A = typename K::A;
 
-  // The first pack of a step, which may be the thread's first.
+  // Called with the first pack of every step. Sets the shift if no value was added yet.
   __device__ void shift_to(const typename K::Values& pack) {
 #pragma unroll
     for (int c = 0; c < K::kChannels; ++c) shift_[c] = values_ == 0 ? pack.get(c) : shift_[c];
@@ -120,8 +127,8 @@ class ChannelSums {
 #pragma unroll
     for (int c = 0; c < K::kChannels; ++c) {
       const A mean = sum_[c] * share;
-      // Of finite values too large to be squared the variance is infinite, not infinity minus infinity; of infinite
-      // ones it is NaN, as the difference of two infinities is.
+      // If finite values are too large to be squared, the variance must be infinite, and not NaN from infinity minus
+      // infinity. If a value is infinite, the variance is NaN, because sum - sum is.
       const A infinite = sum_[c] - sum_[c];
       const A m2 = squares_[c] > kLargest<A> ? squares_[c] + infinite : squares_[c] - sum_[c] * mean;
       moments[c] = {count, shift_[c] + mean, m2 < A(0) ? A(0) : m2};
@@ -133,7 +140,8 @@ class ChannelSums {
   A shift_[K::kChannels] = {}, sum_[K::kChannels] = {}, squares_[K::kChannels] = {};
 };
 
-// Puts down the merged values of a block's channels as the partial results of one split.
+// Merges the values of a thread block and stores them as the partial results of its split. Partial results are
+// laid out as [split][channel].
 template <class K, class S>
 __device__ void write_partials(const Dims& dims, const WorkSplit& cut, const ThreadPosition<K>& thread, int split,
                                S (&value)[K::kChannels], S* partials) {
@@ -149,14 +157,15 @@ __device__ void write_partials(const Dims& dims, const WorkSplit& cut, const Thr
   }
 }
 
-constexpr int kFinishLanes = 8;  // channels that a block finishes: 96 bytes side by side
+constexpr int kFinishLanes = 8;  // channels of a thread block in `finish`: 96 consecutive bytes of Moments<float>
 
-// Merges the partial results of all splits for kFinishLanes channels from `first`, one after the other in a thread
-// and then by rows. Called by whole blocks. True in the thread that holds the total of a channel before `end`,
-// which is finished_channel(first).
+// Merges the partial results of all splits for the kFinishLanes channels from `first` on. A thread merges every
+// rows-th split in order, and then the rows are merged. All threads of the thread block must call this. Returns
+// true in the threads that get the total of a channel before `end`; the channel is finished_channel(first).
 //
-// A pass of 1056 blocks leaves up to 33 partial results for each thread: loaded one by one as they are merged, that
-// would be 33 trips to memory. Eight are in flight, and merged in the order in which they would have come.
+// A pass of 1056 thread blocks leaves up to 33 partial results for each thread. Loading each after merging the one
+// before would take 33 times the latency of memory. A thread therefore loads eight at once, and merges them in
+// order.
 template <class S>
 __device__ bool finish(const S* partials, int splits, int64_t channels, int64_t first, int64_t end, S& total) {
   constexpr int kInFlight = 8;

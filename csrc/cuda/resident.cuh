@@ -1,14 +1,19 @@
-// The one-read variant on chip: a cluster of blocks (one block before sm_90) has all values of a
-// channel (channels_last: of a few packs of channels) and keeps them in shared memory, so that every
-// tensor crosses the memory bus once: 4e forward, 6e backward, in one launch without a grid barrier.
-// Clusters are independent; several fit on a processor, and while one waits, another's loads fly.
+// The resident variant: one launch in which every tensor is read or written once. A cluster of thread blocks (one
+// thread block before sm_90) has all values of a group of channels, keeps them in shared memory between the two
+// looks, and merges its sums through distributed shared memory. No grid barrier is needed.
+//
+// A group is one channel in the contiguous layout, and four packs (64 bytes of each pixel, two sectors) in
+// channels_last: the narrowest group that reads whole sectors, so that as many pixels as possible fit. Clusters
+// are independent of each other. If two thread blocks fit on a multiprocessor, one loads while the other waits for
+// its cluster.
 #pragma once
 
 #include "backward.cuh"
 
 namespace softgate::cuda {
 
-// Merges a group's values over the rows of a block and puts them down for the other blocks of the cluster.
+// Merges the values of a group over the rows of a thread block, and stores them in its shared memory, one for each
+// channel of the group. After the cluster barrier the other thread blocks of the cluster may read them.
 template <class K, class S>
 __device__ void share_with_cluster(const WorkSplit& cut, const ThreadPosition<K>& thread, S (&value)[K::kChannels]) {
   S* shared = reinterpret_cast<S*>(shared_memory());
@@ -21,7 +26,7 @@ __device__ void share_with_cluster(const WorkSplit& cut, const ThreadPosition<K>
   cluster_sync();
 }
 
-// The total of channel i of the group, in the order of the blocks.
+// The total of channel i of the group, merged over the thread blocks of the cluster in the order of their ranks.
 template <class S>
 __device__ S total_of_cluster(const WorkSplit& cut, int i) {
   S* mine = reinterpret_cast<S*>(shared_memory()) + i;
@@ -30,7 +35,8 @@ __device__ S total_of_cluster(const WorkSplit& cut, int i) {
   return total;
 }
 
-// The group's channels, which the cluster's first block finishes: its thread i has channel i, if there is one.
+// The number of channels of the group that a thread block finishes: all of them in the first thread block of the
+// cluster (rank 0), none in the others.
 template <class K>
 __device__ int channels_to_finish(const Dims& dims, const WorkSplit& cut, int group, int rank) {
   const int width = cut.lanes * K::kChannels;
@@ -38,6 +44,7 @@ __device__ int channels_to_finish(const Dims& dims, const WorkSplit& cut, int gr
   return rank > 0 ? 0 : left < width ? static_cast<int>(left) : width;
 }
 
+// Reads skip and branch and writes y and z: 4 elements for each element of y. y of the group stays in shared memory.
 template <class K>
 __global__ void __launch_bounds__(kThreads, kBlocksPerProcessor)
     forward_resident(const __grid_constant__ Forward a, const __grid_constant__ WorkSplit cut,
@@ -53,7 +60,7 @@ __global__ void __launch_bounds__(kThreads, kBlocksPerProcessor)
   for (int i = threadIdx.x; i < channels_to_finish<K>(a.dims, cut, group, rank); i += blockDim.x) {
     write_statistics(a, first + i, total_of_cluster<Moments<A>>(cut, i));
   }
-  cluster_sync();  // the statistics are read by all blocks, and no block leaves while its sums are read
+  cluster_sync();  // the statistics are visible now; no thread block ends before rank 0 has read its sums
   const Table<K> table(cut, thread, group, a.dims, nullptr, &a.norm, a.mean.data, a.var.data, nullptr);
   const Output<K> z = output<K>(a.z, a.dims, thread);
   ItemIterator<K> items(cut, thread);
@@ -69,6 +76,8 @@ __global__ void __launch_bounds__(kThreads, kBlocksPerProcessor)
   }
 }
 
+// Reads dz, y, dy and skip and writes dskip and the gradients of the branches: 6 elements for each element of y.
+// dz and y of the group stay in shared memory.
 template <class K>
 __global__ void __launch_bounds__(kThreads, kBlocksPerProcessor)
     backward_resident(const __grid_constant__ Backward a, const __grid_constant__ WorkSplit cut,

@@ -1,15 +1,20 @@
-// The running statistics of a norm: one block, since all of it is a few kilobytes, and since whoever
-// reads the number of calls has to be done before it is counted up.
+// The update of the running statistics of a norm (struct Running of args.h). The kernel has a single thread block:
+// all vectors together have only a few kilobytes, and every thread must have read the number of calls before one
+// thread increments it, which __syncthreads ensures within a thread block.
 #include "launch.cuh"
 
 namespace softgate::cuda {
 namespace {
 
+// The value rounded to T: as in update_running of softgate_ext/ops/running.py, the batch statistics are first
+// converted to the dtype of the buffers.
 template <class T>
 __device__ Accumulator<T> rounded(Accumulator<T> value) {
   return widen(narrow<T>(value));
 }
 
+// T is the type of the buffers, Statistic that of the batch statistics. For each channel the kernel reads and
+// writes two values of T and reads two of Statistic.
 template <class T, class Statistic>
 __global__ void __launch_bounds__(kThreads) update_running(const __grid_constant__ Running r) {
   using A = Accumulator<T>;

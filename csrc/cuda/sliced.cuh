@@ -1,8 +1,9 @@
-// The one-read variant for any layout: one cooperative launch walks the channels in slices small
-// enough to wait in L2 between the two looks that batch statistics need. Device memory then sees 4e
-// forward and 6e backward instead of 5e and 8e.
+// The sliced variant: one cooperative launch that processes the channels in slices. A slice is small enough that
+// its data stay in L2 between the two looks that batch statistics need, so each tensor moves from or to device
+// memory only once.
 //
-// Three slices are under way at once, so that one barrier a step serves all of them. With four slices:
+// Step s finishes the sums of slice s - 1, reduces slice s and maps slice s - 2. One grid barrier between two
+// steps is therefore enough. With four slices:
 //
 //   step         0          1          2          3          4          5
 //   finish                sums 0     sums 1     sums 2     sums 3
@@ -11,9 +12,10 @@
 //   map                              slice 0    slice 1    slice 2    slice 3
 //   wait       ========== ========== ========== ========== ==========
 //
-// Nobody waits for a map, so it stands between the halves of the barrier and hides its latency: a block that has
-// arrived writes results while others still reduce. From its reduction to its map a slice waits for two steps, in
-// which two others are read. A small tensor is one slice: one launch and two barriers.
+// No thread block waits for the results of a map, so the map is between the two halves of the barrier (arrive and
+// wait) and hides its latency: a thread block that has arrived stores results while others still reduce. A slice
+// stays in L2 from its reduction to its map, two steps later; meanwhile two other slices are read. A small tensor
+// is one slice, with one launch and two barriers.
 #pragma once
 
 #include "backward.cuh"
@@ -22,10 +24,11 @@ namespace softgate::cuda {
 
 struct Slices {
   int count;
-  int groups;  // of one slice
+  int groups;  // groups of channels in one slice
 };
 
-// A block's share of a slice: every gridDim.x-th of its blocks of work, of which each is a split of a group.
+// The work on one slice: `blocks` chunks, one for each split of each of its groups. Thread block b takes the
+// chunks b, b + gridDim.x, and so on. A slice that does not exist has no chunks.
 struct SliceWork {
   int first, groups, blocks;
 
@@ -37,7 +40,8 @@ struct SliceWork {
   __device__ int split(int i) const { return i / groups; }
 };
 
-// The channels of a slice, of which a block finishes kFinishLanes at a time.
+// The channels of one slice whose sums this thread block finishes: kFinishLanes channels from `first` on, then those
+// step() further on, up to `end`.
 template <class K>
 struct SliceChannels {
   int64_t first, end;
@@ -52,6 +56,10 @@ struct SliceChannels {
   __device__ static int64_t step() { return int64_t(gridDim.x) * kFinishLanes; }
 };
 
+// Moves 4 elements from and to device memory for each element of y: reads skip and branch, writes y and z. Reads y
+// again from L2. The grid has at most as many thread blocks as can be resident at the same time, which the grid
+// barrier requires. In channels_last a thread block has only 4 to 8 packs (64 to 128 bytes) of a pixel, so that a
+// slice can have few channels.
 template <class K>
 __global__ void __launch_bounds__(kThreads, kBlocksPerProcessor)
     forward_sliced(const __grid_constant__ Forward a, const __grid_constant__ Forward map,
@@ -78,6 +86,8 @@ __global__ void __launch_bounds__(kThreads, kBlocksPerProcessor)
   }
 }
 
+// Moves 6 elements from and to device memory for each element of y: reads dz, y, dy and skip, writes dskip and the
+// gradients of the branches. Reads dz and y again from L2. The same grid and tile as forward_sliced.
 template <class K>
 __global__ void __launch_bounds__(kThreads, kBlocksPerProcessor)
     backward_sliced(const __grid_constant__ Backward a, const __grid_constant__ WorkSplit cut,

@@ -1,20 +1,22 @@
-// Where y comes from, and where its gradient goes back to, seen from one thread: which tensors have
-// its channels is settled once, so that inside the loops a tensor is there or not. A branch may end in
-// the middle of a pack (three convolutions of 72, 36 and 36 channels); then branches are read and
-// written by half packs of 8 bytes, and everything else still by whole ones.
+// The tensors from which a thread computes y (SourceReader), and those into which it writes the gradients of y
+// (Sinks). Which tensors have the thread's channels is determined once, before the main loop.
+//
+// In channels_last a branch may end in the middle of a pack, for example with branches of 72, 36 and 36 channels
+// in half precision, or its memory may be aligned to 8 bytes only. All branches are then accessed by half packs of
+// 8 bytes, and all other tensors still by whole packs.
 #pragma once
 
 #include "table.cuh"
 
 namespace softgate::cuda {
 
-// First channel of low in y.
+// The first channel of y to which low belongs.
 __device__ inline int64_t low_start(const Source& source, const Dims& dims) {
   return source.concat ? dims.c - source.low_channels : 0;
 }
 
-// The branches as seen by a thread: the one that has its channels, or the two that have half of them
-// each. `tensors` are the branches or their gradients.
+// The branch that has the channels of a thread. With half packs there may be two branches, one for each half of a
+// pack. `tensors` are the branches or their gradients.
 template <class K, class T, class Tensors>
 class BranchView {
  public:
@@ -36,7 +38,8 @@ class BranchView {
     }
   }
 
-  // kKeepInL2: a later pass reads the same, so it had better wait in L2.
+  // Channels that no branch has are zero. kKeepInL2: a later pass reads the same data again, so they should stay
+  // in L2.
   template <bool kKeepInL2>
   __device__ typename K::Values read(const PackOffset<K>& at) const {
     typename K::Values pack{};
@@ -70,6 +73,7 @@ class BranchView {
   View<K, T> part_[kParts];
 };
 
+// Loads the inputs of y and computes alpha * skip + branch + low.
 template <class K>
 class SourceReader {
  public:
@@ -78,7 +82,7 @@ class SourceReader {
     typename K::Values skip, branch;
   };
 
-  // The skip is not read where the gates of all the thread's channels are closed.
+  // The skip is not read if alpha is 0 for all channels of the thread (a closed gate).
   __device__ SourceReader(const Source& s, const Dims& dims, const Table<K>& table,
                           const ThreadPosition<K>& thread)
       : branch_(s, s.branch, plane_of(dims), thread) {
@@ -93,7 +97,7 @@ class SourceReader {
     }
   }
 
-  // Zero where a tensor is absent. kKeepInL2: of the branch, see BranchView.
+  // Absent tensors are zero. kKeepInL2 applies to the branch, see BranchView.
   template <bool kKeepInL2>
   __device__ Loaded load_pack(const PackOffset<K>& at) const {
     Loaded loaded{{}, branch_.template read<kKeepInL2>(at)};
@@ -108,7 +112,7 @@ class SourceReader {
     return {};
   }
 
-  // y, rounded to T.
+  // Computes y of one pack in the accumulator's type and rounds it to T.
   __device__ typename K::Values value(const Loaded& loaded, const typename K::LowValues& low,
                                       const Table<K>& table) const {
     A y[K::kLanes];
@@ -133,6 +137,42 @@ class SourceReader {
   Input<K> skip_;
   LowView<K, const typename K::T> low_;
   BranchView<K, const typename K::T, const In[kMaxBranches]> branch_;
+};
+
+// The gradient tensors into which a thread writes, and the skip, which it reads for alpha's gradient.
+template <class K>
+struct Sinks {
+  using A = typename K::A;
+  Input<K> skip;  // empty unless alpha's gradient is required
+  Output<K> dskip;
+  LowView<K, typename K::T> dlow;
+  BranchView<K, typename K::T, const Out[kMaxBranches]> branch;
+
+  __device__ Sinks(const Backward& a, const ThreadPosition<K>& thread)
+      : branch(a.source, a.dbranch, plane_of(a.dims), thread) {
+    using T = typename K::T;
+    const Source& s = a.source;
+    const int64_t plane = plane_of(a.dims), channel = thread.channel, low_channel = channel - low_start(s, a.dims);
+    if (channel < s.skip_channels && a.dalpha.given) {
+      skip = {static_cast<const T*>(s.skip.data), s.skip_channels, plane, channel, thread};
+    }
+    if (channel < s.skip_channels && a.dskip.given) {
+      dskip = {static_cast<T*>(a.dskip.data), s.skip_channels, plane, channel, thread};
+    }
+    if (K::kUpsample2x && a.dlow.given && low_channel >= 0) {
+      dlow = {static_cast<T*>(a.dlow.data), s.low_channels, plane / 4, low_channel, thread};
+    }
+  }
+
+  // Writes the gradient of one pack of low, each value of which is the sum of its four children in y.
+  __device__ void write_low(const PackOffset<K>& at, const A (&sums)[K::kLowLanes]) const {
+    if constexpr (K::kUpsample2x) {
+      if (!dlow) return;
+      typename K::LowValues pack;
+      pack.set(sums);
+      store_cs(dlow.at(at), pack);
+    }
+  }
 };
 
 }  // namespace softgate::cuda

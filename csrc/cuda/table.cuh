@@ -1,11 +1,14 @@
-// The constants of a block's channels. Contiguous, a block has one channel, of which one thread
-// asks memory for the constants and all hold them in registers. In channels_last a thread has up to eight channels: held in registers, their
-// constants alone would take half of what it may have, and registers are what keeps loads in flight. They
-// lie in shared memory and are read by 16 bytes, for four channels at a time.
+// The table of constants (alpha, mean, scale, ...) of the channels of a thread block.
 //
-// The loads of a channel are issued before the first of them is used. One after the other, with a store
-// to shared memory between, which might be to the same place, they would take five trips to memory
-// (2.5 us) before the first pack is asked for; a block lives for 10 or 20.
+// In the contiguous layout a thread block has one channel. One thread loads its constants from global memory, and
+// all threads keep them in registers. In channels_last a thread has up to eight channels, whose constants would
+// take half of the registers that a thread may have, and registers are needed for loads in flight. The constants
+// therefore stay in shared memory, and a thread reads them with 16-byte accesses, for four channels at a time.
+//
+// All loads of a channel are issued before the first is used. If each value were stored to shared memory before
+// the next load, the compiler could not exclude that the two addresses alias and would keep this order. The thread
+// block would then wait for five loads one after the other (about 2.5 us) before its first pack, and it runs for
+// only 10 to 20 us.
 #pragma once
 
 #include "tile.cuh"
@@ -14,16 +17,17 @@
 
 namespace softgate::cuda {
 
+// A row has one constant for every channel. kMeanG and kSlope are the NormGradTerms.
 enum TableRow { kAlpha, kMean, kScale, kBias, kMeanG, kSlope, kTableRows };
 
-// What batch statistics take from the gradient of a channel: see norm_grad in math.h.
+// The two terms that the gradient of batch_norm subtracts in training: see norm_grad in math.h.
 template <class A>
 struct NormGradTerms {
   A mean_g, slope;
 };
 
-// A place in shared memory, as the number that a load takes. As a pointer it would be worked out again, from a
-// special register, for every pack.
+// An address in shared memory as a 32-bit number, which a shared-memory access takes. From a generic pointer the
+// compiler would compute this number again for every pack.
 #ifdef SOFTGATE_EMULATOR
 using SharedPlace = const char*;
 inline SharedPlace shared_place(const void* place) { return static_cast<const char*>(place); }
@@ -40,11 +44,12 @@ __device__ __forceinline__ const void* shared_pointer(SharedPlace place) {
 }
 #endif
 
+// The constants of one channel, loaded from global memory.
 template <class A>
 struct ChannelConstants {
   A row[kTableRows];
 
-  // Rows that the call does not need are zero.
+  // `means` and `vars` are vectors of A. Rows whose argument is null are zero.
   __device__ ChannelConstants(int64_t channel, const Source* source, const Norm* norm, const void* means,
                               const void* vars, const NormGradTerms<A>* terms) {
     const bool gated = source != nullptr && channel < source->skip_channels;
@@ -71,7 +76,8 @@ class Table {
  public:
   using A = typename K::A;
 
-  // With a barrier before, for whoever used the shared memory last, and one after.
+  // Called by all threads of the thread block. There is a barrier before the table is written, because other
+  // threads may still use the shared memory, and one after it.
   __device__ Table(const WorkSplit& cut, const ThreadPosition<K>& thread, int group, const Dims& dims,
                    const Source* source, const Norm* norm, const void* means, const void* vars,
                    const NormGradTerms<A>* terms)
@@ -94,7 +100,7 @@ class Table {
     }
   }
 
-  // Whether a row holds anything but zeros for the channels of the thread.
+  // Whether a row has a value other than zero for the channels of the thread.
   __device__ bool any(TableRow row) const {
     A value[K::kChannels];
     read_all(row, value);
@@ -104,7 +110,7 @@ class Table {
     return found;
   }
 
-  // A row for all channels of the thread.
+  // Reads a row for all channels of the thread.
   __device__ void read_all(TableRow row, A (&value)[K::kChannels]) const {
 #pragma unroll
     for (int c = 0; c < K::kChannels; c += K::kGroupChannels) {
@@ -115,7 +121,7 @@ class Table {
     }
   }
 
-  // A row for the channels of values v, v + 1, ... of a pack.
+  // Reads a row for the channels of the values v to v + kGroup - 1 of a pack.
   __device__ void read(TableRow row, int v, A (&value)[K::kGroupChannels]) const {
     if constexpr (!K::kChannelsLast) {
       value[0] = mine_[row];
@@ -133,14 +139,15 @@ class Table {
   }
 
  private:
-  // Rows by groups of channels by lanes, as if there were always kMaxLanes of them: then where a row lies is a
-  // constant in the instruction that reads it, and lanes that read together read side by side.
+  // The layout of the table is [row][group of channels][kMaxLanes lanes][kGroupChannels]. It has space for
+  // kMaxLanes lanes even if the thread block has fewer: the offset of a row is then a constant of the instruction.
+  // Neighbouring lanes read neighbouring addresses, so there are no bank conflicts.
   static __device__ constexpr int at(int row, int channel) {
     return (row * K::kChannels + channel / K::kGroupChannels * K::kGroupChannels) * kMaxLanes;
   }
 
   SharedPlace lane_;
-  A mine_[K::kChannelsLast ? 1 : kTableRows];  // contiguous
+  A mine_[K::kChannelsLast ? 1 : kTableRows];  // contiguous layout: the constants of the one channel
 };
 
 }  // namespace softgate::cuda
