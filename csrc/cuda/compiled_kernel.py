@@ -1,7 +1,8 @@
-"""What the compiler made of a CUDA kernel: its registers, and its instructions from the disassembly.
+"""A compiled CUDA kernel: its registers and spills from ptxas, and its instructions from the disassembly.
 
-A kernel of whole packs is at fault where it spills, uses local memory, does not move its tensors by 128 bits of
-global memory, divides in its main loop, or takes more instructions a pack than BUDGETS has.
+``Kernel.faults`` yields the faults of a kernel whose packs have 16 bytes: it spills registers or uses local memory,
+accesses its tensors by less than 128 bits, divides in its main loop, exceeds its budget of instructions for each pack,
+has too few bytes in flight, or leaves room for too few thread blocks on a multiprocessor.
 """
 
 import re
@@ -10,7 +11,7 @@ from dataclasses import dataclass, field
 
 from instructions import Code, bytes_before_use, divides, loaded, loops, reads, wide, within
 
-# Shared memory (KiB) and threads of a multiprocessor.
+# Shared memory in KiB and maximum number of threads of a multiprocessor, by compute capability.
 PROCESSORS = {
     80: (164, 2048),
     86: (100, 1536),
@@ -19,10 +20,10 @@ PROCESSORS = {
     100: (228, 2048),
     120: (100, 1536),
 }
-THREADS = 256
-PROMISED_BLOCKS = 2  # kBlocksPerProcessor of plan.h
-# Instructions of the main loop a pack of 16 bytes, everything in it counted, that no instance may
-# exceed: up to sm_90, and on later ones, where the compiler makes more of the same loops.
+THREADS = 256  # of a thread block
+PROMISED_BLOCKS = 2  # thread blocks on a multiprocessor; kBlocksPerProcessor of plan.h
+# The maximum number of instructions of a main loop for each pack of 16 bytes, up to sm_90. All instructions in the loop
+# count. For later architectures the compiler generates more instructions from the same source.
 BUDGETS = {
     "forward_reduce": 110,
     "forward_normalise": 60,
@@ -32,10 +33,9 @@ BUDGETS = {
 }
 LATER_BUDGETS = BUDGETS | {"backward_reduce": 136, "backward_map": 172}
 LATER = 100  # the first of the later architectures
-# What is known and not mended: the compiler for the later ones keeps a few values of one instance in
-# local memory.
+# Accepted spills in bytes: for the later architectures the compiler keeps a few values of one instance in local memory.
 KNOWN_SPILLS = {"backward_sliced | float16 | channels_last | 128 bits, upsample2x, half packs": 44}
-# Tensors of y's size that a loop moves where all of them are there.
+# The number of tensors of y's size that a main loop loads and stores, if the call has all of them.
 TENSORS = {
     "forward_reduce": 3,  # skip, branch, y
     "forward_normalise": 2,  # y, z
@@ -43,13 +43,14 @@ TENSORS = {
     "backward_reduce": 2,  # dz, y
     "backward_map": 6,  # dz, y, dy, skip, dskip, dbranch
 }
-H200_BYTES = 18.6  # that a multiprocessor copies in a clock: 4.3 TB/s
-ISSUED, WARP = 4, 32  # instructions of a warp that it issues in a clock, and threads of a warp
-MOST_ISSUED = 0.5
-LEAST_IN_FLIGHT = 32 << 10  # rate times latency, of an H200
-MOST_TRIPS = 2
-UPSAMPLE2X = 1.3  # of it, where a low resolution takes part
-# Packs of a step of the loop, by the 128-bit accesses of the tensors that are always whole.
+H200_BYTES = 18.6  # copied per clock and multiprocessor at 4.3 TB/s, the copy rate of an H200
+ISSUED, WARP = 4, 32  # warp instructions issued per clock and multiprocessor, and threads of a warp
+MOST_ISSUED = 0.5  # the maximum share of issue slots at the copy rate
+LEAST_IN_FLIGHT = 32 << 10  # bytes per multiprocessor: bandwidth times latency of an H200
+MOST_TRIPS = 2  # the maximum number of dependent loads before a main loop
+UPSAMPLE2X = 1.3  # the factor of a budget with upsample2x
+# How the packs of one iteration of a main loop are counted: by its 128-bit loads or stores, divided by the number of
+# tensors named here. These tensors are never accessed by half packs.
 LEADING = {
     "forward_reduce": ("store", 1),  # y
     "forward_normalise": ("store", 1),  # z
@@ -60,7 +61,7 @@ LEADING = {
     "forward_resident": ("store", 1),
     "backward_sliced": ("load", 2),  # dz, y
     "backward_resident": ("load", 2),
-    # Triton's (triton_instances.py).
+    # The Triton kernels (triton_instances.py).
     "triton batch_norm._statistics": ("load", 1),  # x
     "triton batch_norm._normalise": ("store", 1),  # z
     "triton batch_norm._sums": ("load", 2),  # dz, y
@@ -73,8 +74,9 @@ LEADING = {
 }
 
 
-# The kernels that read once hold the passes of others: as which their loops are held, and how their loops with
-# stores are counted and held where that is another way.
+# The sliced and resident kernels contain the loops of several passes. HELD_AS names the kernel whose budget their loops
+# have. STORING has the way of counting, the number of tensors and the budget of those loops that also store, if they
+# differ.
 HELD_AS = {
     "forward_sliced": "forward_reduce",
     "forward_resident": "forward_reduce",
@@ -83,15 +85,30 @@ HELD_AS = {
 }
 STORING = {
     "backward_sliced": ("load", 4, "backward_map"),
-    "backward_resident": ("load", 2, "backward_map"),  # dy, skip: dz and y have stayed
+    "backward_resident": ("load", 2, "backward_map"),  # dy, skip; dz and y are in shared memory
 }
 
 
 @dataclass
 class Kernel:
-    """One compiled instance: its template arguments and what the compiler says of it.
+    """One compiled instance of a kernel: its template arguments, and the compiler's report.
 
-    The kernels that finish sums have a dtype alone, and work on vectors per channel.
+    The kernels that finish sums have only a dtype. They work on per-channel vectors.
+
+    Args:
+        name: The name of the ``__global__`` function.
+        dtype, itemsize: The dtype of the activations and its size in bytes.
+        channels_last: The layout, or None for a kernel that finishes sums.
+        lanes: Values of a pack.
+        upsample2x: Whether the call has a low-resolution tensor.
+        half_packs: Whether branches are accessed by packs of 8 bytes.
+        registers: Registers of a thread.
+        stack, spills: Bytes of a thread in local memory.
+        widths: The number of accesses by kind and width in bits, as in ``{"load 128": 4}``.
+        code: Addresses and instructions.
+        threads: Threads of a thread block.
+        shared_bytes: Shared memory of a thread block in bytes; None: by the formula of ``shared``.
+        streams: Whether the kernel may have no loop. If it has none, all of its instructions count as one.
     """
 
     name: str
@@ -105,10 +122,10 @@ class Kernel:
     stack: int = 0
     spills: int = 0
     widths: dict[str, int] = field(default_factory=dict)
-    code: Code = field(default_factory=list)  # address and instruction
-    threads: int = THREADS  # of a block
-    shared_bytes: int | None = None  # of a block, where no formula tells it
-    streams: bool = False  # it may have no loop: then all of it counts
+    code: Code = field(default_factory=list)
+    threads: int = THREADS
+    shared_bytes: int | None = None
+    streams: bool = False
 
     @property
     def whole_packs(self) -> bool:
@@ -120,11 +137,11 @@ class Kernel:
 
     @property
     def a_pack(self) -> int | None:
-        """Instructions of the longest of its main loops, a pack; None where it is not counted."""
+        """Instructions for each pack in the longest of the main loops; None if no loop is counted."""
         return max((count for _, count in self._counts()), default=None)
 
     def _counts(self) -> list[tuple[str, int]]:
-        """By what budget each main loop is held, and its instructions a pack."""
+        """For each main loop: the kernel whose budget it has, and its instructions for each pack."""
         around, inner = self._main_loops()
         counts = []
         for begin, end in inner:
@@ -132,7 +149,7 @@ class Kernel:
             way, tensors, held = *LEADING[self.name], HELD_AS.get(self.name, self.name)
             if wide(code, "store"):
                 way, tensors, held = STORING.get(self.name, (way, tensors, held))
-            item = 4 if self.channels_last else 2  # packs, where it is those of two image rows
+            item = 4 if self.channels_last else 2  # packs of an item with upsample2x
             wider = [b - a for a, b in around if within((begin, end), (a, b))]
             outside = (min(wider) - size) / item if wider else 0
             counts.append((held, round(size * tensors / wide(code, way) + outside)))
@@ -140,14 +157,14 @@ class Kernel:
 
     @property
     def issue_share(self) -> float | None:
-        """Issue slots that the main loop takes while an H200 copies what it moves, of all."""
+        """The share of issue slots that the main loop takes at the copy rate of an H200."""
         if self.a_pack is None or self.name not in TENSORS:
             return None
         clocks = TENSORS[self.name] * 16 * WARP / H200_BYTES
         return self.a_pack / (ISSUED * clocks)
 
     def in_flight(self, arch: int) -> int | None:
-        """Bytes that a multiprocessor has asked for when a thread first waits in its main loop."""
+        """Bytes in flight on a multiprocessor when its threads first wait for a load in the main loop."""
         _, inner = self._main_loops()
         if not inner or self.name not in TENSORS:
             return None
@@ -156,7 +173,7 @@ class Kernel:
 
     @property
     def trips(self) -> int | None:
-        """How often a thread waits for global memory before its main loop."""
+        """How many times a thread waits for loads from global memory before its main loop."""
         _, inner = self._main_loops()
         if not inner or self.name not in TENSORS:
             return None
@@ -170,13 +187,13 @@ class Kernel:
 
     @property
     def divides(self) -> bool:
-        """Whether a main loop has a division."""
+        """Whether a main loop contains a division."""
         return any(divides(self.code, loop) for loop in self._main_loops()[0])
 
     def _main_loops(self) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
-        """The loops with wide accesses, and those of them that have no other inside.
+        """The loops with 128-bit accesses, and the innermost of them.
 
-        Loops with a barrier go over blocks of work, not over what a thread reads.
+        Loops with a barrier are left out: they iterate over chunks, and not over the packs of a thread.
         """
         if not self.whole_packs or self.name not in LEADING:
             return [], []
@@ -194,13 +211,13 @@ class Kernel:
         return main, inner
 
     def budget(self, arch: int, held: str) -> int:
-        """The most instructions a pack of a main loop that is held as that of kernel `held`."""
+        """The maximum number of instructions for each pack of a main loop with the budget of kernel `held`."""
         budgets = LATER_BUDGETS if arch >= LATER else BUDGETS
         return round(budgets.get(held, 0) * (UPSAMPLE2X if self.upsample2x else 1))
 
     @property
     def shared(self) -> int:
-        """Bytes for merges, by a block of THREADS; resident kernels ask for more."""
+        """Shared memory in which a thread block merges sums, in bytes. Resident kernels use more at run time."""
         if self.shared_bytes is not None:
             return self.shared_bytes
         if self.finishes:
@@ -210,7 +227,7 @@ class Kernel:
         return sums * max(self.itemsize, 4) * channels * THREADS
 
     def blocks(self, arch: int) -> int:
-        """Blocks that a multiprocessor holds."""
+        """The number of thread blocks that fit on a multiprocessor."""
         shared, threads = PROCESSORS[arch]
         registers = -(-self.registers // 8) * 8 * self.threads
         blocks = (
@@ -221,6 +238,7 @@ class Kernel:
         return min(blocks)
 
     def faults(self, arch: int) -> Iterator[str]:
+        """The faults of the kernel. Kernels with packs of one value have none."""
         if not self.whole_packs and not self.finishes:
             return
         known = KNOWN_SPILLS.get(self.title(), 0) if arch >= LATER else 0
@@ -248,13 +266,14 @@ class Kernel:
         in_flight = self.in_flight(arch)
         if in_flight is not None and in_flight < LEAST_IN_FLIGHT:
             yield f"{in_flight >> 10} KiB in flight, where {LEAST_IN_FLIGHT >> 10} are the least"
-        # The later ones lay branches out in another order, in which this count means nothing.
+        # For the later architectures the compiler orders branches differently, and this count would be wrong.
         if arch < LATER and (self.trips or 0) > MOST_TRIPS:
             yield f"{self.trips} trips to memory before its main loop"
         if self.blocks(arch) < PROMISED_BLOCKS:
             yield f"only {self.blocks(arch)} block on a multiprocessor"
 
     def title(self) -> str:
+        """The first four columns of the table: kernel, dtype, layout, packs."""
         if self.finishes:
             return " | ".join([self.name, self.dtype, "channels", f"{self.itemsize * 8} bits"])
         layout = "channels_last" if self.channels_last else "contiguous"

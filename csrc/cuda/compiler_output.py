@@ -1,4 +1,4 @@
-"""Compiled kernels from what the compiler and the disassembler print."""
+"""Makes ``Kernel`` objects from the output of ptxas and of the disassembler."""
 
 import re
 
@@ -10,7 +10,10 @@ BFLOAT16 = ("bfloat16", 2)
 
 
 def parse(symbol: str) -> Kernel | None:
-    """The kernel behind a mangled name; those that finish sums have no Tiling."""
+    """The kernel of a mangled name, or None for another function.
+
+    The kernels that finish sums have no template argument ``Tiling``.
+    """
     name = re.match(r"_ZN8softgate4cuda(\d+)", symbol)
     tiling = re.search(
         r"TilingI(f|d|\d+__half|\d+__nv_bfloat16)Lb([01])ELi(\d+)ELb([01])ELb([01])", symbol
@@ -35,7 +38,7 @@ def parse(symbol: str) -> Kernel | None:
 
 
 def read_log(log: str, kernels: dict[str, Kernel]) -> None:
-    """Registers, stack and spills from ptxas -v."""
+    """Adds a kernel for each entry function in the output of ``ptxas -v``, with registers, stack and spills."""
     current = None
     for line in log.splitlines():
         if entry := re.search(r"Compiling entry function '(\w+)'", line):
@@ -49,8 +52,11 @@ def read_log(log: str, kernels: dict[str, Kernel]) -> None:
 
 
 def read_sass(sass: str, kernels: dict[str, Kernel]) -> None:
-    """Global and local accesses by width, from the disassembly. Generic ones apart: the shared memory
-    of another block of the cluster is read by them, and a vector per channel may be."""
+    """Adds the instructions of each kernel, and counts its accesses to global and local memory by width.
+
+    Generic accesses are counted separately. They are correct for distributed shared memory, and possible for
+    per-channel vectors.
+    """
     current = None
     for line in sass.splitlines():
         if function := re.search(r"Function : (\w+)", line):

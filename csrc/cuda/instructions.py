@@ -1,4 +1,4 @@
-"""Instructions of a disassembled kernel: its loops, and what they read, load and move."""
+"""Analysis of the instructions of a disassembled kernel: loops, divisions, loads and bytes in flight."""
 
 import re
 
@@ -6,7 +6,7 @@ Code = list[tuple[int, str]]  # addresses and instructions
 
 
 def loops(code: Code) -> list[tuple[int, int]]:
-    """The instructions from where a branch leads back to, up to behind it."""
+    """The loops of a kernel, as ranges of indices: from the target of a backward branch to the branch itself."""
     at = {address: place for place, (address, _) in enumerate(code)}
     back = []
     for place, (address, text) in enumerate(code):
@@ -17,9 +17,10 @@ def loops(code: Code) -> list[tuple[int, int]]:
 
 
 def divides(code: Code, part: tuple[int, int]) -> bool:
-    """Whether a part of a kernel divides: a reciprocal, or a call of the subroutine that rounds it.
+    """Whether a part of a kernel divides: it has a reciprocal, or calls a subroutine for divisions.
 
-    Subroutines lie behind the kernel's end; for sm_80 the compiler also jumps within it by calls.
+    Subroutines are behind the last EXIT of the kernel. For sm_80 the compiler also uses calls to jump within the
+    kernel, which are no divisions.
     """
     end = max((address for address, text in code if "EXIT" in text), default=0)
     for _, text in code[slice(*part)]:
@@ -30,7 +31,7 @@ def divides(code: Code, part: tuple[int, int]) -> bool:
 
 
 def wide(code: Code, way: str) -> int:
-    """How many 128-bit accesses to global memory there are."""
+    """The number of 128-bit loads (``way`` is "load") from global memory, or of stores to it."""
     op = "LDG" if way == "load" else "STG"
     return sum(bool(re.search(rf"\b{op}\S*\.128\b", text)) for _, text in code)
 
@@ -48,14 +49,14 @@ def loaded(text: str) -> set[int]:
 
 
 def reads(text: str) -> set[int]:
-    """The registers that an instruction reads; of a store, all it names."""
+    """The registers that an instruction reads: all operands of a store, all but the first of others."""
     operands = re.sub(r"^@!?U?P\w+ +", "", text).partition(" ")[2]
     whole = text if re.search(r"\b(ST[GSL]?|BRA|RED)\b", text) else operands.partition(",")[2]
     return _registers(whole)
 
 
 def bytes_before_use(loop: Code) -> int:
-    """The most bytes that loads of a loop ask for until the first of them is used."""
+    """The maximum number of bytes that a thread has in flight in a loop before it uses the first load."""
     lines = [text for _, text in loop]
     most = 0
     for start, text in enumerate(lines):
@@ -73,9 +74,11 @@ def bytes_before_use(loop: Code) -> int:
 
 
 def within(one: tuple[int, int], other: tuple[int, int]) -> bool:
+    """Whether range `one` is a proper part of range `other`."""
     return one != other and other[0] <= one[0] and one[1] <= other[1]
 
 
 def width(suffix: str) -> int:
+    """The width of an access in bits, from the suffixes of its instruction (as in ``LDG.E.128``)."""
     found = re.search(r"\b[US]?(8|16|64|128|256)\b", suffix.replace(".", " "))
     return int(found[1]) if found else 32

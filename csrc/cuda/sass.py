@@ -1,9 +1,9 @@
-"""Compiles the CUDA kernels for every architecture and reads what the compiler made of them.
+"""Compiles the CUDA kernels for every architecture and checks the compiled code.
 
     python csrc/cuda/sass.py [--arch 90 ...] [--write docs/kernels.md]
 
-Prints a table and exits with 1 where a kernel is at fault (compiled_kernel.py says when). Needs nvcc and a
-disassembler (cuobjdump: the toolkit's, or the copy in triton's wheel); no GPU.
+Prints a table of all kernels. Exits with 1 if a kernel has a fault (see compiled_kernel.py), and with 2 if a tool is
+missing. Needs nvcc and the disassembler cuobjdump, from the CUDA toolkit or from the wheel of triton, but no GPU.
 """
 
 import argparse
@@ -32,13 +32,13 @@ SOURCES = ("forward.cu", "backward.cu")
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--arch", type=int, nargs="+", choices=PROCESSORS, default=list(PROCESSORS))
-    parser.add_argument("--write", type=Path, help="keep the table in this Markdown file")
+    parser.add_argument("--write", type=Path, help="write the table to this Markdown file")
     options = parser.parse_args()
     nvcc, cuobjdump = find_tool("nvcc"), find_tool("cuobjdump")
     missing = [name for name, tool in (("nvcc", nvcc), ("cuobjdump", cuobjdump)) if tool is None]
     if nvcc is None or cuobjdump is None:
         print(
-            f"sass.py needs {' and '.join(missing)}: set CUDA_HOME, or install triton",
+            f"sass.py needs {' and '.join(missing)}: set CUDA_HOME to a CUDA toolkit, or install triton",
             file=sys.stderr,
         )
         return 2
@@ -74,13 +74,13 @@ def main() -> int:
     ]
     print(
         "\n".join(faults)
-        or f"{sum(map(len, found.values()))} kernels: within what compiled_kernel.py allows"
+        or f"{sum(map(len, found.values()))} kernels, no fault by the rules of compiled_kernel.py"
     )
     return 1 if faults else 0
 
 
 def digest() -> str:
-    """Of every source that the compiler reads here, and of what reads its output."""
+    """A digest of the sources of the kernels and of the scripts that analyse the compiled code."""
     files = [path for path in (*HERE.iterdir(), *HERE.parent.glob("*.h")) if path.is_file()]
     texts = (path.name.encode() + path.read_bytes() for path in sorted(files))
     return hashlib.sha256(b"".join(texts)).hexdigest()[:16]
@@ -93,7 +93,7 @@ def release(nvcc: str) -> str:
 
 
 def find_tool(name: str) -> str | None:
-    """A program of the toolkit, or the copy of it that triton carries."""
+    """The path of a program of the CUDA toolkit, or of its copy in the wheel of triton."""
     spec = importlib.util.find_spec("triton")
     inside = [
         Path(p, "backends/nvidia/bin", name)
@@ -103,6 +103,7 @@ def find_tool(name: str) -> str | None:
 
 
 def compile_for(arch: int, source: str, nvcc: str, cuobjdump: str) -> list[Kernel]:
+    """The kernels of one source, compiled for one architecture."""
     kernels: dict[str, Kernel] = {}
     with tempfile.TemporaryDirectory() as folder:
         cubin = str(Path(folder, source).with_suffix(".cubin"))
@@ -121,7 +122,7 @@ def run(command: list[str]) -> str:
 
 
 def table(found: dict[int, list[Kernel]]) -> str:
-    """A row an instance: what `page` explains, by architecture."""
+    """The Markdown table: one row for each instance of a kernel. `page` explains the columns."""
     archs = list(found)
     head = [
         "kernel",
@@ -164,12 +165,16 @@ def widths_of(kernel: Kernel) -> Iterable[int]:
 def page(text: str, compiler: str) -> str:
     triton = f", Triton {version('triton')}" if importlib.util.find_spec("triton") else ""
     return (
-        f"# CUDA kernels as compiled\n\nPrinted by `make sass` (nvcc {compiler}{triton}; sources {digest()}). Registers of a thread / blocks of "
-        f"{THREADS} threads that a multiprocessor holds / instructions of the main loop for a pack of 16 bytes / bytes that a multiprocessor has asked for before the first is used / issue slots of the loop at the copy rate of an H200 / trips to memory before the loop; `shared`: bytes a block merges sums in; "
-        "`spills`: bytes of spills and stack, over all architectures; `widest`: the widest access "
-        "to global memory, in bits. `upsample2x`: a low resolution takes part; `half packs`: a branch ends "
-        "in the middle of a pack. The kernels of `channels` finish sums. Resident kernels keep packs in shared memory besides, up to all of it: fewer "
-        "blocks fit. `triton`: the Triton kernels of the same work, programs of 128 threads, counted alike.\n\n"
+        f"# CUDA kernels as compiled\n\nPrinted by `make sass` (nvcc {compiler}{triton}; sources {digest()}). "
+        "The columns of the architectures have registers of a thread / thread blocks on a multiprocessor, of "
+        f"{THREADS} threads each / instructions of the main loop for each pack of 16 bytes / bytes in flight on a "
+        "multiprocessor when its threads first wait for a load / share of the issue slots that the main loop takes at "
+        "the copy rate of an H200 / dependent loads before the main loop. `shared`: shared memory in which a thread "
+        "block merges sums, in bytes. `spills`: bytes of spills and stack, added over all architectures. `widest`: the "
+        "widest access to global memory, in bits. `upsample2x`: the call has a low-resolution tensor. `half packs`: "
+        "branches are accessed by packs of 8 bytes. The kernels with layout `channels` finish sums. Resident kernels "
+        "also keep packs in shared memory, up to all of it, so that fewer thread blocks fit than the table says. "
+        "`triton`: the Triton kernels of the same work, with programs of 128 threads, counted in the same way.\n\n"
         f"{text}\n"
     )
 

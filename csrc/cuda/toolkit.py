@@ -1,6 +1,6 @@
-"""How the kernels are compiled: by which standard of C++, and where CUDA's toolkit is.
+"""The C++ standard of the kernels, and the search for the CUDA toolkit.
 
-The build, the tests and ``make gpu`` all ask here, so that they agree.
+The build, the tests and ``make gpu`` use this module, so that all of them use the same standard and toolkit.
 """
 
 import os
@@ -12,7 +12,7 @@ USUAL = ("/usr/local/cuda", "/usr/local/cuda-*", "/opt/cuda")
 
 
 def homes() -> list[str]:
-    """Folders that may hold a toolkit: those that were asked for, nvcc's own, the usual ones."""
+    """Folders that may contain a toolkit: CUDA_HOME, CUDA_PATH, the folder of nvcc on the PATH, the usual ones."""
     asked = [os.environ[v] for v in ("CUDA_HOME", "CUDA_PATH") if os.environ.get(v)]
     nvcc = shutil.which("nvcc")
     beside = [str(Path(nvcc).resolve().parents[1])] if nvcc else []
@@ -21,7 +21,7 @@ def homes() -> list[str]:
 
 
 def find_tool(name: str) -> str | None:
-    """A program of the toolkit; else one of that name on the PATH."""
+    """The path of a program of the toolkit, else of one with this name on the PATH, else None."""
     places = [
         Path(home, folder, name) for home in homes() for folder in ("bin", "compute-sanitizer")
     ]

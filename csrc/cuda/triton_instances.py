@@ -1,6 +1,6 @@
-"""The Triton kernels as compiled, for the table of the CUDA kernels: the instances of whole packs.
+"""Compiles instances of the Triton kernels with packs of 16 bytes, for the table of the CUDA kernels.
 
-Triton's own ptxas compiles them, as it does on a GPU.
+They are compiled by the ptxas of Triton, which also compiles them on a machine with a GPU.
 """
 
 import importlib
@@ -27,7 +27,7 @@ OPS = (
 
 
 def triton_kernels(archs: Iterable[int]) -> dict[int, list[Kernel]]:
-    """By architecture, in one order; none where Triton is not installed."""
+    """The kernels for each architecture, in the same order; empty lists if Triton is not installed."""
     if importlib.util.find_spec("triton") is None:
         return {arch: [] for arch in archs}
     os.environ.pop("TRITON_INTERPRET", None)
