@@ -31,7 +31,8 @@ struct Op {
   explicit Op(const std::string& name) : handle(op_of(name)), signature(handle.schema()) {}
 };
 
-// A forward op and its backward op. If z takes part in no loss, `without_z` is called instead.
+// A forward op and its backward op. If no loss depends on z, `without_z`, the backward of the op without a norm, is
+// called instead.
 struct Formula {
   Op forward, backward;
   std::unique_ptr<Op> without_z;

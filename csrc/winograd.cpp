@@ -88,14 +88,14 @@ bool is_served(at::TensorList activations, at::TensorList parameters, int64_t gr
          x.size(1) == weight.size(1) * groups && x.numel() != 0 && weight.numel() != 0;
 }
 
-// Checks the size of the kernels, because aten would accept any. softgate_ext/ops/checks.py raises the same
-// sentence.
+// Checks that the convolution is 3x3, because at::convolution would accept any size. softgate_ext/ops/checks.py raises
+// the same sentence.
 void of_3x3(const Tensor& weight) {
   SOFTGATE_CHECK(weight.dim() == 4 && weight.size(2) == 3 && weight.size(3) == 3,
                  "weight must have shape (O, I / groups, 3, 3), got ", checks::shape(weight));
 }
 
-// The gradient of the result: the kernels read and write as much as x and weight say.
+// Checks the shapes of x and dy, because the CPU kernels derive all sizes from x and weight.
 void gradient_of_3x3(const Tensor& dy, const Tensor& x, const Tensor& weight) {
   SOFTGATE_CHECK(x.dim() == 4, "x must be 4-D (N, C, H, W), got shape ", checks::shape(x));
   const std::array<int64_t, 4> size{x.size(0), weight.size(0), x.size(2), x.size(3)};
@@ -103,8 +103,8 @@ void gradient_of_3x3(const Tensor& dy, const Tensor& x, const Tensor& weight) {
                  size[2], ", ", size[3], "), got ", checks::shape(dy));
 }
 
-// The transformed weights of the convolution, or of its gradient by x. The latter is the convolution of dy
-// with every kernel rotated by 180 degrees, and with input and output channels exchanged.
+// The transformed weights of the convolution, or (turned) of its gradient with respect to x. The latter is the
+// convolution of dy with every 3x3 kernel rotated by 180 degrees, and with input and output channels exchanged.
 Tensor points(const Tensor& weight, int64_t groups, bool turned) {
   const Tensor w = weight.resolve_neg();
   const int64_t out = w.size(0) / groups, in = w.size(1);

@@ -41,7 +41,7 @@ class SourceRows {
 
  private:
   void write_plane(const Unit& u, T* dst) const {
-    if (u.channel >= s_.skip_channels) {  // the appended half of a concatenation
+    if (u.channel >= s_.skip_channels) {  // a channel of `low` that is appended to those of the skip
       const T* low = static_cast<const T*>(s_.low.data) + low_offset(u, u.channel - s_.skip_channels);
       for (int64_t i = 0; i < u.len; i += 2 * d_.w, low += d_.w / 2) {
         expand_row(dst + i, low, d_.w / 2);

@@ -1,5 +1,5 @@
-// The backward of the source: the gradients of the skip, the branches, `low` and the gate. Included like
-// vec.h.
+// The backward of the source: the gradients of the skip, the branches, `low` and the gate (alpha). Included
+// like vec.h.
 
 // Writes these gradients from d, the complete gradient of y, unit by unit.
 template <class T>

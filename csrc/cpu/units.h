@@ -3,8 +3,8 @@
 //
 // A unit is a contiguous piece of y. In the contiguous layout it is a piece of one plane: one channel, one
 // row of `len` values. In channels_last it is `rows` whole pixels of `len` = C channels. If the op has a
-// `low`, a unit consists of whole pairs of image rows, so that the four pixels above a value of `low` are in
-// one unit.
+// low-resolution tensor `low`, a unit consists of whole pairs of image rows, so that the four children (2 x 2
+// pixels of y) of a value of `low` are in one unit.
 #pragma once
 
 #include <algorithm>

@@ -1,4 +1,5 @@
-// Vectors of one register for one instruction set. This file is included inside the namespace of each set.
+// Vectors of one register for one instruction set. This file is included inside the namespace of each set, by
+// avx2.cpp, avx512.cpp and baseline.cpp.
 //
 // GCC's vector types do the arithmetic; only conversions of half precision, partial accesses and
 // non-temporal accesses need intrinsics. There is no include guard and no #include here, because isa.h

@@ -16,7 +16,7 @@ namespace softgate::cuda {
 // Each variant gives the same bits for the same input on the same device.
 enum class Variant {
   automatic,  // a request: the planner chooses; a finished plan never has this value
-  two_pass,  // two kernels, which both read the data from device memory; any shape
+  two_pass,  // two passes, which both read the data from device memory; any shape
   sliced,    // one cooperative launch; the data stay in L2, in slices of channels that fit
   resident,  // one launch; the data of each channel stay in the shared memory of a thread block or a cluster
   one_pass,  // one kernel and one look: for calls without batch statistics
@@ -42,8 +42,9 @@ constexpr int kBlocksPerProcessor = 2;  // the minimum that every kernel request
 // block works on one split of one group, which is called its chunk. Its threads form `lanes` columns, one for each
 // pack of channels, and `rows` rows, which work on consecutive items.
 //
-// An item is the unit of work of a thread: one pack. If the op has a low-resolution tensor (upsample2x), an item is
-// one pack of low, or the corresponding packs of two image rows of y: each value of low has 2 x 2 children in y.
+// An item is the unit of work of a thread: one pack. If the op has a low-resolution tensor (upsample2x), an item
+// is one pack of low together with the corresponding packs of two image rows of y: each value of low has 2 x 2
+// children in y.
 //
 // A thread keeps its channels for the whole kernel, so it loads their constants once and sums in registers. A warp
 // accesses consecutive memory: in the contiguous layout 32 packs of one channel, in channels_last up to 512 bytes of
