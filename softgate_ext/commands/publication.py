@@ -1,4 +1,4 @@
-"""Weights of a run as part of the package: float16, their card, and the page about all of them."""
+"""Weights of a run as part of the package: float16, their card, their learning curve, and the page about all."""
 
 import dataclasses
 import hashlib
@@ -27,13 +27,14 @@ from softgate_ext.errors import InputError
 from softgate_ext.evaluation.comparison import Comparison
 from softgate_ext.evaluation.evaluate import evaluate
 from softgate_ext.evaluation.evaluate_config import EvalConfig
+from softgate_ext.figures.curves import learning_curve
 from softgate_ext.files.atomic import as_json, replacing_together
 from softgate_ext.files.console import say
 from softgate_ext.files.tensors import save_tensors, tensor_bytes
 from softgate_ext.models import PoseModel
 from softgate_ext.pose.skeleton import get_skeleton
 from softgate_ext.pretrained import shipped
-from softgate_ext.pretrained.model_card import LICENCES, model_page
+from softgate_ext.pretrained.model_card import LICENCES, curve_of, model_page
 from softgate_ext.ranges import check_ranges
 from softgate_ext.runs import places
 from softgate_ext.runs.checkpoint import save_config
@@ -46,7 +47,7 @@ from softgate_ext.training.schedule import Budget
 
 
 def publish(config: PublishConfig, console: Console | None = None) -> dict[str, Any]:
-    """Writes weights, card and page; returns the card.
+    """Writes weights, card, learning curve and page; returns the card.
 
     Raises:
         InputError: the run is not finished or cannot be used, its data are not there, or what must
@@ -92,13 +93,16 @@ def publish(config: PublishConfig, console: Console | None = None) -> dict[str, 
     others = {*shipped.list_pretrained()} - {config.name}
     cards = {config.name: card} | {name: shipped.read_card(name) for name in others}
     text = model_page([cards[name] for name in sorted(cards)])
-    written = (path, path.with_suffix(".json"), page)
+    curve = page.parent / curve_of(config.name)
+    curve.parent.mkdir(exist_ok=True)
+    written = (path, path.with_suffix(".json"), page, curve)
     # Weights beside the card of others are refused wherever they are read.
-    with replacing_together(*written) as temporaries:
+    with replacing_together(*written) as (*temporaries, picture):
         for file, data in zip(
             temporaries, (weights, as_json(card).encode(), text.encode()), strict=True
         ):
             file.write_bytes(data)
+        learning_curve(log, picture)
     load_run(path)  # what is there serves
     for file in written:
         say(console, str(file))

@@ -23,12 +23,26 @@ In Python, `softgate_ext.models.create_model(NAME, pretrained=True)` is the netw
 weights are refused; `--init` takes what fits.
 """
 
+_PICTURES = """## In pictures
+
+`softgate-medium` on two photographs. The left one is a whole body, whose feet are outside the picture. The right one
+is a known failure of both weights: without a box, a portrait of head and shoulders gets the pose of a whole body.
+[Prediction](prediction.md#what-a-score-means) says where the photographs come from.
+
+![a person whose lower legs are outside the picture, and a portrait](images/photographs.jpg)
+"""
+
+
+def curve_of(name: str) -> str:
+    """The picture of the learning curve of these weights, relative to the page."""
+    return f"images/{name.replace('-', '_')}_learning_curve.png"
+
 
 def model_page(cards: Sequence[dict[str, Any]]) -> str:
     """The page, of all cards."""
     from softgate_ext.pretrained.shipped import DEFAULT
 
-    return "\n".join([_HEAD.format(default=DEFAULT), *map(card_text, cards)])
+    return "\n".join([_HEAD.format(default=DEFAULT), *map(card_text, cards), _PICTURES])
 
 
 def card_text(card: dict[str, Any]) -> str:
@@ -60,6 +74,10 @@ def card_text(card: dict[str, Any]) -> str:
             *_continued(card.get("continues", ())),
             "",
             *_figures(card["figures"]),
+            "",
+            "The last training, with the score on the samples that it watched:",
+            "",
+            f"![learning curve of {card['name']}]({curve_of(card['name'])})",
             "",
             "Known failures:",
             "",

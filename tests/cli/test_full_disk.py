@@ -51,15 +51,18 @@ def small_disk(folder: Path) -> Iterator[None]:
         subprocess.run(["umount", str(folder)], check=True)
 
 
+CURVE = "docs/images/tiny_learning_curve.png"
+
+
 def contents(folder: Path) -> dict[str, bytes]:
     return {str(path): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
 def earlier(disk: Path, run: Path, name: str) -> None:
     """What the command would replace."""
-    (disk / "docs").mkdir()
+    (disk / "docs" / "images").mkdir(parents=True)
     written = ("a.json", "a.npz", "a.h5", "net.pt2", "gates.png", "sheet.png")
-    for file in (*written, "tiny.safetensors", "tiny.json", "docs/models.md"):
+    for file in (*written, "tiny.safetensors", "tiny.json", "docs/models.md", CURVE):
         (disk / file).write_bytes(b"earlier")
     if name == "resume":
         shutil.copytree(run, disk / "run", ignore=shutil.ignore_patterns("plots.png"))

@@ -36,6 +36,8 @@ def test_what_is_written(shelf: Shelf, run: Path) -> None:
     assert shelf.files() == ["tiny.json", "tiny.safetensors"]
     assert read_json(shelf.folder / "tiny.json") == card
     assert shelf.page.read_text() == model_page([card])
+    curve = shelf.page.parent / "images" / "tiny_learning_curve.png"
+    assert curve.read_bytes().startswith(b"\x89PNG") and "](images/tiny_learn" in model_page([card])
     with safe_open(shelf.folder / "tiny.safetensors", "pt") as file:
         kinds = {file.get_tensor(name).dtype for name in file.keys()}  # noqa: SIM118
         header = json.loads(file.metadata()["softgate"])
@@ -129,12 +131,14 @@ def test_wrong_input(shelf: Shelf, copied_run: Path, changes: dict[str, Any], wo
     assert shelf.files() == [] and not shelf.page.exists()
 
 
-@pytest.mark.parametrize("number", [0, 1, 2])
+@pytest.mark.parametrize("number", range(4))
 def test_weights_card_and_page_are_replaced_together(
     number: int, tiny_weights: Shelf, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     weights = tiny_weights.folder / "tiny.safetensors"
-    files = [weights, weights.with_suffix(".json"), tiny_weights.page]
+    pages = tiny_weights.page.parent
+    curve = pages / "images" / "tiny_learning_curve.png"
+    files = [weights, weights.with_suffix(".json"), tiny_weights.page, curve]
     before, genuine = [file.read_bytes() for file in files], os.replace
 
     def replace(source: Path, target: Path) -> None:
@@ -146,7 +150,7 @@ def test_weights_card_and_page_are_replaced_together(
     with pytest.raises(InputError, match=r"cannot write .*tiny.safetensors.*No space left"):
         tiny_weights.publish(failures=("It is new.",))
     assert before == [file.read_bytes() for file in files]
-    assert len(tiny_weights.files()) == 2 and len(os.listdir(tiny_weights.page.parent)) == 1
+    assert len(tiny_weights.files()) == 2 and len([*pages.rglob("*.*")]) == 2
 
 
 def test_cores_are_counted_by_the_run(shelf: Shelf, copied_run: Path) -> None:
