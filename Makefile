@@ -28,11 +28,12 @@ export MAX_JOBS ?= $(JOBS)
 # Standing proofs: make proofs             what tests pass over while its sources are the same
 #                  make fuzz               10,000 random calls of the ops
 #                  make sanitize           the CPU kernels under AddressSanitizer and UBSan
+#                  make sanitize-threads   and under ThreadSanitizer
 #                  make kills              a training that is killed 50 times and ends with the same bits
 #                  make mutants            changes of codec and metrics that the tests do not notice
 #                  make faults             full disks, writes that fail, memory that ends
 
-.PHONY: install demo test test-slow proofs fuzz sanitize kills faults mutants emulator sass gpu lint audit docs bench clean
+.PHONY: install demo test test-slow proofs fuzz sanitize sanitize-threads kills faults mutants emulator sass gpu lint audit docs bench clean
 
 install: $(STAMP)
 
@@ -75,6 +76,15 @@ sanitize: install
 	ASAN_OPTIONS=detect_leaks=0 PYTHONPATH=build/sanitized PYTHONSAFEPATH=1 \
 		LD_PRELOAD="$$(g++ -print-file-name=libasan.so) $$(g++ -print-file-name=libstdc++.so)" \
 		$(BIN)/pytest -q tests/ops -k "fuzz or values or every_argument or bad_input or conv3x3" $(ARGS)
+
+# The same in build/threads. Python is not built for it, so that the kernels alone are looked at.
+sanitize-threads: install
+	CFLAGS="-fsanitize=thread -Wno-tsan -include $(CURDIR)/tests/ops/threads_seen.h" LDFLAGS=-fsanitize=thread SOFTGATE_CUDA=0 \
+		$(BIN)/python setup.py -q build --build-lib build/threads --build-temp build/threads-objects
+	TSAN_OPTIONS="ignore_noninstrumented_modules=1 exitcode=66" OMP_NUM_THREADS=2 \
+		PYTHONPATH=build/threads PYTHONSAFEPATH=1 SOFTGATE_ISA=baseline \
+		LD_PRELOAD="$$(g++ -print-file-name=libtsan.so) $$(g++ -print-file-name=libstdc++.so)" \
+		$(BIN)/pytest -q tests/ops -k "fuzz or conv3x3" $(ARGS)
 
 kills: install
 	SOFTGATE_KILLS=50 $(PYTEST) tests/training/test_killed.py -m slow $(ARGS)
