@@ -7,7 +7,7 @@ from typing import Any, get_args
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.utils.data import Dataset, StackDataset
+from torch.utils.data import DataLoader, Dataset, StackDataset
 
 from softgate_ext.data.dataset import PoseDataset
 from softgate_ext.errors import InputError
@@ -134,8 +134,22 @@ def predict_people(
     if not scales or not all(0.1 <= scale <= 10 for scale in scales):
         raise InputError(f"scales: got {list(scales)}; takes one or more numbers from 0.1 to 10")
     at_scales: Dataset[Any] = StackDataset(*(_at_scale(dataset, scale) for scale in scales))
+    crops = loader(at_scales, workers, inference.device, batch_size=batch_size)
+    return predict_crops(inference, crops, scales)
+
+
+def predict_crops(
+    inference: PoseInference, loaded: DataLoader[Any], scales: Sequence[float] = (1.0,)
+) -> tuple[np.ndarray, np.ndarray]:
+    """As `predict_people`, of the batches of a loader.
+
+    Args:
+        inference: the network and how it is run.
+        loaded: tuples of one batch of crops for each of `scales`.
+        scales: as in `predict_people`.
+    """
     joints, scores = [], []
-    for crops in batches(loader(at_scales, workers, inference.device, batch_size=batch_size)):
+    for crops in batches(loaded):
         outputs = [inference.outputs(crop["image"]) for crop in crops]
         found, sure = inference.codec.decode(inference.codec.average(outputs, scales))
         joints.append(to_source(found.double().cpu().numpy(), crops[0]["matrix"].numpy()))

@@ -1,13 +1,16 @@
-"""The order of the samples in training, which depends on the seed and the epoch alone."""
+"""The order of the samples in training, which depends on the seed and the epoch alone, and their loaders."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import torch
-from torch.utils.data import DataLoader, Sampler
+from torch.utils.data import DataLoader, Sampler, StackDataset, Subset
 
 from softgate_ext.data.dataset import PoseDataset
 from softgate_ext.inference.batches import Batch, loader
+from softgate_ext.runs.train_config import TrainConfig
+from softgate_ext.training.processes import Group
 
 
 class EpochBatches(Sampler[list[int]]):
@@ -55,3 +58,23 @@ def training_loader(
         device: the device that the batches are copied to.
     """
     return loader(dataset, workers, device, batch_sampler=order, persistent_workers=workers > 0)
+
+
+def watching_loader(
+    dataset: PoseDataset, group: Group, config: TrainConfig
+) -> DataLoader[Any] | None:
+    """A loader of one process's share of the watched samples, for `predict_crops`.
+
+    Its worker processes stay alive between epochs, and start with `iter(...)`, which is called before the
+    first step: a process that is forked beside threads that run Python may hang in a lock of CPython.
+
+    Returns:
+        None where the process has no share.
+    """
+    own = Subset(dataset, range(group.rank, len(dataset), group.size))
+    if not len(own):
+        return None
+    size, workers = max(32, config.batch_size), config.workers
+    return loader(
+        StackDataset(own), workers, group.device, batch_size=size, persistent_workers=workers > 0
+    )

@@ -2,12 +2,13 @@
 
 import time
 from collections.abc import Callable
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import torch
 from rich.console import Console
-from torch.utils.data import Subset
+from torch.utils.data import DataLoader
 
 from softgate_ext.data.augment import Augmentation
 from softgate_ext.data.dataset import PoseDataset
@@ -20,7 +21,7 @@ from softgate_ext.files.console import say
 from softgate_ext.inference.batches import in_one_sentence
 from softgate_ext.inference.device import resolve_device
 from softgate_ext.inference.interrupts import ctrl_c_waits
-from softgate_ext.inference.pose_inference import PoseInference, predict_people
+from softgate_ext.inference.pose_inference import PoseInference, predict_crops
 from softgate_ext.runs import places
 from softgate_ext.runs.log import Entry
 from softgate_ext.runs.run_config import RunConfig
@@ -29,7 +30,7 @@ from softgate_ext.runs.train_config import TrainConfig
 from softgate_ext.training.crop_cache import cached_crops
 from softgate_ext.training.introduction import opening_lines
 from softgate_ext.training.learner import Learner
-from softgate_ext.training.order import training_loader
+from softgate_ext.training.order import training_loader, watching_loader
 from softgate_ext.training.preflight import prepare
 from softgate_ext.training.processes import Group, joined
 from softgate_ext.training.progress import TrainingProgress, describe_epoch
@@ -102,6 +103,13 @@ class Trainer:
             crops = cached_crops(people, config.image_size, augment, config.cache, self.console)
         return PoseDataset(people, config.image_size, augment, config.seed, crops)
 
+    @cached_property
+    def watching(self) -> DataLoader[Any] | None:
+        """This process's share of the watched samples; None where there are fewer than processes."""
+        with self.group.together():
+            dataset = self._dataset(self.watched)
+        return watching_loader(dataset, self.group, self.config)
+
     def train(self) -> list[Entry]:
         """Trains to the end of the budget and releases the lock of the run's folder.
 
@@ -136,6 +144,8 @@ class Trainer:
         if config.tensorboard and group.leads:
             self.board = Board(config.out / "tensorboard", self.epoch)
         progress = TrainingProgress(self.console)
+        if self.watching is not None:
+            iter(self.watching)  # starts its worker processes
         with progress.running():
             while not self.finished:
                 self._epoch(budget, progress, interrupted)
@@ -150,15 +160,8 @@ class Trainer:
         if self.group.leads and self.predicted is not None:
             path = self.config.out / places.PLOTS
             gates = self.learner.evaluated.gates()
-            plot_sheet(
-                path,
-                self.history,
-                self.baseline,
-                self.watched,
-                self.predicted,
-                self.inference,
-                gates,
-            )
+            seen = self.watched, self.predicted
+            plot_sheet(path, self.history, self.baseline, *seen, self.inference, gates)
             say(self.console, str(path))
 
     def _epoch(
@@ -231,14 +234,10 @@ class Trainer:
 
     def watch(self) -> dict[str, Any]:
         """The scores of the current network on the watched samples, as the log stores them."""
-        config, group, people = self.config, self.group, self.watched
-        with group.together():
-            dataset = self._dataset(people)
+        group, people = self.group, self.watched
         found = np.empty((0, len(self.skeleton), 3))  # x, y and score
-        own = Subset(dataset, range(group.rank, len(people), group.size))
-        if len(own):
-            size = max(32, config.batch_size)
-            found = np.dstack(predict_people(self.inference, own, size, config.workers))  # type: ignore[arg-type]
+        if self.watching is not None:
+            found = np.dstack(predict_crops(self.inference, self.watching))
         joints = np.empty((len(people), *found.shape[1:]))
         for rank, part in enumerate(group.gather(found)):
             joints[rank :: group.size] = part

@@ -1,5 +1,6 @@
 """Whole trainings, most of them interrupted."""
 
+import multiprocessing
 import os
 import shutil
 from collections.abc import Callable
@@ -19,6 +20,7 @@ from softgate_ext.runs import places
 from softgate_ext.runs.log import read_log
 from softgate_ext.runs.train_config import TrainConfig
 from softgate_ext.training import schedule
+from softgate_ext.training.learner import Learner
 from softgate_ext.training.trainer import Trainer, train
 
 Make = Callable[..., TrainConfig]
@@ -218,3 +220,19 @@ def test_what_does_not_fit_starts_anew(
     save_file({head: stored[head]}, tmp_path / "other.safetensors")
     with pytest.raises(InputError, match="init: no tensor of .*other.safetensors has the name"):
         Trainer(tiny(init=tmp_path / "other.safetensors", out=tmp_path / "run2"))
+
+
+def test_worker_processes_start_before_the_first_step(
+    tiny: Make, quiet: Console, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process forked later, beside threads that run Python, may hang in CPython's locks."""
+    seen: list[set[int | None]] = []
+    step = Learner.step
+
+    def watched(learner: Learner, *arguments: Any) -> Any:
+        seen.append({process.pid for process in multiprocessing.active_children()})
+        return step(learner, *arguments)
+
+    monkeypatch.setattr(Learner, "step", watched)
+    train(tiny(workers=1, epochs=2), quiet)
+    assert len(seen[0]) >= 2 and all(pids == seen[0] for pids in seen)
