@@ -62,6 +62,8 @@ def publish(config: PublishConfig, console: Console | None = None) -> dict[str, 
         raise InputError(
             f"name: got {config.name!r}; takes small letters, digits, and - _ . between them"
         )
+    if not config.commit:
+        raise InputError("commit: got none; takes the commit that trained the run")
     if not (config.run / places.CONFIG).is_file():
         raise InputError(f"run: got {config.run}; takes the folder that `softgate train` wrote")
     model, run, about = load_run(config.run, config.weights)

@@ -19,8 +19,9 @@ class PublishConfig:
     """Folder that `softgate train` wrote."""
     name: Positional[str]
     """What users will call the weights; those of that name are replaced."""
-    commit: str
-    """Commit of this repository that trained them."""
+    commit: tuple[str, ...]
+    """Commit of this repository that trained them, then those of the runs that it started from; the last one
+    stands for all further runs."""
     weights: Literal["last", "best"] = "last"
     """`last` weights of the run, or those that were `best` on the samples that it watched."""
     measure: tuple[Path, ...] = ()

@@ -51,7 +51,7 @@ def account_of(
     return {
         "recipe": {item: to_json(training_)[item] for item in _RECIPE},
         "command": train_command(training_, last.get("processes", 1)),
-        "commit": commit_named(config.commit),
+        "commit": commit_named(config.commit[min(len(told), len(config.commit) - 1)]),
         "weights": config.weights,
         "epochs": last["epoch"],
         "steps": last["step"],

@@ -27,7 +27,7 @@ def shelf(
     monkeypatch.chdir(tmp_path)  # where no `runs` are
 
     def publish(of: Path = run, name: str = "tiny", **changes: Any) -> dict[str, Any]:
-        options = {"commit": "f" * 40, "cores": 1, "workers": 0, **changes}
+        options = {"commit": ("f" * 40,), "cores": 1, "workers": 0, **changes}
         return publication.publish(PublishConfig(of, name, **options), quiet)
 
     return Shelf(folder, sources / "docs" / "models.md", publish)

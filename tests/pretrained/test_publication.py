@@ -212,11 +212,14 @@ def test_a_training_that_started_from_a_run_says_so(
     stored = read_json(copied_run / "config.json")
     stored["training"]["init"] = str(before)
     write_json(copied_run / "config.json", stored)
-    (told,) = shelf.publish(copied_run)["continues"]
-    assert (
-        told["name"] == "before" and told["epochs"] == 2 and "--out runs/before" in told["command"]
-    )
+    commits = "a" * 40, "b" * 40
+    card = shelf.publish(copied_run, commit=commits)
+    (told,) = card["continues"]
+    assert (told["name"], told["epochs"]) == ("before", 2) and "--out runs/before" in told[
+        "command"
+    ]
     assert told["sha256"][:12] in shelf.page.read_text()
+    assert (card["commit"], told["commit"]) == commits
 
 
 def test_a_start_is_found_by_its_name_or_the_run_is_refused(
