@@ -32,8 +32,11 @@ export MAX_JOBS ?= $(JOBS)
 #                  make kills              a training that is killed 50 times and ends with the same bits
 #                  make mutants            changes of codec and metrics that the tests do not notice
 #                  make faults             full disks, writes that fail, memory that ends
+#                  make hostile            files made to break a command
+#                  make page               the page under 30 users, and its memory over 2,000 answers
+#                  make errors             rounding errors beside eager PyTorch's
 
-.PHONY: install demo test test-slow proofs fuzz sanitize sanitize-threads kills faults mutants emulator sass gpu lint audit docs bench clean
+.PHONY: install demo test test-slow proofs fuzz sanitize sanitize-threads kills faults hostile page errors mutants emulator sass gpu lint audit docs bench clean
 
 install: $(STAMP)
 
@@ -91,6 +94,15 @@ kills: install
 
 faults: install
 	SOFTGATE_FAULTS=100 $(PYTEST) tests/training/test_faults.py tests/cli/test_full_disk.py -m "slow or not slow" $(ARGS)
+
+hostile: install
+	$(PYTEST) tests/cli/test_bombs.py tests/cli/test_hostile_*.py -m "slow or not slow" $(ARGS)
+
+page: install
+	SOFTGATE_ANSWERS=2000 $(PYTEST) tests/page -k "same_time or flat" -m "slow or not slow" $(ARGS)
+
+errors: install
+	$(BIN)/python -m benchmarks.errors $(ARGS)
 
 # Its summary: mutants caught, without tests, and alive (`.venv/bin/mutmut results` in build/mutants).
 mutants: install

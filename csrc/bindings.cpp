@@ -56,6 +56,8 @@ void serve(py::module_& m, const std::string& name) {
   m.def(name.c_str(), door);
 }
 
+constexpr int64_t kLargest = int64_t{1} << 31;
+
 // The kernel variants for a call, as dictionaries; `device` has the fields of Device in csrc/cuda/plan.h.
 py::list predict(bool backward, const std::array<int64_t, 4>& size, int itemsize, bool channels_last,
                  const std::vector<int64_t>& split, int64_t low_channels, bool concat,
@@ -63,11 +65,36 @@ py::list predict(bool backward, const std::array<int64_t, 4>& size, int itemsize
   SOFTGATE_CHECK(itemsize == 2 || itemsize == 4, "itemsize must be 2 or 4 bytes, got ", itemsize);
   SOFTGATE_CHECK(split.size() <= kMaxBranches, "split must have at most ", kMaxBranches,
                  " entries, got ", split.size());
-  const auto number = [&](const char* name) { return device[name].cast<double>(); };
-  const auto whole = [&](const char* name) { return static_cast<int>(number(name)); };
+  for (int64_t side : size) {
+    SOFTGATE_CHECK(side > 0 && side < kLargest, "size must be four numbers from 1 to below 2^31, got ", side);
+  }
+  SOFTGATE_CHECK(low_channels >= 0 && low_channels < kLargest,
+                 "low_channels must be from 0 to below 2^31, got ", low_channels);
+  int64_t total = 0;
+  for (int64_t width : split) {
+    SOFTGATE_CHECK(width > 0 && width <= size[1], "split must be counts from 1 to ", size[1],
+                   " channels, got ", width);
+    total += width;
+  }
+  SOFTGATE_CHECK(split.empty() || total == size[1], "split must add up to ", size[1], " channels, got ",
+                 total);
+  const auto number = [&](const char* name) {
+    SOFTGATE_CHECK(device.contains(name), "device must have the entry ", name);
+    const double value = device[name].cast<double>();
+    SOFTGATE_CHECK(value >= 0 && value < 1e18, "device must have numbers from 0 to below 1e18, got ", value,
+                   " for ", name);
+    return value;
+  };
+  const auto whole = [&](const char* name) {
+    const double value = number(name);
+    SOFTGATE_CHECK(value < kLargest, "device must have counts below 2^31, got ", value, " for ", name);
+    return static_cast<int>(value);
+  };
   const cuda::Device d{whole("processors"), static_cast<int64_t>(number("l2_bytes")),
                        whole("shared_bytes"), whole("cluster"), whole("cooperative"), number("clock"),
                        number("memory_rate")};
+  SOFTGATE_CHECK(d.processors > 0 && d.clock > 0 && d.memory_rate > 0,
+                 "device must have processors, clock and memory_rate above 0");
   const Dims dims{size[0], size[1], size[2], size[3], channels_last};
   py::list found;
   for (const Predicted& p : predictions(backward, dims, itemsize == 2 ? DType::bf16 : DType::f32, split,

@@ -46,6 +46,40 @@ void add_statistics(Call& call, Forward& args, const Arguments& a, std::vector<T
   args.var = training ? out(var) : running(Role::running_var);
 }
 
+// Whether the memory from the first to the last value of two tensors has a byte in common.
+bool share_memory(const Tensor& a, const Tensor& b) {
+  if (a.numel() == 0 || b.numel() == 0 || !a.is_alias_of(b)) return false;
+  const auto end = [](const Tensor& t) {
+    int64_t last = 0;
+    for (int64_t i = 0; i < t.dim(); ++i) last += (t.size(i) - 1) * t.stride(i);
+    return static_cast<const char*>(t.const_data_ptr()) + (last + 1) * t.element_size();
+  };
+  return a.const_data_ptr() < end(b) && b.const_data_ptr() < end(a);
+}
+
+// A tensor of the caller that becomes a result. It may be an input as a whole, whose values are read before theirs
+// are written. It must not share a part of its memory with one, since threads finish in any order.
+void check_given(const Call& call, at::TensorList into, size_t index, at::IntArrayRef size, const Arguments& a) {
+  const Tensor& t = into[index];
+  call.check_result(t, size);
+  const std::string who = "out[" + std::to_string(index) + "]";
+  SOFTGATE_CHECK(!t.requires_grad() || !at::GradMode::is_enabled(), who,
+                 " must not require a gradient, since no gradient flows through it");
+  for (size_t other = 0; other < index; ++other) {
+    SOFTGATE_CHECK(!share_memory(t, into[other]), who, " must not share memory with out[", other, "]");
+  }
+  const auto apart = [&](const Tensor& input, const std::string& name) {
+    const bool same = t.const_data_ptr() == input.const_data_ptr() && t.sizes() == input.sizes() &&
+                      t.strides() == input.strides();
+    SOFTGATE_CHECK(same || !share_memory(t, input), who, " must be ", name,
+                   " itself or share no memory with it");
+  };
+  apart(a.tensor(Role::x), a.name(Role::x));
+  if (a.takes(Role::low)) apart(a.tensor(Role::low), "low");
+  if (!a.takes(Role::branches)) return;
+  for (const IValue& branch : a.list(Role::branches)) apart(branch.toTensor(), "a branch");
+}
+
 }  // namespace
 
 std::vector<Tensor> forward(const Arguments& a, at::TensorList into) {
@@ -58,7 +92,7 @@ std::vector<Tensor> forward(const Arguments& a, at::TensorList into) {
   const auto output = [&] {
     const std::vector<int64_t> size{x.size(0), channels, x.size(2), x.size(3)};
     const bool given = results.size() < into.size();
-    if (given) call.check_result(into[results.size()], size);
+    if (given) check_given(call, into, results.size(), size, a);
     return out(results.emplace_back(given ? into[results.size()] : call.activation(size)));
   };
   if (a.takes(Role::branches)) args.y = output();
@@ -68,6 +102,10 @@ std::vector<Tensor> forward(const Arguments& a, at::TensorList into) {
     add_statistics(call, args, a, results);
   }
   if (x.numel() != 0) run(args, x);
+  // As PyTorch's own ops do, so that autograd detects a saved tensor that was written over.
+  for (const Tensor& t : into) {
+    if (!t.is_inference()) t.unsafeGetTensorImpl()->bump_version();
+  }
   return results;
 }
 

@@ -1,6 +1,5 @@
 // The update of a norm's running statistics in training: one pass over per-channel vectors, and one launch
 // on a GPU.
-#include <ATen/OpMathType.h>
 #include <c10/core/impl/TorchDispatchModeTLS.h>
 
 #include "call.h"
@@ -10,20 +9,20 @@
 namespace softgate {
 namespace {
 
+// In double, in which no difference of two values of a smaller dtype overflows.
 template <class T, class Statistic>
 void update(const Running& r) {
-  using A = at::opmath_type<T>;
-  A weight = static_cast<A>(r.momentum);
+  double weight = r.momentum;
   if (r.calls != nullptr) {
     ++*r.calls;
-    if (r.cumulative) weight = A(1) / static_cast<A>(*r.calls);
+    if (r.cumulative) weight = 1.0 / static_cast<double>(*r.calls);
   }
   const auto towards = [&](void* running, const void* batch, double factor) {
     T* place = static_cast<T*>(running);
     const auto* value = static_cast<const Statistic*>(batch);
     for (int64_t c = 0; c < r.channels; ++c) {
-      const T to = static_cast<T>(value[c] * static_cast<Statistic>(factor));
-      place[c] = static_cast<T>(lerp(static_cast<A>(place[c]), static_cast<A>(to), weight));
+      const double to = static_cast<double>(value[c]) * factor;
+      place[c] = static_cast<T>(lerp(static_cast<double>(place[c]), to, weight));
     }
   };
   towards(r.running_mean, r.mean, 1);
@@ -59,6 +58,7 @@ bool plain(const Tensor& t, const Tensor& like, int64_t values) {
 bool update_running(const Tensor& mean, const Tensor& var, const Tensor& running_mean,
                     const Tensor& running_var, const OptionalTensor& calls,
                     std::optional<double> momentum, int64_t count) {
+  SOFTGATE_CHECK(count > 1, "count must be 2 or more values of a channel, got ", count);
   bool serves = mean.is_cpu() && !c10::impl::TorchDispatchModeTLS::any_modes_set();
 #ifdef SOFTGATE_CUDA
   serves = serves || (mean.is_cuda() && !c10::impl::TorchDispatchModeTLS::any_modes_set());
@@ -89,8 +89,13 @@ bool update_running(const Tensor& mean, const Tensor& var, const Tensor& running
   update_on_cpu(r);
 #endif
   // The version counters let autograd detect that saved tensors were changed, as PyTorch's own ops do.
-  for (const Tensor& t : {running_mean, running_var}) t.unsafeGetTensorImpl()->bump_version();
-  if (calls) calls->unsafeGetTensorImpl()->bump_version();
+  // Tensors that were made in inference mode have none.
+  const auto changed = [](const Tensor& t) {
+    if (!t.is_inference()) t.unsafeGetTensorImpl()->bump_version();
+  };
+  changed(running_mean);
+  changed(running_var);
+  if (calls) changed(*calls);
   return true;
 }
 

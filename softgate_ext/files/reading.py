@@ -23,13 +23,14 @@ def parse_json(text: str | bytes) -> Any:
         ValueError: the text is not JSON, or is nested more deeply than Python reads.
     """
     try:
-        return json.loads(text)
-    except (json.JSONDecodeError, UnicodeDecodeError):
-        raise
+        try:
+            return json.loads(text)
+        except (json.JSONDecodeError, UnicodeDecodeError):
+            raise
+        except ValueError:  # from `int`; `parse_int` would slow down the reading of all other files
+            return json.loads(text, parse_int=_integer)
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
-    except ValueError:  # from `int`; `parse_int` would slow down the reading of all other files
-        return json.loads(text, parse_int=_integer)
 
 
 def _integer(digits: str) -> int | float:

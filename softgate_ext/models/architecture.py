@@ -1,5 +1,6 @@
 """The check that stored weights fit a network."""
 
+import torch
 from torch import Tensor, nn
 
 from softgate_ext.errors import InputError
@@ -9,7 +10,7 @@ from softgate_ext.files.counted import counted
 def check_architecture(
     source: str, stored: dict[str, Tensor], model: nn.Module, says: str = "config.json"
 ) -> None:
-    """Checks that `stored` has the names and shapes of the state_dict of `model`.
+    """Checks that `stored` has the names and shapes of the state_dict of `model`, and finite numbers.
 
     Args:
         source: the file that holds the weights, for the message.
@@ -36,3 +37,12 @@ def check_architecture(
                 break
     if fault:
         raise InputError(f"{source} belongs to another architecture than {says} says: {fault}")
+    for name, tensor in expected.items():
+        value = stored[name]
+        if value.is_floating_point() != tensor.is_floating_point() or value.is_complex():
+            raise InputError(
+                f"{source} is damaged: {name} has the dtype {value.dtype} where the network has "
+                f"{tensor.dtype}"
+            )
+        if not torch.isfinite(value.float()).all():
+            raise InputError(f"{source} is damaged: {name} has values that are not finite")

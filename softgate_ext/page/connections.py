@@ -31,6 +31,18 @@ class Connection(H11Protocol):
         self._lost = True
         super().connection_lost(exc)
 
+    def eof_received(self) -> bool:  # type: ignore[override]
+        """A visitor may end its own side after a whole request; the answer then still goes out."""
+        waiting = self.cycle is not None and not (
+            self.cycle.more_body or self.cycle.response_complete
+        )
+        if waiting:
+            self.cycle.keep_alive = False
+        return waiting
+
+    def _unsupported_upgrade_warning(self) -> None:
+        """Nothing is logged: the page has no WebSockets on purpose."""
+
     def _watch(self) -> None:
         busy = self.cycle is not None and not self.cycle.response_complete
         now, state = self.loop.time(), (self.cycle, busy, self.flow.write_paused)

@@ -191,6 +191,8 @@ class Learner:
         for name in ("steps", "skipped"):
             check_range(name, state[name], "resume: the training state: ")
         self.steps, self.skipped = state["steps"], state["skipped"]
+        if not isinstance(state["average"], dict | None):
+            raise TypeError(f"the average is {type(state['average']).__name__}")
         if self.average is not None:
             # If the resume switches the moving average on, it starts at the current weights.
             self.evaluated.load_state_dict(state["average"] or state["model"])

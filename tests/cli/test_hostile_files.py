@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from softgate_ext.cli import run as command
@@ -44,6 +45,35 @@ def changed(run: Path, tmp_path: Path) -> Changed:
 DEEP = "[" * 100_000
 
 
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_weights_that_are_no_numbers(
+    changed: Changed, people: Path, refused: Callable[..., str], value: float
+) -> None:
+    weights = changed() / "model.safetensors"
+    with safe_open(weights, "pt") as file:
+        about = file.metadata()
+    tensors = load_file(weights)
+    name = next(name for name, tensor in tensors.items() if tensor.is_floating_point())
+    tensors[name].view(-1)[-1] = value
+    save_file(tensors, weights, about)
+    line = refused("predict", weights.parent, people / "images/im0001.jpg", "--out", "poses")
+    assert f"model.safetensors is damaged: {name} has values that are not finite" in line
+
+
+def test_a_weight_of_another_kind_of_dtype(
+    changed: Changed, people: Path, refused: Callable[..., str]
+) -> None:
+    weights = changed() / "model.safetensors"
+    with safe_open(weights, "pt") as file:
+        about = file.metadata()
+    tensors = load_file(weights)
+    name = next(name for name, tensor in tensors.items() if tensor.is_floating_point())
+    for dtype in (torch.bool, torch.complex64):
+        save_file({**tensors, name: tensors[name].to(dtype)}, weights, about)
+        line = refused("predict", weights.parent, people / "images/im0001.jpg", "--out", "poses")
+        assert f"{name} has the dtype {dtype} where the network has torch.float32" in line
+
+
 def test_deep_json_in_metadata(changed: Changed, people: Path, refused: Callable[..., str]) -> None:
     out = changed()
     weights = out / "model.safetensors"
@@ -53,12 +83,13 @@ def test_deep_json_in_metadata(changed: Changed, people: Path, refused: Callable
 
 
 def test_deep_json_in_a_log(
-    changed: Changed, people: Path, tmp_path: Path, refused: Callable[..., str]
+    changed: Changed, run: Path, people: Path, tmp_path: Path, refused: Callable[..., str]
 ) -> None:
     out = changed()
     log = out / "log.jsonl"
-    log.write_text(DEEP + "\n" + log.read_text())
-    assert "log.jsonl is damaged: line 1" in refused("train", "--out", out, "--resume")
+    for deep in (DEEP, f"[{'1' * 5000},{DEEP}"):  # after an integer that Python does not read
+        log.write_text(deep + "\n" + (run / "log.jsonl").read_text())
+        assert "log.jsonl is damaged: line 1" in refused("train", "--out", out, "--resume")
     new = tmp_path / "new"
     new.mkdir()
     (new / "log.jsonl").write_text(DEEP + "\n{}\n")

@@ -76,6 +76,33 @@ def test_the_kernel_leaves_others_to_pytorch():
     assert not extension().update_running(mean.half(), var.half(), mean, var, None, 0.1, 9)
 
 
+@pytest.mark.skipif(extension() is None, reason="needs the compiled extension")
+@pytest.mark.parametrize("count", [1, 0, -3])
+def test_a_variance_needs_two_values(count):
+    mean, var = torch.zeros(CHANNELS), torch.ones(CHANNELS)
+    with pytest.raises(
+        InputError, match=f"count must be 2 or more values of a channel, got {count}"
+    ):
+        extension().update_running(mean, var, mean.clone(), var.clone(), None, 0.1, count)
+
+
+def test_values_near_the_largest():
+    """The difference of the two means is no float32."""
+    mean, var = torch.tensor([3e38]), torch.ones(1)
+    ops.bn_relu(torch.full((2, 1, 2, 2), -1e38), mean, var, training=True, momentum=0.1)
+    torch.testing.assert_close(mean, torch.tensor([2.6e38]))
+
+
+def test_statistics_made_in_inference_mode():
+    """PyTorch's batch norm updates them too."""
+    with torch.inference_mode():
+        mean, var = torch.zeros(CHANNELS), torch.ones(CHANNELS)
+    twin = nn.BatchNorm2d(CHANNELS)
+    ops.bn_relu(inputs(0), mean, var, training=True)
+    twin(inputs(0))
+    torch.testing.assert_close(mean, twin.running_mean)
+
+
 def test_an_empty_batch_is_a_call():
     mean, var, calls = torch.zeros(CHANNELS), torch.ones(CHANNELS), torch.tensor(0)
     ops.bn_relu(inputs(0)[:0], mean, var, training=True, num_batches_tracked=calls)

@@ -136,6 +136,19 @@ def test_half_a_request_is_not_waited_for(
                     pass  # until it is closed
 
 
+def test_a_visitor_may_end_its_side_after_a_request(untrained: Path) -> None:
+    with (
+        running_page(untrained) as (_, address),
+        socket.create_connection(address, timeout=30) as visitor,
+    ):
+        visitor.sendall(request("POST", "/pose", b"no picture"))
+        visitor.shutdown(socket.SHUT_WR)
+        answer = b""
+        while part := visitor.recv(100_000):
+            answer += part
+    assert answer.startswith(b"HTTP/1.1 400")
+
+
 @contextmanager
 def running_page(run: Path) -> Iterator[tuple[Any, Any]]:
     """The page's server in a thread of this process, which ends with the block, and its address."""
