@@ -25,8 +25,8 @@ weights are refused; `--init` takes what fits.
 
 _PICTURES = """## In pictures
 
-`softgate-medium` on two photographs. The left one is a whole body, whose feet are outside the picture. The right one
-is a known failure of both weights: without a box, a portrait of head and shoulders gets the pose of a whole body.
+`softgate-small` on two photographs. The left one has a box about the person, whose lower legs are outside the picture.
+The right one is a known failure: without a box, a portrait of head and shoulders gets the pose of a smaller body.
 [Prediction](prediction.md#what-a-score-means) says where the photographs come from.
 
 ![a person whose lower legs are outside the picture, and a portrait](images/photographs.jpg)
