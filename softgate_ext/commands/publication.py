@@ -72,7 +72,7 @@ def publish(config: PublishConfig, console: Console | None = None) -> dict[str, 
         card = {
             "name": config.name,
             **_network(model, run),
-            **account_of(config, config.name, run.training, log),
+            **account_of(config, config.name, run, log),
             **_data(run.training),
         }
     halves = half_precision(model.state_dict())

@@ -14,6 +14,7 @@ from softgate_ext.runs import places
 from softgate_ext.runs.config_json import to_json
 from softgate_ext.runs.log import Entry, read_log
 from softgate_ext.runs.opening import load_run
+from softgate_ext.runs.run_config import RunConfig
 from softgate_ext.runs.train_config import TrainConfig
 from softgate_ext.training.schedule import Budget
 
@@ -28,7 +29,7 @@ _RECIPE = (
 def account_of(
     config: PublishConfig,
     name: str,
-    training: TrainConfig,
+    run: RunConfig,
     log: list[Entry],
     told: frozenset[Path] = frozenset(),
 ) -> dict[str, Any]:
@@ -37,14 +38,14 @@ def account_of(
     Args:
         config: what is published.
         name: what the weights are called.
-        training: as the run stores it.
+        run: as it is stored.
         log: up to the epoch of the weights.
         told: runs that are told already; a folder may have been trained from itself.
 
     Raises:
         InputError: what the card must tell is not known.
     """
-    last = log[-1]
+    last, training = log[-1], run.training
     training_ = portable(training, name)
     lengths = (training.epochs, training.minutes, 1, last["elapsed"], training.schedule)
     cores = _cores(config, training, last)
@@ -60,14 +61,13 @@ def account_of(
         "device": training.device,
         "cores": cores,
         "core_hours": round(cores * last["elapsed"] / 3600, 2),
-        "continues": _before(config, training.init, told),
+        "continues": _before(config, run, told),
     }
 
 
-def _before(
-    config: PublishConfig, start: Path | None, told: frozenset[Path]
-) -> list[dict[str, Any]]:
-    """The trainings behind the weights that a training started from, the last one first."""
+def _before(config: PublishConfig, after: RunConfig, told: frozenset[Path]) -> list[dict[str, Any]]:
+    """The trainings behind the weights that the training of `after` started from, the last one first."""
+    start = after.training.init
     if start is None:
         return []
     if not (start.exists() or start.name in shipped.list_pretrained()):
@@ -79,7 +79,7 @@ def _before(
         log = epochs_until(start, about)
         if not log:
             return []  # it was not trained
-        account = account_of(config, start.name, run.training, log, told | {real_path(start)})
+        account = account_of(config, start.name, run, log, told | {real_path(start)})
         card = {
             "name": start.name,
             "sha256": shipped.sha256(start / places.WEIGHTS["last"]),
@@ -93,6 +93,22 @@ def _before(
                 "start is a run that is still there, or weights of the package"
             )
         card = shipped.read_card(name)
+        found = _and_before(card)
+        if after.init_sha256 is None:  # a run of an earlier version
+            return found
+        # The weights of that name may have been replaced since, by some that continue them.
+        digests = [one["sha256"] for one in found]
+        if after.init_sha256 not in digests:
+            raise InputError(
+                f"run: its training started from {name} with the SHA-256 {after.init_sha256[:12]}, of which "
+                "the package has no card; takes a run whose start is told by a card"
+            )
+        return found[digests.index(after.init_sha256) :]
+    return _and_before(card)
+
+
+def _and_before(card: dict[str, Any]) -> list[dict[str, Any]]:
+    """What a later card keeps of this one, and of those before it."""
     return [{key: card[key] for key in _KEPT}, *card.get("continues", [])]
 
 

@@ -11,7 +11,7 @@ from softgate_ext.files.tensors import read_tensors
 from softgate_ext.models import PoseModel
 from softgate_ext.models.architecture import check_architecture
 from softgate_ext.models.registry import rebuild
-from softgate_ext.pretrained.shipped import read_pretrained
+from softgate_ext.pretrained.shipped import read_pretrained, sha256
 from softgate_ext.runs.checkpoint import load_config
 from softgate_ext.runs.config_json import from_json
 from softgate_ext.runs.places import CONFIG, WEIGHTS, Which, find_run, is_shipped
@@ -75,7 +75,7 @@ def _weights_in(run: Path, which: Which) -> tuple[dict[str, Tensor], dict[str, A
     return read_tensors(run / WEIGHTS[which], "run")
 
 
-def init_weights(source: Path, model: nn.Module) -> str:
+def init_weights(source: Path, model: nn.Module) -> tuple[str, str]:
     """Loads the tensors of a run or safetensors file whose names and shapes fit `model`.
 
     Args:
@@ -83,7 +83,7 @@ def init_weights(source: Path, model: nn.Module) -> str:
         model: the network, which is changed.
 
     Returns:
-        A message that says what was loaded and what was not.
+        A message that says what was loaded and what was not, and the SHA-256 of the file.
 
     Raises:
         InputError: the file is missing or damaged, or none of its tensors fits.
@@ -101,4 +101,5 @@ def init_weights(source: Path, model: nn.Module) -> str:
     model.load_state_dict(fitting, strict=False)
     anew = [name for name in own if name not in fitting]
     words = f"{counted(len(fitting), f'tensor[s] of {len(own)}')} from {path}"
-    return f"{words}; initialised anew: {', '.join(anew)}" if anew else words
+    rest = f"; initialised anew: {', '.join(anew)}" if anew else ""
+    return words + rest, sha256(path)

@@ -21,6 +21,8 @@ class RunConfig:
         box_margin: side of a crop over the longer side of the box around the person's joints, as the
             median of the training samples. Crops around given boxes use the same ratio.
         training: the options of the training.
+        init_sha256: SHA-256 of the file that the training started from, since the name in its options may
+            stand for other weights later; None for a training from new weights.
     """
 
     __pydantic_config__ = STRICT
@@ -31,3 +33,4 @@ class RunConfig:
     sigma: float
     box_margin: float
     training: TrainConfig
+    init_sha256: str | None = None

@@ -78,8 +78,10 @@ def prepare(
                 f"init: got {config.init} beside resume, which continues from the run's own weights; "
                 "leave one of them out"
             )
+        run.init_sha256 = stored.init_sha256
     elif config.init is not None:
-        say(console, init_weights(config.init, model))
+        words, run.init_sha256 = init_weights(config.init, model)
+        say(console, words)
     baseline = score(constant_pose(train_set, watched), watched, protocol)
     unread = [] if config.cache else train_set.image_paths  # filling the cache reads every image
     pictures = [*unread, *watched.image_paths]

@@ -183,6 +183,12 @@ def test_a_training_that_started_from_shipped_weights_says_so(
     assert other == told and again["command"] != told["command"]
     page = shelf.page.read_text()
     assert page.count("as it was then") == 2 and told["sha256"][:12] in page
+    # The run knows which weights of that name it started from.
+    write_json(copied_run / "config.json", stored | {"init_sha256": first["sha256"]})
+    assert shelf.publish(copied_run)["continues"] == [told]
+    write_json(copied_run / "config.json", stored | {"init_sha256": "0" * 64})
+    with pytest.raises(InputError, match="SHA-256 000000000000, of which the package has no card"):
+        shelf.publish(copied_run)
 
 
 def test_values_that_float16_cannot_hold() -> None:

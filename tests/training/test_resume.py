@@ -1,5 +1,6 @@
 """Trainings that are resumed after a kill or for more epochs, and those that cannot be."""
 
+import hashlib
 import os
 import shutil
 from collections.abc import Callable
@@ -244,3 +245,6 @@ def test_a_resumed_run_takes_no_other_weights(
     first = tiny(out=tmp_path / "second", init=run)
     train(first, quiet)
     assert len(train(replace(first, resume=True, epochs=3), quiet)) == 3  # the same command
+    stored = checkpoint.load_config(tmp_path / "second")
+    weights = (run / "model.safetensors").read_bytes()
+    assert stored.init_sha256 == hashlib.sha256(weights).hexdigest()  # of the start, also later
