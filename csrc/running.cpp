@@ -3,13 +3,12 @@
 #include <c10/core/impl/TorchDispatchModeTLS.h>
 
 #include "call.h"
-#include "math.h"
 #include "ops.h"
 
 namespace softgate {
 namespace {
 
-// In double, in which no difference of two values of a smaller dtype overflows.
+// In double and with PyTorch's formula: neither a value near the largest one nor an infinite one becomes NaN.
 template <class T, class Statistic>
 void update(const Running& r) {
   double weight = r.momentum;
@@ -22,7 +21,7 @@ void update(const Running& r) {
     const auto* value = static_cast<const Statistic*>(batch);
     for (int64_t c = 0; c < r.channels; ++c) {
       const double to = static_cast<double>(value[c]) * factor;
-      place[c] = static_cast<T>(lerp(static_cast<double>(place[c]), to, weight));
+      place[c] = static_cast<T>((1 - weight) * static_cast<double>(place[c]) + weight * to);
     }
   };
   towards(r.running_mean, r.mean, 1);

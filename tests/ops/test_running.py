@@ -93,6 +93,12 @@ def test_values_near_the_largest():
     torch.testing.assert_close(mean, torch.tensor([2.6e38]))
 
 
+def test_an_infinite_statistic_stays_infinite():
+    mean, var = torch.zeros(CHANNELS), torch.full((CHANNELS,), torch.inf)
+    ops.bn_relu(inputs(0), mean, var, training=True)
+    assert torch.isposinf(var).all()
+
+
 def test_statistics_made_in_inference_mode():
     """PyTorch's batch norm updates them too."""
     with torch.inference_mode():
