@@ -115,6 +115,7 @@ def test_other_heatmaps_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
         race.__enter__()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [n for n, r in rivals.RIVALS.items() if r.needs])
 def test_a_peer_computes_the_heatmaps(name: str, tmp_path_factory: pytest.TempPathFactory) -> None:
     if rivals.missing(name):

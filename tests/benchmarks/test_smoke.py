@@ -82,6 +82,7 @@ def test_the_cost_of_training_on_single_values_is_refused(
     assert "batch must be 2 or more to train hybrid_1x32 on 64 x 64" in err and not out
 
 
+@pytest.mark.slow
 def test_cost_by_kinds_adds_up_to_the_whole() -> None:
     small = ["--model", "hybrid_1x32", "--batch", "2", "--size", "64", "--rounds", "2"]
     command = [sys.executable, "-m", "benchmarks.cost", *small]

@@ -22,6 +22,7 @@ def start_training(people: Path, out: Path, *options: object) -> "subprocess.Pop
     return process
 
 
+@pytest.mark.slow
 def test_ctrl_c_says_how_to_go_on(people: Path, tmp_path: Path) -> None:
     process = start_training(people, tmp_path / "run")
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does: the whole group

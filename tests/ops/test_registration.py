@@ -263,6 +263,7 @@ def test_the_direct_module_gives_the_same():
             assert torch.equal(got, want)
 
 
+@pytest.mark.slow
 def test_without_the_extension():
     """The registration once more on the fallback, as on a machine without a compiler."""
     if os.environ.get("SOFTGATE_EXTENSION") == "0":

@@ -69,6 +69,8 @@ TILED = [
 ]
 
 
+@pytest.mark.slow
+@pytest.mark.proof("triton")
 @layouts
 @pytest.mark.parametrize("case", TILED, ids=str)
 def test_several_groups_of_several_tiles(case, last, small_tiles, monkeypatch):
