@@ -31,6 +31,6 @@ class ServeConfig:
     waiting: int = 32
     """Pictures that may wait; further ones are refused."""
     detect: bool = False
-    """Find the people of a picture first (needs the extra `detect`)."""
+    """Find the people of a picture first (needs the packages of docs/prediction.md)."""
     device: Device = "auto"
     """`auto` (CUDA where there is one), `cpu`, `cuda` or `cuda:N`."""

@@ -36,7 +36,7 @@ class PredictConfig:
     """Instead of `box`: a JSON list of {"file", "bbox_xywh"} with one entry for each person, or detection
     results or annotations in COCO's form."""
     detect: bool = False
-    """Find the people first, instead of taking boxes (needs the extra `detect`)."""
+    """Find the people first, instead of taking boxes (needs the packages of docs/prediction.md)."""
     detect_score: float = 0.5
     """Lowest score, from 0 to 1, of a box of the detector or in `boxes`; people in other boxes are left out."""
     min_box: float = 40.0

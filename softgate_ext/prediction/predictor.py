@@ -129,7 +129,7 @@ class PosePredictor:
             device: `auto`, `cpu`, `cuda` or `cuda:N`.
             amp: `off`, `bf16`, or `auto` (bf16 if the device multiplies it natively).
             flip_test: whether to average the heatmaps of each crop and of its mirror image.
-            detect: whether to find the people of an image without boxes (needs the extra `detect`).
+            detect: whether to find the people of an image without boxes (needs the packages of docs/prediction.md).
                 A number is the lowest score of a detected person; True is 0.5.
             folded: as in `PosePredictor`.
             min_score: joints with a lower score, and those outside the image, are marked as not

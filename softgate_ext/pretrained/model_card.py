@@ -18,7 +18,7 @@ by `python -m softgate_ext.cli.publish`, from the cards beside the weights (`sof
 The names are taken wherever a run is: `softgate predict photo.jpg` uses {default}, and so do
 `softgate evaluate {default} DATA`, `serve`, `gates`, `export`, `train --init {default}` and
 `softgate_ext.PosePredictor.from_pretrained("{default}")`. A folder of that name, here or in `runs`, goes before.
-In Python, `softgate_ext.models.create_model(NAME, pretrained=True)` is the network alone, and
+In Python, `softgate_ext.models.create_model("hybrid_2x48", pretrained="{default}")` is the network alone, and
 `list_models(pretrained=True)` and `list_pretrained()` say what there is. Options that differ from those of the
 weights are refused; `--init` takes what fits.
 """
