@@ -93,23 +93,17 @@ def _before(config: PublishConfig, after: RunConfig, told: frozenset[Path]) -> l
                 "start is a run that is still there, or weights of the package"
             )
         card = shipped.read_card(name)
-        found = _and_before(card)
-        if after.init_sha256 is None:  # a run of an earlier version
-            return found
-        # The weights of that name may have been replaced since, by some that continue them.
-        digests = [one["sha256"] for one in found]
-        if after.init_sha256 not in digests:
-            raise InputError(
-                f"run: its training started from {name} with the SHA-256 {after.init_sha256[:12]}, of which "
-                "the package has no card; takes a run whose start is told by a card"
-            )
-        return found[digests.index(after.init_sha256) :]
-    return _and_before(card)
-
-
-def _and_before(card: dict[str, Any]) -> list[dict[str, Any]]:
-    """What a later card keeps of this one, and of those before it."""
-    return [{key: card[key] for key in _KEPT}, *card.get("continues", [])]
+    found = [{key: card[key] for key in _KEPT}, *card.get("continues", [])]
+    if after.init_sha256 is None:  # a run of an earlier version
+        return found
+    # The weights there may have been replaced since, by some that continue them.
+    digests = [one["sha256"] for one in found]
+    if after.init_sha256 not in digests:
+        raise InputError(
+            f"run: its training started from {start} with the SHA-256 {after.init_sha256[:12]}, of which no "
+            "card tells; takes a run whose start is as it was, or is told by a card"
+        )
+    return found[digests.index(after.init_sha256) :]
 
 
 def epochs_until(run: Path, about: dict[str, Any]) -> list[Entry]:

@@ -187,7 +187,7 @@ def test_a_training_that_started_from_shipped_weights_says_so(
     write_json(copied_run / "config.json", stored | {"init_sha256": first["sha256"]})
     assert shelf.publish(copied_run)["continues"] == [told]
     write_json(copied_run / "config.json", stored | {"init_sha256": "0" * 64})
-    with pytest.raises(InputError, match="SHA-256 000000000000, of which the package has no card"):
+    with pytest.raises(InputError, match="SHA-256 000000000000, of which no card tells"):
         shelf.publish(copied_run)
 
 
@@ -226,6 +226,11 @@ def test_a_training_that_started_from_a_run_says_so(
     ]
     assert told["sha256"][:12] in shelf.page.read_text()
     assert (card["commit"], told["commit"]) == commits
+    write_json(
+        copied_run / "config.json", stored | {"init_sha256": "0" * 64}
+    )  # since trained further
+    with pytest.raises(InputError, match="started from .*before with the SHA-256 000000000000"):
+        shelf.publish(copied_run)
 
 
 def test_a_start_is_found_by_its_name_or_the_run_is_refused(
