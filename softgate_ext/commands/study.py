@@ -85,11 +85,12 @@ def study(config: StudyConfig, console: Console | None = None) -> dict[str, list
 
 def _planned(config: StudyConfig, name: str, variant: Variant, seed: int) -> Planned:
     """How a variant is trained, as by `softgate train`."""
+    model = variant.model or config.model
     training = TrainConfig(
         data=config.data,
         out=config.out,
         cache=config.out / "crops",
-        model=config.model,
+        model=model,
         model_options=variant.network,
         image_size=config.image_size,
         epochs=config.epochs,
@@ -107,7 +108,7 @@ def _planned(config: StudyConfig, name: str, variant: Variant, seed: int) -> Pla
     training = dataclasses.replace(training, **variant.training)
     # All options of the network, so that a default and the same value said aloud are one row.
     what = {name: value for name, value in to_json(training).items() if name not in PLACES}
-    what |= {"data": config.data.name, "model": network(config.model, variant.network)}
+    what |= {"data": config.data.name, "model": network(model, variant.network)}
     what = json.loads(json.dumps({k: v for k, v in what.items() if k != "model_options"}))
     digest = hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()
     words = re.sub(r"[^a-z0-9.]+", "-", f"{config.study} {name} seed {seed} {digest[:8]}")

@@ -6,7 +6,7 @@ from typing import Literal
 
 from softgate_ext.runs.options import Positional
 
-StudyName = Literal["gates", "alpha", "fusion", "architecture", "recipe", "stacks"]
+StudyName = Literal["gates", "alpha", "fusion", "architecture", "recipe", "regression", "stacks"]
 
 
 @dataclass
@@ -15,11 +15,11 @@ class StudyConfig:
 
     `gates`: none, one for each block, one for each channel; `alpha`: the value at which gates start;
     `fusion`: how skips are joined; `architecture`: hybrid or hourglass; `stacks`: how many; `recipe`:
-    options of the training. Finished runs are kept: the same command continues where it was stopped.
+    options of the training; `regression`: heatmaps, or joints regressed as in DeepPose. Finished runs are kept: the same command continues where it was stopped.
     """
 
     study: Positional[StudyName]
-    """The design choice: gates, alpha, fusion, architecture, recipe or stacks."""
+    """The design choice: gates, alpha, fusion, architecture, recipe, regression or stacks."""
     data: Positional[Path]
     """Dataset as it was unpacked. The networks train on its train part and are measured on its test
     part, by its own metric."""

@@ -15,10 +15,14 @@ Options = dict[str, Any]
 
 
 class Variant(NamedTuple):
-    """Options of the network, as `create_model` takes them, and of the training, as `softgate train` does."""
+    """Options of the network, as `create_model` takes them, and of the training, as `softgate train` does.
+
+    `model` is the network that has these options, if it is not that of the study.
+    """
 
     network: Options
     training: Options = {}
+    model: str | None = None
 
 
 HOURGLASS: Options = {"fusion": "add", "gate": "none", "block": "bottleneck", "inner_block": True}
@@ -32,9 +36,11 @@ def variants_of(study: StudyName, model: str, image_size: int) -> dict[str, Vari
             of that size.
     """
     variants = STUDIES[study](model)
-    for options, training in variants.values():
+    for options, training, other in variants.values():
         with torch.device("meta"):
-            build_model(model, options).check_image_size(training.get("image_size", image_size))
+            build_model(other or model, options).check_image_size(
+                training.get("image_size", image_size)
+            )
     return variants
 
 
@@ -102,11 +108,23 @@ def _recipe(model: str) -> dict[str, Variant]:
     return {"the recipe": Variant(gates, recipe), "alpha 0": Variant({}, recipe), **each}
 
 
+def _regression(model: str) -> dict[str, Variant]:
+    """Heatmaps with and without gates, and DeepPose of the same width without and with a cascade."""
+    width = {"width": network(model, {}).get("width", 48)}
+    return {
+        "heatmaps": Variant({}),
+        "heatmaps, no gates": Variant({"gate": "none"}),
+        "DeepPose, 1 stage": Variant(width, model="deeppose_1x48"),
+        "DeepPose, 3 stages": Variant(width, model="deeppose_3x48"),
+    }
+
+
 STUDIES: dict[StudyName, Callable[[str], dict[str, Variant]]] = {
     "gates": partial(_each, "gate", {"none": "none", "a block": "block", "a channel": "channel"}),
     "alpha": partial(_each, "alpha_init", {"0": 0.0, "0.5": 0.5, "1": 1.0}),
     "fusion": _fusion,
     "architecture": _architecture,
     "recipe": _recipe,
+    "regression": _regression,
     "stacks": partial(_each, "stacks", {"1": 1, "2": 2, "4": 4}),
 }

@@ -163,7 +163,8 @@ def shorter(value: Any) -> Any:
 def train_command(training: TrainConfig, processes: int = 1) -> str:
     """The command line of a training, without what is as by default.
 
-    The optimizer and its rate are always there: their defaults are not those of older commits.
+    The size of crops, the optimizer and its rate are always there: defaults of older commits differ,
+    and the cards' tables read them.
     """
     words = ["softgate"]
     if processes > 1:
@@ -178,7 +179,7 @@ def train_command(training: TrainConfig, processes: int = 1) -> str:
         )
         if item.name in ("data", "out"):
             continue
-        if value == default and item.name not in ("optimizer", "lr"):
+        if value == default and item.name not in ("image_size", "optimizer", "lr"):
             continue
         if isinstance(value, bool):
             words.append(flag if value else f"--no-{flag[2:]}")

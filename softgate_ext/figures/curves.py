@@ -51,7 +51,10 @@ def draw_learning_curve(
         _curve(accuracy, points, linestyle=dashes, markersize=size, color=colour, label=name)
     if baseline is not None:
         accuracy.axhline(baseline, color=GREY, linestyle=":", label="constant mean pose")
-    accuracy.set(xlabel="epoch", ylabel=f"{metric}, watched samples (%)", ylim=(0, 100))
+    accuracy.set(xlabel="epoch", ylabel=f"{metric}, watched samples (%)")
+    # From 0 where the baseline is seen; a training that goes on from good weights has a range of its own.
+    low = min((e["watched"][key] for e in seen for key in ("main", "mean")), default=0)
+    accuracy.set_ylim((max(0, low - 5), 100) if low > 50 else (0, 100))
     accuracy.legend(frameon=False, loc="upper left")
     for axes in (loss, accuracy):
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))

@@ -1,5 +1,6 @@
 """docs/models.md: the cards of the weights that the package ships, for people to read."""
 
+import shlex
 from collections.abc import Sequence
 from typing import Any
 
@@ -71,7 +72,7 @@ def card_text(card: dict[str, Any]) -> str:
             f"At commit `{card['commit'][:12]}`, {counted(card['epochs'], 'epoch[s]')} ({card['steps']} steps) in "
             f"{card['hours']} hours on {card['cores']} processor cores, at most {card['core_hours']} core "
             f"hours{over}. Recipe: {recipe}.",
-            *_continued(card.get("continues", ())),
+            *_continued(card),
             "",
             *_figures(card["figures"]),
             "",
@@ -87,17 +88,28 @@ def card_text(card: dict[str, Any]) -> str:
     )
 
 
-def _continued(trainings: Sequence[dict[str, Any]]) -> list[str]:
-    lines = []
-    for one in trainings:
-        lines += [
-            "",
-            f"It started from `{one['name']}` as it was then (SHA-256 `{one['sha256'][:12]}`), which took "
-            f"{counted(one['epochs'], 'epoch[s]')} and {one['core_hours']} core hours at commit "
-            f"`{one['commit'][:12]}`:",
-            "",
-            f"    {one['command']}",
-        ]
+def _continued(card: dict[str, Any]) -> list[str]:
+    """The trainings behind the weights that the last training started from, the last one first."""
+    before = card.get("continues", ())
+    if not before:
+        return []
+    total = card["core_hours"] + sum(one["core_hours"] for one in before)
+    lines = [
+        "",
+        f"The weights come from {counted(len(before) + 1, 'training[s]')} of {total:.1f} core hours in all. The one "
+        "above started from the weights of the first row, and each of these from those of the row below.",
+        f"Their commands are under `continues` in `softgate_ext/pretrained/{card['name']}.json`.",
+        "",
+        "| weights, SHA-256 | crops | learning rate | epochs | core hours | commit |",
+        "|---|---|---|---|---|---|",
+    ]
+    for one in before:
+        words = shlex.split(one["command"])
+        side, rate = (words[words.index(flag) + 1] for flag in ("--image-size", "--lr"))
+        lines.append(
+            f"| `{one['sha256'][:12]}` | {side} x {side} | {rate} | {one['epochs']} | {one['core_hours']} | "
+            f"`{one['commit'][:12]}` |"
+        )
     return lines
 
 

@@ -233,7 +233,8 @@ def test_the_figure_of_the_card_is_measured(capsys: pytest.CaptureFixture[str]) 
     figure = shipped.read_card(shipped.DEFAULT)["figures"][0]
     assert figure["command"] == f"softgate evaluate {shipped.DEFAULT} ../shared/data/lsp_dataset"
     assert main(["evaluate", shipped.DEFAULT, str(LSP), "--device", "cpu"]) == 0
-    (row,) = (
-        line for line in capsys.readouterr().out.splitlines() if line.startswith("│ weighted mean ")
-    )
+    said = capsys.readouterr().out
+    (row,) = (line for line in said.splitlines() if line.startswith("│ weighted mean "))
     assert float(row.split("│")[2]) == pytest.approx(figure["figure"], abs=0.1)
+    without = said.split("nearly repeat a training picture; without them network:")[1].split()[0]
+    assert float(without) == pytest.approx(figure["figure"], abs=0.3)
