@@ -8,6 +8,7 @@ The sum that ends a block and the norm and ReLU that open the next one are one p
 import torch
 from torch import Tensor, nn
 
+from softgate_ext.nn import with_batch_norm
 from softgate_ext.ops import gated_residual_bn_relu
 
 
@@ -26,9 +27,9 @@ class Block(nn.Module):
         self.norm = nn.BatchNorm2d(channels)
 
     def forward(self, y: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
-        n, f = self.norm, self.inner(z)
-        norm = (n.running_mean, n.running_var, n.weight, n.bias)
-        return gated_residual_bn_relu(y, f, self.alpha, *norm, training=self.training)
+        f = self.inner(z)
+        # With the tensors, mode, momentum and eps of the norm, which stays an ordinary module.
+        return with_batch_norm(gated_residual_bn_relu, y, f, self.alpha, bn=self.norm)
 
 
 class Network(nn.Module):
