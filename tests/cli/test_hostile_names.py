@@ -71,3 +71,17 @@ def test_programs_get_names_as_they_are(
     assert main(["predict", str(run), os.fsdecode(picture), "--out", str(out)]) == 0
     printable.tell("a\x1b")
     assert "\x1b[31m.png" in capfd.readouterr().out
+
+
+def test_a_joint_is_one_row_of_the_table(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = write_coco(tmp_path / "dolls" / "dolls.json", coco([{"keypoints": [5, 6, 2] * 3}] * 4))
+    text = json.loads(file.read_text())
+    text["categories"][0]["keypoints"][0] = "left\n\x1b[31m hand"
+    file.write_text(json.dumps(text))
+    monkeypatch.chdir(tmp_path)
+    assert main(["data", "check", str(file)]) == 0
+    said = capsys.readouterr().out
+    rows = [line for line in said.splitlines() if line.startswith("│ left??[31m hand │")]
+    assert len(rows) == 1 and "\x1b" not in said
