@@ -8,8 +8,7 @@ The sum that ends a block and the norm and ReLU that open the next one are one p
 import torch
 from torch import Tensor, nn
 
-from softgate_ext.nn import with_batch_norm
-from softgate_ext.ops import gated_residual_bn_relu
+from softgate_ext.nn import gated_residual_bn_relu
 
 
 class Block(nn.Module):
@@ -27,9 +26,7 @@ class Block(nn.Module):
         self.norm = nn.BatchNorm2d(channels)
 
     def forward(self, y: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
-        f = self.inner(z)
-        # With the tensors, mode, momentum and eps of the norm, which stays an ordinary module.
-        return with_batch_norm(gated_residual_bn_relu, y, f, self.alpha, bn=self.norm)
+        return gated_residual_bn_relu(y, self.inner(z), self.alpha, self.norm)
 
 
 class Network(nn.Module):

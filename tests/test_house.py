@@ -1,6 +1,8 @@
 """The structure of the package: which folder imports which, unique names, and what an import loads."""
 
 import ast
+import importlib.util
+import shutil
 import subprocess
 import sys
 from collections import defaultdict
@@ -162,6 +164,24 @@ def test_one_import_registers_all_ops() -> None:
         if "torch.library.Library(" in path.read_text()
     }
     assert len(defining) > 1 and defining <= loaded_by("import softgate_ext.ops")
+
+
+def test_a_copy_does_not_load_the_kernels_of_another(tmp_path: Path) -> None:
+    """As the finder of an editable installation would, from any folder that Python is started in."""
+    if importlib.util.find_spec("softgate_ext._C") is None:
+        pytest.skip("needs the compiled extension")
+    for folder in ("softgate_ext", "triton_kernels"):
+        ignored = shutil.ignore_patterns("*.so", "__pycache__")
+        shutil.copytree(ROOT / folder, tmp_path / folder, ignore=ignored)
+    code = (
+        f"import softgate_ext; softgate_ext.__path__.append({str(PACKAGE)!r})\n"
+        "print(softgate_ext.info()['backends']['cpu'])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, check=True, capture_output=True, text=True
+    )
+    copy = tmp_path / "softgate_ext"
+    assert f"imported from {copy}, but its C++ extension from {PACKAGE}: install" in done.stdout
 
 
 def test_help_needs_no_package() -> None:

@@ -2,8 +2,8 @@
 
 from softgate_ext.nn.block import Gate, SoftGatedBlock, make_gate
 from softgate_ext.nn.convolution import Conv, WinogradConv2d, use_conv
-from softgate_ext.nn.layers import GatedResidualBNReLU, MergeMode, SkipMerge
-from softgate_ext.nn.norm import SyncBatchNorm2d, bn_relu, with_batch_norm
+from softgate_ext.nn.layers import GatedResidualBNReLU, MergeMode, SkipMerge, gated_residual_bn_relu
+from softgate_ext.nn.norm import SyncBatchNorm2d, bn_relu
 
 __all__ = [
     "Conv",
@@ -15,7 +15,7 @@ __all__ = [
     "SyncBatchNorm2d",
     "WinogradConv2d",
     "bn_relu",
+    "gated_residual_bn_relu",
     "make_gate",
     "use_conv",
-    "with_batch_norm",
 ]

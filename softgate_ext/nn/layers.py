@@ -60,11 +60,40 @@ class GatedResidualBNReLU(nn.Module):
         Raises:
             InputError: a shape, dtype or device does not fit.
         """
-        parts = branches if isinstance(branches, Sequence) else (branches,)
-        return Pending(x, parts, self.alpha).complete_bn_relu(self.bn, self.relu)
+        return gated_residual_bn_relu(x, branches, self.alpha, self.bn, relu=self.relu)
 
     def extra_repr(self) -> str:
         return f"gate={self.gate!r}, relu={self.relu}"
+
+
+def gated_residual_bn_relu(
+    x: Tensor,
+    branches: Tensor | Sequence[Tensor],
+    alpha: Tensor | None,
+    norm: nn.Module,
+    *,
+    relu: bool = True,
+) -> tuple[Tensor, Tensor]:
+    """`y = alpha * x + cat(branches)`, `z = relu(norm(y))`, in one op if `norm` is a BatchNorm2d.
+
+    Unlike the op of this name it takes a norm module: its statistics, parameters, mode, momentum and eps.
+    A norm with hooks, or of another class, is called as a module.
+
+    Args:
+        x: (N, C, H, W), float32, float64, float16 or bfloat16.
+        branches: one tensor of C channels, or up to four tensors whose channels add up to C.
+        alpha: (C,) one gate per channel, (1,) one gate for all, or None (= 1).
+        norm: any module that takes and returns (N, C, H, W).
+        relu: whether the ReLU is applied.
+
+    Returns:
+        `(y, z)`, both (N, C, H, W), with the dtype and layout of `x`.
+
+    Raises:
+        InputError: a shape, dtype or device does not fit, or torch.fx traces a norm in training mode.
+    """
+    parts = branches if isinstance(branches, Sequence) else (branches,)
+    return Pending(x, parts, alpha).complete_bn_relu(norm, relu)
 
 
 class SkipMerge(nn.Module):

@@ -25,7 +25,8 @@ from softgate_ext.ops import triton_driver
 
 NAMES = ("auto", "cuda", "triton", "cpu", "reference")
 
-_BUILD_FILE = Path(__file__).parents[1] / "_build.json"
+_PACKAGE = Path(__file__).parents[1]
+_BUILD_FILE = _PACKAGE / "_build.json"
 
 
 def _load_extension() -> tuple[Any, str]:
@@ -33,15 +34,31 @@ def _load_extension() -> tuple[Any, str]:
     if os.environ.get("SOFTGATE_EXTENSION") == "0":
         return None, "SOFTGATE_EXTENSION=0 is set"
     try:
-        return importlib.import_module("softgate_ext._C"), ""
+        module = importlib.import_module("softgate_ext._C")
+        return (None, wrong) if (wrong := _from_elsewhere(module.__file__)) else (module, "")
     except ModuleNotFoundError:
-        return None, _build_record().get("reason", "the C++ extension was not built")
+        missing = f"the C++ extension was not built in {_PACKAGE}"
+        return None, _build_record().get("reason", missing)
     except ImportError as error:
         built_for = _build_record().get("torch", "another version")
         return None, (
             f"the C++ extension was built for torch {built_for}, this is {torch.__version__}: "
             f"reinstall softgate_ext ({str(error).splitlines()[0]})"
         )
+
+
+def _from_elsewhere(file: str | None) -> str:
+    """A reason to refuse an extension that another copy of the package was built with; else empty.
+
+    An editable installation finds the extension of its own folder for any copy that Python imports.
+    """
+    folder = Path(file or "").parent.resolve()
+    if folder == _PACKAGE.resolve():
+        return ""
+    return (
+        f"softgate_ext was imported from {_PACKAGE}, but its C++ extension from {folder}: install or build "
+        "the package that is imported, or start Python in another folder"
+    )
 
 
 def _build_record() -> dict[str, Any]:

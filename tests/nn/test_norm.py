@@ -8,9 +8,9 @@ from torch import nn
 from torch.nn import functional as F
 
 from softgate_ext import ops
-from softgate_ext.nn import bn_relu, with_batch_norm
+from softgate_ext.nn import bn_relu, gated_residual_bn_relu
 from softgate_ext.nn._pending import Pending
-from softgate_ext.nn.norm import is_fusable
+from softgate_ext.nn.norm import is_fusable, with_batch_norm
 
 OPTIONS = [
     {},
@@ -104,6 +104,7 @@ def test_every_op_reaches_its_batch_norm():
         (nn.BatchNorm2d(5), True),
         (nn.SyncBatchNorm(5), True),  # alone there is nothing to synchronise
         (nn.GroupNorm(1, 5), False),
+        (nn.InstanceNorm2d(5), False),
         (nn.Identity(), False),
     ],
     ids=lambda value: type(value).__name__,
@@ -112,9 +113,13 @@ def test_other_norms_are_called_as_they_are(norm, fusable):
     assert is_fusable(norm) is fusable
     x = batches(1)[0].float()
     norm.eval()
-    y, z = Pending(x, (x,)).complete_bn_relu(norm)
-    torch.testing.assert_close(y, 2 * x)
-    torch.testing.assert_close(z, F.relu(norm(2 * x)))
+    alpha = torch.full((5,), 0.5)
+    y, z = gated_residual_bn_relu(x, x, alpha, norm)
+    torch.testing.assert_close(y, 1.5 * x)
+    torch.testing.assert_close(z, F.relu(norm(1.5 * x)))
+    torch.testing.assert_close(
+        gated_residual_bn_relu(x, [x], None, norm, relu=False)[1], norm(2 * x)
+    )
 
 
 @pytest.mark.parametrize("momentum", [0.1, None])
