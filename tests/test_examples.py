@@ -8,7 +8,10 @@ import pytest
 from PIL import Image
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
-PACKAGES = {"compile_library_model": ["timm"], "onnx_runtime": ["onnxscript", "onnxruntime"]}
+PACKAGES = {
+    "compile_library_model": ["timm", "torchvision"],
+    "onnx_runtime": ["onnxscript", "onnxruntime"],
+}
 SLOW = {"compile_library_model", "onnx_runtime", "own_key_points"}
 SAYS = {
     "one_op": "gradient of alpha: they differ by",

@@ -9,6 +9,7 @@ from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
+from softgate_ext._version import __version__
 from softgate_ext.cli.fields import Field, fields_of, one_of
 from softgate_ext.errors import InputError
 from softgate_ext.files.reading import read_json
@@ -29,8 +30,11 @@ def parse(arguments: Sequence[str], kinds: Mapping[str, type]) -> Any:
 
     Raises:
         InputError: the command line is wrong, or the run to resume has no valid configuration.
-        SystemExit: help was asked for, and printed.
+        SystemExit: help or the version was asked for, and printed.
     """
+    if list(arguments) == ["--version"]:
+        print(__version__)
+        raise SystemExit(0)
     command = next((n for n in kinds if list(arguments[: len(n.split())]) == n.split()), None)
     if command is None:
         raise InputError(_no_command(arguments, kinds))
@@ -162,7 +166,8 @@ def _no_command(arguments: Sequence[str], kinds: Mapping[str, type]) -> str:
     members = {name: kind for name, kind in kinds.items() if name.startswith(group)}
     rest = arguments[1:] if group else arguments
     if rest and rest[0] in ("-h", "--help"):
-        print(f"usage: softgate {group}COMMAND [-h] ...\n\ncommands:")
+        version = "" if group else "\n       softgate --version"
+        print(f"usage: softgate {group}COMMAND [-h] ...{version}\n\ncommands:")
         for name, kind in members.items():
             about = inspect.cleandoc(kind.__doc__ or "").partition("\n\n")[0]
             print(f"  {name:<12}{' '.join(about.split())}")

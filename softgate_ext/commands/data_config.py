@@ -1,4 +1,4 @@
-"""What `softgate data ...` is told."""
+"""The options of `softgate data check` and `softgate data cache`."""
 
 from dataclasses import dataclass
 from pathlib import Path

@@ -114,7 +114,7 @@ def prune(model: PoseModel, eps: float) -> int:
 
 @outside_as_told
 def show_gates(config: GatesConfig, console: Console | None = None) -> dict[str, Any]:
-    """What `softgate gates` prints and writes; returns the figures.
+    """What `softgate gates` prints and writes; returns the numbers.
 
     Raises:
         InputError: the run or the data cannot be used, an option is out of range, or `out` holds

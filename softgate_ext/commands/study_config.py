@@ -1,4 +1,4 @@
-"""What `softgate study` is told: a dataclass that is the command line."""
+"""The options of `softgate study`: a dataclass from which the command line is made."""
 
 from dataclasses import dataclass
 from pathlib import Path

@@ -20,6 +20,7 @@ from typing import Any
 import torch
 from torch.autograd import forward_ad
 
+from softgate_ext._version import __version__
 from softgate_ext.errors import InputError
 from softgate_ext.ops import triton_driver
 
@@ -199,7 +200,7 @@ def info() -> dict[str, Any]:
     """What was built, against which versions, and which backend ``auto`` picks.
 
     Returns:
-        The versions of Python, torch, CUDA and Triton; the record of the build; for each backend
+        The versions of this package, Python, torch, CUDA and Triton; the record of the build; for each backend
         "available" or the reason why it is not; what ``auto`` picks for each device type that is
         present; the forced backend; the number of threads of torch.
     """
@@ -208,6 +209,7 @@ def info() -> dict[str, Any]:
     there = {"cpu": True, "cuda": torch.cuda.is_available(), "xpu": torch.xpu.is_available()}
     auto = {device: _AUTO[device] for device, found in there.items() if found}
     return {
+        "softgate_ext": __version__,
         "python": platform.python_version(),
         "torch": torch.__version__,
         "torch_cuda": torch.version.cuda,
@@ -215,7 +217,7 @@ def info() -> dict[str, Any]:
         "build": {**_build_record(), **build},
         "backends": backends,
         "auto": auto,
-        "forced": _forced,
+        "forced": f"{_forced}, which is refused: {_refusal}" if _forced == _refused else _forced,
         "threads": torch.get_num_threads(),
     }
 

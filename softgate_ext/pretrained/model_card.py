@@ -13,12 +13,12 @@ LICENCES = {"lsp": _CITED, "lspet": _CITED, "flic": _CITED, "mpii": _MPII, "mpii
 
 _HEAD = """# Models
 
-Weights that the package ships. Each reading verifies their SHA-256, and nothing is downloaded. This page is written
+Weights that the package ships. Their SHA-256 is checked whenever they are loaded, and nothing is downloaded. This page is written
 by `python -m softgate_ext.cli.publish`, from the cards beside the weights (`softgate_ext/pretrained/*.json`).
 
 The names are taken wherever a run is: `softgate predict photo.jpg` uses {default}, and so do
 `softgate evaluate {default} DATA`, `serve`, `gates`, `export`, `train --init {default}` and
-`softgate_ext.PosePredictor.from_pretrained("{default}")`. A folder of that name, here or in `runs`, goes before.
+`softgate_ext.PosePredictor.from_pretrained("{default}")`. A folder of that name, here or in `runs`, is used first.
 In Python, `softgate_ext.models.create_model("hybrid_2x48", pretrained="{default}")` is the network alone, and
 `list_models(pretrained=True)` and `list_pretrained()` say what there is. Options that differ from those of the
 weights are refused; `--init` takes what fits.
@@ -61,7 +61,7 @@ def card_text(card: dict[str, Any]) -> str:
             "",
             f"Joints: {', '.join(card['joints'])}.",
             "",
-            "| trained on | people | licence of the data |",
+            "| trained on | samples | licence of the data |",
             "|---|---|---|",
             *(f"| {d['title']} | {d['people']} | {d['licence']} |" for d in card["data"]),
             "",
@@ -114,7 +114,7 @@ def _continued(card: dict[str, Any]) -> list[str]:
 
 
 def _figures(figures: Sequence[dict[str, Any]]) -> list[str]:
-    rows = ["| measured by | metric, people | mean pose | these weights | in float32 |"]
+    rows = ["| measured by | metric, samples | mean pose | these weights | in float32 |"]
     rows += ["|---|---|---|---|---|"]
     for one in figures:
         constant = "" if one["mean_pose"] is None else f"{one['mean_pose']:.1f}"
@@ -134,5 +134,5 @@ def _weak(figures: Sequence[dict[str, Any]]) -> list[str]:
         "It sees one person in each box and never says that nobody is there. Without a box the whole "
         "picture is one; `--detect` finds people first.",
         f"{', '.join(f'{name} {value:.1f} %' for name, value in weakest)} are its weakest joints by "
-        f"the first figure ({first['figure']:.1f} %).",
+        f"the first percentage ({first['figure']:.1f} %).",
     ]

@@ -321,6 +321,8 @@ def test_a_forced_backend_that_cannot_serve(
     """`info` tells why; what needs the backend refuses in one sentence."""
     monkeypatch.setattr(backend, "_forced", "gpu")
     assert main(["info"]) == 0 and "forced: gpu" in capsys.readouterr().out
+    told = softgate("info", SOFTGATE_BACKEND="gpu")
+    assert told.returncode == 0 and "forced: gpu, which is refused: " in told.stdout
     done = softgate("train", people, "--out", tmp_path / "run", *SMALL, SOFTGATE_BACKEND="gpu")
     assert done.returncode == 2 and not (tmp_path / "run").exists()
     (line,) = done.stderr.splitlines()

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from softgate_ext import __version__
 from softgate_ext.cli.fields import fields_of
 from softgate_ext.cli.run import COMMANDS, main, parse
 from softgate_ext.commands.data_config import DataCheckConfig
@@ -114,6 +115,15 @@ def test_what_words_stand_for() -> None:
     )
     options = parse(shlex.split(TRAIN + "--model_options a 1 b 1.5 c True d x")).model_options
     assert options == {"a": 1, "b": 1.5, "c": True, "d": "x"}
+
+
+def test_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="^0$"):
+        main(["--version"])
+    assert capsys.readouterr().out == f"{__version__}\n"
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    assert "softgate --version" in capsys.readouterr().out
 
 
 def test_every_option_has_a_word_of_help(capsys: pytest.CaptureFixture[str]) -> None:
