@@ -21,7 +21,6 @@ from softgate_ext.commands.training_account import (
     portable,
     shorter,
 )
-from softgate_ext.data.formats import recognise
 from softgate_ext.data.outside import outside
 from softgate_ext.errors import InputError
 from softgate_ext.evaluation.comparison import Comparison
@@ -34,7 +33,7 @@ from softgate_ext.files.tensors import save_tensors, tensor_bytes
 from softgate_ext.models import PoseModel
 from softgate_ext.pose.skeleton import get_skeleton
 from softgate_ext.pretrained import shipped
-from softgate_ext.pretrained.model_card import LICENCES, curve_of, model_page
+from softgate_ext.pretrained.model_card import curve_of, model_page
 from softgate_ext.ranges import check_ranges
 from softgate_ext.runs import places
 from softgate_ext.runs.checkpoint import save_config
@@ -73,7 +72,6 @@ def publish(config: PublishConfig, console: Console | None = None) -> dict[str, 
             "name": config.name,
             **_network(model, run),
             **account_of(config, config.name, run, log),
-            **_data(run.training),
         }
     halves = half_precision(model.state_dict())
     # Of what is shipped, and before it is: an evaluation that fails leaves nothing behind.
@@ -114,15 +112,18 @@ def publish(config: PublishConfig, console: Console | None = None) -> dict[str, 
 def half_precision(state: dict[str, Tensor]) -> dict[str, Tensor]:
     """A state_dict whose floating-point tensors are float16; counters stay as they are.
 
+    A tensor with a value too large for float16, as a running variance may have, is stored as float32.
+
     Raises:
-        InputError: a value is too large for float16, or is none.
+        InputError: a value is not finite.
     """
-    halves = {n: t.half() if t.is_floating_point() else t for n, t in state.items()}
-    for name, tensor in halves.items():
+    halves = dict(state)
+    for name, tensor in state.items():
         if not torch.isfinite(tensor).all():
-            raise InputError(
-                f"run: {name} has values that float16 cannot hold; takes other weights"
-            )
+            raise InputError(f"run: {name} has values that are not finite; takes other weights")
+        if tensor.is_floating_point():
+            half = tensor.half()
+            halves[name] = half if torch.isfinite(half).all() else tensor.float()
     return halves
 
 
@@ -154,19 +155,6 @@ def _network(model: PoseModel, run: RunConfig) -> dict[str, Any]:
         "image_size": run.image_size,
         "joints": list(get_skeleton(run.skeleton).joints),
     }
-
-
-def _data(training: TrainConfig) -> dict[str, Any]:
-    """The datasets of a training: what they are, whom they have to train on, and their licence."""
-    found, licences = [], set()
-    for path in (training.data, *training.extra):
-        own = path == training.data
-        source = recognise(path, "run", training.train_folder if own else None)
-        people = len(source.read("train", check_images=False)) - own * training.holdout
-        own_terms, weights = LICENCES.get(source.format, ("that of its owner", "that of the data"))
-        found.append({"title": source.title, "people": people, "licence": own_terms})
-        licences.add(weights)
-    return {"data": found, "licence": ", ".join(sorted(licences))}
 
 
 def _figures(

@@ -1,4 +1,4 @@
-"""What a card tells of a training: recipe, command, commit and cost, and the trainings before it."""
+"""What a card tells of a training: recipe, command, commit, cost and data, and the trainings before it."""
 
 import dataclasses
 import shlex
@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from softgate_ext.commands.publication_config import PublishConfig
+from softgate_ext.data.formats import recognise
 from softgate_ext.errors import InputError
 from softgate_ext.files.paths import real_path
 from softgate_ext.pretrained import shipped
+from softgate_ext.pretrained.model_card import LICENCES
 from softgate_ext.runs import places
 from softgate_ext.runs.config_json import to_json
 from softgate_ext.runs.log import Entry, read_log
@@ -19,7 +21,16 @@ from softgate_ext.runs.train_config import TrainConfig
 from softgate_ext.training.schedule import Budget
 
 SOURCES = Path(__file__).parents[2]  # the source tree, of an installed package that of nothing
-_KEPT = ("name", "command", "commit", "sha256", "epochs", "core_hours")  # of an earlier training
+_KEPT = (
+    "name",
+    "command",
+    "commit",
+    "sha256",
+    "epochs",
+    "core_hours",
+    "data",
+    "licence",
+)  # of an earlier one
 _RECIPE = (
     "epochs", "minutes", "batch_size", "optimizer", "lr", "schedule", "warmup", "weight_decay",
     "ema", "amp", "sigma", "scale", "rotation", "flip", "colour", "seed",
@@ -33,7 +44,7 @@ def account_of(
     log: list[Entry],
     told: frozenset[Path] = frozenset(),
 ) -> dict[str, Any]:
-    """Recipe, command, commit and cost of a training, and of those before it.
+    """Recipe, command, commit, cost and data of a training, and of those before it.
 
     Args:
         config: what is published.
@@ -47,6 +58,8 @@ def account_of(
     """
     last, training = log[-1], run.training
     training_ = portable(training, name)
+    own, before = _data_of(training), _before(config, run, told)
+    licences = {one["licence"] for one in (own, *before) if "licence" in one}
     lengths = (training.epochs, training.minutes, 1, last["elapsed"], training.schedule)
     cores = _cores(config, training, last)
     return {
@@ -61,8 +74,23 @@ def account_of(
         "device": training.device,
         "cores": cores,
         "core_hours": round(cores * last["elapsed"] / 3600, 2),
-        "continues": _before(config, run, told),
+        "data": own["data"],
+        "licence": ", ".join(sorted(licences)),
+        "continues": before,
     }
+
+
+def _data_of(training: TrainConfig) -> dict[str, Any]:
+    """The datasets of a training: what they are, whom they have to train on, and their licence."""
+    found, licences = [], set()
+    for path in (training.data, *training.extra):
+        own = path == training.data
+        source = recognise(path, "run", training.train_folder if own else None)
+        people = len(source.read("train", check_images=False)) - own * training.holdout
+        own_terms, weights = LICENCES.get(source.format, ("that of its owner", "that of the data"))
+        found.append({"title": source.title, "people": people, "licence": own_terms})
+        licences.add(weights)
+    return {"data": found, "licence": ", ".join(sorted(licences))}
 
 
 def _before(config: PublishConfig, after: RunConfig, told: frozenset[Path]) -> list[dict[str, Any]]:
@@ -93,7 +121,7 @@ def _before(config: PublishConfig, after: RunConfig, told: frozenset[Path]) -> l
                 "start is a run that is still there, or weights of the package"
             )
         card = shipped.read_card(name)
-    found = [{key: card[key] for key in _KEPT}, *card.get("continues", [])]
+    found = [{key: card[key] for key in _KEPT if key in card}, *card.get("continues", [])]
     if after.init_sha256 is None:  # a run of an earlier version
         return found
     # The weights there may have been replaced since, by some that continue them.

@@ -63,7 +63,7 @@ def card_text(card: dict[str, Any]) -> str:
             "",
             "| trained on | samples | licence of the data |",
             "|---|---|---|",
-            *(f"| {d['title']} | {d['people']} | {d['licence']} |" for d in card["data"]),
+            *_trained_on(card),
             "",
             f"Licence of the weights: {card['licence']}.",
             "",
@@ -86,6 +86,18 @@ def card_text(card: dict[str, Any]) -> str:
             "",
         ]
     )
+
+
+def _trained_on(card: dict[str, Any]) -> list[str]:
+    """A row for each dataset of the last training, and for those of the trainings before it alone."""
+    rows = {d["title"]: f"| {d['title']} | {d['people']} | {d['licence']} |" for d in card["data"]}
+    for one in card.get("continues", ()):
+        for d in one.get("data", ()):
+            rows.setdefault(
+                d["title"],
+                f"| {d['title']}, before the last training | {d['people']} | {d['licence']} |",
+            )
+    return [*rows.values()]
 
 
 def _continued(card: dict[str, Any]) -> list[str]:

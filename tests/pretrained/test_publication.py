@@ -192,8 +192,12 @@ def test_a_training_that_started_from_shipped_weights_says_so(
 
 
 def test_values_that_float16_cannot_hold() -> None:
-    with pytest.raises(InputError, match="wide has values that float16 cannot hold"):
-        half_precision({"wide": torch.tensor([1e6])})
+    kinds = {"wide": [1e6, 1.0], "narrow": [1e4, 1.0]}
+    halves = half_precision({name: torch.tensor(values) for name, values in kinds.items()})
+    assert halves["wide"].tolist() == kinds["wide"] and halves["wide"].dtype == torch.float32
+    assert halves["narrow"].tolist() == kinds["narrow"] and halves["narrow"].dtype == torch.float16
+    with pytest.raises(InputError, match="endless has values that are not finite"):
+        half_precision({"endless": torch.tensor([1.0, float("inf")])})
     counters = {"steps": torch.tensor(2**40)}
     assert half_precision(counters) == counters
 
@@ -225,6 +229,11 @@ def test_a_training_that_started_from_a_run_says_so(
         "command"
     ]
     assert told["sha256"][:12] in shelf.page.read_text()
+    assert told["data"] == card["data"] and told["licence"] == card["licence"]
+    told["data"] = [{"title": "Drawn people", "people": 3, "licence": "free"}]
+    page = model_page([card])
+    assert page.count("| Leeds Sports Pose | 8 |") == 1
+    assert "| Drawn people, before the last training | 3 | free |" in page
     assert (card["commit"], told["commit"]) == commits
     write_json(
         copied_run / "config.json", stored | {"init_sha256": "0" * 64}
