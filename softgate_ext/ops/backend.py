@@ -36,7 +36,7 @@ def _load_extension() -> tuple[Any, str]:
         return None, "SOFTGATE_EXTENSION=0 is set"
     try:
         module = importlib.import_module("softgate_ext._C")
-        return (None, wrong) if (wrong := _from_elsewhere(module.__file__)) else (module, "")
+        return (None, wrong) if (wrong := _from_elsewhere(module)) else (module, "")
     except ModuleNotFoundError:
         missing = f"the C++ extension was not built in {_PACKAGE}"
         return None, _build_record().get("reason", missing)
@@ -48,16 +48,16 @@ def _load_extension() -> tuple[Any, str]:
         )
 
 
-def _from_elsewhere(file: str | None) -> str:
+def _from_elsewhere(extension: Any) -> str:
     """A reason to refuse an extension that another copy of the package was built with; else empty.
 
     An editable installation finds the extension of its own folder for any copy that Python imports.
     """
-    folder = Path(file or "").parent.resolve()
-    if folder == _PACKAGE.resolve():
+    file = getattr(extension, "__file__", None)
+    if file is None or os.path.realpath(os.path.dirname(file)) == os.path.realpath(_PACKAGE):
         return ""
     return (
-        f"softgate_ext was imported from {_PACKAGE}, but its C++ extension from {folder}: install or build "
+        f"softgate_ext was imported from {_PACKAGE}, but its C++ extension from {os.path.dirname(file)}: install or build "
         "the package that is imported, or start Python in another folder"
     )
 
