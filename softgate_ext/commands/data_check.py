@@ -26,7 +26,6 @@ from softgate_ext.files.console import cell, say
 from softgate_ext.files.counted import counted
 from softgate_ext.files.folders import check_targets
 from softgate_ext.files.png import write_png
-from softgate_ext.files.printable import printable
 from softgate_ext.pose.draw import contact_sheet, draw_pose
 from softgate_ext.pose.geometry import apply_affine, crop_affine, warp
 from softgate_ext.pose.mirror import mirror_words, swap_joints
@@ -288,7 +287,7 @@ def tell(findings: Findings, console: Console) -> None:
         columns = (Column(heading, justify="right") for heading in headings)
         table = Table("joint", *columns, title=f"{name}: {', '.join(said)}", title_justify="left")
         for joint, counts in people["joints"].items():
-            table.add_row(cell(printable(joint.replace("_", " "))), *map(str, counts.values()))
+            table.add_row(cell(joint.replace("_", " ")), *map(str, counts.values()))
         console.print(table)
         for note in people["notes"]:
             if note not in findings.source.notes:

@@ -7,7 +7,7 @@ from typing import Any
 from rich import box
 from rich.table import Table
 
-from softgate_ext.files.console import cell
+from softgate_ext.files.console import caption, cell
 from softgate_ext.files.counted import counted
 from softgate_ext.pose.metrics import half_up
 from softgate_ext.pose.protocol import Protocol, Score
@@ -59,7 +59,7 @@ class Comparison:
             values = [*columns.values(), score.pck.mean, score.pck.pooled]
             values += score.totals().values()
             table.add_row(cell(name), *map(self._print, values))
-        table.caption = cell(self._caption(), "table.caption")
+        table.caption = caption(self._caption())
         return table
 
     def details(self) -> Table:
@@ -84,7 +84,7 @@ class Comparison:
         row("weighted mean", lambda s: s.pck.pooled, "bold")
         for name in self._totals():
             row(name, lambda s, n=name: s.totals()[n])  # type: ignore[misc]
-        table.caption = cell(self._caption(), "table.caption")
+        table.caption = caption(self._caption())
         return table
 
     def _title(self) -> str:

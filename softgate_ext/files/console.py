@@ -11,9 +11,14 @@ def say(console: Console, text: str) -> None:
     console.print(_lines(text), highlight=False, soft_wrap=True, markup=False)
 
 
-def cell(text: str, style: str = "") -> Text:
-    """Text for a table cell, whose brackets are not read as markup."""
-    return Text(_lines(text), style)
+def cell(text: str) -> Text:
+    """Text for a table cell: one line, whose brackets are not read as markup."""
+    return Text(printable(text))
+
+
+def caption(text: str) -> Text:
+    """Lines below a table, whose brackets are not read as markup."""
+    return Text(_lines(text), "table.caption")
 
 
 def _lines(text: str) -> str:

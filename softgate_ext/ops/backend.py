@@ -202,7 +202,7 @@ def info() -> dict[str, Any]:
     Returns:
         The versions of this package, Python, torch, CUDA and Triton; the record of the build; for each backend
         "available" or the reason why it is not; what ``auto`` picks for each device type that is
-        present; the forced backend; the number of threads of torch.
+        present; the forced backend, and why it is refused if it is; the number of threads of torch.
     """
     build: dict[str, Any] = dict(_extension.build_info()) if _extension is not None else {}
     backends = {n: unavailable(n) or "available" for n in NAMES if n != "auto"}
@@ -217,7 +217,8 @@ def info() -> dict[str, Any]:
         "build": {**_build_record(), **build},
         "backends": backends,
         "auto": auto,
-        "forced": f"{_forced}, which is refused: {_refusal}" if _forced == _refused else _forced,
+        "forced": _forced,
+        "refused": _refusal if _forced == _refused else None,
         "threads": torch.get_num_threads(),
     }
 

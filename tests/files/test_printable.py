@@ -11,7 +11,7 @@ from rich.console import Console
 from softgate_ext.cli.results import complain
 from softgate_ext.cli.run import main
 from softgate_ext.data.synthetic import draw_people
-from softgate_ext.files.console import say
+from softgate_ext.files.console import caption, cell, say
 from softgate_ext.files.printable import brief, printable
 
 STEERING = "a\x1b[31mb\0c\x7fd\x9be\u202ef\u2028g\ud83dh\r"
@@ -62,3 +62,8 @@ def test_names_in_predictions(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     np.savez(path, preds=joints[:1], images=names[2:])
     assert main(["evaluate", str(root), "--predictions", str(path)]) == 2
     assert "[red]a.npz has people of x?[2J[/x].jpg and no person" in capsys.readouterr().err
+
+
+def test_a_cell_is_one_line_and_a_caption_may_have_several() -> None:
+    assert cell("left\nhand \x1b[1m").plain == "left?hand ?[1m"
+    assert caption("left\nhand \x1b[1m").plain == "left\nhand ?[1m"
